@@ -1,0 +1,173 @@
+"""Connections: how they are opened, how long anything may wait on them, when they are away.
+
+Every wait on the database ends. The server bounds its statements and locks (SET LOCAL, so
+that nothing leaks through a transaction pooler), and a watchdog in this process cuts the
+socket of a call that outlives its deadline, because a half-open network answers nothing
+and the server's own timeouts never arrive. `Database` holds the pool; it is made once per
+process and passed down.
+"""
+
+import contextlib
+import heapq
+import itertools
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, Self
+
+import psycopg
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import ConnectionPool
+
+Connection = psycopg.Connection[DictRow]
+
+# Keepalives find a dead peer on an idle connection, tcp_user_timeout on a busy one.
+_CONNECT: dict[str, Any] = {
+    "connect_timeout": 10,
+    "keepalives": 1,
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+    # Prepared statements fail behind transaction poolers. What is costly to plan is
+    # PL/pgSQL, which keeps its plans by itself.
+    "prepare_threshold": None,
+    "autocommit": True,
+    "row_factory": dict_row,
+}
+
+# How much longer than the server's own timeout the watchdog waits.
+_GRACE_SECONDS = 5.0
+
+
+class Watchdog:
+    """Cuts the socket of calls that outlive their deadline; one thread for all of them."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._deadlines: list[tuple[float, int, int]] = []
+        self._guarded: dict[int, psycopg.Connection[Any]] = {}
+        self._numbers = itertools.count()
+        self._thread: threading.Thread | None = None
+
+    @contextlib.contextmanager
+    def guard(self, conn: psycopg.Connection[Any], seconds: float) -> Iterator[None]:
+        """Let the body use `conn` for at most `seconds`; then its call raises OperationalError."""
+        number = next(self._numbers)
+        with self._condition:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+                self._thread.start()
+            self._guarded[number] = conn
+            heapq.heappush(self._deadlines, (time.monotonic() + seconds, number, number))
+            if self._deadlines[0][1] == number:
+                self._condition.notify()
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._guarded.pop(number, None)
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                while self._deadlines and self._deadlines[0][1] not in self._guarded:
+                    heapq.heappop(self._deadlines)
+                wait = self._deadlines[0][0] - time.monotonic() if self._deadlines else None
+                if wait is None or wait > 0:
+                    self._condition.wait(wait)
+                    continue
+                conn = self._guarded.pop(heapq.heappop(self._deadlines)[1])
+                _cut(conn)
+
+
+def _cut(conn: psycopg.Connection[Any]) -> None:
+    """Shut a connection's socket down, so that whoever waits on it sees its end."""
+    with contextlib.suppress(OSError, psycopg.OperationalError):
+        sock = socket.socket(fileno=os.dup(conn.fileno()))
+        try:
+            sock.shutdown(socket.SHUT_RDWR)
+        finally:
+            sock.close()
+
+
+class Database:
+    """The way to one database: a pool for transactions, single connections for LISTEN.
+
+    url: a libpq URL. name: what pg_stat_activity shows. size: most connections at once.
+    """
+
+    def __init__(self, url: str, *, name: str = "reckoner", size: int = 4) -> None:
+        self.url = url
+        self._name = name
+        self._watchdog = Watchdog()
+        self._pool: ConnectionPool[Connection] = ConnectionPool(
+            url,
+            kwargs={**_CONNECT, "application_name": name},
+            min_size=0,
+            max_size=size,
+            max_idle=120,
+            reconnect_timeout=30,
+            open=False,
+        )
+
+    def __enter__(self) -> Self:
+        self._pool.open(wait=False)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._pool.close(timeout=2)
+
+    @contextlib.contextmanager
+    def transaction(self, seconds: float = 60.0) -> Iterator[Connection]:
+        """Yield a connection in a transaction that commits at the end of the body.
+
+        Every statement of it, and the whole of it with some grace, ends within `seconds`;
+        waiting for a lock within ten. Raises psycopg.Error; `is_away` tells which of them
+        mean that the database, not the statement, is to blame.
+        """
+        with (
+            self._pool.connection(timeout=15) as conn,
+            self._watchdog.guard(conn, seconds + _GRACE_SECONDS),
+        ):
+            conn.execute(
+                f"BEGIN; SET LOCAL statement_timeout = {int(seconds * 1000)};"
+                " SET LOCAL lock_timeout = 10000;"
+                " SET LOCAL idle_in_transaction_session_timeout = 120000"
+            )
+            try:
+                yield conn
+                conn.commit()
+            except BaseException:
+                with contextlib.suppress(psycopg.Error):
+                    conn.rollback()
+                raise
+
+    def connect(self, url: str | None = None) -> Connection:
+        """Open a connection outside the pool, in autocommit; the caller closes it."""
+        kwargs = {**_CONNECT, "application_name": self._name}
+        return psycopg.Connection.connect(url or self.url, **kwargs)
+
+    @contextlib.contextmanager
+    def deadline(self, conn: Connection, seconds: float) -> Iterator[None]:
+        """Bound what the body does with a connection from `connect`."""
+        with self._watchdog.guard(conn, seconds):
+            yield
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether an error is the database's state and not what was asked of it.
+
+    True for lost connections, restarts, full disks, read-only mode, deadlocks, lock waits,
+    missing tables or rights: waiting or an operator mends those. False for bad data,
+    violated constraints and statements that took too long.
+    """
+    if not isinstance(error, psycopg.Error):
+        return False
+    if isinstance(error, psycopg.errors.QueryCanceled):
+        return False
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return True
+    return error.sqlstate is None or error.sqlstate[:2] in {"08", "25", "40", "42", "53", "55", "57", "58"}

@@ -1,0 +1,81 @@
+BEGIN;
+-- The one place that knows the source's shape: the view prediction_inputs, made for the
+-- generation of `predictions` that is found. Whoever has another source replaces this view
+-- and the triggers (90_triggers.sql), and nothing else. `worker migrate` calls
+-- source_attach() every time, so a column that appears later is found.
+SET LOCAL search_path = public;
+SET LOCAL lock_timeout = '3s';
+SELECT pg_advisory_xact_lock(1380271947, 2);
+CREATE OR REPLACE FUNCTION source_has(p_table text, p_column text) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (SELECT FROM information_schema.columns
+                   WHERE table_schema = 'public' AND table_name = p_table AND column_name = p_column)
+$$;
+
+-- A timestamp column as timestamptz: without a zone it is UTC.
+CREATE OR REPLACE FUNCTION source_moment(p_table text, p_column text) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT format(CASE WHEN data_type = 'timestamp without time zone'
+                       THEN '%I.%I AT TIME ZONE ''UTC''' ELSE '%I.%I::timestamptz' END,
+                  p_table, p_column)
+    FROM information_schema.columns
+    WHERE table_schema = 'public' AND table_name = p_table AND column_name = p_column
+$$;
+
+CREATE OR REPLACE FUNCTION source_json(p_table text, p_column text) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT format(CASE data_type WHEN 'jsonb' THEN '%I.%I' WHEN 'json' THEN 'safe_jsonb(%I.%I)'
+                                 ELSE 'to_jsonb(%I.%I)' END, p_table, p_column)
+    FROM information_schema.columns
+    WHERE table_schema = 'public' AND table_name = p_table AND column_name = p_column
+$$;
+
+-- The view's text for the tables that are there now.
+CREATE OR REPLACE FUNCTION source_view_text() RETURNS text LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    v_moments text[] := '{}';
+    v_joins   text := '';
+BEGIN
+    IF source_has('predictions', 'signal_id') AND source_has('signals', 'signal_id')
+       AND source_has('signals', 'published_at') THEN
+        v_moments := v_moments || source_moment('signals', 'published_at');
+        v_joins := v_joins || ' LEFT JOIN public.signals ON signals.signal_id = predictions.signal_id';
+    END IF;
+    IF source_has('predictions', 'shitpost_id') AND source_has('truth_social_shitposts', 'shitpost_id')
+       AND source_has('truth_social_shitposts', 'timestamp') THEN
+        v_moments := v_moments || source_moment('truth_social_shitposts', 'timestamp');
+        v_joins := v_joins || ' LEFT JOIN public.truth_social_shitposts'
+                              ' ON truth_social_shitposts.shitpost_id = predictions.shitpost_id';
+    END IF;
+    IF source_has('predictions', 'post_timestamp') THEN
+        v_moments := v_moments || source_moment('predictions', 'post_timestamp');
+    END IF;
+    v_moments := v_moments || source_moment('predictions', 'created_at');
+    RETURN format(
+        'SELECT predictions.id AS prediction_id, coalesce(%s) AS moment, %s AS assets,'
+        ' %s AS market_impact, predictions.confidence::double precision AS confidence,'
+        ' coalesce(predictions.analysis_status = ''completed'', false)'
+        ' AND has_assets(predictions.assets::text) AS eligible FROM public.predictions%s',
+        array_to_string(v_moments, ', '), source_json('predictions', 'assets'),
+        source_json('predictions', 'market_impact'), v_joins);
+END
+$$;
+
+-- Replaces the view only where its text changed: that takes a lock its readers feel.
+CREATE OR REPLACE FUNCTION source_attach_view() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_text text := source_view_text();
+    v_made text := 'made by source_attach_view(), ' || md5(v_text);
+BEGIN
+    IF obj_description(to_regclass('public.prediction_inputs'), 'pg_class') IS DISTINCT FROM v_made THEN
+        EXECUTE 'CREATE OR REPLACE VIEW public.prediction_inputs AS ' || v_text;
+        EXECUTE format('COMMENT ON VIEW public.prediction_inputs IS %L', v_made);
+    END IF;
+END
+$$;
+
+SELECT source_attach_view();
+INSERT INTO reckoner_schema (name, checksum) VALUES
+    ('functions/12_source.sql', '9003caacf8f9289d8b460501e41ad87e76a06563da36a942be7ab2bc743a73e7')
+ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
+COMMIT;

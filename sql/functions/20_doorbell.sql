@@ -1,0 +1,88 @@
+BEGIN;
+-- Waking sleeping workers, without NOTIFY while anyone is awake.
+--
+-- NOTIFY takes a database-wide lock at commit, so one NOTIFY per insert makes every writer
+-- of the database commit one after the other. A worker that is awake looks at the outbox
+-- again anyway; only a sleeping one needs the bell. So:
+--
+--   worker, going to sleep            writer, in the statement's trigger
+--   1. doorbell_lie_down():           a. insert the outbox row
+--      take the lock exclusively      b. doorbell_ring(): try the lock shared, until commit
+--   2. drain once more                     refused -> somebody sleeps: NOTIFY
+--   3. wait for a notification             granted -> somebody is awake: nothing
+--                                     c. commit: the row becomes visible, THEN locks go
+--
+-- Why no wake-up is lost. Take a writer W and a worker S that lies down.
+--   * b comes after 1: the shared lock is refused, W notifies, S hears it at W's commit.
+--   * b comes before 1, and W has not committed: W holds the lock shared, so 1 fails
+--     ('busy'), and S does not sleep on it but looks again after milliseconds.
+--   * b comes before 1, and W has committed: locks are released after the commit is
+--     visible, so S's getting the lock in 1 proves that 2 sees W's row.
+-- The second look (2) after taking the lock is what covers the third case.
+--
+-- Several workers: one sleeper holds the lock ('asleep') and keeps every writer ringing;
+-- the others see that ('guarded') and sleep too, for the bell reaches every LISTENer.
+-- When the holder wakes it lets go, and is the one that is awake; when it finds more than
+-- it can take it calls doorbell_call() for the others. What remains (a holder killed at
+-- the wrong moment, a pooler that swallows notifications) the poll catches.
+--
+-- The lock is a session lock of the LISTEN connection, which must therefore not go through
+-- a transaction pooler; a worker that hears nothing there polls and never lies down.
+SET LOCAL search_path = public;
+SET LOCAL lock_timeout = '3s';
+SELECT pg_advisory_xact_lock(1380271947, 2);
+
+-- Called by the triggers of outbox, in the writer's transaction.
+CREATE OR REPLACE FUNCTION doorbell_ring() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF NOT pg_try_advisory_xact_lock_shared(1380271947, 1)
+       -- A full notification queue would fail the writer's COMMIT, where nothing can
+       -- catch it. Better late (the poll) than that.
+       AND pg_notification_queue_usage() < 0.5
+    THEN
+        PERFORM pg_notify('reckoner', '');
+    END IF;
+END
+$$;
+
+-- Called by worker/doorbell.py on the LISTEN connection, which holds no lock yet.
+--   asleep   the lock is ours: every writer rings from now on
+--   guarded  another sleeper holds it: writers ring, and we hear them too
+--   busy     writers are between insert and commit: look again shortly
+CREATE OR REPLACE FUNCTION doorbell_lie_down() RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF pg_try_advisory_lock(1380271947, 1) THEN
+        RETURN 'asleep';
+    END IF;
+    IF EXISTS (
+        SELECT FROM pg_locks
+        WHERE locktype = 'advisory' AND classid = 1380271947 AND objid = 1 AND objsubid = 2
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND mode = 'ExclusiveLock' AND granted
+    ) THEN
+        RETURN 'guarded';
+    END IF;
+    RETURN 'busy';
+END
+$$;
+
+CREATE OR REPLACE FUNCTION doorbell_get_up() RETURNS boolean
+LANGUAGE sql SET search_path = pg_catalog, public, pg_temp AS $$
+    SELECT pg_advisory_unlock(1380271947, 1)
+$$;
+
+-- Called by a worker whose hands are full while events may be left, to wake the others.
+CREATE OR REPLACE FUNCTION doorbell_call(p_worker text) RETURNS void
+LANGUAGE sql AS $$
+    SELECT pg_notify('reckoner', '')
+    WHERE EXISTS (
+        SELECT FROM reckoner_workers
+        WHERE name <> p_worker AND last_seen_at > reckoner_now() - interval '1 minute'
+    )
+$$;
+INSERT INTO reckoner_schema (name, checksum) VALUES
+    ('functions/20_doorbell.sql', 'acbb9ec05c808aff798c71cbc2cf4013e48704e1094f3bb2fd2f251e2090eb22')
+ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
+COMMIT;

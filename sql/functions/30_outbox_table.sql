@@ -1,0 +1,55 @@
+BEGIN;
+-- What the outbox does by itself: an inserted or re-driven event wakes a sleeping worker,
+-- and a plain UPDATE outbox SET status = 'pending' resets what the earlier tries left.
+SET LOCAL search_path = public;
+SET LOCAL lock_timeout = '3s';
+SELECT pg_advisory_xact_lock(1380271947, 2);
+CREATE OR REPLACE FUNCTION outbox_inserted() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM added) THEN
+        PERFORM doorbell_ring();
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+-- Only for an operator's UPDATE: the verbs below always change the lease when they put an
+-- event back, an operator's statement leaves it as it is.
+CREATE OR REPLACE FUNCTION outbox_redriven() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF OLD.status = 'processing' AND OLD.topic = 'ticker' AND EXISTS (
+        SELECT FROM outbox
+        WHERE topic = 'ticker' AND key = OLD.key AND status <> 'processing'
+    ) THEN
+        -- Another event for this symbol waits already and will do the same work.
+        RAISE NOTICE 'event % left as it is: % has a waiting event', OLD.id, OLD.key;
+        RETURN NULL;
+    END IF;
+    NEW.attempts := 0;
+    NEW.crashes := 0;
+    NEW.lease := NULL;
+    NEW.leased_by := NULL;
+    NEW.leased_until := NULL;
+    NEW.last_error := NULL;
+    NEW.updated_at := reckoner_now();
+    IF NEW.available_at = OLD.available_at THEN
+        NEW.available_at := reckoner_now();
+    END IF;
+    PERFORM doorbell_ring();
+    RETURN NEW;
+END
+$$;
+
+CREATE OR REPLACE TRIGGER outbox_inserted
+    AFTER INSERT ON outbox REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION outbox_inserted();
+CREATE OR REPLACE TRIGGER outbox_redriven
+    BEFORE UPDATE OF status ON outbox FOR EACH ROW
+    WHEN (NEW.status = 'pending' AND NEW.lease IS NOT DISTINCT FROM OLD.lease)
+    EXECUTE FUNCTION outbox_redriven();
+INSERT INTO reckoner_schema (name, checksum) VALUES
+    ('functions/30_outbox_table.sql', '963b0ccac009817904c08f06c216ccc1892bbbf470b060b6e6f9601ec74dcd10')
+ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
+COMMIT;

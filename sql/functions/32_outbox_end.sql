@@ -1,0 +1,150 @@
+BEGIN;
+-- How a claim ends: finished, failed, delayed, handed back, or without a verdict because
+-- the worker died. Every verb takes the fencing token and changes nothing when the lease
+-- has passed to another. Called by worker/outbox.py inside the transaction of the effects.
+SET LOCAL search_path = public;
+SET LOCAL lock_timeout = '3s';
+SELECT pg_advisory_xact_lock(1380271947, 2);
+-- An error or a reason as one line that fits a terminal.
+CREATE OR REPLACE FUNCTION one_line(p_text text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT left(btrim(regexp_replace(p_text, '\s+', ' ', 'g')), 500)
+$$;
+
+-- Moves events to history. Returns the ids that were still held; the others are lost.
+CREATE OR REPLACE FUNCTION outbox_finish(
+    p_ids bigint[], p_leases bigint[], p_verdicts text[], p_results jsonb[]
+) RETURNS SETOF bigint LANGUAGE sql AS $$
+    WITH verdicts AS (
+        SELECT * FROM unnest(p_ids, p_leases, p_verdicts, p_results) AS v(id, lease, verdict, result)
+    ), gone AS (
+        DELETE FROM outbox o USING verdicts v
+        WHERE o.id = v.id AND o.lease = v.lease
+        RETURNING o.*, v.verdict, v.result
+    )
+    INSERT INTO outbox_history (id, topic, key, verdict, attempts, crashes, created_at,
+                                finished_at, worker, result, payload)
+    SELECT id, topic, key, verdict, attempts, crashes, created_at,
+           reckoner_now(), leased_by, result, payload
+    FROM gone
+    RETURNING id
+$$;
+
+-- Ends a lease and leaves the event live. The unique index allows one waiting event per
+-- symbol; when another came while this one was processed, the two become one: the waiting
+-- one inherits the failures (so that retries stay bounded), this one ends as cancelled.
+-- Returns the new status, 'merged', or NULL when the lease has passed to another.
+CREATE OR REPLACE FUNCTION outbox_put_back(
+    p_id bigint, p_lease bigint, p_status text, p_available_at timestamptz,
+    p_attempts integer, p_crashes integer, p_error text
+) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    v_event outbox;
+    v_twin  bigint;
+BEGIN
+    BEGIN
+        UPDATE outbox
+        SET status = p_status, available_at = p_available_at, lease = NULL, leased_by = NULL,
+            leased_until = NULL, attempts = p_attempts, crashes = p_crashes,
+            last_error = one_line(coalesce(p_error, last_error)), updated_at = reckoner_now()
+        WHERE id = p_id AND lease = p_lease;
+        RETURN CASE WHEN FOUND THEN p_status END;
+    EXCEPTION WHEN unique_violation THEN
+        NULL; -- a waiting twin: merge, below
+    END;
+    DELETE FROM outbox WHERE id = p_id AND lease = p_lease RETURNING * INTO v_event;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    UPDATE outbox
+    SET attempts = greatest(attempts, p_attempts), crashes = greatest(crashes, p_crashes),
+        available_at = greatest(available_at, p_available_at),
+        priority = greatest(priority, v_event.priority),
+        last_error = one_line(coalesce(p_error, last_error)), updated_at = reckoner_now()
+    WHERE topic = v_event.topic AND key = v_event.key AND status <> 'processing'
+    RETURNING id INTO v_twin;
+    -- Apart from the rest, because setting 'pending' would be taken for an operator's re-drive.
+    UPDATE outbox SET status = p_status
+    WHERE id = v_twin AND p_status <> 'pending' AND status <> 'dead';
+    INSERT INTO outbox_history (id, topic, key, verdict, attempts, crashes, created_at,
+                                finished_at, worker, result, payload)
+    VALUES (v_event.id, v_event.topic, v_event.key, 'cancelled', p_attempts, p_crashes,
+            v_event.created_at, reckoner_now(), v_event.leased_by,
+            jsonb_build_object('reason', 'merged into event ' || coalesce(v_twin::text, '?')),
+            v_event.payload);
+    RETURN 'merged';
+END
+$$;
+
+-- Seconds before try number p_attempts + 1: 5 s, 15 s, 45 s … one hour, each a quarter up or
+-- down, so that what failed together does not come back together.
+CREATE OR REPLACE FUNCTION outbox_backoff(p_attempts integer) RETURNS interval
+LANGUAGE sql VOLATILE AS $$
+    SELECT make_interval(secs =>
+        least(3600, 5 * 3 ^ least(greatest(p_attempts, 1) - 1, 10)) * (0.75 + random() / 2))
+$$;
+
+-- The event's own fault: tried again after a backoff, parked after p_max_attempts.
+CREATE OR REPLACE FUNCTION outbox_fail(
+    p_id bigint, p_lease bigint, p_error text, p_max_attempts integer
+) RETURNS text LANGUAGE sql AS $$
+    SELECT outbox_put_back(
+        id, p_lease, CASE WHEN attempts + 1 >= p_max_attempts THEN 'dead' ELSE 'failed' END,
+        reckoner_now() + outbox_backoff(attempts + 1), attempts + 1, crashes,
+        CASE WHEN attempts + 1 >= p_max_attempts
+             THEN 'after ' || (attempts + 1) || ' attempts: ' || p_error ELSE p_error END)
+    FROM outbox WHERE id = p_id AND lease = p_lease
+$$;
+
+-- Not the event's fault (a provider paused, the database away): later, at no cost.
+CREATE OR REPLACE FUNCTION outbox_delay(
+    p_id bigint, p_lease bigint, p_until timestamptz, p_reason text
+) RETURNS text LANGUAGE sql AS $$
+    SELECT outbox_put_back(id, p_lease, 'pending', p_until, attempts, crashes, p_reason)
+    FROM outbox WHERE id = p_id AND lease = p_lease
+$$;
+
+-- A worker that stops hands its events back, ready for the next one at once.
+CREATE OR REPLACE FUNCTION outbox_release(p_worker text) RETURNS SETOF bigint
+LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN QUERY
+    SELECT o.id FROM outbox o
+    WHERE o.status = 'processing' AND o.leased_by = p_worker
+      AND outbox_put_back(o.id, o.lease, 'pending', reckoner_now(),
+                          o.attempts, o.crashes, NULL) IS NOT NULL;
+    PERFORM doorbell_ring();
+END
+$$;
+
+-- Leases that ended without a verdict: the worker died or hangs. Counted in crashes, and
+-- parked after p_max_crashes. Called often; SKIP LOCKED leaves those that just end.
+CREATE OR REPLACE FUNCTION outbox_expire(p_max_crashes integer)
+RETURNS TABLE (id bigint, topic text, key text, worker text, status text) LANGUAGE plpgsql AS $$
+DECLARE
+    v_event outbox;
+BEGIN
+    FOR v_event IN
+        SELECT o.* FROM outbox o
+        WHERE o.status = 'processing' AND o.leased_until < reckoner_now()
+        ORDER BY o.id FOR UPDATE SKIP LOCKED
+    LOOP
+        id := v_event.id; topic := v_event.topic; key := v_event.key; worker := v_event.leased_by;
+        status := outbox_put_back(
+            v_event.id, v_event.lease,
+            CASE WHEN v_event.crashes + 1 >= p_max_crashes THEN 'dead' ELSE 'pending' END,
+            reckoner_now(), v_event.attempts, v_event.crashes + 1,
+            CASE WHEN v_event.crashes + 1 >= p_max_crashes
+                 THEN format('its worker died %s times while processing it, last %s',
+                             v_event.crashes + 1, v_event.leased_by)
+                 ELSE format('worker %s ended without a verdict', v_event.leased_by) END);
+        RETURN NEXT;
+    END LOOP;
+    IF id IS NOT NULL THEN
+        PERFORM doorbell_ring();
+    END IF;
+END
+$$;
+INSERT INTO reckoner_schema (name, checksum) VALUES
+    ('functions/32_outbox_end.sql', 'de467305af5707caf36a84895240ea39376cfbc73359398b8a54d35e5775854d')
+ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
+COMMIT;

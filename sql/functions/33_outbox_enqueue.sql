@@ -1,0 +1,37 @@
+BEGIN;
+-- Writing events. Predictions come from the trigger (90_source.sql), the sweep and
+-- `worker enqueue`; tickers from the batches that wait for prices, the registry's trigger
+-- and the sweep.
+SET LOCAL search_path = public;
+SET LOCAL lock_timeout = '3s';
+SELECT pg_advisory_xact_lock(1380271947, 2);
+-- Asks for the prices of symbols; one waiting event per symbol, so asking twice is free.
+-- p_named: a prediction or a person names the symbol now, which also wakes a parked event;
+-- the sweep's asking does not. Returns how many events were written or re-driven.
+CREATE OR REPLACE FUNCTION ticker_enqueue(p_symbols text[], p_priority integer, p_named boolean)
+RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v_written bigint;
+    v_woken   bigint := 0;
+BEGIN
+    -- Status is not touched here: a waiting event keeps its backoff and its failures.
+    WITH asked AS (
+        INSERT INTO outbox AS o (topic, key, priority, available_at, created_at, updated_at)
+        SELECT 'ticker', s, p_priority, reckoner_now(), reckoner_now(), reckoner_now()
+        FROM (SELECT DISTINCT unnest(p_symbols) AS s ORDER BY 1) symbols
+        ON CONFLICT (key) WHERE topic = 'ticker' AND status <> 'processing'
+        DO UPDATE SET priority = excluded.priority WHERE o.priority < excluded.priority
+        RETURNING xmax = 0 AS is_new)
+    SELECT count(*) FILTER (WHERE is_new) INTO v_written FROM asked;
+    IF p_named THEN
+        UPDATE outbox SET status = 'pending'
+        WHERE topic = 'ticker' AND status = 'dead' AND key = ANY (p_symbols);
+        GET DIAGNOSTICS v_woken = ROW_COUNT;
+    END IF;
+    RETURN v_written + v_woken;
+END
+$$;
+INSERT INTO reckoner_schema (name, checksum) VALUES
+    ('functions/33_outbox_enqueue.sql', '9e8792d5507b6c2d988a539c76a22f76270a0c9c1316a89b7136e6775706c76c')
+ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
+COMMIT;

@@ -1,0 +1,129 @@
+BEGIN;
+-- The operator's verbs, for psql at three in the morning and for `worker requeue`.
+-- An event that does not exist is an error with SQLSTATE P0002 (no_data_found).
+SET LOCAL search_path = public;
+SET LOCAL lock_timeout = '3s';
+SELECT pg_advisory_xact_lock(1380271947, 2);
+-- Once more: a live event as it is, a finished one as a new event. Returns the event's id.
+CREATE OR REPLACE FUNCTION outbox_requeue(event_id bigint) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    v_done outbox_history;
+    v_id   bigint;
+BEGIN
+    UPDATE outbox SET status = 'pending' WHERE id = event_id RETURNING id INTO v_id;
+    IF FOUND OR EXISTS (SELECT FROM outbox WHERE id = event_id) THEN
+        RETURN event_id;
+    END IF;
+    SELECT * INTO v_done FROM outbox_history WHERE id = event_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no event % in outbox or outbox_history', event_id
+            USING ERRCODE = 'no_data_found',
+                  HINT = 'SELECT outbox_requeue_prediction(id) and outbox_requeue_ticker(symbol) need no event.';
+    END IF;
+    IF v_done.topic = 'ticker' THEN
+        RETURN outbox_requeue_ticker(v_done.key);
+    END IF;
+    INSERT INTO outbox (topic, key, payload, available_at, created_at, updated_at)
+    VALUES (v_done.topic, v_done.key, v_done.payload, reckoner_now(), reckoner_now(), reckoner_now())
+    RETURNING id INTO v_id;
+    RETURN v_id;
+END
+$$;
+
+-- Whatever its history: waiting or parked events at once, else a new one. Returns its id.
+CREATE OR REPLACE FUNCTION outbox_requeue_prediction(prediction_id bigint) RETURNS bigint
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    v_prediction bigint := prediction_id;
+    v_id bigint;
+BEGIN
+    IF NOT EXISTS (SELECT FROM prediction_inputs WHERE prediction_id = v_prediction) THEN
+        RAISE EXCEPTION 'there is no prediction %', v_prediction USING ERRCODE = 'no_data_found';
+    END IF;
+    UPDATE outbox SET status = 'pending'
+    WHERE topic = 'prediction' AND key = v_prediction::text AND status <> 'processing'
+    RETURNING id INTO v_id;
+    IF NOT FOUND THEN
+        INSERT INTO outbox (topic, key, available_at, created_at, updated_at)
+        VALUES ('prediction', v_prediction, reckoner_now(), reckoner_now(), reckoner_now())
+        RETURNING id INTO v_id;
+    END IF;
+    RETURN v_id;
+END
+$$;
+
+-- Fetches the symbol's whole range again, also when it is stored already, invalid or parked.
+CREATE OR REPLACE FUNCTION outbox_requeue_ticker(symbol text) RETURNS bigint
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    v_symbol text := normalize_symbol(symbol);
+    v_id bigint;
+BEGIN
+    IF v_symbol IS NULL THEN
+        RAISE EXCEPTION '"%" is not a symbol', symbol USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    INSERT INTO outbox AS o (topic, key, payload, available_at, created_at, updated_at)
+    VALUES ('ticker', v_symbol, '{"refetch": true}', reckoner_now(), reckoner_now(), reckoner_now())
+    ON CONFLICT (key) WHERE topic = 'ticker' AND status <> 'processing'
+    DO UPDATE SET status = 'pending', payload = o.payload || excluded.payload
+    RETURNING id INTO v_id;
+    RETURN v_id;
+END
+$$;
+
+-- All parked events, or those of a topic, or those whose last error is LIKE a pattern.
+CREATE OR REPLACE FUNCTION outbox_requeue_dead(topic text DEFAULT NULL, error_like text DEFAULT NULL)
+RETURNS bigint LANGUAGE sql AS $$
+    WITH redriven AS (
+        UPDATE outbox o SET status = 'pending'
+        WHERE o.status = 'dead'
+          AND ($1 IS NULL OR o.topic = $1)
+          AND ($2 IS NULL OR o.last_error LIKE $2)
+        RETURNING 1)
+    SELECT count(*) FROM redriven
+$$;
+
+-- Sets an event aside until someone requeues it; takes it from its worker if need be.
+CREATE OR REPLACE FUNCTION outbox_park(event_id bigint, reason text) RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+    v_event outbox;
+BEGIN
+    SELECT * INTO v_event FROM outbox WHERE id = event_id FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no live event %', event_id USING ERRCODE = 'no_data_found';
+    END IF;
+    IF v_event.status = 'processing' THEN
+        RETURN outbox_put_back(event_id, v_event.lease, 'dead', v_event.available_at,
+                               v_event.attempts, v_event.crashes, 'parked: ' || reason);
+    END IF;
+    UPDATE outbox SET status = 'dead', last_error = one_line('parked: ' || reason),
+                      updated_at = reckoner_now()
+    WHERE id = event_id;
+    RETURN 'dead';
+END
+$$;
+
+-- Ends an event without doing it.
+CREATE OR REPLACE FUNCTION outbox_cancel(event_id bigint, reason text) RETURNS text
+LANGUAGE plpgsql AS $$
+BEGIN
+    WITH gone AS (DELETE FROM outbox WHERE id = event_id RETURNING *)
+    INSERT INTO outbox_history (id, topic, key, verdict, attempts, crashes, created_at,
+                                finished_at, worker, result, payload)
+    SELECT id, topic, key, 'cancelled', attempts, crashes, created_at, reckoner_now(), leased_by,
+           jsonb_build_object('reason', one_line(reason)), payload
+    FROM gone;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no live event %', event_id USING ERRCODE = 'no_data_found';
+    END IF;
+    RETURN 'cancelled';
+END
+$$;
+INSERT INTO reckoner_schema (name, checksum) VALUES
+    ('functions/34_outbox_operator.sql', 'e0a980c74ab551d0dcbc2671361054893f14e732132ba442b84ae949e0a2f928')
+ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
+COMMIT;

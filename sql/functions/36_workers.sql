@@ -1,0 +1,38 @@
+BEGIN;
+-- The workers' own rows. Called by worker/pulse.py.
+SET LOCAL search_path = public;
+SET LOCAL lock_timeout = '3s';
+SELECT pg_advisory_xact_lock(1380271947, 2);
+-- One heartbeat: says that the worker lives, prolongs its leases, and sends the
+-- notification that must come back to it over LISTEN. p_heard_ago: seconds since the last
+-- one came back, NULL for never. Returns the number of leases held.
+CREATE OR REPLACE FUNCTION worker_beat(
+    p_name text, p_host text, p_pid integer, p_mode text, p_heard_ago double precision,
+    p_lease_seconds double precision, p_channel text
+) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v_now    timestamptz := reckoner_now();
+    v_leases bigint := outbox_renew(p_name, p_lease_seconds);
+BEGIN
+    INSERT INTO reckoner_workers AS w
+        (name, host, pid, started_at, last_seen_at, last_heard_at, mode, in_flight)
+    VALUES (p_name, p_host, p_pid, v_now, v_now, v_now - make_interval(secs => p_heard_ago),
+            p_mode, v_leases)
+    ON CONFLICT (name) DO UPDATE
+    SET last_seen_at = excluded.last_seen_at, mode = excluded.mode,
+        in_flight = excluded.in_flight,
+        last_heard_at = coalesce(excluded.last_heard_at, w.last_heard_at);
+    IF p_channel IS NOT NULL THEN
+        PERFORM pg_notify(p_channel, 'heartbeat');
+    END IF;
+    RETURN v_leases;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION worker_leave(p_name text) RETURNS void LANGUAGE sql AS $$
+    DELETE FROM reckoner_workers WHERE name = p_name
+$$;
+INSERT INTO reckoner_schema (name, checksum) VALUES
+    ('functions/36_workers.sql', '72d09beab31c9bc8fa232645303a50b03eefafd1c1735aee516bbe6eba41f0fe')
+ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
+COMMIT;

@@ -1,0 +1,77 @@
+BEGIN;
+-- The ticker registry: who named a symbol first, what it is, and whether anyone knows it.
+SET LOCAL search_path = public;
+SET LOCAL lock_timeout = '3s';
+SELECT pg_advisory_xact_lock(1380271947, 2);
+-- Symbols as their predictions write them: every element of `assets`, with the symbol where
+-- it is one and the reason where it is not, and the sentiment that market_impact has for
+-- just that symbol, whatever its case. A string counts as a list of one.
+CREATE OR REPLACE FUNCTION prediction_elements(p_prediction_ids integer[])
+RETURNS TABLE (prediction_id integer, moment timestamptz, confidence double precision,
+               element text, symbol text, sentiment text)
+LANGUAGE sql STABLE AS $$
+    SELECT p.prediction_id, p.moment, p.confidence, e.element,
+           normalize_symbol(e.symbol_text), i.sentiment
+    FROM prediction_inputs p
+    CROSS JOIN LATERAL (
+        SELECT a.value::text AS element,
+               CASE WHEN jsonb_typeof(a.value) = 'string' THEN a.value #>> '{}' END AS symbol_text
+        FROM jsonb_array_elements(CASE WHEN jsonb_typeof(p.assets) = 'array' THEN p.assets
+                                       ELSE jsonb_build_array(p.assets) END) a(value)
+    ) e
+    LEFT JOIN LATERAL (
+        SELECT lower(btrim(m.value #>> '{}')) AS sentiment
+        FROM jsonb_each(CASE WHEN jsonb_typeof(p.market_impact) = 'object' THEN p.market_impact
+                             ELSE '{}' END) m
+        WHERE normalize_symbol(m.key) = normalize_symbol(e.symbol_text)
+          AND jsonb_typeof(m.value) = 'string'
+          AND lower(btrim(m.value #>> '{}')) IN ('bullish', 'bearish', 'neutral')
+        ORDER BY m.key = normalize_symbol(e.symbol_text) DESC, m.key
+        LIMIT 1
+    ) i ON true
+    WHERE p.prediction_id = ANY (p_prediction_ids) AND p.eligible
+$$;
+
+-- Registers symbols that are new; the first prediction that named one stays its source.
+-- Ordered, so that two writers lock alike. p_prediction_ids holds NULLs for symbols that a
+-- person registers. Returns the new ones.
+CREATE OR REPLACE FUNCTION registry_register(p_symbols text[], p_prediction_ids integer[])
+RETURNS SETOF text LANGUAGE sql AS $$
+    INSERT INTO ticker_registry (symbol, first_seen_date, source_prediction_id, status, asset_type,
+                                 calendar, backfill_status, created_at, updated_at)
+    SELECT DISTINCT ON (s.symbol) s.symbol, (reckoner_now() AT TIME ZONE 'UTC')::date,
+           s.prediction_id, 'active', symbol_asset_type(s.symbol), symbol_calendar(s.symbol),
+           'pending', reckoner_now(), reckoner_now()
+    FROM unnest(p_symbols, p_prediction_ids) AS s(symbol, prediction_id)
+    WHERE NOT EXISTS (SELECT FROM ticker_registry r WHERE r.symbol = s.symbol)
+    ORDER BY s.symbol, s.prediction_id
+    ON CONFLICT (symbol) DO NOTHING
+    RETURNING symbol
+$$;
+
+-- Calendars that these predictions need and market_sessions does not have yet.
+CREATE OR REPLACE FUNCTION registry_missing_calendars(p_prediction_ids integer[])
+RETURNS SETOF text LANGUAGE sql STABLE AS $$
+    SELECT DISTINCT c.calendar
+    FROM prediction_elements(p_prediction_ids) e
+    LEFT JOIN ticker_registry r ON r.symbol = e.symbol
+    CROSS JOIN LATERAL (SELECT coalesce(r.calendar, symbol_calendar(e.symbol)) AS calendar) c
+    WHERE e.symbol IS NOT NULL
+      AND NOT EXISTS (SELECT FROM market_sessions s WHERE s.calendar = c.calendar)
+$$;
+
+-- What the registry learns from a fetch. p_status and p_reason: NULL leaves them.
+CREATE OR REPLACE FUNCTION registry_verdict(
+    p_symbol text, p_status text, p_reason text, p_backfill_status text, p_backfill_error text
+) RETURNS void LANGUAGE sql AS $$
+    UPDATE ticker_registry
+    SET status = coalesce(p_status, status),
+        status_reason = CASE WHEN p_status IS NULL THEN status_reason ELSE left(p_reason, 255) END,
+        backfill_status = p_backfill_status, backfill_error = one_line(p_backfill_error),
+        last_backfill = reckoner_now(), updated_at = reckoner_now()
+    WHERE symbol = p_symbol
+$$;
+INSERT INTO reckoner_schema (name, checksum) VALUES
+    ('functions/40_registry.sql', 'f35e730e03b8f37f32dabbe24a5d70135654789d048404adfd36e78c93ba5cf8')
+ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
+COMMIT;

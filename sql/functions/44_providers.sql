@@ -1,0 +1,77 @@
+BEGIN;
+-- What all workers know of a price provider: its pace, its pauses, its failures in a row.
+-- Called by market/providers/state.py.
+SET LOCAL search_path = public;
+SET LOCAL lock_timeout = '3s';
+SELECT pg_advisory_xact_lock(1380271947, 2);
+-- Asks for one request. Either the provider is paused (paused_until says how long), or a
+-- place in its queue is reserved and wait_seconds says when it comes. Reservations are
+-- shared by all workers, so the pace holds however many there are. A place more than ten
+-- seconds away is not reserved: that event had better wait in the outbox.
+CREATE OR REPLACE FUNCTION provider_admit(p_name text)
+RETURNS TABLE (paused_until timestamptz, reason text, wait_seconds double precision)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    v_now      timestamptz := reckoner_now();
+    v_provider reckoner_providers;
+    v_at       timestamptz;
+BEGIN
+    INSERT INTO reckoner_providers (name) VALUES (p_name) ON CONFLICT (name) DO NOTHING;
+    SELECT * INTO v_provider FROM reckoner_providers WHERE name = p_name FOR UPDATE;
+    IF v_provider.paused_until > v_now THEN
+        RETURN QUERY SELECT v_provider.paused_until, v_provider.pause_reason, NULL::double precision;
+        RETURN;
+    END IF;
+    v_at := greatest(v_provider.next_request_at, v_now);
+    IF v_at > v_now + interval '10 seconds' THEN
+        RETURN QUERY SELECT v_at, format('%s is busy: %s between requests', p_name, v_provider.spacing),
+                            NULL::double precision;
+        RETURN;
+    END IF;
+    IF v_provider.spacing > interval '0' THEN
+        UPDATE reckoner_providers SET next_request_at = v_at + spacing WHERE name = p_name;
+    END IF;
+    RETURN QUERY SELECT NULL::timestamptz, NULL::text, extract(epoch FROM v_at - v_now)::double precision;
+END
+$$;
+
+-- An answer: the provider works. Written once a minute at most, so that fetches of many
+-- symbols do not queue for this row.
+CREATE OR REPLACE FUNCTION provider_answered(p_name text) RETURNS void LANGUAGE sql AS $$
+    UPDATE reckoner_providers
+    SET failures = 0, last_ok_at = reckoner_now(),
+        paused_until = NULL, pause_reason = NULL
+    WHERE name = p_name
+      AND (failures > 0 OR last_ok_at IS NULL OR last_ok_at < reckoner_now() - interval '1 minute')
+$$;
+
+-- Nobody asks this provider for a while.
+CREATE OR REPLACE FUNCTION provider_pause(p_name text, p_seconds double precision, p_reason text)
+RETURNS timestamptz LANGUAGE sql AS $$
+    UPDATE reckoner_providers
+    SET paused_until = greatest(paused_until, reckoner_now() + make_interval(secs => p_seconds)),
+        pause_reason = one_line(p_reason), last_error = one_line(p_reason), last_error_at = reckoner_now()
+    WHERE name = p_name
+    RETURNING paused_until
+$$;
+
+-- No usable answer. The third in a row opens the circuit: 30 s, doubling to 15 minutes,
+-- and one request after each pause tries whether it is back. Returns when to ask again.
+CREATE OR REPLACE FUNCTION provider_failed(p_name text, p_reason text)
+RETURNS timestamptz LANGUAGE sql AS $$
+    UPDATE reckoner_providers
+    SET failures = failures + 1, last_error = one_line(p_reason), last_error_at = reckoner_now(),
+        paused_until = CASE WHEN failures + 1 >= 3
+            THEN reckoner_now() + make_interval(secs => least(900, 30 * 2 ^ least(failures - 2, 10)))
+            ELSE paused_until END,
+        pause_reason = CASE WHEN failures + 1 >= 3
+            THEN one_line(format('%s failures in a row, last: %s', failures + 1, p_reason))
+            ELSE pause_reason END
+    WHERE name = p_name
+    RETURNING greatest(paused_until, reckoner_now() + interval '10 seconds')
+$$;
+INSERT INTO reckoner_schema (name, checksum) VALUES
+    ('functions/44_providers.sql', '788e88bb25b804a50f0a36895dd9af950044baa0d1922915899e10a8b37affb2')
+ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
+COMMIT;

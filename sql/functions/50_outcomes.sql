@@ -1,0 +1,245 @@
+BEGIN;
+-- The outcome engine. Two statements, each over a whole set:
+--   outcomes_open  makes the rows of a batch of predictions: entry session, sentiment.
+--   outcomes_fill  computes everything that follows from stored prices, for any set of rows.
+-- A prediction's batch calls both; a ticker's new prices call the second. A price is taken
+-- only from the very session that is meant and only when that session is over and settled;
+-- NULL means not yet known. Called by market/outcomes.py.
+SET LOCAL search_path = public;
+SET LOCAL lock_timeout = '3s';
+SELECT pg_advisory_xact_lock(1380271947, 2);
+-- Bullish: more than +0.5 %. Bearish: less than -0.5 %. Neutral: within. NULL where the
+-- sentiment or the return is unknown. p_return in percent.
+CREATE OR REPLACE FUNCTION outcome_correct(p_sentiment text, p_return double precision)
+RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE p_sentiment
+        WHEN 'bullish' THEN p_return > 0.5
+        WHEN 'bearish' THEN p_return < -0.5
+        WHEN 'neutral' THEN abs(p_return) <= 0.5
+    END
+$$;
+
+-- Whether a row's prices were computed by us for this same entry.
+CREATE OR REPLACE FUNCTION outcome_keeps(p_row prediction_outcomes, p_entry date)
+RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT coalesce(p_row.engine_version = 1 AND p_row.entry_session = p_entry, false)
+$$;
+
+-- One row for every symbol of these predictions, entry found, prices not yet. A row of ours
+-- whose symbol the prediction no longer names goes away; a row that another program wrote
+-- becomes ours, because its own prediction's event is being processed.
+CREATE OR REPLACE FUNCTION outcomes_open(p_prediction_ids integer[])
+RETURNS TABLE (prediction_id integer, symbol text) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz := reckoner_now();
+BEGIN
+    DELETE FROM prediction_outcomes o
+    WHERE o.prediction_id = ANY (p_prediction_ids) AND o.engine_version IS NOT NULL
+      AND EXISTS (SELECT FROM prediction_inputs p WHERE p.prediction_id = o.prediction_id AND p.eligible)
+      AND NOT EXISTS (SELECT FROM prediction_elements(ARRAY[o.prediction_id]) e WHERE e.symbol = o.symbol);
+
+    RETURN QUERY
+    WITH named AS (
+        SELECT DISTINCT ON (e.prediction_id, e.symbol)
+               e.prediction_id, e.symbol, e.moment, e.sentiment, e.confidence, c.calendar,
+               session_entry(c.calendar, e.moment) AS entry
+        FROM prediction_elements(p_prediction_ids) e
+        LEFT JOIN ticker_registry r ON r.symbol = e.symbol
+        CROSS JOIN LATERAL (SELECT coalesce(r.calendar, symbol_calendar(e.symbol)) AS calendar) c
+        WHERE e.symbol IS NOT NULL
+        ORDER BY e.prediction_id, e.symbol
+    ), opened AS (
+        INSERT INTO prediction_outcomes AS o
+            (prediction_id, symbol, prediction_date, prediction_sentiment, prediction_confidence,
+             is_complete, entry_session, outcome_state, outcome_reason, engine_version,
+             created_at, updated_at)
+        SELECT n.prediction_id, n.symbol, (n.moment AT TIME ZONE 'UTC')::date, n.sentiment,
+               n.confidence, false, n.entry,
+               CASE WHEN n.entry IS NULL THEN 'unresolvable' ELSE 'awaiting_prices' END,
+               CASE WHEN n.entry IS NULL THEN
+                    format('the moment %s is outside the calendar %s', n.moment, n.calendar) END,
+               1, v_now, v_now
+        FROM named n
+        ON CONFLICT (prediction_id, symbol) DO UPDATE SET
+            prediction_date = excluded.prediction_date,
+            prediction_sentiment = excluded.prediction_sentiment,
+            prediction_confidence = excluded.prediction_confidence,
+            entry_session = excluded.entry_session,
+            outcome_state = excluded.outcome_state, outcome_reason = excluded.outcome_reason,
+            engine_version = 1, is_complete = false, updated_at = excluded.updated_at,
+            -- Known prices stay known as long as they are prices for the same entry.
+            price_at_prediction = CASE WHEN outcome_keeps(o, excluded.entry_session) THEN o.price_at_prediction END,
+            price_t1 = CASE WHEN outcome_keeps(o, excluded.entry_session) THEN o.price_t1 END,
+            price_t3 = CASE WHEN outcome_keeps(o, excluded.entry_session) THEN o.price_t3 END,
+            price_t7 = CASE WHEN outcome_keeps(o, excluded.entry_session) THEN o.price_t7 END,
+            price_t30 = CASE WHEN outcome_keeps(o, excluded.entry_session) THEN o.price_t30 END
+        RETURNING o.prediction_id, o.symbol)
+    SELECT o.prediction_id, o.symbol::text FROM opened o;
+END
+$$;
+
+-- Fills the given rows from the stored prices. p_rebased: the symbol's prices changed their
+-- basis (a split), so nothing that was known before may stand beside them.
+-- Returns the rows that it changed.
+CREATE OR REPLACE FUNCTION outcomes_fill(
+    p_prediction_ids integer[], p_symbols text[], p_rebased boolean
+) RETURNS TABLE (prediction_id integer, symbol text, outcome_state text) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+    -- PL/pgSQL for its plan cache: planning this costs more than running it for one row.
+    RETURN QUERY
+    WITH target AS MATERIALIZED (
+        SELECT o.prediction_id, o.symbol, o.prediction_sentiment AS sentiment, o.entry_session,
+               o.outcome_reason AS old_reason,
+               o.price_at_prediction AS old0, o.price_t1 AS old1, o.price_t3 AS old3,
+               o.price_t7 AS old7, o.price_t30 AS old30,
+               coalesce(r.calendar, symbol_calendar(o.symbol)) AS calendar,
+               r.fetched_from, r.fetched_to, r.price_data_start, r.price_data_end,
+               CASE WHEN r.status <> 'active' THEN
+                   format('ticker %s is %s: %s', o.symbol, r.status,
+                          coalesce(r.status_reason, 'no reason given')) END AS lost
+        FROM unnest(p_prediction_ids, p_symbols) AS k(prediction_id, symbol)
+        JOIN prediction_outcomes o ON o.prediction_id = k.prediction_id AND o.symbol = k.symbol
+        LEFT JOIN ticker_registry r ON r.symbol = o.symbol
+        ORDER BY o.prediction_id, o.symbol FOR UPDATE OF o
+    ), clock AS MATERIALIZED (
+        SELECT c.calendar, (session_last_settled(c.calendar)).ordinal AS last_ordinal
+        FROM (SELECT DISTINCT calendar FROM target) c
+    ), priced AS (
+        SELECT t.*, h.*,
+               CASE WHEN p_rebased THEN h.new0 ELSE coalesce(h.new0, t.old0) END AS p0,
+               CASE WHEN p_rebased THEN h.new1 ELSE coalesce(h.new1, t.old1) END AS p1,
+               CASE WHEN p_rebased THEN h.new3 ELSE coalesce(h.new3, t.old3) END AS p3,
+               CASE WHEN p_rebased THEN h.new7 ELSE coalesce(h.new7, t.old7) END AS p7,
+               CASE WHEN p_rebased THEN h.new30 ELSE coalesce(h.new30, t.old30) END AS p30
+        FROM target t
+        JOIN clock c USING (calendar)
+        LEFT JOIN market_sessions e ON e.calendar = t.calendar AND e.session = t.entry_session
+        CROSS JOIN LATERAL (
+            SELECT max(x.price) FILTER (WHERE n = 0) AS new0, max(x.price) FILTER (WHERE n = 1) AS new1,
+                   max(x.price) FILTER (WHERE n = 3) AS new3, max(x.price) FILTER (WHERE n = 7) AS new7,
+                   max(x.price) FILTER (WHERE n = 30) AS new30,
+                   bool_or(x.missing AND n = 0 AND x.hopeless) AS entry_hopeless,
+                   bool_and(x.hopeless) FILTER (WHERE x.missing) AS all_hopeless,
+                   bool_or(x.missing AND x.settled AND NOT x.hopeless) AS is_awaiting,
+                   min(x.due_at) FILTER (WHERE x.missing AND NOT x.hopeless) AS due_at,
+                   (array_agg(x.session ORDER BY n) FILTER (WHERE x.missing AND (x.hopeless OR x.settled)))[1] AS first_hole,
+                   (array_agg(n ORDER BY n) FILTER (WHERE x.missing AND (x.hopeless OR x.settled)))[1] AS first_hole_n,
+                   (array_agg(n ORDER BY n) FILTER (WHERE x.missing AND NOT x.hopeless))[1] AS next_n,
+                   (array_agg(x.session ORDER BY n) FILTER (WHERE x.missing AND NOT x.hopeless))[1] AS next_session
+            FROM (
+                SELECT n, s.session, s.settled, p.close AS price, s.closes_at + session_settling() AS due_at,
+                       p.close IS NULL AND (CASE n WHEN 0 THEN t.old0 WHEN 1 THEN t.old1 WHEN 3 THEN t.old3
+                                            WHEN 7 THEN t.old7 ELSE t.old30 END IS NULL OR p_rebased) AS missing,
+                       -- It can never come: nobody knows the ticker, or providers answered for
+                       -- that session and ten sessions later there still is no bar.
+                       t.lost IS NOT NULL OR coalesce(
+                           s.settled AND s.session BETWEEN t.fetched_from AND t.fetched_to
+                           AND s.ordinal <= c.last_ordinal - 10, false) AS hopeless
+                FROM (VALUES (0), (1), (3), (7), (30)) AS horizon(n)
+                LEFT JOIN LATERAL (
+                    SELECT m.*, m.ordinal <= c.last_ordinal AS settled FROM market_sessions m
+                    WHERE m.calendar = t.calendar AND m.ordinal = e.ordinal + n
+                ) s ON true
+                LEFT JOIN market_prices p ON p.symbol = t.symbol AND p.date = s.session AND s.settled
+            ) x
+        ) h
+    ), returned AS (
+        SELECT p.*,
+               (p1 / p0 - 1) * 100 AS r1, (p3 / p0 - 1) * 100 AS r3,
+               (p7 / p0 - 1) * 100 AS r7, (p30 / p0 - 1) * 100 AS r30,
+               p0 IS NOT NULL AND p1 IS NOT NULL AND p3 IS NOT NULL AND p7 IS NOT NULL
+               AND p30 IS NOT NULL AS complete
+        FROM priced p
+    ), judged AS (
+        SELECT r.*,
+               CASE WHEN entry_session IS NULL THEN 'unresolvable' -- outcomes_open said why
+                    WHEN complete THEN 'complete'
+                    WHEN entry_hopeless OR all_hopeless THEN 'unresolvable'
+                    WHEN is_awaiting THEN 'awaiting_prices'
+                    ELSE 'maturing' END AS state,
+               CASE WHEN first_hole_n = 0 THEN 'the entry session ' ELSE 't' || first_hole_n || ' on ' END
+               || first_hole AS hole_name
+        FROM returned r
+    ), explained AS (
+        SELECT j.*, CASE state
+            WHEN 'unresolvable' THEN coalesce(CASE WHEN entry_session IS NULL THEN old_reason END, lost, CASE
+                WHEN price_data_end IS NULL OR first_hole > price_data_end
+                THEN format('no bar for %s: the last bar is of %s, delisted or suspended?',
+                            hole_name, coalesce(price_data_end::text, 'no day at all'))
+                WHEN first_hole < price_data_start
+                THEN format('no bar for %s: the first bar is of %s, not yet listed?', hole_name, price_data_start)
+                ELSE format('no bar for %s: a hole in the data, ten sessions old', hole_name) END)
+            WHEN 'awaiting_prices' THEN format('no bar yet for %s', hole_name)
+            WHEN 'maturing' THEN format('next: %s on %s',
+                CASE WHEN next_n = 0 THEN 'entry' ELSE 't' || next_n END,
+                coalesce(next_session::text, 'a session beyond the calendar'))
+            END AS reason
+        FROM judged j
+    )
+    UPDATE prediction_outcomes o SET
+        price_at_prediction = x.p0,
+        price_t1 = x.p1, return_t1 = x.r1, pnl_t1 = x.r1 / 100 * 1000, correct_t1 = outcome_correct(x.sentiment, x.r1),
+        price_t3 = x.p3, return_t3 = x.r3, pnl_t3 = x.r3 / 100 * 1000, correct_t3 = outcome_correct(x.sentiment, x.r3),
+        price_t7 = x.p7, return_t7 = x.r7, pnl_t7 = x.r7 / 100 * 1000, correct_t7 = outcome_correct(x.sentiment, x.r7),
+        price_t30 = x.p30, return_t30 = x.r30, pnl_t30 = x.r30 / 100 * 1000, correct_t30 = outcome_correct(x.sentiment, x.r30),
+        is_complete = x.complete, outcome_state = x.state, outcome_reason = x.reason,
+        due_at = CASE WHEN x.state IN ('awaiting_prices', 'maturing') THEN x.due_at END,
+        last_price_update = reckoner_now(), engine_version = 1, updated_at = reckoner_now()
+    FROM explained x
+    WHERE o.prediction_id = x.prediction_id AND o.symbol = x.symbol
+      AND (o.price_at_prediction, o.price_t1, o.price_t3, o.price_t7, o.price_t30,
+           o.return_t1, o.return_t3, o.return_t7, o.return_t30,
+           o.correct_t1, o.correct_t3, o.correct_t7, o.correct_t30,
+           o.pnl_t1, o.pnl_t3, o.pnl_t7, o.pnl_t30,
+           o.is_complete, o.outcome_state, o.outcome_reason, o.due_at)
+          IS DISTINCT FROM
+          (x.p0, x.p1, x.p3, x.p7, x.p30, x.r1, x.r3, x.r7, x.r30,
+           outcome_correct(x.sentiment, x.r1), outcome_correct(x.sentiment, x.r3),
+           outcome_correct(x.sentiment, x.r7), outcome_correct(x.sentiment, x.r30),
+           x.r1 / 100 * 1000, x.r3 / 100 * 1000, x.r7 / 100 * 1000, x.r30 / 100 * 1000,
+           x.complete, x.state, x.reason,
+           CASE WHEN x.state IN ('awaiting_prices', 'maturing') THEN x.due_at END)
+    RETURNING o.prediction_id, o.symbol::text, o.outcome_state;
+END
+$$;
+
+-- A symbol's outcomes after its prices or its status changed: the open ones, or all when
+-- the basis changed. What another program completed is left alone. Returns the number changed.
+CREATE OR REPLACE FUNCTION outcomes_fill_symbol(p_symbol text, p_rebased boolean)
+RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v_ids     integer[];
+    v_changed bigint;
+BEGIN
+    IF p_rebased THEN
+        v_ids := ARRAY(SELECT prediction_id FROM prediction_outcomes
+                       WHERE symbol = p_symbol AND engine_version IS NOT NULL AND entry_session IS NOT NULL);
+    ELSE
+        v_ids := ARRAY(SELECT prediction_id FROM prediction_outcomes
+                       WHERE symbol = p_symbol AND outcome_state IN ('awaiting_prices', 'maturing'));
+    END IF;
+    SELECT count(*) INTO v_changed
+    FROM outcomes_fill(v_ids, array_fill(p_symbol, ARRAY[cardinality(v_ids)]), p_rebased);
+    RETURN v_changed;
+END
+$$;
+
+-- Which of these predictions' symbols need a provider: an entry or a horizon that is over
+-- has no bar, or the history before the moment is shorter than wanted.
+CREATE OR REPLACE FUNCTION outcomes_wanting(p_prediction_ids integer[], p_backfill_days integer)
+RETURNS SETOF text LANGUAGE sql STABLE AS $$
+    SELECT DISTINCT o.symbol::text
+    FROM prediction_outcomes o
+    JOIN ticker_registry r USING (symbol)
+    WHERE o.prediction_id = ANY (p_prediction_ids)
+      AND o.entry_session IS NOT NULL
+      AND r.status = 'active'
+      AND (o.outcome_state = 'awaiting_prices' OR r.fetched_from IS NULL
+           OR (o.prediction_date - p_backfill_days < r.fetched_from AND o.outcome_state <> 'unresolvable'))
+$$;
+INSERT INTO reckoner_schema (name, checksum) VALUES
+    ('functions/50_outcomes.sql', '24fb7813bbfbd3b1dfee4349727e8a4115705a7edad03d498fe5d34698b41eee')
+ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
+COMMIT;

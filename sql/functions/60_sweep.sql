@@ -1,0 +1,102 @@
+BEGIN;
+-- The sweep: finds what no event speaks of. One worker sweeps at a time, any can; called by
+-- worker/sweep.py, each part a statement whose cost follows what it finds.
+SET LOCAL search_path = public;
+SET LOCAL lock_timeout = '3s';
+SELECT pg_advisory_xact_lock(1380271947, 2);
+-- Predictions that are eligible, came after the installation, and have no outcome, no
+-- event and no history: the trigger failed or was away. Looks at the newest ids and at the
+-- next stretch of a slow walk over all of them, so that the cost of a sweep is bounded and
+-- a prediction that became forgotten long after its insert is found as well.
+-- Writes an event for each; returns how many.
+CREATE OR REPLACE FUNCTION sweep_forgotten(p_span integer) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    v_first  bigint;
+    v_cursor bigint;
+    v_last   bigint;
+    v_found  bigint;
+BEGIN
+    SELECT last_prediction_id, greatest(forgotten_cursor, last_prediction_id)
+    INTO v_first, v_cursor FROM reckoner_installation;
+    SELECT max(id) INTO v_last FROM predictions;
+    WITH forgotten AS (
+        SELECT p.prediction_id
+        FROM prediction_inputs p
+        WHERE p.prediction_id > v_first AND p.eligible
+          AND (p.prediction_id > v_last - p_span
+               OR (p.prediction_id > v_cursor AND p.prediction_id <= v_cursor + p_span))
+          AND NOT EXISTS (SELECT FROM prediction_outcomes o WHERE o.prediction_id = p.prediction_id)
+          AND NOT EXISTS (SELECT FROM outbox o WHERE o.topic = 'prediction' AND o.key = p.prediction_id::text)
+          AND NOT EXISTS (SELECT FROM outbox_history h
+                          WHERE h.topic = 'prediction' AND h.key = p.prediction_id::text)
+        ORDER BY p.prediction_id
+    ), written AS (
+        INSERT INTO outbox (topic, key, available_at, created_at, updated_at)
+        SELECT 'prediction', prediction_id, reckoner_now(), reckoner_now(), reckoner_now()
+        FROM forgotten RETURNING 1)
+    SELECT count(*) INTO v_found FROM written;
+    UPDATE reckoner_installation
+    SET forgotten_cursor = CASE WHEN v_cursor + p_span >= v_last THEN v_first ELSE v_cursor + p_span END
+    WHERE forgotten_cursor IS DISTINCT FROM
+          CASE WHEN v_cursor + p_span >= v_last THEN v_first ELSE v_cursor + p_span END;
+    RETURN v_found;
+END
+$$;
+
+-- Symbols whose outcomes became due: writes a ticker event for those that were not asked
+-- since, or not lately (after a missing bar the pauses grow with the time it is missing).
+-- A symbol that nobody serves any more gets its verdict at once. Returns the events written.
+CREATE OR REPLACE FUNCTION sweep_due() RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v_symbol  text;
+    v_symbols text[];
+BEGIN
+    FOR v_symbol IN
+        SELECT DISTINCT o.symbol FROM prediction_outcomes o JOIN ticker_registry r USING (symbol)
+        WHERE o.outcome_state IN ('awaiting_prices', 'maturing')
+          AND o.due_at <= reckoner_now() AND r.status <> 'active'
+    LOOP
+        PERFORM outcomes_fill_symbol(v_symbol, false);
+    END LOOP;
+    SELECT array_agg(DISTINCT o.symbol) INTO v_symbols
+    FROM prediction_outcomes o JOIN ticker_registry r USING (symbol)
+    WHERE o.outcome_state IN ('awaiting_prices', 'maturing') AND o.due_at <= reckoner_now()
+      AND r.status = 'active'
+      AND (r.last_backfill IS NULL OR r.last_backfill < o.due_at
+           OR r.last_backfill < reckoner_now()
+              - greatest(interval '15 minutes', (reckoner_now() - o.due_at) / 4))
+      AND NOT EXISTS (SELECT FROM outbox e WHERE e.topic = 'ticker' AND e.key = o.symbol);
+    RETURN ticker_enqueue(coalesce(v_symbols, '{}'), 0, false);
+END
+$$;
+
+-- Tickers that were registered where no trigger saw it.
+CREATE OR REPLACE FUNCTION sweep_unfetched() RETURNS bigint LANGUAGE sql AS $$
+    SELECT ticker_enqueue(ARRAY(
+        SELECT r.symbol FROM ticker_registry r
+        WHERE r.status = 'active' AND r.last_backfill IS NULL
+          AND coalesce(r.backfill_status, 'pending') IN ('pending', 'in_progress')
+          AND normalize_symbol(r.symbol) = r.symbol
+          AND NOT EXISTS (SELECT FROM outbox e WHERE e.topic = 'ticker' AND e.key = r.symbol)
+    ), 0, false)
+$$;
+
+-- History older than p_days, in bites, and workers not seen for a day.
+CREATE OR REPLACE FUNCTION sweep_prune(p_days integer) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v_pruned bigint;
+BEGIN
+    DELETE FROM outbox_history WHERE id IN (
+        SELECT id FROM outbox_history
+        WHERE finished_at < reckoner_now() - make_interval(days => p_days)
+        ORDER BY finished_at LIMIT 10000);
+    GET DIAGNOSTICS v_pruned = ROW_COUNT;
+    DELETE FROM reckoner_workers WHERE last_seen_at < reckoner_now() - interval '1 day';
+    RETURN v_pruned;
+END
+$$;
+INSERT INTO reckoner_schema (name, checksum) VALUES
+    ('functions/60_sweep.sql', 'be327426d4226f4479ec2ae99e8e95c8b107a83b973005549a3621bd12198ad2')
+ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
+COMMIT;

@@ -1,0 +1,140 @@
+"""Settings from the environment and `.env`, and what a bad one gets: one line.
+
+Each floor has its own class derived from `Settings`; this floor's is `DatabaseSettings`.
+It owns the forms that database URLs take in the wild, and the rule that a process started
+by a platform never falls back to a private database.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Self, TypeVar
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import psycopg
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+EMBEDDED = "embedded:"
+
+# Set by Heroku, Railway, Render, Fly, Kubernetes, honcho, foreman and their kin for the
+# processes of a Procfile, and by hardly anything else.
+PLATFORM_VARIABLES = (
+    "DYNO",
+    "RAILWAY_ENVIRONMENT",
+    "RAILWAY_ENVIRONMENT_NAME",
+    "RENDER",
+    "FLY_APP_NAME",
+    "KUBERNETES_SERVICE_HOST",
+    "HONCHO_PROCESS_NAME",
+    "PS",
+    "PORT",
+)
+
+# Parameters that other drivers and ORMs put into URLs and libpq does not know.
+FOREIGN_PARAMETERS = {
+    "pgbouncer",
+    "connection_limit",
+    "pool_timeout",
+    "schema",
+    "prepared_statement_cache_size",
+    "prepared_statement_name_func",
+    "statement_cache_size",
+    "server_settings",
+}
+
+_SECRETS = (
+    (re.compile(r"(\w+://[^:/?#\s@]*):[^\s]*@"), r"\1:***@"),
+    (re.compile(r"(?i)\b(password|passwd|apikey|api_key|token|secret)(\s*[=:]\s*)[^\s&\"']+"), r"\1\2***"),
+)
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used; its text is one line for the person who set it."""
+
+
+class Settings(BaseSettings):
+    """Base of the floors' settings: environment first, then `.env`; strangers are ignored."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def load(kind: type[S]) -> S:
+    """Read settings of one kind; a bad value raises `SettingsError` that names the variable."""
+    try:
+        return kind()
+    except ValidationError as error:
+        # The value itself stays out of the message: it may be a password.
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = str(first["loc"][0]).upper() if first["loc"] else ""
+        message = first["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"{name}: {message}" if name else message) from None
+
+
+def redact(text: str) -> str:
+    """Return the text without passwords and keys, for logs, errors and rows."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def normalize_url(url: str) -> str:
+    """Bring a database URL into libpq's form; `embedded:PATH` and `key=value` pass.
+
+    Raises ValueError with a sentence that does not contain the URL.
+    """
+    url = url.strip().strip("\"'").strip()
+    if url.startswith(EMBEDDED):
+        if not url.removeprefix(EMBEDDED):
+            raise ValueError("embedded: needs a path, as in embedded:.reckoner")
+        return url
+    scheme, separator, rest = url.partition("://")
+    if separator:
+        base, _, _driver = scheme.partition("+")
+        if base not in {"postgres", "postgresql"}:
+            raise ValueError("not a PostgreSQL URL; it should start with postgresql:// or embedded:")
+        parts = urlsplit(f"postgresql://{rest}")
+        query = [
+            ("sslmode" if key == "ssl" else key, value)
+            for key, value in parse_qsl(parts.query, keep_blank_values=True)
+            if key not in FOREIGN_PARAMETERS
+        ]
+        url = urlunsplit(parts._replace(query=urlencode(query)))
+    try:
+        psycopg.conninfo.conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        raise ValueError(f"libpq cannot read it: {redact(str(error)).strip()}") from None
+    return url
+
+
+class DatabaseSettings(Settings):
+    """Where the database is; see the README's table of settings."""
+
+    database_url: str = Field(default=EMBEDDED + ".reckoner")
+    listen_database_url: str | None = None
+
+    @field_validator("database_url", "listen_database_url")
+    @classmethod
+    def _normalize(cls, value: str | None) -> str | None:
+        return None if value is None else normalize_url(value)
+
+    @model_validator(mode="after")
+    def _no_private_database_on_a_platform(self) -> Self:
+        if "database_url" not in self.model_fields_set:
+            found = next((name for name in PLATFORM_VARIABLES if os.environ.get(name)), None)
+            if found:
+                raise ValueError(
+                    f"DATABASE_URL: not set, and {found} says that this runs from a Procfile or on a"
+                    f" platform; set it to the database, or to embedded:PATH if that is what you want"
+                )
+        return self
+
+    @property
+    def embedded_path(self) -> Path | None:
+        """The folder of the private server, or None when the database is somewhere else."""
+        if self.database_url.startswith(EMBEDDED):
+            return Path(self.database_url.removeprefix(EMBEDDED))
+        return None
