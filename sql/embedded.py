@@ -15,6 +15,7 @@ private folder only, never on the network.
 import contextlib
 import ctypes
 import fcntl
+import functools
 import hashlib
 import importlib.util
 import json
@@ -74,6 +75,18 @@ def use(path: Path, *, settings: Mapping[str, str] | None = None, version: int =
 def linger(path: Path, seconds: float) -> None:
     """Keep the server for `seconds` more, and then while anyone is connected, without us."""
     (path / "keep").write_text(str(time.time() + seconds))
+
+
+def wait_until_stopped(path: Path, seconds: float = 10.0) -> bool:
+    """Wait, after the last user let go, until nothing of the server runs; False if it still does."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(BlockingIOError, FileNotFoundError), (path / "users.lock").open("a") as users:
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not (path / "server.json").exists():
+                return True
+        time.sleep(0.05)
+    return False
 
 
 def url_of(socket_folder: str, database: str = DATABASE) -> str:
@@ -290,7 +303,7 @@ class _Guardian:
             cwd=data,
             env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "TZ": "UTC"},
             stdin=subprocess.DEVNULL,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - the guardian has one thread
+            preexec_fn=functools.partial(die_with_parent, signal.SIGINT),  # noqa: PLW1509 - the guardian has one thread
         )
 
     def _create_database(self, socket_folder: str) -> None:
@@ -298,7 +311,8 @@ class _Guardian:
         while True:
             try:
                 with psycopg.connect(url_of(socket_folder, "postgres"), connect_timeout=5, autocommit=True) as conn:
-                    if not conn.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
+                    known = "SELECT 1 FROM pg_database WHERE datname = %s"
+                    if conn.execute(known, [DATABASE]).fetchone() is None:
                         conn.execute(f"CREATE DATABASE {DATABASE}")
                     return
             except psycopg.OperationalError as error:
@@ -318,10 +332,13 @@ def _open_to_all(path: Path) -> bool:
     )
 
 
-def _die_with_parent() -> None:
-    """Ask Linux to send the server a fast shutdown when the guardian dies, even by kill -9."""
+def die_with_parent(number: int) -> None:
+    """Ask Linux for a signal to this process when its parent dies, even by kill -9.
+
+    For `preexec_fn`: it runs in the child between fork and exec.
+    """
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,14 @@ _RECORD = re.compile(
 
 
 class MigrationError(Exception):
-    """The database cannot be brought to the expected state; one line says why."""
+    """The database cannot be brought to the expected state; one line says why.
+
+    code: the exit code, 3 when the database differs from what this code expects.
+    """
+
+    def __init__(self, message: str, code: int = 3) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -127,7 +134,8 @@ def migrate(database: Database) -> list[Change]:
     except psycopg.errors.LockNotAvailable as error:
         raise MigrationError(
             "gave up waiting for a lock after 3 s, so as not to hold up other programs:"
-            " a long transaction or another migration holds it; nothing was changed, try again"
+            " a long transaction or another migration holds it; nothing was changed, try again",
+            code=1,
         ) from error
 
 
@@ -139,7 +147,7 @@ def _apply(conn: Connection, file: SchemaFile) -> None:
     except psycopg.errors.LockNotAvailable:
         raise
     except psycopg.Error as error:
-        raise MigrationError(f"{file.name}: {str(error).splitlines()[0]}") from error
+        raise MigrationError(f"{file.name}: {str(error).splitlines()[0]}", code=1) from error
 
 
 def _scalar(conn: Connection, query: str) -> int:

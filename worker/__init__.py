@@ -1,0 +1,1 @@
+"""The top floor: keeps events moving. Knows of markets only what `handlers` says."""

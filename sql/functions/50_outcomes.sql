@@ -29,7 +29,7 @@ $$;
 -- whose symbol the prediction no longer names goes away; a row that another program wrote
 -- becomes ours, because its own prediction's event is being processed.
 CREATE OR REPLACE FUNCTION outcomes_open(p_prediction_ids integer[])
-RETURNS TABLE (prediction_id integer, symbol text) LANGUAGE plpgsql AS $$
+RETURNS TABLE (prediction_id integer, symbol text, entry_session date) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     v_now timestamptz := reckoner_now();
@@ -74,8 +74,8 @@ BEGIN
             price_t3 = CASE WHEN outcome_keeps(o, excluded.entry_session) THEN o.price_t3 END,
             price_t7 = CASE WHEN outcome_keeps(o, excluded.entry_session) THEN o.price_t7 END,
             price_t30 = CASE WHEN outcome_keeps(o, excluded.entry_session) THEN o.price_t30 END
-        RETURNING o.prediction_id, o.symbol)
-    SELECT o.prediction_id, o.symbol::text FROM opened o;
+        RETURNING o.prediction_id, o.symbol, o.entry_session)
+    SELECT o.prediction_id, o.symbol::text, o.entry_session FROM opened o;
 END
 $$;
 
@@ -240,6 +240,6 @@ RETURNS SETOF text LANGUAGE sql STABLE AS $$
            OR (o.prediction_date - p_backfill_days < r.fetched_from AND o.outcome_state <> 'unresolvable'))
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/50_outcomes.sql', '24fb7813bbfbd3b1dfee4349727e8a4115705a7edad03d498fe5d34698b41eee')
+    ('functions/50_outcomes.sql', 'ffb04e794beea3635419b30244f872dd4297fb43dec561e132fa003a69021619')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

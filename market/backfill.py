@@ -1,0 +1,228 @@
+"""Fetching a ticker's prices: what is missing, who is asked, what an answer means.
+
+Three steps with a seam between them, so that the network is never awaited inside a
+transaction: `plan` (one statement), `fetch` (providers, no transaction), `store` (in the
+transaction in which the caller ends its event). What `fetch` concludes is one of the four
+classes below.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from market import outcomes, prices
+from market.providers import Answer, Bar, Kind, Provider, Request
+from market.providers.state import Paused, ask, is_trusted
+from sql.database import Connection, Database
+
+# How many stored bars a refresh fetches again, to see whether their basis changed.
+_OVERLAP_SESSIONS = 5
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one ticker needs. `request` is None when nothing is missing."""
+
+    symbol: str
+    calendar: str
+    status: str
+    request: Request | None
+    whole: Request | None  # all that is stored and wanted, for when the basis changed
+
+
+@dataclass(frozen=True)
+class Bars:
+    """A provider gave bars (or a good, empty answer for a range behind stored bars)."""
+
+    source: str
+    request: Request
+    bars: Sequence[Bar]
+    rejected: Sequence[str] = ()
+    rebased: bool = False
+    asset_type: str | None = None
+    exchange: str | None = None
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """Every provider that gave a verdict said that it does not know the symbol."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Later:
+    """Nobody could be asked now; not the ticker's fault. `until` is the database's time."""
+
+    until: dt.datetime
+    reason: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Providers answered, and no answer could be used."""
+
+    reason: str
+
+
+Verdict = Bars | Unknown | Later | Failed
+
+
+def plan(conn: Connection, symbol: str, backfill_days: int, *, refetch: bool = False) -> Plan | None:
+    """Ask the database what this symbol lacks; None when it is not registered."""
+    row = conn.execute("SELECT * FROM ticker_plan(%s, %s, %s)", [symbol, backfill_days, refetch]).fetchone()
+    if row is None:
+        return None
+    request = whole = None
+    if row["fetch_from"] is not None:
+        start, end = row["fetch_from"], row["fetch_to"]
+        whole = _request(conn, row, min(start, row["stored_from"] or start), end)
+        request = whole
+        if row["stored_from"] is not None and start > row["stored_from"]:
+            before = [session for session in whole.sessions if session < start]
+            request = _request(conn, row, ([start, *before[::-1]][: _OVERLAP_SESSIONS + 1])[-1], end)
+        if row["stored_from"] is not None and start < row["stored_from"]:
+            # Older history is wanted: fetch all in one piece, so that it has one basis.
+            request = whole
+    return Plan(symbol, row["calendar"], row["status"], request, whole)
+
+
+def _request(conn: Connection, row: dict[str, Any], start: dt.date, end: dt.date) -> Request:
+    sessions = conn.execute(
+        "SELECT session FROM market_sessions WHERE calendar = %s AND session BETWEEN %s AND %s ORDER BY session",
+        [row["calendar"], start, end],
+    )
+    return Request(row["provider_symbol"], start, end, [session["session"] for session in sessions])
+
+
+def fetch(
+    database: Database, providers: Sequence[Provider], plan: Plan, wait: Callable[[float], None]
+) -> Verdict:
+    """Ask the providers in order until one gives bars; no transaction is open meanwhile.
+
+    wait: called with seconds until a provider's next free place. Raises psycopg.Error.
+    """
+    assert plan.request is not None
+    verdict = _ask_all(database, providers, plan, plan.request, wait)
+    if isinstance(verdict, Bars) and plan.whole is not None and plan.request is not plan.whole:
+        with database.transaction() as conn:
+            changed = prices.basis_changed(conn, plan.symbol, verdict.bars)
+        if changed:
+            return _ask_all(database, providers, plan, plan.whole, wait, rebased=True)
+    return verdict
+
+
+def _ask_all(
+    database: Database,
+    providers: Sequence[Provider],
+    plan: Plan,
+    request: Request,
+    wait: Callable[[float], None],
+    *,
+    rebased: bool = False,
+) -> Verdict:
+    unknown, failed, paused, empty = [], [], [], []
+    for provider in providers:
+        answer = ask(database, provider, request, wait)
+        if isinstance(answer, Paused):
+            paused.append(answer)
+            continue
+        said = f"{provider.name}: {answer.kind} {answer.message}".strip()
+        if answer.kind is Kind.OK:
+            valid = prices.validate(answer.bars, request.sessions)
+            if valid.bars:
+                rejected = [*answer.rejected, *valid.rejected]
+                return Bars(provider.name, request, valid.bars, rejected, rebased, answer.asset_type, answer.exchange)
+            failed.append(f"{said}, none of {len(answer.bars)} bars is usable: {valid.rejected[0]}")
+        elif answer.kind is Kind.UNKNOWN:
+            if is_trusted(database, provider, request, wait):
+                unknown.append(said)
+            else:
+                failed.append(f"{said}, but it does not know {provider.canary} either")
+        elif answer.kind is Kind.EMPTY:
+            empty.append((provider, said))
+        else:
+            failed.append(said)
+    if paused:
+        # Who could not be asked may know it: no verdict before everyone was.
+        soonest = min(paused, key=lambda pause: pause.until)
+        return Later(soonest.until, soonest.reason)
+    if empty and not failed and not unknown and request is not plan.whole:
+        # A good answer with nothing in it, behind bars that we have: no trading since.
+        return Bars(empty[0][0].name, request, ())
+    if unknown and not failed and not empty:
+        return Unknown("; ".join(unknown))
+    return Failed("; ".join([*failed, *(said for _, said in empty), *unknown]) or "no provider to ask")
+
+
+@dataclass
+class Summary:
+    """What storing a verdict did, for the event's result and for people."""
+
+    symbol: str
+    outcome: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def store(conn: Connection, plan: Plan, verdict: Verdict | None) -> Summary:
+    """Write what `fetch` concluded, and the outcomes that follow, in the caller's transaction.
+
+    verdict None: nothing was missing. `Later` and `Failed` are noted and decide nothing.
+    """
+    match verdict:
+        case None:
+            changed = outcomes.fill_symbol(conn, plan.symbol, rebased=False)
+            return Summary(plan.symbol, "up to date", {"outcomes": changed})
+        case Bars():
+            counts = prices.store(
+                conn, plan.symbol, verdict.source, verdict.bars, verdict.request.start, verdict.request.end
+            )
+            _describe(conn, plan.symbol, verdict)
+            rebased = verdict.rebased or counts["revised"] > 0
+            changed = outcomes.fill_symbol(conn, plan.symbol, rebased=rebased)
+            details: dict[str, Any] = {
+                "provider": verdict.source,
+                "from": str(verdict.request.start),
+                "to": str(verdict.request.end),
+                "bars": len(verdict.bars),
+                **counts,
+                "rejected": len(verdict.rejected),
+                "outcomes": changed,
+            }
+            if verdict.rejected:
+                details["first_rejected"] = verdict.rejected[0]
+            return Summary(plan.symbol, "fetched", details)
+        case Unknown(reason):
+            _verdict(conn, plan.symbol, "invalid", reason, "failed", reason)
+            changed = outcomes.fill_symbol(conn, plan.symbol, rebased=False)
+            return Summary(plan.symbol, "unknown", {"reason": reason, "outcomes": changed})
+        case Later(_, reason):
+            _note(conn, plan.symbol, "pending", reason)
+            return Summary(plan.symbol, "later", {"reason": reason})
+        case Failed(reason):
+            _note(conn, plan.symbol, "failed", reason)
+            return Summary(plan.symbol, "failed", {"reason": reason})
+
+
+def _verdict(conn: Connection, symbol: str, *values: str | None) -> None:
+    conn.execute("SELECT registry_verdict(%s, %s, %s, %s, %s)", [symbol, *values])
+
+
+def _note(conn: Connection, symbol: str, status: str, reason: str) -> None:
+    conn.execute(
+        "UPDATE ticker_registry SET backfill_status = %s, backfill_error = one_line(%s),"
+        " updated_at = reckoner_now() WHERE symbol = %s",
+        [status, reason, symbol],
+    )
+
+
+def _describe(conn: Connection, symbol: str, verdict: Bars) -> None:
+    """Take over what the provider knows better than the symbol's spelling tells."""
+    if verdict.asset_type or verdict.exchange:
+        conn.execute(
+            "UPDATE ticker_registry SET asset_type = coalesce(%s, asset_type),"
+            " exchange = coalesce(%s, exchange) WHERE symbol = %s",
+            [verdict.asset_type, verdict.exchange, symbol],
+        )
+

@@ -1,0 +1,123 @@
+"""What the commands share: tables for people and programs, and errors as one line.
+
+On a terminal a table, in a pipe TSV that nothing cuts, with `--json` one document. Exit
+codes: 0 done, 1 failed, 2 wrong usage or settings, 3 unhealthy or another schema, 130
+interrupted.
+"""
+
+import datetime as dt
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Annotated, Any
+
+import psycopg
+import typer
+
+from sql.embedded import EmbeddedError
+from sql.migrate import MigrationError
+from sql.settings import SettingsError, redact
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")]
+
+
+class CommandError(Exception):
+    """A command cannot do what it was asked to; one line says what, where, and what to do."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def run(app: Callable[[], Any]) -> None:
+    """Run a typer app; every expected error becomes one line on stderr and an exit code."""
+    try:
+        app()
+    except SettingsError as error:
+        fail(str(error), 2)
+    except CommandError as error:
+        fail(str(error), error.code)
+    except MigrationError as error:
+        fail(str(error), error.code)
+    except EmbeddedError as error:
+        fail(str(error), 1)
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction):
+        fail("the database lacks Reckoner's tables or functions: run python -m worker migrate", 3)
+    except psycopg.Error as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        fail(f"the database: {lines[0]}", 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our pipe left (`… | head`); that is its right.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def fail(message: str, code: int) -> None:
+    """Print one error line, without secrets, and exit."""
+    sys.stderr.write(f"error: {' '.join(redact(message).split())}\n")
+    sys.exit(code)
+
+
+def emit(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str = "nothing") -> None:
+    """Print rows of one shape: JSON list, table on a terminal, TSV with a header in a pipe."""
+    if as_json:
+        emit_json(rows)
+    elif sys.stdout.isatty():
+        _table(rows, empty)
+    elif rows:
+        sys.stdout.write("\t".join(rows[0]) + "\n")
+        for row in rows:
+            sys.stdout.write("\t".join(_cell(value) for value in row.values()) + "\n")
+
+
+def emit_json(document: Any) -> None:
+    """Print one JSON document; times in ISO 8601, durations in seconds."""
+    sys.stdout.write(json.dumps(document, default=_plain, indent=2, allow_nan=False) + "\n")
+
+
+def say(text: str) -> None:
+    """Print a line for a person on stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def _table(rows: Sequence[Mapping[str, Any]], empty: str) -> None:
+    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
+    from rich.table import Table  # noqa: PLC0415
+
+    console = Console()
+    if not rows:
+        console.print(empty)
+        return
+    table = Table(*rows[0])
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    console.print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, dt.timedelta):
+        return str(dt.timedelta(seconds=round(value.total_seconds())))
+    if isinstance(value, dt.datetime):
+        return value.isoformat(sep=" ", timespec="seconds")
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, dict | list):
+        return json.dumps(value, default=_plain)
+    return " ".join(str(value).split())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dt.timedelta):
+        return value.total_seconds()
+    if isinstance(value, dt.datetime | dt.date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return float(value)
+    return str(value)

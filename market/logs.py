@@ -1,0 +1,46 @@
+"""The log: structlog to stderr, JSON lines for machines, colours for a terminal, no secrets."""
+
+import logging
+import os
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+from market.settings import LogSettings
+from sql.settings import redact
+
+Event = MutableMapping[str, Any]
+
+
+def _redacted(_logger: object, _method: str, event: Event) -> Event:
+    return {key: redact(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def configure(settings: LogSettings) -> None:
+    """Set the process's log up; libraries that use `logging` keep to warnings."""
+    console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
+    colors = console and sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    renderer = (
+        structlog.dev.ConsoleRenderer(colors=colors)
+        if console
+        else structlog.processors.JSONRenderer(ensure_ascii=False)
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            _redacted,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.log_level]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    # yfinance and psycopg.pool report through logging what we report ourselves.
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
+    for chatty in ("yfinance", "psycopg.pool", "peewee"):
+        logging.getLogger(chatty).setLevel(logging.CRITICAL)

@@ -1,0 +1,107 @@
+"""Outcomes: thin doors to the set-based statements in `sql/functions/50_outcomes.sql`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from market import registry
+from sql.database import Connection
+
+
+@dataclass
+class Processed:
+    """What processing one prediction did. `reason` is set when there was nothing to do."""
+
+    symbols: list[str] = field(default_factory=list)
+    skipped: list[dict[str, str]] = field(default_factory=list)
+    states: dict[str, int] = field(default_factory=dict)
+    reason: str | None = None
+
+
+class MissingCalendarsError(Exception):
+    """Predictions need calendars that are not loaded; nothing was decided about them."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(f"calendars not loaded: {', '.join(names)}")
+        self.names = names
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Per prediction what was done, and which symbols need a provider for it."""
+
+    predictions: dict[int, Processed]
+    wanting: list[str]
+
+
+def process(
+    conn: Connection, prediction_ids: Sequence[int], backfill_days: int, *, check_calendars: bool = True
+) -> Batch:
+    """Register, open and fill everything that these predictions name, in the caller's transaction.
+
+    Cost: a handful of statements, however many predictions. Raises MissingCalendarsError,
+    unless check_calendars is False: then such outcomes are unresolvable.
+    """
+    ids = list(prediction_ids)
+    registry.register_named(conn, ids)
+    rows = conn.execute(
+        "WITH opened AS (SELECT array_agg(prediction_id) AS ids, array_agg(symbol) AS symbols,"
+        " bool_or(entry_session IS NULL) AS lost FROM outcomes_open(%s))"
+        " SELECT * FROM opened WHERE ids IS NOT NULL",
+        [ids],
+    ).fetchone()
+    if rows:
+        if check_calendars and rows["lost"] and (missing := registry.missing_calendars(conn, ids)):
+            raise MissingCalendarsError(missing)
+        conn.execute("SELECT count(*) FROM outcomes_fill(%s, %s, false)", [rows["ids"], rows["symbols"]])
+    wanting = [
+        row["symbol"]
+        for row in conn.execute("SELECT outcomes_wanting(%s, %s) AS symbol", [ids, backfill_days])
+    ]
+    return Batch(_describe(conn, ids), wanting)
+
+
+def _describe(conn: Connection, ids: list[int]) -> dict[int, Processed]:
+    predictions = {number: Processed() for number in ids}
+    rows = conn.execute(
+        "SELECT k.id, p.prediction_id IS NOT NULL AS exists, coalesce(p.eligible, false) AS eligible,"
+        " e.element, e.symbol, o.outcome_state"
+        " FROM unnest(%(ids)s::integer[]) AS k(id)"
+        " LEFT JOIN prediction_inputs p ON p.prediction_id = k.id"
+        " LEFT JOIN prediction_elements(%(ids)s) e ON e.prediction_id = k.id"
+        " LEFT JOIN prediction_outcomes o ON o.prediction_id = k.id AND o.symbol = e.symbol",
+        {"ids": ids},
+    )
+    for row in rows:
+        done = predictions[row["id"]]
+        if not row["exists"]:
+            done.reason = "the prediction no longer exists"
+        elif not row["eligible"]:
+            done.reason = "the prediction is not completed, or names no assets"
+        elif row["symbol"] is None:
+            done.skipped.append({"element": row["element"][:50], "reason": "not a symbol"})
+        elif row["symbol"] not in done.symbols:
+            done.symbols.append(row["symbol"])
+            done.states[row["outcome_state"]] = done.states.get(row["outcome_state"], 0) + 1
+    return predictions
+
+
+def fill_symbol(conn: Connection, symbol: str, *, rebased: bool) -> int:
+    """Fill a symbol's open outcomes after its prices changed; all of them if their basis did."""
+    row = conn.execute("SELECT outcomes_fill_symbol(%s, %s) AS changed", [symbol, rebased]).fetchone()
+    assert row is not None
+    return int(row["changed"])
+
+
+def calculate(conn: Connection, *, force: bool) -> dict[str, int]:
+    """Fill all open outcomes from the stored prices, or with `force` all of ours.
+
+    Returns the number of outcomes per symbol that changed.
+    """
+    rows: list[dict[str, Any]] = conn.execute(
+        "SELECT DISTINCT symbol FROM prediction_outcomes"
+        " WHERE outcome_state IN ('awaiting_prices', 'maturing') OR (%s AND engine_version IS NOT NULL)"
+        " ORDER BY symbol",
+        [force],
+    ).fetchall()
+    return {row["symbol"]: fill_symbol(conn, row["symbol"], rebased=force) for row in rows}

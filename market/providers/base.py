@@ -1,0 +1,77 @@
+"""What every provider gives back: one of seven classes of answer, and bars.
+
+Only `OK` moves data. The class decides what follows (`market/backfill.py`); exception types
+and empty frames decide nothing.
+"""
+
+import datetime as dt
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+
+class Kind(enum.StrEnum):
+    """The class of an answer."""
+
+    OK = "ok"  # bars for the symbol that was asked for
+    EMPTY = "empty"  # a good answer without bars
+    UNKNOWN = "unknown"  # the provider says that it does not know the symbol
+    THROTTLED = "throttled"  # too many requests, for every symbol
+    PLAN = "plan"  # not with this key or plan
+    BAD_ANSWER = "bad_answer"  # not what the provider's format says
+    DOWN = "down"  # no answer: timeout, refused, reset, 5xx
+
+
+class Bar(NamedTuple):
+    """One session's prices as a provider gave them, in the listing's currency.
+
+    `close` is adjusted for splits, `adjusted_close` for splits and dividends; None is unknown.
+    Nothing is validated yet, except that numbers are numbers.
+    """
+
+    date: dt.date
+    open: float | None
+    high: float | None
+    low: float | None
+    close: float | None
+    adjusted_close: float | None = None
+    volume: int | None = None
+    has_split: bool = False
+    has_dividend: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """One range of one symbol. `sessions`: the dates on which a bar is expected, ascending."""
+
+    symbol: str
+    start: dt.date
+    end: dt.date
+    sessions: Sequence[dt.date]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One provider's answer. `message`: one line for people. `rejected`: unreadable rows."""
+
+    kind: Kind
+    bars: Sequence[Bar] = ()
+    message: str = ""
+    rejected: Sequence[str] = ()
+    retry_after: float | None = None
+    asset_type: str | None = None
+    exchange: str | None = None
+
+
+class Provider(Protocol):
+    """A source of daily bars. `canary`: a symbol that it surely knows, or None if it is local."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def canary(self) -> str | None: ...  # noqa: D102
+
+    def fetch(self, request: Request) -> Answer:
+        """Ask once. Never raises for what a provider may answer; always ends within a minute."""
+        ...

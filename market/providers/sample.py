@@ -1,0 +1,44 @@
+"""Invented bars for any symbol, for a demo or a first try without a network.
+
+Deterministic: a date's price depends on the symbol and the date only, so ranges fetched on
+different days fit together. Used only when it is named; `source` says 'sample'.
+"""
+
+import hashlib
+import math
+
+from market.providers.base import Answer, Bar, Kind, Request
+
+
+class Sample:
+    """Made-up prices: slow waves with daily noise around a level that the symbol decides."""
+
+    name = "sample"
+    canary = None
+
+    def fetch(self, request: Request) -> Answer:
+        """Answer OK with a bar for every session asked for."""
+        bars = []
+        for day in request.sessions:
+            close = _price(request.symbol, day.toordinal())
+            before = _price(request.symbol, day.toordinal() - 1)
+            noise = _uniform(request.symbol, day.toordinal(), "range")
+            high, low = max(before, close) * (1 + noise / 100), min(before, close) * (1 - noise / 100)
+            volume = int(1e6 * (1 + 9 * _uniform(request.symbol, day.toordinal(), "volume")))
+            bars.append(Bar(day, before, high, low, close, close, volume))
+        return Answer(Kind.OK if bars else Kind.EMPTY, bars, "invented prices")
+
+
+def _uniform(*key: object) -> float:
+    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
+    return int.from_bytes(digest) / 2**64
+
+
+def _price(symbol: str, day: int) -> float:
+    level = 20 * 25 ** _uniform(symbol)
+    waves = sum(
+        size * math.sin(2 * math.pi * (day / days + _uniform(symbol, days)))
+        for size, days in ((0.25, 900), (0.10, 170), (0.05, 37))
+    )
+    noise = 0.03 * (_uniform(symbol, day) - 0.5)
+    return round(level * math.exp(waves + noise), 4)

@@ -1,0 +1,89 @@
+"""What all workers share about a provider: its pace, its pauses, its failures; rows, not memory."""
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from market.providers.base import Answer, Kind, Provider, Request
+from sql.database import Connection, Database
+
+# 429s come in bursts for every symbol at once; asking on makes them last.
+_THROTTLE_SECONDS = 300.0
+# A wrong key or plan mends itself only when an operator acts.
+_PLAN_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class Paused:
+    """The provider is not to be asked before `until` (the database's clock)."""
+
+    until: dt.datetime
+    reason: str
+
+
+def ask(
+    database: Database, provider: Provider, request: Request, wait: Callable[[float], None]
+) -> Answer | Paused:
+    """Ask a provider when its pace and its pauses allow, and note what the answer says of it.
+
+    wait: called with seconds until the reserved place in the provider's queue; may raise.
+    No transaction is open while the provider is asked. Raises psycopg.Error.
+    """
+    with database.transaction() as conn:
+        admission = conn.execute("SELECT * FROM provider_admit(%s)", [provider.name]).fetchone()
+    assert admission is not None
+    if admission["paused_until"] is not None:
+        return Paused(admission["paused_until"], f"{provider.name} is paused: {admission['reason']}")
+    if admission["wait_seconds"] > 0:
+        wait(admission["wait_seconds"])
+    answer = provider.fetch(request)
+    with database.transaction() as conn:
+        return _note(conn, provider.name, answer)
+
+
+def is_trusted(
+    database: Database, provider: Provider, request: Request, wait: Callable[[float], None]
+) -> bool:
+    """Whether the provider lately knew a symbol, so that its 'unknown' speaks of this one.
+
+    A local provider is always trusted; a remote one that answered nothing in the last ten
+    minutes is asked for its canary.
+    """
+    if provider.canary is None:
+        return True
+    with database.transaction() as conn:
+        row = conn.execute(
+            "SELECT last_ok_at > reckoner_now() - interval '10 minutes' AS lately"
+            " FROM reckoner_providers WHERE name = %s",
+            [provider.name],
+        ).fetchone()
+    if row and row["lately"]:
+        return True
+    if request.symbol == provider.canary:
+        return False
+    canary = Request(provider.canary, request.start, request.end, request.sessions)
+    answer = ask(database, provider, canary, wait)
+    return isinstance(answer, Answer) and answer.kind is Kind.OK
+
+
+def _note(conn: Connection, name: str, answer: Answer) -> Answer | Paused:
+    message = f"{answer.kind}: {answer.message}"
+    match answer.kind:
+        case Kind.OK:
+            conn.execute("SELECT provider_answered(%s)", [name])
+        case Kind.THROTTLED | Kind.PLAN:
+            seconds = _PLAN_SECONDS if answer.kind is Kind.PLAN else _THROTTLE_SECONDS
+            row = conn.execute(
+                "SELECT provider_pause(%s, %s, %s) AS until", [name, answer.retry_after or seconds, message]
+            ).fetchone()
+            assert row is not None
+            return Paused(row["until"], f"{name} is paused: {message}")
+        case Kind.DOWN:
+            row = conn.execute("SELECT provider_failed(%s, %s) AS until", [name, message]).fetchone()
+            assert row is not None
+            return Paused(row["until"], f"{name} is {message}")
+        case Kind.BAD_ANSWER:
+            conn.execute("SELECT provider_failed(%s, %s)", [name, message])
+        case Kind.EMPTY | Kind.UNKNOWN:
+            pass
+    return answer

@@ -1,0 +1,175 @@
+"""Yahoo's chart endpoint, with yfinance as the transport and nothing else of it.
+
+yfinance brings the browser's TLS fingerprint, cookie and crumb, and gives back status and
+bytes. Its friendlier calls swallow errors, remember failures and rewrite prices, so the
+answer is parsed here: `close` comes adjusted for splits, `adjclose` for dividends too.
+"""
+
+import contextlib
+import datetime as dt
+import json
+import tempfile
+import threading
+import warnings
+import zoneinfo
+from typing import Any
+
+import tenacity
+
+from market.providers.base import Answer, Bar, Kind, Request
+
+_URL = "https://query2.finance.yahoo.com/v8/finance/chart/"
+_TIMEOUT_SECONDS = 15.0
+_ASSET_TYPES = {
+    "EQUITY": "stock",
+    "ETF": "etf",
+    "MUTUALFUND": "etf",
+    "CRYPTOCURRENCY": "crypto",
+    "INDEX": "index",
+    "FUTURE": "commodity",
+}
+
+
+class Yahoo:
+    """Daily bars of nearly everything; about one request a second is what it bears."""
+
+    name = "yahoo"
+    canary = "SPY"
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._transport: Any = None
+        self._throttled: type[Exception]
+        self._timeout: type[Exception]
+
+    def fetch(self, request: Request) -> Answer:
+        """Ask for one range; every class of answer is told apart by status and body."""
+        midnight = dt.datetime.combine(request.start, dt.time(), dt.UTC)
+        end = dt.datetime.combine(request.end, dt.time(), dt.UTC)
+        params = {
+            # A day more on either side: sessions east of Greenwich open the day before, UTC.
+            "period1": int((midnight - dt.timedelta(days=1)).timestamp()),
+            "period2": int((end + dt.timedelta(days=2)).timestamp()),
+            "interval": "1d",
+            "events": "div,splits",
+        }
+        transport = self._ready()
+        try:
+            response = self._get(transport, _URL + request.symbol, params)
+        except self._throttled as error:
+            return Answer(Kind.THROTTLED, message=f"HTTP 429: {error}")
+        except OSError as error:
+            # curl_cffi's errors are OSErrors; the first sentence holds curl's own words.
+            return Answer(Kind.DOWN, message=f"{type(error).__name__}: {str(error).split('. See')[0]}")
+        return classify(request, response.status_code, response.content, response.headers.get("retry-after"))
+
+    def _get(self, transport: Any, url: str, params: dict[str, Any]) -> Any:
+        """Try a refused or reset connection three times; a timeout or any answer once."""
+
+        def is_passing(error: BaseException) -> bool:
+            return isinstance(error, OSError) and not isinstance(error, self._timeout)
+
+        for attempt in tenacity.Retrying(
+            retry=tenacity.retry_if_exception(is_passing),
+            wait=tenacity.wait_exponential_jitter(initial=0.3, max=3),
+            stop=tenacity.stop_after_attempt(3),
+            reraise=True,
+        ):
+            with attempt:
+                return transport.get(url, params=params, timeout=_TIMEOUT_SECONDS)
+        raise AssertionError("unreachable: the last attempt raises")
+
+    def _ready(self) -> Any:
+        # Imported where it is used: it costs a second and pandas.
+        with self._lock:
+            if self._transport is None:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    import yfinance.cache  # noqa: PLC0415
+                    import yfinance.data  # noqa: PLC0415
+                    import yfinance.exceptions  # noqa: PLC0415
+                    from curl_cffi.requests.exceptions import Timeout  # noqa: PLC0415
+
+                # Its cookie cache is SQLite in the home folder, which may not be writable.
+                yfinance.cache.set_cache_location(tempfile.mkdtemp(prefix="reckoner-yahoo-"))
+                warnings.filterwarnings("ignore", module="yfinance")
+                self._throttled = yfinance.exceptions.YFRateLimitError
+                self._timeout = Timeout
+                self._transport = yfinance.data.YfData()
+            return self._transport
+
+
+def classify(request: Request, status: int, body: bytes, retry_after: str | None = None) -> Answer:
+    """Turn one HTTP answer of the chart endpoint into an `Answer`."""
+    if status in {429, 999}:
+        seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
+        return Answer(Kind.THROTTLED, message=f"HTTP {status}", retry_after=seconds)
+    if status in {401, 402, 403}:
+        return Answer(Kind.PLAN, message=f"HTTP {status}")
+    if status >= 500:
+        return Answer(Kind.DOWN, message=f"HTTP {status}")
+    try:
+        chart = json.loads(body)["chart"]
+        error = chart.get("error") or {}
+        description = str(error.get("description") or "")
+        result = chart["result"][0] if chart.get("result") else None
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        start = body[:60].decode(errors="replace")
+        return Answer(Kind.BAD_ANSWER, message=f"HTTP {status}, no chart in it: {start!r}")
+    if status == 404 and description.startswith("No data found"):
+        return Answer(Kind.UNKNOWN, message=f"HTTP 404: {description}")
+    if status == 400 and description.startswith("Data doesn't exist"):
+        return Answer(Kind.EMPTY, message=f"HTTP 400: {description}")
+    if status != 200 or result is None:
+        return Answer(Kind.BAD_ANSWER, message=f"HTTP {status}: {description or 'a chart without result'}")
+    try:
+        return _parse(request, result)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as problem:
+        return Answer(Kind.BAD_ANSWER, message=f"a chart of another form: {type(problem).__name__} {problem}")
+
+
+def _parse(request: Request, result: dict[str, Any]) -> Answer:
+    meta = result["meta"]
+    if str(meta.get("symbol", "")).upper() != request.symbol.upper():
+        return Answer(Kind.BAD_ANSWER, message=f"asked for {request.symbol}, got {meta.get('symbol')}")
+    if "timestamp" not in result:
+        return Answer(Kind.EMPTY, message="no bars in the range")
+    zone = _zone(meta)
+    splits = _event_dates(result, "splits", zone)
+    dividends = _event_dates(result, "dividends", zone)
+    quote = result["indicators"]["quote"][0]
+    adjusted = result["indicators"].get("adjclose", [{}])[0].get("adjclose")
+    columns = [quote[name] for name in ("open", "high", "low", "close")]
+    columns += [adjusted or [None] * len(result["timestamp"]), quote["volume"]]
+    bars = []
+    for timestamp, *prices, volume in zip(result["timestamp"], *columns, strict=True):
+        date = dt.datetime.fromtimestamp(timestamp, zone).date()
+        if not request.start <= date <= request.end:
+            continue
+        numbers = [None if price is None else float(price) for price in prices]
+        bars.append(
+            Bar(
+                date,
+                *numbers,
+                volume=None if volume is None else int(volume),
+                has_split=date in splits,
+                has_dividend=date in dividends,
+            )
+        )
+    return Answer(
+        Kind.OK if bars else Kind.EMPTY,
+        bars,
+        asset_type=_ASSET_TYPES.get(str(meta.get("instrumentType"))),
+        exchange=meta.get("exchangeName"),
+    )
+
+
+def _zone(meta: dict[str, Any]) -> dt.tzinfo:
+    with contextlib.suppress(KeyError, ValueError, zoneinfo.ZoneInfoNotFoundError):
+        return zoneinfo.ZoneInfo(meta["exchangeTimezoneName"])
+    return dt.timezone(dt.timedelta(seconds=meta["gmtoffset"]))
+
+
+def _event_dates(result: dict[str, Any], kind: str, zone: dt.tzinfo) -> set[dt.date]:
+    events = (result.get("events") or {}).get(kind) or {}
+    return {dt.datetime.fromtimestamp(event["date"], zone).date() for event in events.values()}

@@ -1,0 +1,62 @@
+"""The ticker registry: which symbols there are, what they are, whether anyone knows them.
+
+Symbols are normalised by the SQL function `normalize_symbol`, which is the only definition
+of what a symbol is.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sql.database import Connection
+
+STATUSES = ("active", "inactive", "invalid")
+
+
+def register(conn: Connection, elements: Sequence[str]) -> dict[str, list[str]]:
+    """Register symbols that a person names; new ones get a ticker event by the table's trigger.
+
+    Returns the elements under `registered`, `known` and `rejected` (no symbols).
+    """
+    rows = conn.execute(
+        "SELECT element, normalize_symbol(element) AS symbol FROM unnest(%s::text[]) AS element",
+        [list(elements)],
+    ).fetchall()
+    symbols = list(dict.fromkeys(row["symbol"] for row in rows if row["symbol"]))
+    new = {
+        row["symbol"]
+        for row in conn.execute(
+            "SELECT registry_register(%s::text[], %s::integer[]) AS symbol", [symbols, [None] * len(symbols)]
+        )
+    }
+    return {
+        "registered": [symbol for symbol in symbols if symbol in new],
+        "known": [symbol for symbol in symbols if symbol not in new],
+        "rejected": [row["element"] for row in rows if not row["symbol"]],
+    }
+
+
+def register_named(conn: Connection, prediction_ids: Sequence[int]) -> list[str]:
+    """Register what predictions name, the earliest prediction as the source; returns the new symbols."""
+    rows = conn.execute(
+        "SELECT registry_register(array_agg(symbol), array_agg(prediction_id)) AS symbol"
+        " FROM prediction_elements(%s) WHERE symbol IS NOT NULL HAVING count(*) > 0",
+        [list(prediction_ids)],
+    )
+    return [row["symbol"] for row in rows]
+
+
+def missing_calendars(conn: Connection, prediction_ids: Sequence[int]) -> list[str]:
+    """Calendars that these predictions need before their outcomes can be opened."""
+    rows = conn.execute("SELECT registry_missing_calendars(%s) AS name", [list(prediction_ids)])
+    return [row["name"] for row in rows]
+
+
+def listing(conn: Connection, status: str | None) -> list[dict[str, Any]]:
+    """The registry for people, optionally of one status."""
+    return conn.execute(
+        "SELECT symbol, status, status_reason, asset_type, coalesce(calendar, symbol_calendar(symbol)) AS calendar,"
+        " first_seen_date, source_prediction_id, price_data_start, price_data_end, total_price_records,"
+        " backfill_status, backfill_error FROM ticker_registry"
+        " WHERE %(status)s::text IS NULL OR status = %(status)s ORDER BY symbol",
+        {"status": status},
+    ).fetchall()

@@ -1,0 +1,212 @@
+"""`python -m worker …`: the commands of the queue and its worker."""
+
+import datetime as dt
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from market import console
+from market.console import CommandError, DryRunOption, JsonOption
+from market.logs import configure
+from market.settings import LogSettings, MarketSettings
+from sql import embedded, migrate
+from sql.access import open_database
+from sql.database import Database
+from sql.settings import DatabaseSettings, load
+from worker import enqueue as enqueuing
+from worker import report, requeue as requeuing, sweep as sweeping
+from worker.settings import WorkerSettings
+
+app = typer.Typer(
+    help="Reckoner's worker: turns predictions into outcomes. Without a command it runs.",
+    invoke_without_command=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@contextmanager
+def _database(size: int = 2) -> Iterator[Database]:
+    with open_database(load(DatabaseSettings), name="reckoner command", size=size) as database:
+        yield database
+
+
+@app.callback()
+def _main(context: typer.Context) -> None:
+    configure(load(LogSettings))
+    if context.invoked_subcommand is None:
+        run()
+
+
+@app.command()
+def run(
+    drain: Annotated[bool, typer.Option("--drain", help="Exit 0 when nothing is ready or in flight.")] = False,
+    max_seconds: Annotated[float | None, typer.Option(min=0, help="Stop after this many seconds.")] = None,
+) -> None:
+    """Listen, claim, process and sweep until SIGTERM or SIGINT (the default command).
+
+    Examples: `python -m worker`, `python -m worker run --drain --max-seconds 300` for cron.
+    """
+    from market.providers import build  # noqa: PLC0415 - the other commands need no provider
+    from worker.loop import Worker, expect_schema  # noqa: PLC0415
+
+    urls, market, settings = load(DatabaseSettings), load(MarketSettings), load(WorkerSettings)
+    # Lanes, the main thread, the heartbeat and the sweep each use a connection at a time.
+    size = settings.worker_ticker_concurrency + 3
+    with open_database(urls, name="reckoner worker", size=size) as database:
+        expect_schema(database)
+        listen_url = None if drain else urls.listen_database_url or database.url
+        code = Worker(database, settings, market, build(market), listen_url).run(max_seconds)
+    sys.exit(code)
+
+
+@app.command("migrate")
+def migrate_command(
+    check: Annotated[bool, typer.Option("--check", help="Only print what is missing; exit 3 if anything is.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Apply sql/ to the database; safe to repeat and to run twice at once.
+
+    Examples: `python -m worker migrate`, `python -m worker migrate --check`.
+    """
+    with _database() as database:
+        if check:
+            with database.transaction() as conn:
+                changes = migrate.pending(conn)
+        else:
+            changes = migrate.migrate(database)
+    rows = [{"action": change.action, "name": change.name} for change in changes]
+    console.emit(rows, as_json=as_json, empty="up to date")
+    if check and changes:
+        sys.exit(3)
+
+
+@app.command()
+def status(as_json: JsonOption = False) -> None:
+    """Show the queue, the workers, the oldest event, the pace and when the queue will be empty.
+
+    Examples: `python -m worker status`, `python -m worker status --json | jq .totals`.
+    """
+    with _database() as database, database.transaction() as conn:
+        document = report.status(conn)
+    if as_json:
+        console.emit_json(document)
+        return
+    console.emit([document["totals"]], as_json=False)
+    console.emit(document["queue"], as_json=False, empty="the queue is empty")
+    console.emit(document["workers"], as_json=False, empty="no worker")
+
+
+@app.command()
+def sweep(as_json: JsonOption = False) -> None:
+    """Sweep once now: end leases, find forgotten predictions, ask for due prices.
+
+    Examples: `python -m worker sweep`, `python -m worker sweep --json`.
+    """
+    with _database() as database:
+        found = sweeping.once(database, load(WorkerSettings))
+    if found is None:
+        raise CommandError("another worker is sweeping just now")
+    console.emit([found], as_json=as_json)
+
+
+@app.command()
+def requeue(
+    event: Annotated[int | None, typer.Option(help="One event, live or finished.")] = None,
+    prediction: Annotated[int | None, typer.Option(help="A prediction, whatever its history.")] = None,
+    ticker: Annotated[str | None, typer.Option(help="A symbol: its prices are fetched again.")] = None,
+    dead: Annotated[bool, typer.Option("--dead", help="All parked events.")] = False,
+    topic: Annotated[str | None, typer.Option(help="With --dead: only prediction or ticker.")] = None,
+    error_like: Annotated[str | None, typer.Option(help="With --dead: only where the error is LIKE this.")] = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Do something once more: an event, a prediction, a ticker, or all that is parked.
+
+    Examples: `python -m worker requeue --ticker AAPL`,
+    `python -m worker requeue --dead --error-like '%timeout%' --dry-run`.
+    """
+    given = [event is not None, prediction is not None, ticker is not None, dead]
+    if sum(given) != 1:
+        raise CommandError("give exactly one of --event, --prediction, --ticker, --dead", 2)
+    if (topic or error_like) and not dead:
+        raise CommandError("--topic and --error-like go with --dead", 2)
+    if topic not in {None, "prediction", "ticker"}:
+        raise CommandError(f"--topic is prediction or ticker, not {topic}", 2)
+    with _database() as database:
+        row = requeuing.requeue(
+            database, event=event, prediction=prediction, ticker=ticker, topic=topic, error_like=error_like, dry_run=dry_run
+        )
+    console.emit([row], as_json=as_json)
+
+
+@app.command()
+def enqueue(
+    everything: Annotated[bool, typer.Option("--all", help="All predictions.")] = False,
+    since: Annotated[dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Those created on or after this UTC date.")] = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write events, of low priority, for predictions that were there before the trigger.
+
+    Only for those that have neither outcomes nor an event. Examples:
+    `python -m worker enqueue --all --dry-run`, `python -m worker enqueue --since 2025-01-01`.
+    """
+    if everything == (since is not None):
+        raise CommandError("give exactly one of --all and --since", 2)
+    moment = None if since is None else since.replace(tzinfo=dt.UTC)
+    with _database() as database:
+        row = enqueuing.enqueue(database, since=moment, dry_run=dry_run)
+    console.emit([row], as_json=as_json)
+
+
+@app.command()
+def health(as_json: JsonOption = False) -> None:
+    """Check database, schema, workers, listening, backlog, providers; exit 0 or 3.
+
+    Examples: `python -m worker health`, `python -m worker health --json`.
+    """
+    with _database() as database:
+        checks = report.health(database)
+    healthy = all(check.state != "fail" for check in checks)
+    rows = report.as_rows(checks)
+    if as_json:
+        console.emit_json({"healthy": healthy, "checks": rows})
+    else:
+        console.emit(rows, as_json=False)
+    sys.exit(0 if healthy else 3)
+
+
+@app.command()
+def url() -> None:
+    """Print the libpq URL of the database in use; an embedded one stays up while it is used.
+
+    Examples: `psql "$(python -m worker url)"`, `pg_dump "$(python -m worker url)"`.
+    """
+    settings = load(DatabaseSettings)
+    with open_database(settings) as database:
+        if settings.embedded_path is not None:
+            # Whoever was given the URL needs a moment to connect.
+            embedded.linger(settings.embedded_path, 30)
+        console.say(database.url)
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="End by itself, also on a terminal.")] = False,
+) -> None:
+    """Show the whole loop on a private database; nothing to set up, nothing left behind.
+
+    Examples: `python -m worker demo`, `python -m worker demo --once`.
+    """
+    from worker.demo import demonstrate  # noqa: PLC0415
+
+    sys.exit(demonstrate(stay=sys.stdout.isatty() and not once))
+
+
+if __name__ == "__main__":
+    console.run(app)

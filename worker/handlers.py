@@ -1,0 +1,126 @@
+"""Topic → what the market does with it. The only place where events and markets meet.
+
+A handler does the work of its claims and ends them in the same transaction, guarded by
+their leases: what another worker has taken over meanwhile is left alone and counted.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import structlog
+
+from market import backfill, outcomes, sessions
+from market.outcomes import MissingCalendarsError, Processed
+from market.providers import Provider
+from market.settings import MarketSettings
+from sql.database import Database
+from sql.settings import redact
+from worker import outbox
+from worker.outbox import Claim, End
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Context:
+    """What handlers work with. wait: sleeps for seconds, raises when the worker stops."""
+
+    database: Database
+    providers: Sequence[Provider]
+    market: MarketSettings
+    wait: Callable[[float], None]
+
+
+def predictions(context: Context, claims: Sequence[Claim]) -> dict[str, int]:
+    """Process a batch of prediction events in one transaction; returns counts for the log.
+
+    Raises what the batch raises; nothing of it happened then.
+    """
+    try:
+        return _predictions(context, claims)
+    except MissingCalendarsError as missing:
+        for name in missing.names:
+            if not sessions.load(context.database, name):
+                # Its outcomes become unresolvable and say which calendar it was.
+                log.warning("calendar has no sessions", calendar=name)
+        return _predictions(context, claims, calendars_tried=True)
+
+
+def _predictions(context: Context, claims: Sequence[Claim], *, calendars_tried: bool = False) -> dict[str, int]:
+    with context.database.transaction() as conn:
+        held = outbox.hold(conn, claims)
+        if not held:
+            return {"events": 0, "lost": len(claims)}
+        ids = sorted({int(claim.key) for claim in held})
+        batch = outcomes.process(conn, ids, context.market.backfill_days, check_calendars=not calendars_tried)
+        if batch.wanting:
+            # Bulk work stays behind: its tickers wait as its predictions did.
+            priority = max(claim.priority for claim in held)
+            conn.execute("SELECT ticker_enqueue(%s, %s, true)", [batch.wanting, priority])
+        finished = outbox.finish(conn, [_end(claim, batch.predictions[int(claim.key)]) for claim in held])
+    return {
+        "events": finished,
+        "outcomes": sum(sum(done.states.values()) for done in batch.predictions.values()),
+        "skipped": sum(len(done.skipped) for done in batch.predictions.values()),
+        "tickers": len(batch.wanting),
+        "lost": len(claims) - finished,
+    }
+
+
+def _end(claim: Claim, done: Processed) -> End:
+    if done.reason:
+        return End(claim, "cancelled", {"reason": done.reason})
+    result: dict[str, Any] = {"outcomes": done.states}
+    if done.skipped:
+        result["skipped"] = done.skipped
+    return End(claim, "done", result)
+
+
+class TickerWork:
+    """One ticker event in its two halves: `fetch` (slow, no transaction) and `store` (repeatable)."""
+
+    def __init__(self, context: Context, claim: Claim) -> None:
+        self._context = context
+        self._claim = claim
+        self._plan: backfill.Plan | None = None
+        self._verdict: backfill.Verdict | None = None
+
+    def fetch(self) -> None:
+        """Find out what is missing and ask providers for it."""
+        refetch = bool(self._claim.payload.get("refetch"))
+        with self._context.database.transaction() as conn:
+            self._plan = backfill.plan(conn, self._claim.key, self._context.market.backfill_days, refetch=refetch)
+        if self._plan is not None and self._plan.request is not None:
+            self._verdict = backfill.fetch(
+                self._context.database, self._context.providers, self._plan, self._context.wait
+            )
+
+    def store(self, max_attempts: int) -> dict[str, Any]:
+        """Write what was fetched, what follows from it, and the event's end; returns it for the log."""
+        with self._context.database.transaction(seconds=300) as conn:
+            if not outbox.hold(conn, [self._claim]):
+                return {"outcome": "lease lost"}
+            if self._plan is None:
+                end = End(self._claim, "cancelled", {"reason": "the symbol is not in ticker_registry"})
+                outbox.finish(conn, [end])
+                return {"outcome": "cancelled", **end.result}
+            summary = backfill.store(conn, self._plan, self._verdict)
+            told = {"outcome": summary.outcome, **summary.details}
+            match self._verdict:
+                case backfill.Later(until, reason):
+                    outbox.delay(conn, self._claim, until, reason)
+                case backfill.Failed(reason):
+                    told["status"] = outbox.fail(conn, self._claim, reason, max_attempts)
+                case _:
+                    outbox.finish(conn, [End(self._claim, "done", told)])
+            return told
+
+
+def error_line(error: BaseException) -> str:
+    """An error as one line without secrets, for `last_error` and the log."""
+    if isinstance(error, psycopg.Error):
+        text = str(error).strip().splitlines()
+        return redact(f"{type(error).__name__}: {text[0] if text else 'no message'}")
+    return redact(f"{type(error).__name__}: {error}")

@@ -1,0 +1,120 @@
+"""The queue's verbs, one function each; the verbs themselves are SQL in `sql/functions/3*.sql`.
+
+All take the caller's connection. Those that end a claim take its fencing token and say what
+was no longer held instead of changing it.
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from psycopg.types.json import Jsonb
+
+from sql.database import Connection
+
+Topic = Literal["prediction", "ticker"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An event that is ours as long as its lease says so."""
+
+    id: int
+    topic: Topic
+    key: str
+    payload: dict[str, Any]
+    priority: int
+    attempts: int
+    crashes: int
+    lease: int
+
+
+@dataclass(frozen=True)
+class End:
+    """How a claim ends well: `verdict` done or cancelled, and what was done."""
+
+    claim: Claim
+    verdict: Literal["done", "cancelled"]
+    result: dict[str, Any]
+
+
+_COLUMNS = "id, topic, key, payload, priority, attempts, crashes, lease"
+
+
+def claim(conn: Connection, topic: Topic, worker: str, limit: int, lease_seconds: float) -> list[Claim]:
+    """Lease up to `limit` ready events of a topic; none of them ever ended without a verdict."""
+    rows = conn.execute(
+        f"SELECT {_COLUMNS} FROM outbox_claim(%s, %s, %s, %s) ORDER BY id",  # noqa: S608 - a constant
+        [topic, worker, limit, lease_seconds],
+    )
+    return [Claim(**row) for row in rows]
+
+
+def claim_suspect(conn: Connection, worker: str, lease_seconds: float) -> Claim | None:
+    """Lease one event that an earlier worker did not survive; to be run with nothing beside it."""
+    row = conn.execute(
+        f"SELECT {_COLUMNS} FROM outbox_claim_suspect(%s, %s)",  # noqa: S608 - a constant
+        [worker, lease_seconds],
+    ).fetchone()
+    return Claim(**row) if row else None
+
+
+def hold(conn: Connection, claims: Sequence[Claim]) -> list[Claim]:
+    """Lock the claims that are still ours until the transaction ends; returns just those."""
+    rows = conn.execute(
+        "SELECT outbox_hold(%s, %s) AS id", [[c.id for c in claims], [c.lease for c in claims]]
+    )
+    held = {row["id"] for row in rows}
+    return [c for c in claims if c.id in held]
+
+
+def finish(conn: Connection, ends: Sequence[End]) -> int:
+    """Move events to history; returns how many were still ours."""
+    rows = conn.execute(
+        "SELECT outbox_finish(%s, %s, %s, %s)",
+        [
+            [end.claim.id for end in ends],
+            [end.claim.lease for end in ends],
+            [end.verdict for end in ends],
+            [Jsonb(end.result) for end in ends],
+        ],
+    ).fetchall()
+    return len(rows)
+
+
+def fail(conn: Connection, claim: Claim, error: str, max_attempts: int) -> str | None:
+    """Count a failure; returns the new status (failed, dead, merged), None when the lease was lost."""
+    return _status(
+        conn, "SELECT outbox_fail(%s, %s, %s, %s) AS status", [claim.id, claim.lease, error, max_attempts]
+    )
+
+
+def delay(conn: Connection, claim: Claim, until: dt.datetime, reason: str) -> str | None:
+    """Put an event off at no cost to it; None when the lease was lost."""
+    return _status(
+        conn, "SELECT outbox_delay(%s, %s, %s, %s) AS status", [claim.id, claim.lease, until, reason]
+    )
+
+
+def _status(conn: Connection, query: str, arguments: list[Any]) -> str | None:
+    row = conn.execute(query.encode(), arguments).fetchone()
+    return row["status"] if row else None
+
+
+def release(conn: Connection, worker: str) -> list[int]:
+    """Hand back everything that this worker still holds; returns the events' ids."""
+    return [row["id"] for row in conn.execute("SELECT outbox_release(%s) AS id", [worker])]
+
+
+def expire(conn: Connection, max_crashes: int) -> list[dict[str, Any]]:
+    """End leases whose time is over; returns id, topic, key, worker and new status of each."""
+    return conn.execute("SELECT * FROM outbox_expire(%s)", [max_crashes]).fetchall()
+
+
+def seconds_to_next(conn: Connection, topics: Sequence[Topic]) -> float | None:
+    """Seconds until the next waiting event of these topics is due, negative if it is; None: none waits."""
+    row = conn.execute(
+        "SELECT extract(epoch FROM outbox_next_at(%s) - reckoner_now())::float8 AS seconds", [list(topics)]
+    ).fetchone()
+    return row["seconds"] if row else None

@@ -1,0 +1,87 @@
+"""The heartbeat: says that the worker lives, renews its leases, ends those of the dead.
+
+It beats only as long as the main loop turns. A loop that hangs lets its leases end, so that
+another worker takes over, and shows as not alive.
+"""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import psycopg
+import structlog
+
+from sql.database import Database
+from worker import outbox
+from worker.doorbell import Doorbell
+from worker.handlers import error_line
+from worker.settings import WorkerSettings
+
+# The longest that one turn of the loop may take: a batch's transaction, or a suspect's fetch.
+_STUCK_SECONDS = 300.0
+
+log = structlog.get_logger()
+
+
+class Pulse:
+    """One worker's heartbeat, run in a thread of its own."""
+
+    def __init__(
+        self, database: Database, settings: WorkerSettings, name: str, doorbell: Doorbell | None,
+        on_crashes: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._name = name
+        self._doorbell = doorbell
+        self._on_crashes = on_crashes
+        self._ticked = time.monotonic()
+
+    def tick(self) -> None:
+        """Called by the main loop at every turn."""
+        self._ticked = time.monotonic()
+
+    def run(self, stop: threading.Event) -> None:
+        """Beat until stopped; a database that is away is waited for."""
+        away = stuck = False
+        while not stop.is_set():
+            if time.monotonic() - self._ticked > _STUCK_SECONDS:
+                if not stuck:
+                    log.error("main loop is stuck, heartbeat withheld", seconds=_STUCK_SECONDS)
+                stuck = True
+            else:
+                stuck = False
+                try:
+                    self.beat()
+                    away = False
+                except psycopg.Error as error:
+                    if not away:
+                        log.warning("no heartbeat, the database is away", error=error_line(error))
+                    away = True
+            stop.wait(1.0 if away else self._settings.beat_seconds)
+
+    def beat(self) -> None:
+        """One heartbeat; ends leases that are over and logs whose they were."""
+        bell = self._doorbell
+        lease = self._settings.worker_lease_seconds
+        with self._database.transaction(seconds=10) as conn:
+            conn.execute(
+                "SELECT worker_beat(%s, %s, %s, %s, %s, %s, %s)",
+                [
+                    self._name, socket.gethostname(), os.getpid(), bell.mode if bell else "polling",
+                    bell.heard_seconds_ago if bell else None, lease, bell.channel if bell else None,
+                ],
+            )
+        if bell:
+            bell.beat_sent()
+        with self._database.transaction(seconds=10) as conn:
+            ended = outbox.expire(conn, self._settings.worker_max_crashes)
+        for event in ended:
+            log.warning(
+                "lease ended without a verdict", id=event["id"], topic=event["topic"], key=event["key"],
+                leased_by=event["worker"], now=event["status"],
+            )
+        if ended:
+            self._on_crashes()

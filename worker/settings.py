@@ -1,0 +1,24 @@
+"""The settings of this floor: how events are claimed, leased, retried and swept."""
+
+from pydantic import Field
+
+from sql.settings import Settings
+
+
+class WorkerSettings(Settings):
+    """See the README's table of settings; seconds everywhere."""
+
+    worker_batch_size: int = Field(default=500, ge=1, le=10_000)
+    worker_ticker_concurrency: int = Field(default=4, ge=1, le=64)
+    worker_lease_seconds: float = Field(default=60, ge=1, le=86_400)
+    worker_poll_seconds: float = Field(default=5, gt=0, le=3_600)
+    worker_sweep_seconds: float = Field(default=60, gt=0, le=86_400)
+    worker_heartbeat_seconds: float = Field(default=10, gt=0, le=3_600)
+    worker_max_attempts: int = Field(default=8, ge=1, le=1_000)
+    worker_max_crashes: int = Field(default=3, ge=1, le=1_000)
+    worker_drain_seconds: float = Field(default=25, ge=0, le=3_600)
+
+    @property
+    def beat_seconds(self) -> float:
+        """Time between heartbeats: often enough that a lease is renewed twice before it ends."""
+        return min(self.worker_heartbeat_seconds, self.worker_lease_seconds / 3)

@@ -1,0 +1,51 @@
+"""The sweep: finds what no event speaks of. Each part is one SQL function (60_sweep.sql).
+
+One worker sweeps at a time (a transaction-level advisory lock), any can; a part that fails
+does not keep the others from their turn.
+"""
+
+from typing import Any
+
+import psycopg
+import structlog
+
+from market import sessions
+from sql.database import Database, is_away
+from worker.handlers import error_line
+from worker.settings import WorkerSettings
+
+_HISTORY_DAYS = 30
+# How many ids one sweep looks at: the newest, and as many of the slow walk over all.
+_FORGOTTEN_SPAN = 20_000
+
+log = structlog.get_logger()
+
+
+def once(database: Database, settings: WorkerSettings) -> dict[str, Any] | None:
+    """Sweep once; returns what each part found, or None while another worker sweeps.
+
+    Raises psycopg.Error when the database is away.
+    """
+    found: dict[str, Any] = {}
+    parts = {
+        "crashed": ("SELECT count(*) AS n FROM outbox_expire(%s)", settings.worker_max_crashes),
+        "forgotten": ("SELECT sweep_forgotten(%s) AS n", _FORGOTTEN_SPAN),
+        "due": ("SELECT sweep_due() AS n", None),
+        "unfetched": ("SELECT sweep_unfetched() AS n", None),
+        "pruned": ("SELECT sweep_prune(%s) AS n", _HISTORY_DAYS),
+    }
+    for part, (query, argument) in parts.items():
+        try:
+            with database.transaction() as conn:
+                lock = conn.execute("SELECT pg_try_advisory_xact_lock(1380271947, 3) AS ours").fetchone()
+                if lock is None or not lock["ours"]:
+                    return None
+                row = conn.execute(query.encode(), None if argument is None else [argument]).fetchone()
+                found[part] = row["n"] if row else 0
+        except psycopg.Error as error:
+            if is_away(error):
+                raise
+            log.error("a part of the sweep failed", part=part, error=error_line(error))
+            found[part] = None
+    found["sessions"] = sum(sessions.ensure(database).values())
+    return found
