@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from market import outcomes, prices
-from market.providers import Answer, Bar, Kind, Provider, Request
+from market.providers import Bar, Kind, Provider, Request
 from market.providers.state import Paused, ask, is_trusted
 from sql.database import Connection, Database
 
@@ -69,9 +69,13 @@ class Failed:
 Verdict = Bars | Unknown | Later | Failed
 
 
-def plan(conn: Connection, symbol: str, backfill_days: int, *, refetch: bool = False) -> Plan | None:
+def plan(
+    conn: Connection, symbol: str, backfill_days: int, *, refetch: bool = False
+) -> Plan | None:
     """Ask the database what this symbol lacks; None when it is not registered."""
-    row = conn.execute("SELECT * FROM ticker_plan(%s, %s, %s)", [symbol, backfill_days, refetch]).fetchone()
+    row = conn.execute(
+        "SELECT * FROM ticker_plan(%s, %s, %s)", [symbol, backfill_days, refetch]
+    ).fetchone()
     if row is None:
         return None
     request = whole = None
@@ -81,7 +85,9 @@ def plan(conn: Connection, symbol: str, backfill_days: int, *, refetch: bool = F
         request = whole
         if row["stored_from"] is not None and start > row["stored_from"]:
             before = [session for session in whole.sessions if session < start]
-            request = _request(conn, row, ([start, *before[::-1]][: _OVERLAP_SESSIONS + 1])[-1], end)
+            request = _request(
+                conn, row, ([start, *before[::-1]][: _OVERLAP_SESSIONS + 1])[-1], end
+            )
         if row["stored_from"] is not None and start < row["stored_from"]:
             # Older history is wanted: fetch all in one piece, so that it has one basis.
             request = whole
@@ -98,12 +104,13 @@ def _request(conn: Connection, row: dict[str, Any], start: dt.date, end: dt.date
 
 def fetch(
     database: Database, providers: Sequence[Provider], plan: Plan, wait: Callable[[float], None]
-) -> Verdict:
+) -> Verdict | None:
     """Ask the providers in order until one gives bars; no transaction is open meanwhile.
 
-    wait: called with seconds until a provider's next free place. Raises psycopg.Error.
+    Returns None when nothing is missing. wait: called with seconds until a provider's next free place. Raises psycopg.Error.
     """
-    assert plan.request is not None
+    if plan.request is None:
+        return None
     verdict = _ask_all(database, providers, plan, plan.request, wait)
     if isinstance(verdict, Bars) and plan.whole is not None and plan.request is not plan.whole:
         with database.transaction() as conn:
@@ -133,7 +140,15 @@ def _ask_all(
             valid = prices.validate(answer.bars, request.sessions)
             if valid.bars:
                 rejected = [*answer.rejected, *valid.rejected]
-                return Bars(provider.name, request, valid.bars, rejected, rebased, answer.asset_type, answer.exchange)
+                return Bars(
+                    provider.name,
+                    request,
+                    valid.bars,
+                    rejected,
+                    rebased,
+                    answer.asset_type,
+                    answer.exchange,
+                )
             failed.append(f"{said}, none of {len(answer.bars)} bars is usable: {valid.rejected[0]}")
         elif answer.kind is Kind.UNKNOWN:
             if is_trusted(database, provider, request, wait):
@@ -153,7 +168,9 @@ def _ask_all(
         return Bars(empty[0][0].name, request, ())
     if unknown and not failed and not empty:
         return Unknown("; ".join(unknown))
-    return Failed("; ".join([*failed, *(said for _, said in empty), *unknown]) or "no provider to ask")
+    return Failed(
+        "; ".join([*failed, *(said for _, said in empty), *unknown]) or "no provider to ask"
+    )
 
 
 @dataclass
@@ -176,7 +193,12 @@ def store(conn: Connection, plan: Plan, verdict: Verdict | None) -> Summary:
             return Summary(plan.symbol, "up to date", {"outcomes": changed})
         case Bars():
             counts = prices.store(
-                conn, plan.symbol, verdict.source, verdict.bars, verdict.request.start, verdict.request.end
+                conn,
+                plan.symbol,
+                verdict.source,
+                verdict.bars,
+                verdict.request.start,
+                verdict.request.end,
             )
             _describe(conn, plan.symbol, verdict)
             rebased = verdict.rebased or counts["revised"] > 0
@@ -225,4 +247,3 @@ def _describe(conn: Connection, symbol: str, verdict: Bars) -> None:
             " exchange = coalesce(%s, exchange) WHERE symbol = %s",
             [verdict.asset_type, verdict.exchange, symbol],
         )
-

@@ -20,7 +20,9 @@ def _redacted(_logger: object, _method: str, event: Event) -> Event:
 
 def configure(settings: LogSettings) -> None:
     """Set the process's log up; libraries that use `logging` keep to warnings."""
-    console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
+    console = settings.log_format == "console" or (
+        settings.log_format == "auto" and sys.stderr.isatty()
+    )
     colors = console and sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     renderer = (
         structlog.dev.ConsoleRenderer(colors=colors)
@@ -36,7 +38,9 @@ def configure(settings: LogSettings) -> None:
             _redacted,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.log_level]),
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[settings.log_level]
+        ),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )

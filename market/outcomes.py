@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from market import registry
-from sql.database import Connection
+from sql.database import Connection, one
+
+STATES = ("awaiting_prices", "maturing", "complete", "unresolvable")
 
 
 @dataclass
@@ -35,7 +37,11 @@ class Batch:
 
 
 def process(
-    conn: Connection, prediction_ids: Sequence[int], backfill_days: int, *, check_calendars: bool = True
+    conn: Connection,
+    prediction_ids: Sequence[int],
+    backfill_days: int,
+    *,
+    check_calendars: bool = True,
 ) -> Batch:
     """Register, open and fill everything that these predictions name, in the caller's transaction.
 
@@ -53,7 +59,9 @@ def process(
     if rows:
         if check_calendars and rows["lost"] and (missing := registry.missing_calendars(conn, ids)):
             raise MissingCalendarsError(missing)
-        conn.execute("SELECT count(*) FROM outcomes_fill(%s, %s, false)", [rows["ids"], rows["symbols"]])
+        conn.execute(
+            "SELECT count(*) FROM outcomes_fill(%s, %s, false)", [rows["ids"], rows["symbols"]]
+        )
     wanting = [
         row["symbol"]
         for row in conn.execute("SELECT outcomes_wanting(%s, %s) AS symbol", [ids, backfill_days])
@@ -88,8 +96,7 @@ def _describe(conn: Connection, ids: list[int]) -> dict[int, Processed]:
 
 def fill_symbol(conn: Connection, symbol: str, *, rebased: bool) -> int:
     """Fill a symbol's open outcomes after its prices changed; all of them if their basis did."""
-    row = conn.execute("SELECT outcomes_fill_symbol(%s, %s) AS changed", [symbol, rebased]).fetchone()
-    assert row is not None
+    row = one(conn, "SELECT outcomes_fill_symbol(%s, %s) AS changed", [symbol, rebased])
     return int(row["changed"])
 
 
@@ -105,3 +112,12 @@ def calculate(conn: Connection, *, force: bool) -> dict[str, int]:
         [force],
     ).fetchall()
     return {row["symbol"]: fill_symbol(conn, row["symbol"], rebased=force) for row in rows}
+
+
+def counts(conn: Connection) -> dict[str, int]:
+    """Number of outcomes per state; rows of other programs without a state are left out."""
+    rows = conn.execute(
+        "SELECT outcome_state AS state, count(*) AS n FROM prediction_outcomes"
+        " WHERE outcome_state IS NOT NULL GROUP BY 1"
+    )
+    return {row["state"]: row["n"] for row in rows}

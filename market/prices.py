@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from market.providers import Bar
-from sql.database import Connection
+from sql.database import Connection, one
 
 # Split-adjusted prices are rounded by their providers, each for itself.
 _ROUNDING = 1e-3
@@ -38,7 +38,9 @@ def validate(bars: Iterable[Bar], sessions: Sequence[dt.date]) -> Validated:
         if fault:
             rejected.append(f"{bar.date}: {fault}")
         else:
-            good[bar.date] = bar if bar.volume is None or 0 <= bar.volume < 2**63 else bar._replace(volume=None)
+            good[bar.date] = (
+                bar if bar.volume is None or 0 <= bar.volume < 2**63 else bar._replace(volume=None)
+            )
     return Validated([good[date] for date in sorted(good)], rejected)
 
 
@@ -47,7 +49,11 @@ def _fault(bar: Bar, sessions: frozenset[dt.date]) -> str | None:
         return "no finished session of its calendar"
     if bar.close is None:
         return "no close"
-    prices = [price for price in (bar.open, bar.high, bar.low, bar.close, bar.adjusted_close) if price is not None]
+    prices = [
+        price
+        for price in (bar.open, bar.high, bar.low, bar.close, bar.adjusted_close)
+        if price is not None
+    ]
     if not all(math.isfinite(price) and price > 0 for price in prices):
         return "a price that is not a positive number"
     if bar.high is not None and bar.low is not None:
@@ -81,9 +87,7 @@ def store(
     with conn.cursor().copy("COPY pg_temp.bar_staging FROM STDIN") as copy:
         for bar in bars:
             copy.write_row(bar)
-    row = conn.execute("SELECT * FROM bars_merge(%s, %s, %s, %s)", [symbol, source, start, end]).fetchone()
-    assert row is not None
-    return row
+    return one(conn, "SELECT * FROM bars_merge(%s, %s, %s, %s)", [symbol, source, start, end])
 
 
 def stats(conn: Connection, symbol: str | None) -> list[dict[str, Any]]:

@@ -25,7 +25,8 @@ def register(conn: Connection, elements: Sequence[str]) -> dict[str, list[str]]:
     new = {
         row["symbol"]
         for row in conn.execute(
-            "SELECT registry_register(%s::text[], %s::integer[]) AS symbol", [symbols, [None] * len(symbols)]
+            "SELECT registry_register(%s::text[], %s::integer[]) AS symbol",
+            [symbols, [None] * len(symbols)],
         )
     }
     return {

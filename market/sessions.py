@@ -8,7 +8,7 @@ import datetime as dt
 
 import structlog
 
-from sql.database import Database
+from sql.database import Database, one
 
 _BEGINNING = dt.date(1990, 1, 1)
 # Reloaded when less than a year is ahead; a month more, so that this happens monthly.
@@ -21,7 +21,9 @@ log = structlog.get_logger()
 def ensure(database: Database) -> dict[str, int]:
     """Load or prolong every calendar in use; returns the rows changed per calendar."""
     with database.transaction() as conn:
-        rows = conn.execute("SELECT sessions_wanted(%s) AS name, reckoner_now() AS now", [_DAYS_AHEAD])
+        rows = conn.execute(
+            "SELECT sessions_wanted(%s) AS name, reckoner_now() AS now", [_DAYS_AHEAD]
+        )
         wanted = [(row["name"], row["now"].date()) for row in rows]
     return {name: load(database, name, today) for name, today in wanted}
 
@@ -33,12 +35,15 @@ def load(database: Database, name: str, today: dt.date | None = None) -> int:
     """
     if today is None:
         with database.transaction() as conn:
-            row = conn.execute("SELECT reckoner_now() AS now").fetchone()
-            assert row is not None
+            row = one(conn, "SELECT reckoner_now() AS now")
             today = row["now"].date()
     sessions = _compute(name, today + dt.timedelta(days=_DAYS_AHEAD + _SLACK_DAYS))
     if not sessions:
-        log.warning("calendar unknown", calendar=name, remedy="set ticker_registry.calendar to one that exchange_calendars has")
+        log.warning(
+            "calendar unknown",
+            calendar=name,
+            remedy="set ticker_registry.calendar to one that exchange_calendars has",
+        )
         return 0
     with database.transaction() as conn:
         conn.execute(
@@ -48,8 +53,7 @@ def load(database: Database, name: str, today: dt.date | None = None) -> int:
         with conn.cursor().copy("COPY session_staging FROM STDIN") as copy:
             for session in sessions:
                 copy.write_row(session)
-        row = conn.execute("SELECT sessions_merge(%s) AS changed", [name]).fetchone()
-        assert row is not None
+        row = one(conn, "SELECT sessions_merge(%s) AS changed", [name])
     log.info("sessions loaded", calendar=name, changed=row["changed"], until=str(sessions[-1][0]))
     return int(row["changed"])
 
@@ -64,8 +68,12 @@ def _compute(name: str, until: dt.date) -> list[tuple[dt.date, dt.datetime, dt.d
     earliest, latest = known.bound_min(), known.bound_max()
     start = _BEGINNING if earliest is None else max(_BEGINNING, earliest.date())
     end = until if latest is None else min(until, latest.date())
-    schedule = exchange_calendars.get_calendar(name, start=start.isoformat(), end=end.isoformat()).schedule
+    schedule = exchange_calendars.get_calendar(
+        name, start=start.isoformat(), end=end.isoformat()
+    ).schedule
     return [
         (session.date(), opens.to_pydatetime(), closes.to_pydatetime())
-        for session, opens, closes in zip(schedule.index, schedule["open"], schedule["close"], strict=True)
+        for session, opens, closes in zip(
+            schedule.index, schedule["open"], schedule["close"], strict=True
+        )
     ]

@@ -9,7 +9,9 @@ from sql.settings import DatabaseSettings
 
 
 @contextlib.contextmanager
-def open_database(settings: DatabaseSettings, *, name: str = "reckoner", size: int = 4) -> Iterator[Database]:
+def open_database(
+    settings: DatabaseSettings, *, name: str = "reckoner", size: int = 4
+) -> Iterator[Database]:
     """Yield the database of the settings; the embedded server is kept running meanwhile.
 
     Connections are made when they are first needed. Raises embedded.EmbeddedError.

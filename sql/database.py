@@ -14,8 +14,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any, Self
+from collections.abc import Iterator, Sequence
+from typing import Any, LiteralString, Self
 
 import psycopg
 from psycopg.rows import DictRow, dict_row
@@ -157,6 +157,14 @@ class Database:
             yield
 
 
+def one(conn: Connection, query: LiteralString, parameters: Sequence[Any] = ()) -> dict[str, Any]:
+    """Run a statement that returns exactly one row, such as the call of a function, and return it."""
+    row = conn.execute(query, parameters or None).fetchone()
+    if row is None:
+        raise psycopg.DataError(f"no row from: {query}")
+    return row
+
+
 def is_away(error: BaseException) -> bool:
     """Whether an error is the database's state and not what was asked of it.
 
@@ -170,4 +178,13 @@ def is_away(error: BaseException) -> bool:
         return False
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return True
-    return error.sqlstate is None or error.sqlstate[:2] in {"08", "25", "40", "42", "53", "55", "57", "58"}
+    return error.sqlstate is None or error.sqlstate[:2] in {
+        "08",
+        "25",
+        "40",
+        "42",
+        "53",
+        "55",
+        "57",
+        "58",
+    }

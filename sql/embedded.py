@@ -58,7 +58,9 @@ class EmbeddedError(Exception):
 
 
 @contextlib.contextmanager
-def use(path: Path, *, settings: Mapping[str, str] | None = None, version: int = 18) -> Iterator[str]:
+def use(
+    path: Path, *, settings: Mapping[str, str] | None = None, version: int = 18
+) -> Iterator[str]:
     """Yield the libpq URL of the server under `path`, started if need be, kept while in use.
 
     settings: postgresql.conf values for a server that this call starts. version: 18 or 16,
@@ -81,7 +83,10 @@ def wait_until_stopped(path: Path, seconds: float = 10.0) -> bool:
     """Wait, after the last user let go, until nothing of the server runs; False if it still does."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        with contextlib.suppress(BlockingIOError, FileNotFoundError), (path / "users.lock").open("a") as users:
+        with (
+            contextlib.suppress(BlockingIOError, FileNotFoundError),
+            (path / "users.lock").open("a") as users,
+        ):
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not (path / "server.json").exists():
                 return True
@@ -104,7 +109,9 @@ def _locked(path: Path, kind: int) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise EmbeddedError(f"{path} is still locked after {_START_SECONDS:.0f} s") from None
+                    raise EmbeddedError(
+                        f"{path} is still locked after {_START_SECONDS:.0f} s"
+                    ) from None
                 time.sleep(0.02)  # flock has no timeout of its own
         yield
 
@@ -141,7 +148,9 @@ def _start_guardian(path: Path, settings: Mapping[str, str], version: int) -> st
     else:
         guardian.terminate()
     last = (path / "server.log").read_text(errors="replace").strip().splitlines()[-1:]
-    raise EmbeddedError(f"the embedded PostgreSQL did not start: {' '.join(last)} (see {path}/server.log)")
+    raise EmbeddedError(
+        f"the embedded PostgreSQL did not start: {' '.join(last)} (see {path}/server.log)"
+    )
 
 
 # What follows runs in the guardian.
@@ -162,7 +171,7 @@ class _Guardian:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._stop)
         self._initialize()
-        socket_folder = tempfile.mkdtemp(prefix="reckoner-", dir="/tmp")  # noqa: S108 - sockets need a short path; mkdtemp makes it 0700
+        socket_folder = tempfile.mkdtemp(prefix="reckoner-", dir="/tmp")
         self._give(Path(socket_folder))
         self._start(socket_folder)
         try:
@@ -183,7 +192,9 @@ class _Guardian:
             while not self.stopping:
                 if self.server.poll() is not None:
                     # Killed or crashed: its users wait for it on the same socket.
-                    sys.stderr.write(f"PostgreSQL ended with {self.server.returncode}, starting it again\n")
+                    sys.stderr.write(
+                        f"PostgreSQL ended with {self.server.returncode}, starting it again\n"
+                    )
                     time.sleep(0.5)  # the dead server's children need a moment to let go
                     self._start(socket_folder)
                 with contextlib.suppress(BlockingIOError):
@@ -263,7 +274,9 @@ class _Guardian:
         if marker.exists():
             found = marker.read_text().strip()
             if found != str(self.version):
-                raise EmbeddedError(f"{data} was made by PostgreSQL {found}, this one is {self.version}")
+                raise EmbeddedError(
+                    f"{data} was made by PostgreSQL {found}, this one is {self.version}"
+                )
             return
         unfinished = self.base / "data.new"
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -310,7 +323,9 @@ class _Guardian:
         deadline = time.monotonic() + _START_SECONDS
         while True:
             try:
-                with psycopg.connect(url_of(socket_folder, "postgres"), connect_timeout=5, autocommit=True) as conn:
+                with psycopg.connect(
+                    url_of(socket_folder, "postgres"), connect_timeout=5, autocommit=True
+                ) as conn:
                     known = "SELECT 1 FROM pg_database WHERE datname = %s"
                     if conn.execute(known, [DATABASE]).fetchone() is None:
                         conn.execute(f"CREATE DATABASE {DATABASE}")

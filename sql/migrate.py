@@ -122,7 +122,9 @@ def migrate(database: Database) -> list[Change]:
             conn.execute("SET LOCAL lock_timeout = '3s'")
             version = _scalar(conn, "SELECT current_setting('server_version_num')::int")
             if version < 150000:
-                raise MigrationError(f"PostgreSQL 15 or newer is needed, this one is {version // 10000}")
+                raise MigrationError(
+                    f"PostgreSQL 15 or newer is needed, this one is {version // 10000}"
+                )
             changes = pending(conn)
             wanted = {change.name for change in changes}
             for file in schema_files():

@@ -45,7 +45,10 @@ FOREIGN_PARAMETERS = {
 
 _SECRETS = (
     (re.compile(r"(\w+://[^:/?#\s@]*):[^\s]*@"), r"\1:***@"),
-    (re.compile(r"(?i)\b(password|passwd|apikey|api_key|token|secret)(\s*[=:]\s*)[^\s&\"']+"), r"\1\2***"),
+    (
+        re.compile(r"(?i)\b(password|passwd|apikey|api_key|token|secret)(\s*[=:]\s*)[^\s&\"']+"),
+        r"\1\2***",
+    ),
 )
 
 
@@ -56,7 +59,9 @@ class SettingsError(Exception):
 class Settings(BaseSettings):
     """Base of the floors' settings: environment first, then `.env`; strangers are ignored."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True
+    )
 
 
 S = TypeVar("S", bound=Settings)
@@ -95,7 +100,9 @@ def normalize_url(url: str) -> str:
     if separator:
         base, _, _driver = scheme.partition("+")
         if base not in {"postgres", "postgresql"}:
-            raise ValueError("not a PostgreSQL URL; it should start with postgresql:// or embedded:")
+            raise ValueError(
+                "not a PostgreSQL URL; it should start with postgresql:// or embedded:"
+            )
         parts = urlsplit(f"postgresql://{rest}")
         query = [
             ("sslmode" if key == "ssl" else key, value)

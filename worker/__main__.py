@@ -17,7 +17,9 @@ from sql.access import open_database
 from sql.database import Database
 from sql.settings import DatabaseSettings, load
 from worker import enqueue as enqueuing
-from worker import report, requeue as requeuing, sweep as sweeping
+from worker import report
+from worker import requeue as requeuing
+from worker import sweep as sweeping
 from worker.settings import WorkerSettings
 
 app = typer.Typer(
@@ -44,8 +46,12 @@ def _main(context: typer.Context) -> None:
 
 @app.command()
 def run(
-    drain: Annotated[bool, typer.Option("--drain", help="Exit 0 when nothing is ready or in flight.")] = False,
-    max_seconds: Annotated[float | None, typer.Option(min=0, help="Stop after this many seconds.")] = None,
+    drain: Annotated[
+        bool, typer.Option("--drain", help="Exit 0 when nothing is ready or in flight.")
+    ] = False,
+    max_seconds: Annotated[
+        float | None, typer.Option(min=0, help="Stop after this many seconds.")
+    ] = None,
 ) -> None:
     """Listen, claim, process and sweep until SIGTERM or SIGINT (the default command).
 
@@ -66,7 +72,9 @@ def run(
 
 @app.command("migrate")
 def migrate_command(
-    check: Annotated[bool, typer.Option("--check", help="Only print what is missing; exit 3 if anything is.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only print what is missing; exit 3 if anything is.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Apply sql/ to the database; safe to repeat and to run twice at once.
@@ -117,11 +125,19 @@ def sweep(as_json: JsonOption = False) -> None:
 @app.command()
 def requeue(
     event: Annotated[int | None, typer.Option(help="One event, live or finished.")] = None,
-    prediction: Annotated[int | None, typer.Option(help="A prediction, whatever its history.")] = None,
-    ticker: Annotated[str | None, typer.Option(help="A symbol: its prices are fetched again.")] = None,
+    prediction: Annotated[
+        int | None, typer.Option(help="A prediction, whatever its history.")
+    ] = None,
+    ticker: Annotated[
+        str | None, typer.Option(help="A symbol: its prices are fetched again.")
+    ] = None,
     dead: Annotated[bool, typer.Option("--dead", help="All parked events.")] = False,
-    topic: Annotated[str | None, typer.Option(help="With --dead: only prediction or ticker.")] = None,
-    error_like: Annotated[str | None, typer.Option(help="With --dead: only where the error is LIKE this.")] = None,
+    topic: Annotated[
+        str | None, typer.Option(help="With --dead: only prediction or ticker.")
+    ] = None,
+    error_like: Annotated[
+        str | None, typer.Option(help="With --dead: only where the error is LIKE this.")
+    ] = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -139,7 +155,13 @@ def requeue(
         raise CommandError(f"--topic is prediction or ticker, not {topic}", 2)
     with _database() as database:
         row = requeuing.requeue(
-            database, event=event, prediction=prediction, ticker=ticker, topic=topic, error_like=error_like, dry_run=dry_run
+            database,
+            event=event,
+            prediction=prediction,
+            ticker=ticker,
+            topic=topic,
+            error_like=error_like,
+            dry_run=dry_run,
         )
     console.emit([row], as_json=as_json)
 
@@ -147,7 +169,10 @@ def requeue(
 @app.command()
 def enqueue(
     everything: Annotated[bool, typer.Option("--all", help="All predictions.")] = False,
-    since: Annotated[dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Those created on or after this UTC date.")] = None,
+    since: Annotated[
+        dt.datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Posts of this UTC date and later."),
+    ] = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -197,7 +222,9 @@ def url() -> None:
 
 @app.command()
 def demo(
-    once: Annotated[bool, typer.Option("--once", help="End by itself, also on a terminal.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="End by itself, also on a terminal.")
+    ] = False,
 ) -> None:
     """Show the whole loop on a private database; nothing to set up, nothing left behind.
 
@@ -205,6 +232,7 @@ def demo(
     """
     from worker.demo import demonstrate  # noqa: PLC0415
 
+    configure(LogSettings(log_level="WARNING"))
     sys.exit(demonstrate(stay=sys.stdout.isatty() and not once))
 
 

@@ -7,7 +7,7 @@ LISTEN may be deaf without an error (a transaction pooler, a half-open connectio
 nothing is believed: the mode is `polling` until the worker's own heartbeat, sent through
 another connection, came back, and again as soon as one does not come back in time.
 
-Only the main thread uses this class, except `wake`, `beat_sent` and the two properties.
+Only the main thread uses this class, except `wake`, `beat_coming` and the two properties.
 """
 
 import os
@@ -76,8 +76,11 @@ class Doorbell:
         with suppress(BlockingIOError):
             os.write(self._wake_write, b"!")
 
-    def beat_sent(self) -> None:
-        """Note that a heartbeat to `channel` was committed; it must be heard soon."""
+    def beat_coming(self) -> None:
+        """Note that a heartbeat to `channel` is about to be sent; it must be heard soon.
+
+        Before it is sent, not after: it may be heard before its sender is told of the commit.
+        """
         with self._lock:
             if self._sent_at is None:
                 self._sent_at = time.monotonic()
@@ -178,9 +181,9 @@ class Doorbell:
                 self._conn.execute(f"LISTEN {RING}")
                 self._conn.execute(f"LISTEN {self.channel}")
             # Do not wait for the next heartbeat to learn whether anything is heard here.
+            self.beat_coming()
             with self._database.transaction(seconds=10) as conn:
                 conn.execute("SELECT pg_notify(%s, 'heartbeat')", [self.channel])
-            self.beat_sent()
         except psycopg.Error as error:
             self._lose(error)
 
@@ -197,6 +200,8 @@ class Doorbell:
             log.warning(
                 "not hearing notifications",
                 mode="polling",
-                reason=redact(str(error).splitlines()[0]) if error and str(error) else "own heartbeat not heard",
+                reason=redact(str(error).splitlines()[0])
+                if error and str(error)
+                else "own heartbeat not heard",
                 remedy="LISTEN_DATABASE_URL must be a direct connection, not a transaction pooler",
             )

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from sql.database import Database
+from sql.database import Database, one
 
 _BITE = 5_000
 
@@ -23,20 +23,21 @@ def enqueue(database: Database, *, since: dt.datetime | None, dry_run: bool) -> 
     """
     last, seen, missing = 0, 0, 0
     with database.transaction() as conn:
-        row = conn.execute(
+        row = one(
+            conn,
             "SELECT count(*) AS predictions, (SELECT count(*) FROM outbox WHERE status <> 'dead') AS waiting"
-            " FROM predictions"
-        ).fetchone()
-        assert row is not None
+            " FROM predictions",
+        )
     console = Console(stderr=True)
     with Progress(console=console, disable=not sys.stderr.isatty(), transient=True) as progress:
         task = progress.add_task("predictions", total=row["predictions"])
         while True:
             with database.transaction() as conn:
-                bite = conn.execute(
-                    "SELECT * FROM enqueue_predictions(%s, %s, %s, %s)", [last, _BITE, since, dry_run]
-                ).fetchone()
-            assert bite is not None
+                bite = one(
+                    conn,
+                    "SELECT * FROM enqueue_predictions(%s, %s, %s, %s)",
+                    [last, _BITE, since, dry_run],
+                )
             if not bite["seen"]:
                 break
             last, seen, missing = bite["last_id"], seen + bite["seen"], missing + bite["missing"]

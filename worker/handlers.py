@@ -48,18 +48,24 @@ def predictions(context: Context, claims: Sequence[Claim]) -> dict[str, int]:
         return _predictions(context, claims, calendars_tried=True)
 
 
-def _predictions(context: Context, claims: Sequence[Claim], *, calendars_tried: bool = False) -> dict[str, int]:
+def _predictions(
+    context: Context, claims: Sequence[Claim], *, calendars_tried: bool = False
+) -> dict[str, int]:
     with context.database.transaction() as conn:
         held = outbox.hold(conn, claims)
         if not held:
             return {"events": 0, "lost": len(claims)}
         ids = sorted({int(claim.key) for claim in held})
-        batch = outcomes.process(conn, ids, context.market.backfill_days, check_calendars=not calendars_tried)
+        batch = outcomes.process(
+            conn, ids, context.market.backfill_days, check_calendars=not calendars_tried
+        )
         if batch.wanting:
             # Bulk work stays behind: its tickers wait as its predictions did.
             priority = max(claim.priority for claim in held)
             conn.execute("SELECT ticker_enqueue(%s, %s, true)", [batch.wanting, priority])
-        finished = outbox.finish(conn, [_end(claim, batch.predictions[int(claim.key)]) for claim in held])
+        finished = outbox.finish(
+            conn, [_end(claim, batch.predictions[int(claim.key)]) for claim in held]
+        )
     return {
         "events": finished,
         "outcomes": sum(sum(done.states.values()) for done in batch.predictions.values()),
@@ -91,8 +97,10 @@ class TickerWork:
         """Find out what is missing and ask providers for it."""
         refetch = bool(self._claim.payload.get("refetch"))
         with self._context.database.transaction() as conn:
-            self._plan = backfill.plan(conn, self._claim.key, self._context.market.backfill_days, refetch=refetch)
-        if self._plan is not None and self._plan.request is not None:
+            self._plan = backfill.plan(
+                conn, self._claim.key, self._context.market.backfill_days, refetch=refetch
+            )
+        if self._plan is not None:
             self._verdict = backfill.fetch(
                 self._context.database, self._context.providers, self._plan, self._context.wait
             )
@@ -103,7 +111,9 @@ class TickerWork:
             if not outbox.hold(conn, [self._claim]):
                 return {"outcome": "lease lost"}
             if self._plan is None:
-                end = End(self._claim, "cancelled", {"reason": "the symbol is not in ticker_registry"})
+                end = End(
+                    self._claim, "cancelled", {"reason": "the symbol is not in ticker_registry"}
+                )
                 outbox.finish(conn, [end])
                 return {"outcome": "cancelled", **end.result}
             summary = backfill.store(conn, self._plan, self._verdict)

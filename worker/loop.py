@@ -20,7 +20,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import psycopg
 import structlog
@@ -66,7 +66,11 @@ class Worker:
         self._drain = listen_url is None
         self._doorbell = Doorbell(database, listen_url or database.url)
         self._pulse = Pulse(
-            database, settings, self.name, None if self._drain else self._doorbell, self._crashes_found
+            database,
+            settings,
+            self.name,
+            None if self._drain else self._doorbell,
+            self._crashes_found,
         )
         self._context = handlers.Context(database, providers, market, self._wait)
         self._stop = threading.Event()  # no new claims
@@ -83,7 +87,9 @@ class Worker:
     def run(self, max_seconds: float | None = None) -> int:
         """Work until told to stop (or, draining, until nothing is ready); returns the exit code."""
         structlog.contextvars.bind_contextvars(worker=self.name)
-        log.info("worker started", lanes=self._settings.worker_ticker_concurrency, drain=self._drain)
+        log.info(
+            "worker started", lanes=self._settings.worker_ticker_concurrency, drain=self._drain
+        )
         deadline = None if max_seconds is None else time.monotonic() + max_seconds
         with self._signals():
             try:
@@ -133,7 +139,9 @@ class Worker:
                 released = outbox.release(conn, self.name)
                 conn.execute("SELECT worker_leave(%s)", [self.name])
         except psycopg.Error as error:
-            log.warning("could not hand back, the leases will end by themselves", error=error_line(error))
+            log.warning(
+                "could not hand back, the leases will end by themselves", error=error_line(error)
+            )
         self._doorbell.close()
         log.info("worker stopped", handed_back=len(released), events=released[:20])
         if self._died:
@@ -143,7 +151,7 @@ class Worker:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        def stop(number: int, _frame: object) -> None:
+        def stop(_number: int, _frame: object) -> None:
             if self._stop.is_set():
                 self._abandon.set()
                 self._interrupted = True
@@ -197,7 +205,9 @@ class Worker:
     def _claim_predictions(self) -> bool:
         limit = self._settings.worker_batch_size
         with self._database.transaction(seconds=30) as conn:
-            claims = outbox.claim(conn, "prediction", self.name, limit, self._settings.worker_lease_seconds)
+            claims = outbox.claim(
+                conn, "prediction", self.name, limit, self._settings.worker_lease_seconds
+            )
         if not claims:
             return False
         if len(claims) == limit:
@@ -211,7 +221,9 @@ class Worker:
         if free <= 0:
             return False
         with self._database.transaction(seconds=30) as conn:
-            claims = outbox.claim(conn, "ticker", self.name, free, self._settings.worker_lease_seconds)
+            claims = outbox.claim(
+                conn, "ticker", self.name, free, self._settings.worker_lease_seconds
+            )
         for claim in claims:
             self._hand_over(claim)
         if len(claims) == free:
@@ -238,7 +250,9 @@ class Worker:
         if claim is None:
             self._suspects = False
             return True
-        log.info("retrying alone", id=claim.id, topic=claim.topic, key=claim.key, crashes=claim.crashes)
+        log.info(
+            "retrying alone", id=claim.id, topic=claim.topic, key=claim.key, crashes=claim.crashes
+        )
         if claim.topic == "prediction":
             self._predictions([claim])
         else:
@@ -250,21 +264,32 @@ class Worker:
     def _predictions(self, claims: Sequence[Claim]) -> None:
         started = time.monotonic()
         try:
-            counts = self._patiently("processing predictions", lambda: handlers.predictions(self._context, claims))
+            counts = self._patiently(
+                "processing predictions", lambda: handlers.predictions(self._context, claims)
+            )
         except StoppingError:
             raise
         except Exception as error:  # noqa: BLE001 - any fault of one event must not lose the others
             if len(claims) > 1:
                 # One of them is bad: all others go through, each alone.
-                log.warning("a batch failed, trying its events alone", events=len(claims), error=error_line(error))
+                log.warning(
+                    "a batch failed, trying its events alone",
+                    events=len(claims),
+                    error=error_line(error),
+                )
                 for claim in claims:
                     self._predictions([claim])
             else:
                 self._fail(claims[0], error)
             return
         log.info(
-            "predictions processed", **counts, first_id=claims[0].id, last_id=claims[-1].id, topic="prediction",
-            key=claims[0].key, milliseconds=round((time.monotonic() - started) * 1000, 1),
+            "predictions processed",
+            **counts,
+            first_id=claims[0].id,
+            last_id=claims[-1].id,
+            topic="prediction",
+            key=claims[0].key,
+            milliseconds=round((time.monotonic() - started) * 1000, 1),
         )
         if counts["lost"]:
             log.warning("lease lost, nothing changed", events=counts["lost"], topic="prediction")
@@ -282,7 +307,14 @@ class Worker:
             # The lease will end, and the sweep counts a crash instead.
             log.error("could not note a failure", id=claim.id, error=error_line(second), first=line)
             return
-        log.warning("event failed", id=claim.id, topic=claim.topic, key=claim.key, now=status or "lease lost", error=line)
+        log.warning(
+            "event failed",
+            id=claim.id,
+            topic=claim.topic,
+            key=claim.key,
+            now=status or "lease lost",
+            error=line,
+        )
 
     # The ticker lane.
 
@@ -309,14 +341,20 @@ class Worker:
         work = handlers.TickerWork(self._context, claim)
         try:
             self._patiently("planning a fetch", work.fetch)
-            told = self._patiently("storing prices", lambda: work.store(self._settings.worker_max_attempts))
+            told = self._patiently(
+                "storing prices", lambda: work.store(self._settings.worker_max_attempts)
+            )
         except StoppingError:
             raise
         except Exception as error:  # noqa: BLE001 - a fault of this event, counted as its own
             self._fail(claim, error)
             return
         log.info(
-            "ticker processed", id=claim.id, topic=claim.topic, key=claim.key, **told,
+            "ticker processed",
+            id=claim.id,
+            topic=claim.topic,
+            key=claim.key,
+            **told,
             milliseconds=round((time.monotonic() - started) * 1000, 1),
         )
 
@@ -348,7 +386,9 @@ class Worker:
                 if self._abandon.is_set() or (self._stop.is_set() and tries > 3):
                     raise StoppingError from error
                 if tries == 0:
-                    log.warning("the database is away, waiting for it", doing=doing, error=error_line(error))
+                    log.warning(
+                        "the database is away, waiting for it", doing=doing, error=error_line(error)
+                    )
                 tries += 1
                 self._pulse.tick()
                 self._pause(tries)
@@ -407,6 +447,8 @@ def expect_schema(database: Database) -> None:
             tries += 1
             time.sleep(min(5.0, 0.2 * 2 ** min(tries, 5)))
     if any(change.action != "attach" for change in changes):
-        raise migrate.MigrationError("the database lacks what this version expects: run python -m worker migrate")
+        raise migrate.MigrationError(
+            "the database lacks what this version expects: run python -m worker migrate"
+        )
     for change in changes:
         log.warning("the schema is incomplete: run python -m worker migrate", missing=change.name)

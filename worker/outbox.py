@@ -42,7 +42,9 @@ class End:
 _COLUMNS = "id, topic, key, payload, priority, attempts, crashes, lease"
 
 
-def claim(conn: Connection, topic: Topic, worker: str, limit: int, lease_seconds: float) -> list[Claim]:
+def claim(
+    conn: Connection, topic: Topic, worker: str, limit: int, lease_seconds: float
+) -> list[Claim]:
     """Lease up to `limit` ready events of a topic; none of them ever ended without a verdict."""
     rows = conn.execute(
         f"SELECT {_COLUMNS} FROM outbox_claim(%s, %s, %s, %s) ORDER BY id",  # noqa: S608 - a constant
@@ -86,14 +88,18 @@ def finish(conn: Connection, ends: Sequence[End]) -> int:
 def fail(conn: Connection, claim: Claim, error: str, max_attempts: int) -> str | None:
     """Count a failure; returns the new status (failed, dead, merged), None when the lease was lost."""
     return _status(
-        conn, "SELECT outbox_fail(%s, %s, %s, %s) AS status", [claim.id, claim.lease, error, max_attempts]
+        conn,
+        "SELECT outbox_fail(%s, %s, %s, %s) AS status",
+        [claim.id, claim.lease, error, max_attempts],
     )
 
 
 def delay(conn: Connection, claim: Claim, until: dt.datetime, reason: str) -> str | None:
     """Put an event off at no cost to it; None when the lease was lost."""
     return _status(
-        conn, "SELECT outbox_delay(%s, %s, %s, %s) AS status", [claim.id, claim.lease, until, reason]
+        conn,
+        "SELECT outbox_delay(%s, %s, %s, %s) AS status",
+        [claim.id, claim.lease, until, reason],
     )
 
 
@@ -115,6 +121,7 @@ def expire(conn: Connection, max_crashes: int) -> list[dict[str, Any]]:
 def seconds_to_next(conn: Connection, topics: Sequence[Topic]) -> float | None:
     """Seconds until the next waiting event of these topics is due, negative if it is; None: none waits."""
     row = conn.execute(
-        "SELECT extract(epoch FROM outbox_next_at(%s) - reckoner_now())::float8 AS seconds", [list(topics)]
+        "SELECT extract(epoch FROM outbox_next_at(%s) - reckoner_now())::float8 AS seconds",
+        [list(topics)],
     ).fetchone()
     return row["seconds"] if row else None

@@ -29,7 +29,11 @@ class Pulse:
     """One worker's heartbeat, run in a thread of its own."""
 
     def __init__(
-        self, database: Database, settings: WorkerSettings, name: str, doorbell: Doorbell | None,
+        self,
+        database: Database,
+        settings: WorkerSettings,
+        name: str,
+        doorbell: Doorbell | None,
         on_crashes: Callable[[], None],
     ) -> None:
         self._database = database
@@ -66,22 +70,31 @@ class Pulse:
         """One heartbeat; ends leases that are over and logs whose they were."""
         bell = self._doorbell
         lease = self._settings.worker_lease_seconds
+        if bell:
+            bell.beat_coming()
         with self._database.transaction(seconds=10) as conn:
             conn.execute(
                 "SELECT worker_beat(%s, %s, %s, %s, %s, %s, %s)",
                 [
-                    self._name, socket.gethostname(), os.getpid(), bell.mode if bell else "polling",
-                    bell.heard_seconds_ago if bell else None, lease, bell.channel if bell else None,
+                    self._name,
+                    socket.gethostname(),
+                    os.getpid(),
+                    bell.mode if bell else "polling",
+                    bell.heard_seconds_ago if bell else None,
+                    lease,
+                    bell.channel if bell else None,
                 ],
             )
-        if bell:
-            bell.beat_sent()
         with self._database.transaction(seconds=10) as conn:
             ended = outbox.expire(conn, self._settings.worker_max_crashes)
         for event in ended:
             log.warning(
-                "lease ended without a verdict", id=event["id"], topic=event["topic"], key=event["key"],
-                leased_by=event["worker"], now=event["status"],
+                "lease ended without a verdict",
+                id=event["id"],
+                topic=event["topic"],
+                key=event["key"],
+                leased_by=event["worker"],
+                now=event["status"],
             )
         if ended:
             self._on_crashes()

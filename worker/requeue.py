@@ -5,7 +5,7 @@ from typing import Any
 import psycopg
 
 from market.console import CommandError
-from sql.database import Connection, Database
+from sql.database import Connection, Database, one
 
 
 def requeue(
@@ -30,9 +30,13 @@ def requeue(
                 if event is not None:
                     row = conn.execute("SELECT outbox_requeue(%s) AS event", [event]).fetchone()
                 elif prediction is not None:
-                    row = conn.execute("SELECT outbox_requeue_prediction(%s) AS event", [prediction]).fetchone()
+                    row = conn.execute(
+                        "SELECT outbox_requeue_prediction(%s) AS event", [prediction]
+                    ).fetchone()
                 elif ticker is not None:
-                    row = conn.execute("SELECT outbox_requeue_ticker(%s) AS event", [ticker]).fetchone()
+                    row = conn.execute(
+                        "SELECT outbox_requeue_ticker(%s) AS event", [ticker]
+                    ).fetchone()
                 else:
                     row = conn.execute(
                         "SELECT outbox_requeue_dead(%s, %s) AS redriven", [topic, error_like]
@@ -51,9 +55,8 @@ def requeue(
 
 
 def _counts(conn: Connection) -> dict[str, Any]:
-    row = conn.execute(
+    return one(
+        conn,
         "SELECT count(*) FILTER (WHERE status = 'pending' AND available_at <= reckoner_now()) AS ready,"
-        " count(*) FILTER (WHERE status = 'dead') AS dead FROM outbox"
-    ).fetchone()
-    assert row is not None
-    return row
+        " count(*) FILTER (WHERE status = 'dead') AS dead FROM outbox",
+    )

@@ -37,10 +37,14 @@ def once(database: Database, settings: WorkerSettings) -> dict[str, Any] | None:
     for part, (query, argument) in parts.items():
         try:
             with database.transaction() as conn:
-                lock = conn.execute("SELECT pg_try_advisory_xact_lock(1380271947, 3) AS ours").fetchone()
+                lock = conn.execute(
+                    "SELECT pg_try_advisory_xact_lock(1380271947, 3) AS ours"
+                ).fetchone()
                 if lock is None or not lock["ours"]:
                     return None
-                row = conn.execute(query.encode(), None if argument is None else [argument]).fetchone()
+                row = conn.execute(
+                    query.encode(), None if argument is None else [argument]
+                ).fetchone()
                 found[part] = row["n"] if row else 0
         except psycopg.Error as error:
             if is_away(error):

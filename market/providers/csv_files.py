@@ -10,7 +10,7 @@ import csv
 import datetime as dt
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -25,7 +25,7 @@ class _Row:
     open: float | None
     high: float | None
     low: float | None
-    close: float
+    close: float | None  # None: no bar, but its split or dividend still counts
     volume: float | None
     adjusted_close: float | None
     dividend: float
@@ -51,7 +51,9 @@ class CsvFiles:
                 reader.fieldnames = columns
                 missing = [name for name in _REQUIRED if name not in columns]
                 if missing:
-                    return Answer(Kind.BAD_ANSWER, message=f"{path.name}: no column {', '.join(missing)}")
+                    return Answer(
+                        Kind.BAD_ANSWER, message=f"{path.name}: no column {', '.join(missing)}"
+                    )
                 rows, rejected = _read(reader)
         except FileNotFoundError:
             if not self._folder.is_dir():
@@ -74,31 +76,40 @@ def _read(reader: "csv.DictReader[str]") -> tuple[list[_Row], list[str]]:
     rejected = []
     for fields in reader:
         try:
-            row = _row(fields)
+            row = _event(fields)
+        except (ValueError, TypeError) as error:
+            rejected.append(f"line {reader.line_num}: {error}")
+            continue
+        try:
+            row = _with_prices(row, fields)
         except ValueError as error:
             rejected.append(f"line {reader.line_num}: {error}")
-        else:
-            rows[row.date] = row  # of a duplicated date the later line counts
+        rows[row.date] = row  # of a duplicated date the later line counts
     return [rows[date] for date in sorted(rows)], rejected
 
 
-def _row(fields: dict[str, str]) -> _Row:
+def _event(fields: dict[str, str]) -> _Row:
+    """Read the date and what happened on it; prices may be rubbish and a split still true."""
+    split = _number(fields, "split") or 1.0
+    dividend = _number(fields, "dividend") or 0.0
+    if split <= 0 or dividend < 0:
+        raise ValueError(f"a split of {split}, a dividend of {dividend}")
+    date = dt.date.fromisoformat((fields.get("date") or "").strip())
+    return _Row(date, None, None, None, None, None, None, dividend, split)
+
+
+def _with_prices(row: _Row, fields: dict[str, str]) -> _Row:
     close = _number(fields, "close")
     if close is None:
         raise ValueError("no close")
-    split = _number(fields, "split") or 1.0
-    if split <= 0:
-        raise ValueError(f"a split of {split}")
-    return _Row(
-        date=dt.date.fromisoformat((fields["date"] or "").strip()),
+    return replace(
+        row,
         open=_number(fields, "open"),
         high=_number(fields, "high"),
         low=_number(fields, "low"),
         close=close,
         volume=_number(fields, "volume"),
         adjusted_close=_number(fields, "adjusted_close"),
-        dividend=_number(fields, "dividend") or 0.0,
-        split=split,
     )
 
 
@@ -114,26 +125,36 @@ def _number(fields: dict[str, str], name: str) -> float | None:
 
 def _adjust(rows: list[_Row], *, know_dividends: bool) -> Iterable[Bar]:
     """Adjust from the newest row back, as each split and dividend changes what came before it."""
-    shares, paid = 1.0, 1.0
+    shares, paid = 1.0, 1.0  # new shares per share then; part of the price kept after dividends
+    owed = 0.0  # a dividend that waits for the last close before it, in shares of its day
     bars = []
-    for row, before in zip(reversed(rows), [*reversed(rows[:-1]), None], strict=True):
-        close = row.close / shares
-        adjusted = row.adjusted_close
-        if adjusted is None and know_dividends:
-            adjusted = close * paid
-        bars.append(
-            Bar(
-                row.date,
-                *(None if price is None else price / shares for price in (row.open, row.high, row.low)),
-                close,
-                adjusted,
-                None if row.volume is None else round(row.volume * shares),
-                has_split=row.split != 1,
-                has_dividend=row.dividend > 0,
+    for row in reversed(rows):
+        if row.close is not None:
+            if 0 < owed < row.close:
+                paid *= 1 - owed / row.close
+            owed = 0.0
+            close = row.close / shares
+            adjusted = row.adjusted_close
+            if adjusted is None and know_dividends:
+                adjusted = close * paid
+            bars.append(
+                Bar(
+                    row.date,
+                    open=_over(row.open, shares),
+                    high=_over(row.high, shares),
+                    low=_over(row.low, shares),
+                    close=close,
+                    adjusted_close=adjusted,
+                    volume=None if row.volume is None else round(row.volume * shares),
+                    has_split=row.split != 1,
+                    has_dividend=row.dividend > 0,
+                )
             )
-        )
-        if before is not None and before.close > 0:
-            # The dividend is per new share: compare it with the last close in new shares.
-            paid *= max(1 - row.dividend * row.split / before.close, 0.0) or 1.0
+        # Both stand on the first session at the new price: they change what came before.
+        owed = (owed + row.dividend) * row.split
         shares *= row.split
     return reversed(bars)
+
+
+def _over(price: float | None, shares: float) -> float | None:
+    return None if price is None else price / shares

@@ -23,7 +23,10 @@ class Sample:
             close = _price(request.symbol, day.toordinal())
             before = _price(request.symbol, day.toordinal() - 1)
             noise = _uniform(request.symbol, day.toordinal(), "range")
-            high, low = max(before, close) * (1 + noise / 100), min(before, close) * (1 - noise / 100)
+            high, low = (
+                max(before, close) * (1 + noise / 100),
+                min(before, close) * (1 - noise / 100),
+            )
             volume = int(1e6 * (1 + 9 * _uniform(request.symbol, day.toordinal(), "volume")))
             bars.append(Bar(day, before, high, low, close, close, volume))
         return Answer(Kind.OK if bars else Kind.EMPTY, bars, "invented prices")

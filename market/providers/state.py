@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from market.providers.base import Answer, Kind, Provider, Request
-from sql.database import Connection, Database
+from sql.database import Connection, Database, one
 
 # 429s come in bursts for every symbol at once; asking on makes them last.
 _THROTTLE_SECONDS = 300.0
@@ -30,10 +30,11 @@ def ask(
     No transaction is open while the provider is asked. Raises psycopg.Error.
     """
     with database.transaction() as conn:
-        admission = conn.execute("SELECT * FROM provider_admit(%s)", [provider.name]).fetchone()
-    assert admission is not None
+        admission = one(conn, "SELECT * FROM provider_admit(%s)", [provider.name])
     if admission["paused_until"] is not None:
-        return Paused(admission["paused_until"], f"{provider.name} is paused: {admission['reason']}")
+        return Paused(
+            admission["paused_until"], f"{provider.name} is paused: {admission['reason']}"
+        )
     if admission["wait_seconds"] > 0:
         wait(admission["wait_seconds"])
     answer = provider.fetch(request)
@@ -73,14 +74,14 @@ def _note(conn: Connection, name: str, answer: Answer) -> Answer | Paused:
             conn.execute("SELECT provider_answered(%s)", [name])
         case Kind.THROTTLED | Kind.PLAN:
             seconds = _PLAN_SECONDS if answer.kind is Kind.PLAN else _THROTTLE_SECONDS
-            row = conn.execute(
-                "SELECT provider_pause(%s, %s, %s) AS until", [name, answer.retry_after or seconds, message]
-            ).fetchone()
-            assert row is not None
+            row = one(
+                conn,
+                "SELECT provider_pause(%s, %s, %s) AS until",
+                [name, answer.retry_after or seconds, message],
+            )
             return Paused(row["until"], f"{name} is paused: {message}")
         case Kind.DOWN:
-            row = conn.execute("SELECT provider_failed(%s, %s) AS until", [name, message]).fetchone()
-            assert row is not None
+            row = one(conn, "SELECT provider_failed(%s, %s) AS until", [name, message])
             return Paused(row["until"], f"{name} is {message}")
         case Kind.BAD_ANSWER:
             conn.execute("SELECT provider_failed(%s, %s)", [name, message])

@@ -60,8 +60,12 @@ class Yahoo:
             return Answer(Kind.THROTTLED, message=f"HTTP 429: {error}")
         except OSError as error:
             # curl_cffi's errors are OSErrors; the first sentence holds curl's own words.
-            return Answer(Kind.DOWN, message=f"{type(error).__name__}: {str(error).split('. See')[0]}")
-        return classify(request, response.status_code, response.content, response.headers.get("retry-after"))
+            return Answer(
+                Kind.DOWN, message=f"{type(error).__name__}: {str(error).split('. See')[0]}"
+            )
+        return classify(
+            request, response.status_code, response.content, response.headers.get("retry-after")
+        )
 
     def _get(self, transport: Any, url: str, params: dict[str, Any]) -> Any:
         """Try a refused or reset connection three times; a timeout or any answer once."""
@@ -99,7 +103,9 @@ class Yahoo:
             return self._transport
 
 
-def classify(request: Request, status: int, body: bytes, retry_after: str | None = None) -> Answer:
+def classify(  # noqa: PLR0911 - one return per class of answer is the clearest form
+    request: Request, status: int, body: bytes, retry_after: str | None = None
+) -> Answer:
     """Turn one HTTP answer of the chart endpoint into an `Answer`."""
     if status in {429, 999}:
         seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
@@ -121,17 +127,23 @@ def classify(request: Request, status: int, body: bytes, retry_after: str | None
     if status == 400 and description.startswith("Data doesn't exist"):
         return Answer(Kind.EMPTY, message=f"HTTP 400: {description}")
     if status != 200 or result is None:
-        return Answer(Kind.BAD_ANSWER, message=f"HTTP {status}: {description or 'a chart without result'}")
+        return Answer(
+            Kind.BAD_ANSWER, message=f"HTTP {status}: {description or 'a chart without result'}"
+        )
     try:
         return _parse(request, result)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as problem:
-        return Answer(Kind.BAD_ANSWER, message=f"a chart of another form: {type(problem).__name__} {problem}")
+        return Answer(
+            Kind.BAD_ANSWER, message=f"a chart of another form: {type(problem).__name__} {problem}"
+        )
 
 
 def _parse(request: Request, result: dict[str, Any]) -> Answer:
     meta = result["meta"]
     if str(meta.get("symbol", "")).upper() != request.symbol.upper():
-        return Answer(Kind.BAD_ANSWER, message=f"asked for {request.symbol}, got {meta.get('symbol')}")
+        return Answer(
+            Kind.BAD_ANSWER, message=f"asked for {request.symbol}, got {meta.get('symbol')}"
+        )
     if "timestamp" not in result:
         return Answer(Kind.EMPTY, message="no bars in the range")
     zone = _zone(meta)
@@ -139,19 +151,23 @@ def _parse(request: Request, result: dict[str, Any]) -> Answer:
     dividends = _event_dates(result, "dividends", zone)
     quote = result["indicators"]["quote"][0]
     adjusted = result["indicators"].get("adjclose", [{}])[0].get("adjclose")
-    columns = [quote[name] for name in ("open", "high", "low", "close")]
-    columns += [adjusted or [None] * len(result["timestamp"]), quote["volume"]]
+    columns = {name: quote[name] for name in ("open", "high", "low", "close", "volume")}
+    columns["adjusted_close"] = adjusted or [None] * len(result["timestamp"])
     bars = []
-    for timestamp, *prices, volume in zip(result["timestamp"], *columns, strict=True):
+    for timestamp, *values in zip(result["timestamp"], *columns.values(), strict=True):
         date = dt.datetime.fromtimestamp(timestamp, zone).date()
         if not request.start <= date <= request.end:
             continue
-        numbers = [None if price is None else float(price) for price in prices]
+        numbers = {
+            name: None if value is None else float(value)
+            for name, value in zip(columns, values, strict=True)
+        }
+        volume = numbers.pop("volume")
         bars.append(
             Bar(
                 date,
-                *numbers,
-                volume=None if volume is None else int(volume),
+                **numbers,
+                volume=None if volume is None else round(volume),
                 has_split=date in splits,
                 has_dividend=date in dividends,
             )

@@ -1,0 +1,166 @@
+"""`python -m market …`: the commands of tickers, prices and outcomes."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from market import backfill, outcomes, prices, registry, sessions
+from market.console import CommandError, DryRunOption, JsonOption, emit, run
+from market.logs import configure
+from market.settings import LogSettings, MarketSettings
+from sql.access import open_database
+from sql.database import Database
+from sql.settings import DatabaseSettings, load
+
+app = typer.Typer(
+    help="Reckoner's market: tickers, prices, outcomes.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@contextmanager
+def _database() -> Iterator[Database]:
+    with open_database(load(DatabaseSettings), name="reckoner command", size=2) as database:
+        yield database
+
+
+@app.callback()
+def _main() -> None:
+    configure(load(LogSettings))
+
+
+@app.command("register-tickers")
+def register_tickers(
+    symbols: Annotated[list[str], typer.Argument(help="Symbols, in any case.")],
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Register symbols; a worker fetches the prices of new ones at once.
+
+    Examples: `python -m market register-tickers AAPL TSLA`,
+    `python -m market register-tickers BTC-USD --json`.
+    """
+    with (
+        _database() as database,
+        database.transaction() as conn,
+        conn.transaction(force_rollback=dry_run),
+    ):
+        done = registry.register(conn, symbols)
+    rows = [
+        {"symbol": symbol, "result": result} for result, group in done.items() for symbol in group
+    ]
+    emit(rows, as_json=as_json)
+    if done["rejected"]:
+        raise CommandError(
+            f"not a symbol: {', '.join(map(repr, done['rejected']))}; the others were registered"
+        )
+
+
+@app.command("ticker-registry")
+def ticker_registry(
+    status: Annotated[str | None, typer.Option(help="active, inactive or invalid.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the registered tickers and what is stored for them.
+
+    Examples: `python -m market ticker-registry`, `python -m market ticker-registry --status invalid`.
+    """
+    if status is not None and status not in registry.STATUSES:
+        raise CommandError(f"--status is one of {', '.join(registry.STATUSES)}, not {status}", 2)
+    with _database() as database, database.transaction() as conn:
+        rows = registry.listing(conn, status)
+    emit(rows, as_json=as_json, empty="no ticker")
+
+
+@app.command("fetch-prices")
+def fetch_prices(
+    symbol: Annotated[list[str], typer.Option("-s", "--symbol", help="A symbol; may be repeated.")],
+    days: Annotated[
+        int, typer.Option("-d", "--days", min=1, help="Calendar days back from today.")
+    ] = 30,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch and store the daily bars of symbols now, and fill the outcomes that wait for them.
+
+    Examples: `python -m market fetch-prices -s AAPL -d 30`,
+    `python -m market fetch-prices -s AAPL -s BTC-USD -d 365 --json`.
+    """
+    from market.providers import build  # noqa: PLC0415 - the other commands need no provider
+
+    settings = load(MarketSettings)
+    providers = build(settings)
+    with _database() as database:
+        sessions.ensure(database)
+        with database.transaction() as conn:
+            registered = registry.register(conn, symbol)
+        if registered["rejected"]:
+            raise CommandError(f"not a symbol: {', '.join(map(repr, registered['rejected']))}", 2)
+        rows = [
+            _fetch(database, providers, name, days)
+            for name in registered["registered"] + registered["known"]
+        ]
+    emit(rows, as_json=as_json)
+    if any(row["outcome"] not in {"fetched", "up to date"} for row in rows):
+        sys.exit(1)
+
+
+def _fetch(database: Database, providers: list[Any], symbol: str, days: int) -> dict[str, Any]:
+    with database.transaction() as conn:
+        plan = backfill.plan(conn, symbol, days, refetch=True)
+    if plan is None:
+        raise CommandError(f"{symbol} left the registry meanwhile")
+    verdict = backfill.fetch(database, providers, plan, time.sleep)
+    with database.transaction(seconds=300) as conn:
+        summary = backfill.store(conn, plan, verdict)
+    return {"symbol": symbol, "outcome": summary.outcome, **summary.details}
+
+
+@app.command("calculate-outcomes")
+def calculate_outcomes(
+    force: Annotated[bool, typer.Option("--force", help="Also those that are complete.")] = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fill open outcomes from the stored prices; with --force compute all of ours anew.
+
+    Examples: `python -m market calculate-outcomes --dry-run`,
+    `python -m market calculate-outcomes --force --json`.
+    """
+    with _database() as database, database.transaction(seconds=600) as conn:
+        before = outcomes.counts(conn)
+        with conn.transaction(force_rollback=dry_run):
+            changed = outcomes.calculate(conn, force=force)
+            after = outcomes.counts(conn)
+    row = {"symbols": len(changed), "changed": sum(changed.values()), "dry_run": dry_run}
+    row |= {f"{state}_before": before.get(state, 0) for state in outcomes.STATES}
+    row |= {f"{state}_after": after.get(state, 0) for state in outcomes.STATES}
+    emit([row], as_json=as_json)
+
+
+@app.command("price-stats")
+def price_stats(
+    symbol: Annotated[str | None, typer.Argument(help="One symbol; without it all.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how many bars are stored, of which dates and sources.
+
+    Examples: `python -m market price-stats`, `python -m market price-stats AAPL --json`.
+    """
+    with _database() as database, database.transaction() as conn:
+        rows = prices.stats(conn, symbol)
+    if symbol is not None and not rows:
+        raise CommandError(
+            f"{symbol} is not registered: python -m market register-tickers {symbol}"
+        )
+    emit(rows, as_json=as_json, empty="no ticker")
+
+
+if __name__ == "__main__":
+    run(app)
