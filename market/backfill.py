@@ -107,7 +107,8 @@ def fetch(
 ) -> Verdict | None:
     """Ask the providers in order until one gives bars; no transaction is open meanwhile.
 
-    Returns None when nothing is missing. wait: called with seconds until a provider's next free place. Raises psycopg.Error.
+    Returns None when nothing is missing. Raises psycopg.Error.
+    wait: called with seconds until a provider's next free place.
     """
     if plan.request is None:
         return None

@@ -1,0 +1,126 @@
+"""One PostgreSQL for the whole suite, and for every test a database of its own.
+
+The server is the embedded one, or TEST_DATABASE_URL (a role that may create databases).
+Databases are copied from a template that is migrated and has its sessions loaded, which
+takes a few hundredths of a second.
+"""
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from psycopg import sql as psql
+
+from market import sessions
+from sql import embedded, migrate
+from sql.database import Database
+from tests.support import Conn, WorkerProcess, cleaned_up, connect
+
+_numbers = itertools.count()
+
+# The suite kills workers, not this server: it may forget its last seconds.
+_FAST = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "max_connections": "200",
+}
+
+
+def with_database(url: str, name: str) -> str:
+    """The same server's URL for another database."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+@pytest.fixture(scope="session")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server on which the suite may create databases."""
+    given = os.environ.get("TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    with embedded.use(tmp_path_factory.mktemp("postgres"), settings=_FAST) as url:
+        yield url
+
+
+def _create(server_url: str, template: str | None = None) -> str:
+    name = f"reckoner_test_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(server_url, autocommit=True) as conn:
+        statement = psql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+            psql.Identifier(name), psql.Identifier(template or "template0")
+        )
+        conn.execute(statement)
+    return with_database(server_url, name)
+
+
+def _drop(server_url: str, url: str) -> None:
+    name = urlsplit(url).path.lstrip("/")
+    with psycopg.connect(server_url, autocommit=True) as conn:
+        conn.execute(
+            psql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(psql.Identifier(name))
+        )
+
+
+@pytest.fixture(scope="session")
+def template(server_url: str) -> Iterator[str]:
+    """The name of a migrated database with its sessions loaded; nobody connects to it."""
+    url = _create(server_url)
+    with Database(url) as database:
+        migrate.migrate(database)
+        sessions.ensure(database)
+    yield urlsplit(url).path.lstrip("/")
+    _drop(server_url, url)
+
+
+@pytest.fixture
+def empty_url(server_url: str) -> Iterator[str]:
+    """An empty database."""
+    url = _create(server_url)
+    yield url
+    _drop(server_url, url)
+
+
+@pytest.fixture
+def url(server_url: str, template: str) -> Iterator[str]:
+    """A migrated database of this test alone, sessions of XNYS and 24/7 loaded."""
+    url = _create(server_url, template)
+    yield url
+    _drop(server_url, url)
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    """The way of our code to the test's database."""
+    with Database(url, name="reckoner test", size=8) as database:
+        yield database
+
+
+@pytest.fixture
+def conn(url: str) -> Iterator[Conn]:
+    """An autocommit connection to the test's database, as an operator's psql."""
+    with connect(url) as conn:
+        yield conn
+
+
+@pytest.fixture
+def start_worker(url: str, tmp_path: Path) -> Iterator[Callable[..., WorkerProcess]]:
+    """Start real workers on the test's database; whatever is left of them is killed at the end.
+
+    The csv provider on `tmp_path / "bars"` unless settings say otherwise.
+    """
+    started: list[WorkerProcess] = []
+
+    def start(*arguments: str, **settings: str) -> WorkerProcess:
+        defaults = {"MARKET_PROVIDERS": "csv", "MARKET_CSV_DIR": str(tmp_path / "bars")}
+        (tmp_path / "bars").mkdir(exist_ok=True)
+        log = tmp_path / f"worker-{len(started)}.log"
+        worker = WorkerProcess(url, log, *arguments, **{**defaults, **settings})
+        started.append(worker)
+        return worker
+
+    with cleaned_up(started):
+        yield start
