@@ -31,12 +31,15 @@ def ask(
     """
     with database.transaction() as conn:
         admission = one(conn, "SELECT * FROM provider_admit(%s)", [provider.name])
+    if admission["paused_until"] is None and admission["wait_seconds"] > 0:
+        wait(admission["wait_seconds"])
+        # Another request may have met a 429 while this one waited for its place.
+        with database.transaction() as conn:
+            admission = one(conn, "SELECT * FROM provider_paused(%s)", [provider.name])
     if admission["paused_until"] is not None:
         return Paused(
             admission["paused_until"], f"{provider.name} is paused: {admission['reason']}"
         )
-    if admission["wait_seconds"] > 0:
-        wait(admission["wait_seconds"])
     answer = provider.fetch(request)
     with database.transaction() as conn:
         return _note(conn, provider.name, answer)

@@ -36,6 +36,14 @@ BEGIN
 END
 $$;
 
+-- Whether a provider is paused now: until when and why, else NULLs.
+CREATE OR REPLACE FUNCTION provider_paused(p_name text)
+RETURNS TABLE (paused_until timestamptz, reason text) LANGUAGE sql STABLE AS $$
+    SELECT p.paused_until, p.pause_reason
+    FROM (SELECT p_name AS name) asked
+    LEFT JOIN reckoner_providers p ON p.name = asked.name AND p.paused_until > reckoner_now()
+$$;
+
 -- An answer: the provider works. Written once a minute at most, so that fetches of many
 -- symbols do not queue for this row.
 CREATE OR REPLACE FUNCTION provider_answered(p_name text) RETURNS void LANGUAGE sql AS $$
@@ -72,6 +80,6 @@ RETURNS timestamptz LANGUAGE sql AS $$
     RETURNING greatest(paused_until, reckoner_now() + interval '10 seconds')
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/44_providers.sql', '788e88bb25b804a50f0a36895dd9af950044baa0d1922915899e10a8b37affb2')
+    ('functions/44_providers.sql', 'a65e27d831bf69aa5a67c6d7fb717b546c665e8f3e2fe2f953235167020f62a5')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
