@@ -64,22 +64,30 @@ RETURNS timestamptz LANGUAGE sql AS $$
     RETURNING paused_until
 $$;
 
--- No usable answer. The third in a row opens the circuit: 30 s, doubling to 15 minutes,
--- and one request after each pause tries whether it is back. Returns when to ask again.
+-- No usable answer. The third in a row opens the circuit: 30 s, doubling to 15 minutes;
+-- after each pause the next failure opens it again. Failures of requests that were under way
+-- when it opened belong to the same outage and count no more. Returns when to ask again.
 CREATE OR REPLACE FUNCTION provider_failed(p_name text, p_reason text)
-RETURNS timestamptz LANGUAGE sql AS $$
+RETURNS timestamptz LANGUAGE plpgsql AS $$
+DECLARE
+    v_provider reckoner_providers;
+BEGIN
     UPDATE reckoner_providers
-    SET failures = failures + 1, last_error = one_line(p_reason), last_error_at = reckoner_now(),
-        paused_until = CASE WHEN failures + 1 >= 3
-            THEN reckoner_now() + make_interval(secs => least(900, 30 * 2 ^ least(failures - 2, 10)))
-            ELSE paused_until END,
-        pause_reason = CASE WHEN failures + 1 >= 3
-            THEN one_line(format('%s failures in a row, last: %s', failures + 1, p_reason))
-            ELSE pause_reason END
-    WHERE name = p_name
-    RETURNING greatest(paused_until, reckoner_now() + interval '10 seconds')
+    SET failures = failures + 1, last_error = one_line(p_reason), last_error_at = reckoner_now()
+    WHERE name = p_name AND (paused_until IS NULL OR paused_until <= reckoner_now())
+    RETURNING * INTO v_provider;
+    IF NOT FOUND THEN
+        RETURN (SELECT paused_until FROM reckoner_providers WHERE name = p_name);
+    END IF;
+    IF v_provider.failures < 3 THEN
+        RETURN reckoner_now() + interval '10 seconds';
+    END IF;
+    RETURN provider_pause(
+        p_name, least(900, 30 * 2 ^ least(v_provider.failures - 3, 10)),
+        format('%s failures in a row, last: %s', v_provider.failures, p_reason));
+END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/44_providers.sql', 'a65e27d831bf69aa5a67c6d7fb717b546c665e8f3e2fe2f953235167020f62a5')
+    ('functions/44_providers.sql', '38c7f7762339b45c28ab954bd914b0e050cc61b5d9bdac0e9f19f52a2d7492ad')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
