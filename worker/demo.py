@@ -124,15 +124,15 @@ def _show(console: Console, database: Database, url: str, *, stay: bool) -> None
     console.print(
         "2. Prices: Yahoo answers, so they are real."
         if provider == "yahoo"
-        else "2. Prices: Yahoo does not answer from here, so they are INVENTED (provider 'sample')."
+        else "2. Prices: Yahoo does not answer from here, so they are INVENTED ('sample')."
     )
     with _worker(url, provider) as process:
         console.print(
-            f"3. A worker, process {process.pid}. It and the inserts below know nothing of each other."
+            f"3. A worker, process {process.pid}; it and the inserts know nothing of each other."
         )
         _insert(database, _POSTS)
         console.print(
-            f"4. {len(_POSTS)} predictions inserted by plain SQL. Their outcomes, as the worker fills them in:"
+            f"4. {len(_POSTS)} predictions inserted by plain SQL, and their outcomes as they come:"
         )
         _watch(console, database, process)
         _summary(console, database)
@@ -238,13 +238,13 @@ def _watch(console: Console, database: Database, process: "subprocess.Popen[byte
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
     # Narrow on purpose: readable on a terminal of 80 columns.
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for name in ("post (UTC)", "symbol", "says"):
+    for name in ("post, UTC", "symbol", "says"):
         table.add_column(name, no_wrap=True)
     for name in ("entry", "T+1 %", "T+3 %", "T+7 %", "T+30 %", "took"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
-            f"{row['post_timestamp']:%m-%d %H:%M}",
+            f"{row['post_timestamp']:%m-%d %Hh}",
             row["symbol"],
             row["sentiment"] or "-",
             "…" if row["entry"] is None else f"{row['entry']:.2f}",
@@ -258,7 +258,7 @@ def _mark(value: float | None, correct: bool | None) -> str:
     if value is None:
         return "·"
     sign = {True: "[green]✓[/]", False: "[red]✗[/]", None: " "}[correct]
-    return f"{value:+.2f} {sign}"
+    return f"{value:+.1f} {sign}"
 
 
 def _summary(console: Console, database: Database) -> None:
@@ -292,27 +292,29 @@ def _known(console: Console, database: Database) -> None:
         if done is not None and done["n"] == 2:
             took = (time.monotonic() - started) * 1000
             console.print(
-                f"6. One more on tickers that are known by now: both outcomes {took:.0f} ms after its COMMIT."
+                f"6. One more, on tickers known by now: both outcomes {took:.0f} ms after its COMMIT."
             )
             return
         time.sleep(0.001)
 
 
 def _next(console: Console, url: str, *, stay: bool) -> None:
-    console.print("\nWhat to type next")
+    lines = ["", "What to type next"]
     if stay:
-        console.print(f"   psql '{url}'", markup=False)
-        console.print(
-            '     INSERT INTO predictions (assets, market_impact) VALUES (\'["AMD"]\', \'{"AMD": "bullish"}\');',
-            markup=False,
-        )
-        console.print(
-            "     SELECT * FROM prediction_outcomes ORDER BY id DESC LIMIT 5;", markup=False
-        )
-        console.print("     SELECT * FROM outbox_status;", markup=False)
-    console.print("   your own database:")
-    console.print(
-        "     export DATABASE_URL=postgresql://…    then    ./dev worker migrate    and    ./dev worker"
-    )
+        lines += [
+            f"   psql '{url}'",
+            "     INSERT INTO predictions (assets, market_impact)",
+            """       VALUES ('["AMD"]', '{"AMD": "bullish"}');""",
+            "     SELECT * FROM prediction_outcomes ORDER BY id DESC LIMIT 5;",
+            "     SELECT * FROM outbox_status;",
+        ]
+    lines += [
+        "   and on your own database:",
+        "     export DATABASE_URL=postgresql://…",
+        "     ./dev worker migrate",
+        "     ./dev worker",
+    ]
     if stay:
-        console.print("\nWorker and database stay alive for you. Ctrl-C ends both.")
+        lines += ["", "Worker and database stay alive for you. Ctrl-C ends both."]
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)

@@ -39,6 +39,7 @@ class Yahoo:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._transport: Any = None
+        self._cookies: tempfile.TemporaryDirectory[str] | None = None
         self._throttled: type[Exception]
         self._timeout: type[Exception]
 
@@ -95,7 +96,10 @@ class Yahoo:
                     from curl_cffi.requests.exceptions import Timeout  # noqa: PLC0415
 
                 # Its cookie cache is SQLite in the home folder, which may not be writable.
-                yfinance.cache.set_cache_location(tempfile.mkdtemp(prefix="reckoner-yahoo-"))
+                self._cookies = tempfile.TemporaryDirectory(
+                    prefix="reckoner-yahoo-", ignore_cleanup_errors=True
+                )
+                yfinance.cache.set_cache_location(self._cookies.name)
                 warnings.filterwarnings("ignore", module="yfinance")
                 self._throttled = yfinance.exceptions.YFRateLimitError
                 self._timeout = Timeout
