@@ -210,29 +210,32 @@ def _insert(database: Database, posts: Sequence[tuple[int, int, Any, Any, float 
 
 def _watch(console: Console, database: Database, process: "subprocess.Popen[bytes]") -> None:
     deadline = time.monotonic() + _OUTCOMES_SECONDS
-    with Live(
-        console=console, refresh_per_second=8, transient=False, auto_refresh=console.is_terminal
-    ) as live:
+    rows: Sequence[Mapping[str, Any]] = ()
+    # In a pipe there is nothing to redraw: the table is printed once, at the end.
+    with (
+        Live(console=console, auto_refresh=False)
+        if console.is_terminal
+        else contextlib.nullcontext() as live
+    ):
         while True:
             with database.transaction() as conn:
                 rows = conn.execute(_SHOW).fetchall()
-                busy = conn.execute(
-                    "SELECT count(*) AS n FROM outbox WHERE status <> 'dead' AND attempts = 0"
-                ).fetchone()
-            live.update(_table(rows), refresh=console.is_terminal)
-            if rows and busy is not None and not busy["n"]:
+                busy = one(
+                    conn,
+                    "SELECT count(*) AS n FROM outbox WHERE status <> 'dead' AND attempts = 0",
+                )
+            if live is not None:
+                live.update(_table(rows), refresh=True)
+            if rows and not busy["n"]:
                 break
             if process.poll() is not None:
-                raise CommandError(
-                    "the worker ended by itself; its log is in .reckoner-demo/worker.log"
-                )
+                raise CommandError("the worker ended by itself; .reckoner-demo/worker.log says why")
             if time.monotonic() > deadline:
-                console.print(
-                    "Some prices take longer than this demo; the worker goes on with them."
-                )
+                console.print("Some prices take longer than this demo; the worker goes on.")
                 break
             time.sleep(0.1)
-        live.update(_table(rows), refresh=True)
+    if not console.is_terminal:
+        console.print(_table(rows))
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
