@@ -21,6 +21,8 @@ import psycopg
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool
 
+from sql.settings import redact
+
 Connection = psycopg.Connection[DictRow]
 
 # Keepalives find a dead peer on an idle connection, tcp_user_timeout on a busy one.
@@ -188,3 +190,11 @@ def is_away(error: BaseException) -> bool:
         "57",
         "58",
     }
+
+
+def error_line(error: BaseException) -> str:
+    """An error as one line without secrets, for `last_error` and the log."""
+    if isinstance(error, psycopg.Error):
+        text = str(error).strip().splitlines()
+        return redact(f"{type(error).__name__}: {text[0] if text else 'no message'}")
+    return redact(f"{type(error).__name__}: {error}")

@@ -21,8 +21,7 @@ from typing import Literal
 import psycopg
 import structlog
 
-from sql.database import Connection, Database
-from sql.settings import redact
+from sql.database import Connection, Database, error_line
 
 Mode = Literal["notify", "polling"]
 Posture = Literal["asleep", "guarded", "busy", "polling"]
@@ -196,12 +195,14 @@ class Doorbell:
             self._retry_at = 0.0  # once at once, then at intervals
         self._mode = "polling"
         self._was_deaf = True
-        if first:
+        if not first:
+            return
+        if error is None:
             log.warning(
                 "not hearing notifications",
                 mode="polling",
-                reason=redact(str(error).splitlines()[0])
-                if error and str(error)
-                else "own heartbeat not heard",
+                reason="own heartbeat not heard",
                 remedy="LISTEN_DATABASE_URL must be a direct connection, not a transaction pooler",
             )
+        else:
+            log.warning("not hearing notifications", mode="polling", reason=error_line(error))

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
 import structlog
 
 from market import backfill, outcomes, sessions
@@ -16,7 +15,6 @@ from market.outcomes import MissingCalendarsError, Processed
 from market.providers import Provider
 from market.settings import MarketSettings
 from sql.database import Database
-from sql.settings import redact
 from worker import outbox
 from worker.outbox import Claim, End
 
@@ -126,11 +124,3 @@ class TickerWork:
                 case _:
                     outbox.finish(conn, [End(self._claim, "done", told)])
             return told
-
-
-def error_line(error: BaseException) -> str:
-    """An error as one line without secrets, for `last_error` and the log."""
-    if isinstance(error, psycopg.Error):
-        text = str(error).strip().splitlines()
-        return redact(f"{type(error).__name__}: {text[0] if text else 'no message'}")
-    return redact(f"{type(error).__name__}: {error}")

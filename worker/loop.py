@@ -29,10 +29,9 @@ from market import sessions
 from market.providers import Provider
 from market.settings import MarketSettings
 from sql import migrate
-from sql.database import Database, is_away
+from sql.database import Database, error_line, is_away
 from worker import handlers, outbox, sweep
 from worker.doorbell import Doorbell
-from worker.handlers import error_line
 from worker.outbox import Claim
 from worker.pulse import Pulse
 from worker.settings import WorkerSettings

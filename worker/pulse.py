@@ -13,10 +13,9 @@ from collections.abc import Callable
 import psycopg
 import structlog
 
-from sql.database import Database
+from sql.database import Database, error_line
 from worker import outbox
 from worker.doorbell import Doorbell
-from worker.handlers import error_line
 from worker.settings import WorkerSettings
 
 # The longest that one turn of the loop may take: a batch's transaction, or a suspect's fetch.

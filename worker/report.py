@@ -6,8 +6,7 @@ from typing import Any
 import psycopg
 
 from sql import migrate
-from sql.database import Connection, Database, one
-from worker.handlers import error_line
+from sql.database import Connection, Database, error_line, one
 
 # An event that was ready this long without being claimed is late.
 _LATE_SECONDS = 300

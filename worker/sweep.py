@@ -10,8 +10,7 @@ import psycopg
 import structlog
 
 from market import sessions
-from sql.database import Database, is_away
-from worker.handlers import error_line
+from sql.database import Database, error_line, is_away
 from worker.settings import WorkerSettings
 
 _HISTORY_DAYS = 30

@@ -9,7 +9,10 @@ SELECT pg_advisory_xact_lock(1380271947, 2);
 CREATE OR REPLACE FUNCTION prediction_elements(p_prediction_ids integer[])
 RETURNS TABLE (prediction_id integer, moment timestamptz, confidence double precision,
                element text, symbol text, sentiment text)
-LANGUAGE sql STABLE AS $$
+LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN -- PL/pgSQL, as in all of the hot path, because it keeps its plans
+    RETURN QUERY
     SELECT p.prediction_id, p.moment, p.confidence, e.element,
            normalize_symbol(e.symbol_text), i.sentiment
     FROM prediction_inputs p
@@ -29,14 +32,17 @@ LANGUAGE sql STABLE AS $$
         ORDER BY m.key = normalize_symbol(e.symbol_text) DESC, m.key
         LIMIT 1
     ) i ON true
-    WHERE p.prediction_id = ANY (p_prediction_ids) AND p.eligible
+    WHERE p.prediction_id = ANY (p_prediction_ids) AND p.eligible;
+END
 $$;
 
 -- Registers symbols that are new; the first prediction that named one stays its source.
 -- Ordered, so that two writers lock alike. p_prediction_ids holds NULLs for symbols that a
 -- person registers. Returns the new ones.
 CREATE OR REPLACE FUNCTION registry_register(p_symbols text[], p_prediction_ids integer[])
-RETURNS SETOF text LANGUAGE sql AS $$
+RETURNS SETOF text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN QUERY
     INSERT INTO ticker_registry (symbol, first_seen_date, source_prediction_id, status, asset_type,
                                  calendar, backfill_status, created_at, updated_at)
     SELECT DISTINCT ON (s.symbol) s.symbol, (reckoner_now() AT TIME ZONE 'UTC')::date,
@@ -46,7 +52,8 @@ RETURNS SETOF text LANGUAGE sql AS $$
     WHERE NOT EXISTS (SELECT FROM ticker_registry r WHERE r.symbol = s.symbol)
     ORDER BY s.symbol, s.prediction_id
     ON CONFLICT (symbol) DO NOTHING
-    RETURNING symbol
+    RETURNING symbol::text;
+END
 $$;
 
 -- Calendars that these predictions need and market_sessions does not have yet.
@@ -72,6 +79,6 @@ CREATE OR REPLACE FUNCTION registry_verdict(
     WHERE symbol = p_symbol
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/40_registry.sql', 'f35e730e03b8f37f32dabbe24a5d70135654789d048404adfd36e78c93ba5cf8')
+    ('functions/40_registry.sql', 'f9dd5267a4d45e76aa3e1eef76843295f187e14cb0d7a1eafe140f87100450b1')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

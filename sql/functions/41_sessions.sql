@@ -18,12 +18,14 @@ $$;
 -- The entry: the first session that closes at or after the moment; NULL before the
 -- calendar's beginning and after its end.
 CREATE OR REPLACE FUNCTION session_entry(p_calendar text, p_moment timestamptz) RETURNS date
-LANGUAGE sql STABLE AS $$
-    SELECT s.session FROM market_sessions s
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN (SELECT s.session FROM market_sessions s
     WHERE s.calendar = p_calendar AND s.closes_at >= p_moment
       AND p_moment >= (SELECT f.opens_at FROM market_sessions f
                        WHERE f.calendar = p_calendar ORDER BY f.closes_at LIMIT 1)
-    ORDER BY s.closes_at LIMIT 1
+    ORDER BY s.closes_at LIMIT 1);
+END
 $$;
 
 -- Calendars in use whose sessions are missing or end less than a year (and a month's slack)
@@ -68,6 +70,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/41_sessions.sql', '652188c2f7fc6571d1666f5f6d2cde87667d0937a8ce87044f592d5d27dfa90b')
+    ('functions/41_sessions.sql', '3987b65455f38b89b8675a395e31c384f1e2f9dca4f2d2a8869d3dcf3573ce53')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -229,7 +229,9 @@ $$;
 -- Which of these predictions' symbols need a provider: an entry or a horizon that is over
 -- has no bar, or the history before the moment is shorter than wanted.
 CREATE OR REPLACE FUNCTION outcomes_wanting(p_prediction_ids integer[], p_backfill_days integer)
-RETURNS SETOF text LANGUAGE sql STABLE AS $$
+RETURNS SETOF text LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN QUERY
     SELECT DISTINCT o.symbol::text
     FROM prediction_outcomes o
     JOIN ticker_registry r USING (symbol)
@@ -237,9 +239,10 @@ RETURNS SETOF text LANGUAGE sql STABLE AS $$
       AND o.entry_session IS NOT NULL
       AND r.status = 'active'
       AND (o.outcome_state = 'awaiting_prices' OR r.fetched_from IS NULL
-           OR (o.prediction_date - p_backfill_days < r.fetched_from AND o.outcome_state <> 'unresolvable'))
+           OR (o.prediction_date - p_backfill_days < r.fetched_from AND o.outcome_state <> 'unresolvable'));
+END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/50_outcomes.sql', 'ffb04e794beea3635419b30244f872dd4297fb43dec561e132fa003a69021619')
+    ('functions/50_outcomes.sql', 'd2a9ee389da9a00bdf694f253eb38e37685a9412a5f5931890b1c5af68d966e0')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
