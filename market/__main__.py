@@ -1,5 +1,6 @@
 """`python -m market …`: the commands of tickers, prices and outcomes."""
 
+import datetime as dt
 import sys
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from market.console import CommandError, DryRunOption, JsonOption, emit, run
 from market.logs import configure
 from market.settings import LogSettings, MarketSettings
 from sql.access import open_database
-from sql.database import Database
+from sql.database import Database, one
 from sql.settings import DatabaseSettings, load
 
 app = typer.Typer(
@@ -113,7 +114,8 @@ def fetch_prices(
 
 def _fetch(database: Database, providers: list[Any], symbol: str, days: int) -> dict[str, Any]:
     with database.transaction() as conn:
-        plan = backfill.plan(conn, symbol, days, refetch=True)
+        today = one(conn, "SELECT (reckoner_now() AT TIME ZONE 'UTC')::date AS date")["date"]
+        plan = backfill.plan(conn, symbol, days, since=today - dt.timedelta(days=days))
     if plan is None:
         raise CommandError(f"{symbol} left the registry meanwhile")
     verdict = backfill.fetch(database, providers, plan, time.sleep)

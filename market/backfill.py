@@ -70,11 +70,19 @@ Verdict = Bars | Unknown | Later | Failed
 
 
 def plan(
-    conn: Connection, symbol: str, backfill_days: int, *, refetch: bool = False
+    conn: Connection,
+    symbol: str,
+    backfill_days: int,
+    *,
+    refetch: bool = False,
+    since: dt.date | None = None,
 ) -> Plan | None:
-    """Ask the database what this symbol lacks; None when it is not registered."""
+    """Ask the database what this symbol lacks; None when it is not registered.
+
+    refetch: the whole range again. since: everything since that date, stored or not.
+    """
     row = conn.execute(
-        "SELECT * FROM ticker_plan(%s, %s, %s)", [symbol, backfill_days, refetch]
+        "SELECT * FROM ticker_plan(%s, %s, %s, %s)", [symbol, backfill_days, refetch, since]
     ).fetchone()
     if row is None:
         return None

@@ -80,6 +80,7 @@ class Worker:
         self._in_flight = 0
         self._in_flight_lock = threading.Lock()
         self._suspects = True  # there may be some from before
+        self._beating: threading.Thread | None = None
 
     # The process.
 
@@ -95,7 +96,7 @@ class Worker:
                 self._patiently("loading sessions", lambda: sessions.ensure(self._database))
                 if self._drain:
                     self._patiently("sweeping", lambda: sweep.once(self._database, self._settings))
-                    self._pulse.beat()
+                    self._patiently("the first heartbeat", self._pulse.beat)
                 self._start_threads()
                 self._turn_until_stopped(deadline)
             except StoppingError:
@@ -132,6 +133,8 @@ class Worker:
                 break
             self._doorbell.sleep(min(0.2, max(0.0, deadline - time.monotonic())))
         self._abandon.set()
+        if self._beating is not None:
+            self._beating.join(5)  # or it could enter the worker again after it left
         released: list[int] = []
         try:
             with self._database.transaction(seconds=5) as conn:
@@ -395,13 +398,13 @@ class Worker:
     # Threads.
 
     def _start_threads(self) -> None:
-        self._thread("pulse", lambda: self._pulse.run(self._abandon))
+        self._beating = self._thread("pulse", lambda: self._pulse.run(self._abandon))
         for number in range(self._settings.worker_ticker_concurrency):
             self._thread(f"ticker-{number + 1}", self._ticker_lane)
         if not self._drain:
             self._thread("sweep", self._sweeper)
 
-    def _thread(self, name: str, body: Callable[[], None]) -> None:
+    def _thread(self, name: str, body: Callable[[], None]) -> threading.Thread:
         def guarded() -> None:
             structlog.contextvars.bind_contextvars(worker=self.name)
             try:
@@ -413,7 +416,9 @@ class Worker:
                 self._stop.set()
                 self._doorbell.wake()
 
-        threading.Thread(target=guarded, name=name, daemon=True).start()
+        thread = threading.Thread(target=guarded, name=name, daemon=True)
+        thread.start()
+        return thread
 
     def _sweeper(self) -> None:
         while not self._stop.is_set():

@@ -7,8 +7,12 @@ SELECT pg_advisory_xact_lock(1380271947, 2);
 --   the history before the earliest moment that needs it (p_backfill_days calendar days),
 --   the sessions since the last answer,
 --   and those that an open outcome needs and no bar was there for.
+-- p_from: a person wants everything since that date. The range always joins what providers
+-- answered for before, so that fetched_from .. fetched_to never claims a hole.
 -- fetch_from is NULL when nothing is missing. Notes in the registry that work is going on.
-CREATE OR REPLACE FUNCTION ticker_plan(p_symbol text, p_backfill_days integer, p_refetch boolean)
+CREATE OR REPLACE FUNCTION ticker_plan(
+    p_symbol text, p_backfill_days integer, p_refetch boolean, p_from date DEFAULT NULL
+)
 RETURNS TABLE (symbol text, provider_symbol text, asset_type text, calendar text, status text,
                fetch_from date, fetch_to date, stored_from date, stored_to date,
                sessions bigint, today date)
@@ -43,6 +47,7 @@ BEGIN
       AND s.ordinal > v_last.ordinal - 10
       AND NOT EXISTS (SELECT FROM market_prices p WHERE p.symbol = p_symbol AND p.date = s.session);
     v_from := CASE
+        WHEN p_from IS NOT NULL THEN least(p_from, v_registry.fetched_to + 1)
         WHEN p_refetch OR v_registry.fetched_from IS NULL OR v_want < v_registry.fetched_from THEN v_want
         ELSE least(v_gap, CASE WHEN v_registry.fetched_to < v_last.session
                                THEN v_registry.fetched_to + 1 END)
@@ -152,6 +157,6 @@ LEFT JOIN LATERAL (
     FROM market_prices WHERE market_prices.symbol = r.symbol
 ) p ON true;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_prices.sql', '0f53715ecffeb35d1f92309df4b413c2a2b1cea5d9fe62ba9e72824d732e2dde')
+    ('functions/42_prices.sql', '5f2a365d746ed3dae14d47b9edd2db1fc2395b47a8930d7d69f889ca7c58137f')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
