@@ -8,7 +8,7 @@ classes below.
 
 import datetime as dt
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from market import outcomes, prices
@@ -29,6 +29,7 @@ class Plan:
     status: str
     request: Request | None
     whole: Request | None  # all that is stored and wanted, for when the basis changed
+    last_bar: dt.date | None
 
 
 @dataclass(frozen=True)
@@ -86,20 +87,16 @@ def plan(
     ).fetchone()
     if row is None:
         return None
-    request = whole = None
-    if row["fetch_from"] is not None:
-        start, end = row["fetch_from"], row["fetch_to"]
-        whole = _request(conn, row, min(start, row["stored_from"] or start), end)
-        request = whole
-        if row["stored_from"] is not None and start > row["stored_from"]:
-            before = [session for session in whole.sessions if session < start]
-            request = _request(
-                conn, row, ([start, *before[::-1]][: _OVERLAP_SESSIONS + 1])[-1], end
-            )
-        if row["stored_from"] is not None and start < row["stored_from"]:
-            # Older history is wanted: fetch all in one piece, so that it has one basis.
-            request = whole
-    return Plan(symbol, row["calendar"], row["status"], request, whole)
+    if row["fetch_from"] is None:
+        return Plan(symbol, row["calendar"], row["status"], None, None, None)
+    known = [row[name] for name in ("fetch_from", "asked_from", "first_bar") if row[name]]
+    whole = request = _request(conn, row, min(known), row["fetch_to"])
+    if row["last_bar"] and row["asked_from"] and row["fetch_from"] > row["asked_from"]:
+        # Only the end is missing: ask again for a few bars that are stored, to compare them.
+        before = [session for session in whole.sessions if session < row["fetch_from"]]
+        start = min([row["fetch_from"], row["last_bar"], *before[-_OVERLAP_SESSIONS:]])
+        request = _request(conn, row, start, row["fetch_to"])
+    return Plan(symbol, row["calendar"], row["status"], request, whole, row["last_bar"])
 
 
 def _request(conn: Connection, row: dict[str, Any], start: dt.date, end: dt.date) -> Request:
@@ -121,10 +118,16 @@ def fetch(
     if plan.request is None:
         return None
     verdict = _ask_all(database, providers, plan, plan.request, wait)
-    if isinstance(verdict, Bars) and plan.whole is not None and plan.request is not plan.whole:
-        with database.transaction() as conn:
-            changed = prices.basis_changed(conn, plan.symbol, verdict.bars)
-        if changed:
+    if isinstance(verdict, Bars) and plan.last_bar is not None:
+        # A split newer than what is stored changes the basis of all that is stored; and so
+        # does whatever made a provider answer differently for days that are stored.
+        changed = any(bar.has_split and bar.date > plan.last_bar for bar in verdict.bars)
+        if not changed:
+            with database.transaction() as conn:
+                changed = prices.basis_changed(conn, plan.symbol, verdict.bars)
+        if changed and plan.request is plan.whole:
+            return replace(verdict, rebased=True)
+        if changed and plan.whole is not None:
             return _ask_all(database, providers, plan, plan.whole, wait, rebased=True)
     return verdict
 
@@ -208,6 +211,7 @@ def store(conn: Connection, plan: Plan, verdict: Verdict | None) -> Summary:
                 verdict.bars,
                 verdict.request.start,
                 verdict.request.end,
+                rebased=verdict.rebased,
             )
             _describe(conn, plan.symbol, verdict)
             rebased = verdict.rebased or counts["revised"] > 0

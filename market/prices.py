@@ -76,18 +76,28 @@ def basis_changed(conn: Connection, symbol: str, bars: Sequence[Bar]) -> bool:
 
 
 def store(
-    conn: Connection, symbol: str, source: str, bars: Sequence[Bar], start: dt.date, end: dt.date
+    conn: Connection,
+    symbol: str,
+    source: str,
+    bars: Sequence[Bar],
+    start: dt.date,
+    end: dt.date,
+    *,
+    rebased: bool = False,
 ) -> dict[str, int]:
     """Store validated bars and the registry's metadata in the caller's transaction.
 
-    start, end: the range that the provider answered for. Returns the counts `inserted`,
-    `updated` and `revised` (stored closes that changed).
+    start, end: the range that the provider answered for. rebased: the basis of the prices
+    changed; stored bars of the range that are not among these go away. Returns the counts
+    `inserted`, `updated` and `revised` (stored closes that changed).
     """
     conn.execute("SELECT bars_staging()")
     with conn.cursor().copy("COPY pg_temp.bar_staging FROM STDIN") as copy:
         for bar in bars:
             copy.write_row(bar)
-    return one(conn, "SELECT * FROM bars_merge(%s, %s, %s, %s)", [symbol, source, start, end])
+    return one(
+        conn, "SELECT * FROM bars_merge(%s, %s, %s, %s, %s)", [symbol, source, start, end, rebased]
+    )
 
 
 def stats(conn: Connection, symbol: str | None) -> list[dict[str, Any]]:

@@ -84,14 +84,17 @@ def _read(reader: "csv.DictReader[str]") -> tuple[list[_Row], list[str]]:
             row = _with_prices(row, fields)
         except ValueError as error:
             rejected.append(f"line {reader.line_num}: {error}")
+            if row.date in rows:
+                continue  # rubbish does not replace a good line of its date
         rows[row.date] = row  # of a duplicated date the later line counts
     return [rows[date] for date in sorted(rows)], rejected
 
 
 def _event(fields: dict[str, str]) -> _Row:
     """Read the date and what happened on it; prices may be rubbish and a split still true."""
-    split = _number(fields, "split") or 1.0
-    dividend = _number(fields, "dividend") or 0.0
+    split, dividend = _number(fields, "split"), _number(fields, "dividend")
+    split = 1.0 if split is None else split
+    dividend = 0.0 if dividend is None else dividend
     if split <= 0 or dividend < 0:
         raise ValueError(f"a split of {split}, a dividend of {dividend}")
     date = dt.date.fromisoformat((fields.get("date") or "").strip())
@@ -100,8 +103,8 @@ def _event(fields: dict[str, str]) -> _Row:
 
 def _with_prices(row: _Row, fields: dict[str, str]) -> _Row:
     close = _number(fields, "close")
-    if close is None:
-        raise ValueError("no close")
+    if close is None or close <= 0:
+        raise ValueError(f"a close of {close}")
     return replace(
         row,
         open=_number(fields, "open"),

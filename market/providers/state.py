@@ -73,8 +73,9 @@ def is_trusted(
 def _note(conn: Connection, name: str, answer: Answer) -> Answer | Paused:
     message = f"{answer.kind}: {answer.message}"
     match answer.kind:
-        case Kind.OK:
-            conn.execute("SELECT provider_answered(%s)", [name])
+        case Kind.OK | Kind.EMPTY | Kind.UNKNOWN:
+            knew = answer.kind is Kind.OK
+            conn.execute("SELECT provider_answered(%s, %s)", [name, knew])
         case Kind.THROTTLED | Kind.PLAN:
             seconds = _PLAN_SECONDS if answer.kind is Kind.PLAN else _THROTTLE_SECONDS
             row = one(
@@ -88,6 +89,4 @@ def _note(conn: Connection, name: str, answer: Answer) -> Answer | Paused:
             return Paused(row["until"], f"{name} is {message}")
         case Kind.BAD_ANSWER:
             conn.execute("SELECT provider_failed(%s, %s)", [name, message])
-        case Kind.EMPTY | Kind.UNKNOWN:
-            pass
     return answer

@@ -14,8 +14,7 @@ CREATE OR REPLACE FUNCTION ticker_plan(
     p_symbol text, p_backfill_days integer, p_refetch boolean, p_from date DEFAULT NULL
 )
 RETURNS TABLE (symbol text, provider_symbol text, asset_type text, calendar text, status text,
-               fetch_from date, fetch_to date, stored_from date, stored_to date,
-               sessions bigint, today date)
+               fetch_from date, fetch_to date, asked_from date, first_bar date, last_bar date)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -63,10 +62,9 @@ BEGIN
         p_symbol, coalesce(v_registry.provider_symbol, p_symbol)::text,
         coalesce(v_registry.asset_type, symbol_asset_type(p_symbol))::text, v_calendar,
         v_registry.status::text, v_from, v_last.session,
-        v_registry.fetched_from, v_registry.fetched_to,
-        (SELECT count(*) FROM market_sessions s
-         WHERE s.calendar = v_calendar AND s.session BETWEEN v_from AND v_last.session),
-        (reckoner_now() AT TIME ZONE 'UTC')::date;
+        v_registry.fetched_from,
+        (SELECT min(p.date) FROM market_prices p WHERE p.symbol = p_symbol),
+        (SELECT max(p.date) FROM market_prices p WHERE p.symbol = p_symbol);
 END
 $$;
 
@@ -94,13 +92,22 @@ $$;
 
 -- Takes over what is staged: new bars are inserted, different ones replaced, equal ones not
 -- touched, in one statement. p_from, p_to: the range that the provider was asked for and
--- answered. revised counts stored closes that changed.
-CREATE OR REPLACE FUNCTION bars_merge(p_symbol text, p_source text, p_from date, p_to date)
+-- answered. p_rebased: the basis of the prices changed, so that a stored bar of the range
+-- which the new history lacks goes away; it would stand beside bars of another basis.
+-- revised counts stored closes that changed.
+CREATE OR REPLACE FUNCTION bars_merge(
+    p_symbol text, p_source text, p_from date, p_to date, p_rebased boolean
+)
 RETURNS TABLE (inserted bigint, updated bigint, revised bigint) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     v_now timestamptz := reckoner_now();
 BEGIN
+    IF p_rebased THEN
+        DELETE FROM market_prices p
+        WHERE p.symbol = p_symbol AND p.date BETWEEN p_from AND p_to
+          AND NOT EXISTS (SELECT FROM pg_temp.bar_staging s WHERE s.date = p.date);
+    END IF;
     WITH fresh AS (
         SELECT s.*, p.symbol IS NULL AS is_new,
                coalesce(abs(p.close / s.close - 1) > 1e-9, false) AS is_revised
@@ -157,6 +164,6 @@ LEFT JOIN LATERAL (
     FROM market_prices WHERE market_prices.symbol = r.symbol
 ) p ON true;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_prices.sql', '5f2a365d746ed3dae14d47b9edd2db1fc2395b47a8930d7d69f889ca7c58137f')
+    ('functions/42_prices.sql', '4f04bce2c59c366f00165c6e2070955d7245f7b7e0dd74cc01c656c03bd3127e')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -44,14 +44,16 @@ RETURNS TABLE (paused_until timestamptz, reason text) LANGUAGE sql STABLE AS $$
     LEFT JOIN reckoner_providers p ON p.name = asked.name AND p.paused_until > reckoner_now()
 $$;
 
--- An answer: the provider works. Written once a minute at most, so that fetches of many
--- symbols do not queue for this row.
-CREATE OR REPLACE FUNCTION provider_answered(p_name text) RETURNS void LANGUAGE sql AS $$
+-- An answer: the provider is up; p_knew: and it knew the symbol. Written once a minute at
+-- most, so that fetches of many symbols do not queue for this row.
+CREATE OR REPLACE FUNCTION provider_answered(p_name text, p_knew boolean) RETURNS void
+LANGUAGE sql AS $$
     UPDATE reckoner_providers
-    SET failures = 0, last_ok_at = reckoner_now(),
+    SET failures = 0, last_ok_at = CASE WHEN p_knew THEN reckoner_now() ELSE last_ok_at END,
         paused_until = NULL, pause_reason = NULL
     WHERE name = p_name
-      AND (failures > 0 OR last_ok_at IS NULL OR last_ok_at < reckoner_now() - interval '1 minute')
+      AND (failures > 0 OR (p_knew AND (last_ok_at IS NULL
+                                        OR last_ok_at < reckoner_now() - interval '1 minute')))
 $$;
 
 -- Nobody asks this provider for a while.
@@ -88,6 +90,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/44_providers.sql', '38c7f7762339b45c28ab954bd914b0e050cc61b5d9bdac0e9f19f52a2d7492ad')
+    ('functions/44_providers.sql', 'e1117d50f20ec9b3644dfb094627c7fdc25490366a6fbbef499a57bc654fb598')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
