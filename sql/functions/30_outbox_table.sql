@@ -1,6 +1,7 @@
 BEGIN;
 -- What the outbox does by itself: an inserted or re-driven event wakes a sleeping worker,
--- and a plain UPDATE outbox SET status = 'pending' resets what the earlier tries left.
+-- and a plain UPDATE outbox SET status = 'pending' resets what the earlier tries left. The
+-- triggers themselves are listed in 90_triggers.sql.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -41,15 +42,7 @@ BEGIN
     RETURN NEW;
 END
 $$;
-
-CREATE OR REPLACE TRIGGER outbox_inserted
-    AFTER INSERT ON outbox REFERENCING NEW TABLE AS added
-    FOR EACH STATEMENT EXECUTE FUNCTION outbox_inserted();
-CREATE OR REPLACE TRIGGER outbox_redriven
-    BEFORE UPDATE OF status ON outbox FOR EACH ROW
-    WHEN (NEW.status = 'pending' AND NEW.lease IS NOT DISTINCT FROM OLD.lease)
-    EXECUTE FUNCTION outbox_redriven();
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/30_outbox_table.sql', '963b0ccac009817904c08f06c216ccc1892bbbf470b060b6e6f9601ec74dcd10')
+    ('functions/30_outbox_table.sql', '9415000ff28cff40183db144a76b1fff4a4b1c54ef466b7abf62816765bb5b54')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -42,10 +42,12 @@ BEGIN
     IF NOT EXISTS (SELECT FROM prediction_inputs WHERE prediction_id = v_prediction) THEN
         RAISE EXCEPTION 'there is no prediction %', v_prediction USING ERRCODE = 'no_data_found';
     END IF;
-    UPDATE outbox SET status = 'pending'
-    WHERE topic = 'prediction' AND key = v_prediction::text AND status <> 'processing'
-    RETURNING id INTO v_id;
-    IF NOT FOUND THEN
+    WITH redriven AS (
+        UPDATE outbox SET status = 'pending'
+        WHERE topic = 'prediction' AND key = v_prediction::text AND status <> 'processing'
+        RETURNING id)
+    SELECT min(id) INTO v_id FROM redriven;
+    IF v_id IS NULL THEN
         INSERT INTO outbox (topic, key, available_at, created_at, updated_at)
         VALUES ('prediction', v_prediction, reckoner_now(), reckoner_now(), reckoner_now())
         RETURNING id INTO v_id;
@@ -96,6 +98,8 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'there is no live event %', event_id USING ERRCODE = 'no_data_found';
     END IF;
+    -- Another event of the same key may have waited for this one to end.
+    PERFORM doorbell_ring();
     IF v_event.status = 'processing' THEN
         RETURN outbox_put_back(event_id, v_event.lease, 'dead', v_event.available_at,
                                v_event.attempts, v_event.crashes, 'parked: ' || reason);
@@ -120,10 +124,11 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'there is no live event %', event_id USING ERRCODE = 'no_data_found';
     END IF;
+    PERFORM doorbell_ring();
     RETURN 'cancelled';
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/34_outbox_operator.sql', 'e0a980c74ab551d0dcbc2671361054893f14e732132ba442b84ae949e0a2f928')
+    ('functions/34_outbox_operator.sql', '8adc614cc8cdde98583f11888c0fc5bdd256ee8286bf13c1cc0eb4959dee4329')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

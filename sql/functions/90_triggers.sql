@@ -61,50 +61,67 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 
--- Puts a trigger where it is missing; one that is there is not touched, so that migrating
--- again takes no lock on the owner's table.
-CREATE OR REPLACE FUNCTION source_attach_trigger(
-    p_table regclass, p_trigger text, p_event text, p_referencing text
-) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = p_table AND tgname = p_trigger) THEN
-        EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s REFERENCING %s FOR EACH STATEMENT'
-                       ' EXECUTE FUNCTION %I()', p_trigger, p_event, p_table, p_referencing, p_trigger);
-    END IF;
-END
+-- Every trigger of ours, and what it says.
+CREATE OR REPLACE FUNCTION reckoner_triggers()
+RETURNS TABLE (source text, trigger_name text, definition text) LANGUAGE sql IMMUTABLE AS $$
+    VALUES
+    ('outbox', 'outbox_inserted',
+     'AFTER INSERT ON public.outbox REFERENCING NEW TABLE AS added FOR EACH STATEMENT'),
+    ('outbox', 'outbox_redriven',
+     'BEFORE UPDATE OF status ON public.outbox FOR EACH ROW'
+     ' WHEN (NEW.status = ''pending'' AND NEW.lease IS NOT DISTINCT FROM OLD.lease)'),
+    ('ticker_registry', 'registry_inserted',
+     'AFTER INSERT ON public.ticker_registry REFERENCING NEW TABLE AS added FOR EACH STATEMENT'),
+    ('predictions', 'predictions_inserted',
+     'AFTER INSERT ON public.predictions REFERENCING NEW TABLE AS added FOR EACH STATEMENT'),
+    ('predictions', 'predictions_updated',
+     'AFTER UPDATE ON public.predictions REFERENCING OLD TABLE AS was NEW TABLE AS changed'
+     ' FOR EACH STATEMENT')
 $$;
 
--- Makes what depends on the tables that are found: the view and the triggers. Called by
--- this file and at every `worker migrate`.
+-- Those that are missing or switched off.
+CREATE OR REPLACE FUNCTION source_missing_triggers()
+RETURNS TABLE (source text, trigger_name text, definition text, is_there boolean)
+LANGUAGE sql STABLE AS $$
+    SELECT t.*, g.tgname IS NOT NULL
+    FROM reckoner_triggers() t
+    LEFT JOIN pg_trigger g ON g.tgrelid = to_regclass('public.' || t.source) AND g.tgname = t.trigger_name
+    WHERE g.tgenabled IS NULL OR g.tgenabled NOT IN ('O', 'A')
+$$;
+
+-- Makes what depends on the tables that are found: the view and the triggers. What is there
+-- and works is not touched, so that migrating again takes no lock on the owner's tables.
+-- Called by this file and at every `worker migrate`.
 CREATE OR REPLACE FUNCTION source_attach() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_missing record;
 BEGIN
     PERFORM source_attach_view();
     INSERT INTO reckoner_installation (last_prediction_id, installed_at)
     SELECT coalesce(max(id), 0), reckoner_now() FROM predictions
     HAVING NOT EXISTS (SELECT FROM reckoner_installation);
-    PERFORM source_attach_trigger('public.ticker_registry', 'registry_inserted', 'INSERT',
-                                  'NEW TABLE AS added');
-    PERFORM source_attach_trigger('public.predictions', 'predictions_inserted', 'INSERT',
-                                  'NEW TABLE AS added');
-    PERFORM source_attach_trigger('public.predictions', 'predictions_updated', 'UPDATE',
-                                  'OLD TABLE AS was NEW TABLE AS changed');
+    FOR v_missing IN SELECT * FROM source_missing_triggers() LOOP
+        IF v_missing.is_there THEN
+            EXECUTE format('ALTER TABLE public.%I ENABLE TRIGGER %I', v_missing.source, v_missing.trigger_name);
+        ELSE
+            EXECUTE format('CREATE TRIGGER %I %s EXECUTE FUNCTION %I()',
+                           v_missing.trigger_name, v_missing.definition, v_missing.trigger_name);
+        END IF;
+    END LOOP;
 END
 $$;
 
 -- What source_attach() would have to do, for `worker migrate --check`.
 CREATE OR REPLACE FUNCTION source_missing() RETURNS SETOF text LANGUAGE sql STABLE AS $$
-    SELECT format('trigger %s on %s is missing or disabled', t.trigger, t.source)
-    FROM (VALUES ('predictions', 'predictions_inserted'), ('predictions', 'predictions_updated'),
-                 ('ticker_registry', 'registry_inserted')) AS t(source, trigger)
-    WHERE NOT EXISTS (
-        SELECT FROM pg_trigger WHERE tgrelid = to_regclass('public.' || t.source)
-                               AND tgname = t.trigger AND tgenabled IN ('O', 'A'))
+    SELECT format('trigger %s on %s is %s', trigger_name, source,
+                  CASE WHEN is_there THEN 'disabled' ELSE 'missing' END)
+    FROM source_missing_triggers()
     UNION ALL
     SELECT 'view prediction_inputs is missing' WHERE to_regclass('public.prediction_inputs') IS NULL
 $$;
 
 SELECT source_attach();
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/90_triggers.sql', '59552089f7b1fdee7e17a5d2859922748632eb254a9d315cd6ca3a2e42285f01')
+    ('functions/90_triggers.sql', '8a193d930b73d2aa8eeb12113143e8811762f08b50acba5a731502b985daacb7')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
