@@ -29,6 +29,7 @@ app = typer.Typer(
 @contextmanager
 def _database() -> Iterator[Database]:
     with open_database(load(DatabaseSettings), name="reckoner command", size=2) as database:
+        database.connect().close()  # a person waits: say at once when nobody answers
         yield database
 
 

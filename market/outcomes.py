@@ -52,7 +52,7 @@ def process(
     registry.register_named(conn, ids)
     rows = conn.execute(
         "WITH opened AS (SELECT array_agg(prediction_id) AS ids, array_agg(symbol) AS symbols,"
-        " bool_or(entry_session IS NULL) AS lost FROM outcomes_open(%s))"
+        " bool_or(entry_session IS NULL) AS lost FROM outcomes_open(%s::integer[]))"
         " SELECT * FROM opened WHERE ids IS NOT NULL",
         [ids],
     ).fetchone()
@@ -60,11 +60,14 @@ def process(
         if check_calendars and rows["lost"] and (missing := registry.missing_calendars(conn, ids)):
             raise MissingCalendarsError(missing)
         conn.execute(
-            "SELECT count(*) FROM outcomes_fill(%s, %s, false)", [rows["ids"], rows["symbols"]]
+            "SELECT count(*) FROM outcomes_fill(%s::integer[], %s::text[], false)",
+            [rows["ids"], rows["symbols"]],
         )
     wanting = [
         row["symbol"]
-        for row in conn.execute("SELECT outcomes_wanting(%s, %s) AS symbol", [ids, backfill_days])
+        for row in conn.execute(
+            "SELECT outcomes_wanting(%s::integer[], %s) AS symbol", [ids, backfill_days]
+        )
     ]
     return Batch(_describe(conn, ids), wanting)
 

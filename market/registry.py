@@ -40,7 +40,7 @@ def register_named(conn: Connection, prediction_ids: Sequence[int]) -> list[str]
     """Register what predictions name, the earliest prediction as the source; returns the new symbols."""
     rows = conn.execute(
         "SELECT registry_register(array_agg(symbol), array_agg(prediction_id)) AS symbol"
-        " FROM prediction_elements(%s) WHERE symbol IS NOT NULL HAVING count(*) > 0",
+        " FROM prediction_elements(%s::integer[]) WHERE symbol IS NOT NULL HAVING count(*) > 0",
         [list(prediction_ids)],
     )
     return [row["symbol"] for row in rows]
@@ -48,7 +48,9 @@ def register_named(conn: Connection, prediction_ids: Sequence[int]) -> list[str]
 
 def missing_calendars(conn: Connection, prediction_ids: Sequence[int]) -> list[str]:
     """Calendars that these predictions need before their outcomes can be opened."""
-    rows = conn.execute("SELECT registry_missing_calendars(%s) AS name", [list(prediction_ids)])
+    rows = conn.execute(
+        "SELECT registry_missing_calendars(%s::integer[]) AS name", [list(prediction_ids)]
+    )
     return [row["name"] for row in rows]
 
 

@@ -30,7 +30,7 @@ def connect(url: str) -> Conn:
     return psycopg.connect(url, autocommit=True, row_factory=dict_row)
 
 
-def until(what: str, probe: Callable[[], T], seconds: float = 20.0) -> T:
+def until(what: str, probe: Callable[[], T | None], seconds: float = 20.0) -> T:
     """Wait until `probe` returns something true and return it; `what` names the state."""
     deadline = time.monotonic() + seconds
     while True:
@@ -175,9 +175,7 @@ class WorkerProcess:
                 raise AssertionError(f"the worker ended without {event!r}: {self._log.read_text()}")
             return found
 
-        found = until(f"the worker logs {event!r}", probe, seconds)
-        assert found is not None
-        return found
+        return until(f"the worker logs {event!r}", probe, seconds)
 
     def ready(self) -> "WorkerProcess":
         """Wait until the worker hears itself over LISTEN."""

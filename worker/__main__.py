@@ -32,8 +32,9 @@ app = typer.Typer(
 
 
 @contextmanager
-def _database(size: int = 2) -> Iterator[Database]:
-    with open_database(load(DatabaseSettings), name="reckoner command", size=size) as database:
+def _database() -> Iterator[Database]:
+    with open_database(load(DatabaseSettings), name="reckoner command", size=2) as database:
+        database.connect().close()  # a person waits: say at once when nobody answers
         yield database
 
 
@@ -195,7 +196,7 @@ def health(as_json: JsonOption = False) -> None:
 
     Examples: `python -m worker health`, `python -m worker health --json`.
     """
-    with _database() as database:
+    with open_database(load(DatabaseSettings), name="reckoner command", size=2) as database:
         checks = report.health(database)
     healthy = all(check.state != "fail" for check in checks)
     rows = report.as_rows(checks)

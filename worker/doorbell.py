@@ -7,7 +7,7 @@ LISTEN may be deaf without an error (a transaction pooler, a half-open connectio
 nothing is believed: the mode is `polling` until the worker's own heartbeat, sent through
 another connection, came back, and again as soon as one does not come back in time.
 
-Only the main thread uses this class, except `wake`, `beat_coming` and the two properties.
+Only the main thread uses this class, except `wake`, `beat_coming` and the properties.
 """
 
 import os
@@ -66,9 +66,10 @@ class Doorbell:
         return None if self._heard_at is None else time.monotonic() - self._heard_at
 
     @property
-    def wake_fd(self) -> int:
-        """A descriptor; a byte written to it wakes the sleeper (for signal handlers)."""
-        return self._wake_write
+    def overdue(self) -> bool:
+        """Whether a heartbeat should have come back by now and did not."""
+        with self._lock:
+            return self._sent_at is not None and time.monotonic() - self._sent_at > _ECHO_SECONDS
 
     def wake(self) -> None:
         """Wake the sleeping main thread from another thread."""
@@ -163,9 +164,7 @@ class Doorbell:
     def _check_hearing(self) -> None:
         if self._conn is not None:
             self._listen()
-        with self._lock:
-            overdue = self._sent_at is not None and time.monotonic() - self._sent_at > _ECHO_SECONDS
-        if self._conn is not None and overdue:
+        if self._conn is not None and self.overdue:
             self._lose(None)
         if self._conn is None and time.monotonic() >= self._retry_at:
             self._connect()

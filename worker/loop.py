@@ -11,6 +11,7 @@ what is still ours. The death of any thread ends the process loudly.
 """
 
 import contextlib
+import math
 import os
 import queue
 import random
@@ -39,6 +40,7 @@ from worker.settings import WorkerSettings
 # How soon to look again after a commit that is under way, or an event whose key is busy.
 _SHORTLY_SECONDS = 0.02
 _BUSY_KEY_SECONDS = 0.25
+_LONGEST_SLEEP_SECONDS = 60.0
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -77,6 +79,7 @@ class Worker:
         self._interrupted = False
         self._died: str | None = None
         self._handed: queue.SimpleQueue[Claim] = queue.SimpleQueue()
+        self._deadline = math.inf
         self._in_flight = 0
         self._in_flight_lock = threading.Lock()
         self._suspects = True  # there may be some from before
@@ -90,7 +93,7 @@ class Worker:
         log.info(
             "worker started", lanes=self._settings.worker_ticker_concurrency, drain=self._drain
         )
-        deadline = None if max_seconds is None else time.monotonic() + max_seconds
+        self._deadline = math.inf if max_seconds is None else time.monotonic() + max_seconds
         with self._signals():
             try:
                 self._patiently("loading sessions", lambda: sessions.ensure(self._database))
@@ -98,18 +101,18 @@ class Worker:
                     self._patiently("sweeping", lambda: sweep.once(self._database, self._settings))
                     self._patiently("the first heartbeat", self._pulse.beat)
                 self._start_threads()
-                self._turn_until_stopped(deadline)
+                self._turn_until_stopped()
             except StoppingError:
                 pass
             finally:
                 self._stop.set()
             return self._leave()
 
-    def _turn_until_stopped(self, deadline: float | None) -> None:
+    def _turn_until_stopped(self) -> None:
         away = 0
         while not self._stop.is_set():
             self._pulse.tick()
-            if deadline is not None and time.monotonic() >= deadline:
+            if time.monotonic() >= self._deadline:
                 log.info("time is up")
                 return
             try:
@@ -197,7 +200,9 @@ class Worker:
             seconds = min(seconds, max(due, _BUSY_KEY_SECONDS))
         if posture == "busy":
             seconds = min(seconds, _SHORTLY_SECONDS)
-        self._doorbell.sleep(seconds)
+        # Not longer than the heartbeat thinks that a turn may take.
+        seconds = min(seconds, _LONGEST_SLEEP_SECONDS, self._deadline - time.monotonic())
+        self._doorbell.sleep(max(0.0, seconds))
         return False
 
     @property

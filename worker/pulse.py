@@ -49,21 +49,26 @@ class Pulse:
     def run(self, stop: threading.Event) -> None:
         """Beat until stopped; a database that is away is waited for."""
         away = stuck = False
+        next_beat = 0.0
         while not stop.is_set():
-            if time.monotonic() - self._ticked > _STUCK_SECONDS:
+            now = time.monotonic()
+            if self._doorbell is not None and self._doorbell.overdue:
+                self._doorbell.wake()  # a sleeping main thread must learn that it is deaf
+            if now - self._ticked > _STUCK_SECONDS:
                 if not stuck:
                     log.error("main loop is stuck, heartbeat withheld", seconds=_STUCK_SECONDS)
                 stuck = True
-            else:
+            elif now >= next_beat:
                 stuck = False
                 try:
                     self.beat()
                     away = False
+                    next_beat = now + self._settings.beat_seconds
                 except psycopg.Error as error:
                     if not away:
                         log.warning("no heartbeat, the database is away", error=error_line(error))
                     away = True
-            stop.wait(1.0 if away else self._settings.beat_seconds)
+            stop.wait(min(1.0, self._settings.beat_seconds))
 
     def beat(self) -> None:
         """One heartbeat; ends leases that are over and logs whose they were."""

@@ -42,6 +42,7 @@ def status(conn: Connection) -> dict[str, Any]:
 def health(database: Database) -> list[Check]:
     """Every check, also when the first already fails."""
     try:
+        database.connect().close()  # at once, where the pool would be patient
         with database.transaction(seconds=10) as conn:
             changes = migrate.pending(conn)
     except migrate.MigrationError as error:

@@ -92,9 +92,8 @@ def _read(reader: "csv.DictReader[str]") -> tuple[list[_Row], list[str]]:
 
 def _event(fields: dict[str, str]) -> _Row:
     """Read the date and what happened on it; prices may be rubbish and a split still true."""
-    split, dividend = _number(fields, "split"), _number(fields, "dividend")
-    split = 1.0 if split is None else split
-    dividend = 0.0 if dividend is None else dividend
+    # Files written from data frames have 0 on every day without a split.
+    split, dividend = _number(fields, "split") or 1.0, _number(fields, "dividend") or 0.0
     if split <= 0 or dividend < 0:
         raise ValueError(f"a split of {split}, a dividend of {dividend}")
     date = dt.date.fromisoformat((fields.get("date") or "").strip())

@@ -20,6 +20,8 @@ from market.providers.base import Answer, Bar, Kind, Request
 
 _URL = "https://query2.finance.yahoo.com/v8/finance/chart/"
 _TIMEOUT_SECONDS = 15.0
+# What reading a document of another form raises.
+_OTHER_FORM = (ValueError, KeyError, TypeError, AttributeError, IndexError)
 _ASSET_TYPES = {
     "EQUITY": "stock",
     "ETF": "etf",
@@ -112,7 +114,11 @@ def classify(  # noqa: PLR0911 - one return per class of answer is the clearest 
 ) -> Answer:
     """Turn one HTTP answer of the chart endpoint into an `Answer`."""
     if status in {429, 999}:
-        seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
+        seconds = (
+            float(retry_after)
+            if retry_after and retry_after.isdecimal() and retry_after.isascii()
+            else None
+        )
         return Answer(Kind.THROTTLED, message=f"HTTP {status}", retry_after=seconds)
     if status in {401, 402, 403}:
         return Answer(Kind.PLAN, message=f"HTTP {status}")
@@ -123,7 +129,7 @@ def classify(  # noqa: PLR0911 - one return per class of answer is the clearest 
         error = chart.get("error") or {}
         description = str(error.get("description") or "")
         result = chart["result"][0] if chart.get("result") else None
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+    except _OTHER_FORM:
         start = body[:60].decode(errors="replace")
         return Answer(Kind.BAD_ANSWER, message=f"HTTP {status}, no chart in it: {start!r}")
     if status == 404 and description.startswith("No data found"):
@@ -136,7 +142,7 @@ def classify(  # noqa: PLR0911 - one return per class of answer is the clearest 
         )
     try:
         return _parse(request, result)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as problem:
+    except (*_OTHER_FORM, ArithmeticError, OSError) as problem:
         return Answer(
             Kind.BAD_ANSWER, message=f"a chart of another form: {type(problem).__name__} {problem}"
         )
@@ -185,7 +191,7 @@ def _parse(request: Request, result: dict[str, Any]) -> Answer:
 
 
 def _zone(meta: dict[str, Any]) -> dt.tzinfo:
-    with contextlib.suppress(KeyError, ValueError, zoneinfo.ZoneInfoNotFoundError):
+    with contextlib.suppress(KeyError, ValueError, OSError):
         return zoneinfo.ZoneInfo(meta["exchangeTimezoneName"])
     return dt.timezone(dt.timedelta(seconds=meta["gmtoffset"]))
 

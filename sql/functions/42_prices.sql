@@ -77,7 +77,7 @@ RETURNS boolean LANGUAGE sql STABLE AS $$
     JOIN market_prices p ON p.symbol = p_symbol AND p.date = f.date
 $$;
 
--- A place for COPY, made once per connection and emptied by every commit.
+-- An empty place for COPY, made once per connection; a commit empties it too.
 CREATE OR REPLACE FUNCTION bars_staging() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     IF to_regclass('pg_temp.bar_staging') IS NULL THEN
@@ -86,6 +86,8 @@ BEGIN
             close double precision NOT NULL, adjusted_close double precision, volume bigint,
             has_split boolean NOT NULL, has_dividend boolean NOT NULL
         ) ON COMMIT DELETE ROWS;
+    ELSE
+        DELETE FROM pg_temp.bar_staging; -- of an earlier symbol in this transaction
     END IF;
 END
 $$;
@@ -164,6 +166,6 @@ LEFT JOIN LATERAL (
     FROM market_prices WHERE market_prices.symbol = r.symbol
 ) p ON true;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_prices.sql', '4f04bce2c59c366f00165c6e2070955d7245f7b7e0dd74cc01c656c03bd3127e')
+    ('functions/42_prices.sql', '919c32cfe2a0c540d5b1bbf91e285d31edbf150546c7e7378c6c3258b1678118')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

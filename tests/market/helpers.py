@@ -1,0 +1,191 @@
+"""What the market tests share: a clock that they set, bars written straight into the table, fakes."""
+
+import datetime as dt
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+from psycopg import sql as psql
+
+from market import outcomes
+from market.providers import Answer, Bar, Kind, Request
+from sql.database import Connection, Database
+from tests.support import Conn, connect, value
+
+BACKFILL_DAYS = 365
+HORIZONS = (1, 3, 7, 30)
+# Any of our connections: a test's own, or one of a transaction.
+AnyConn = psycopg.Connection[dict[str, Any]]
+
+
+def utc(text: str) -> dt.datetime:
+    """An ISO moment, UTC."""
+    return dt.datetime.fromisoformat(text).replace(tzinfo=dt.UTC)
+
+
+def day(text: str) -> dt.date:
+    """An ISO date."""
+    return dt.date.fromisoformat(text)
+
+
+@contextmanager
+def shared_database(server_url: str, template: str) -> Iterator[Conn]:
+    """A database for a whole file of tests that only look, or only add rows of their own."""
+    name = f"reckoner_shared_{uuid.uuid4().hex}"
+    with connect(server_url) as server:
+        server.execute(
+            psql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                psql.Identifier(name), psql.Identifier(template)
+            )
+        )
+        with connect(urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))) as conn:
+            yield conn
+        server.execute(psql.SQL("DROP DATABASE {} WITH (FORCE)").format(psql.Identifier(name)))
+
+
+@contextmanager
+def at(database: Database, moment: dt.datetime | None = None) -> Iterator[Connection]:
+    """A transaction in which it is `moment` (None: now)."""
+    with database.transaction() as conn:
+        if moment is not None:
+            conn.execute(
+                "SELECT set_config('reckoner.clock_offset',"
+                " extract(epoch FROM %s::timestamptz - statement_timestamp()) || ' seconds', true)",
+                [moment],
+            )
+        yield conn
+
+
+@contextmanager
+def clock(url: str, moment: dt.datetime) -> Iterator[Database]:
+    """A way to the database whose new connections all live at `moment`."""
+    with connect(url) as conn:
+        seconds = value(
+            conn, "SELECT extract(epoch FROM %s::timestamptz - statement_timestamp())", [moment]
+        )
+        name = value(conn, "SELECT current_database()")
+        conn.execute(
+            psql.SQL("ALTER DATABASE {} SET reckoner.clock_offset = {}").format(
+                psql.Identifier(name), psql.Literal(f"{seconds} seconds")
+            )
+        )
+    with Database(url, name="reckoner test", size=8) as database:
+        yield database
+
+
+def put_bars(conn: AnyConn, symbol: str, closes: Mapping[dt.date, float]) -> None:
+    """Write bars straight into market_prices, as if a provider had given them."""
+    with conn.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO market_prices (symbol, date, open, high, low, close, adjusted_close,"
+            " volume, source) VALUES (%s, %s, %s, %s, %s, %s, %s, 1000, 'test')"
+            " ON CONFLICT (symbol, date) DO UPDATE SET close = excluded.close",
+            [(symbol, date, *[close] * 5) for date, close in closes.items()],
+        )
+
+
+def set_fetched(conn: AnyConn, symbol: str, start: dt.date, end: dt.date) -> None:
+    """Note in the registry which range providers answered for and what bars there are."""
+    conn.execute(
+        "INSERT INTO ticker_registry (symbol) VALUES (%s) ON CONFLICT DO NOTHING", [symbol]
+    )
+    conn.execute(
+        "UPDATE ticker_registry SET fetched_from = %s, fetched_to = %s,"
+        " price_data_start = (SELECT min(date) FROM market_prices WHERE symbol = %s),"
+        " price_data_end = (SELECT max(date) FROM market_prices WHERE symbol = %s)"
+        " WHERE symbol = %s",
+        [start, end, symbol, symbol, symbol],
+    )
+
+
+def process(
+    database: Database, *predictions: int, moment: dt.datetime | None = None
+) -> outcomes.Batch:
+    """Process predictions as the worker does, at a moment."""
+    with at(database, moment) as conn:
+        return outcomes.process(conn, predictions, BACKFILL_DAYS)
+
+
+def fill(database: Database, symbol: str, moment: dt.datetime | None = None) -> int:
+    """Fill a symbol's open outcomes, at a moment; returns how many changed."""
+    with at(database, moment) as conn:
+        return outcomes.fill_symbol(conn, symbol, rebased=False)
+
+
+def outcome(conn: Conn, prediction: int, symbol: str) -> dict[str, Any]:
+    """The outcome row of one prediction and symbol."""
+    row = conn.execute(
+        "SELECT * FROM prediction_outcomes WHERE prediction_id = %s AND symbol = %s",
+        [prediction, symbol],
+    ).fetchone()
+    assert row is not None, (prediction, symbol)
+    return row
+
+
+def ticker(conn: Conn, symbol: str) -> dict[str, Any]:
+    """The registry's row of a symbol."""
+    row = conn.execute("SELECT * FROM ticker_registry WHERE symbol = %s", [symbol]).fetchone()
+    assert row is not None, symbol
+    return row
+
+
+def provider_row(conn: Conn, name: str) -> dict[str, Any]:
+    """What all workers know of a provider."""
+    row = conn.execute(
+        "SELECT paused_until, pause_reason, failures, last_ok_at, last_error FROM reckoner_providers"
+        " WHERE name = %s",
+        [name],
+    ).fetchone()
+    assert row is not None, name
+    return row
+
+
+def plain_bars(
+    days: Sequence[dt.date], price: Callable[[int], float] = lambda n: 100.0 + n
+) -> list[Bar]:
+    """A good bar for each day; the close is `price(n)` of the n-th."""
+    return [
+        Bar(date, price(n), price(n) * 1.01, price(n) * 0.99, price(n), price(n), 1000)
+        for n, date in enumerate(days)
+    ]
+
+
+class FakeProvider:
+    """A provider of the outside world: answers by script, remembers what it was asked.
+
+    answers: one Answer for every request, or a function of the request.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        answers: Answer | Callable[[Request], Answer],
+        *,
+        canary: str | None = None,
+    ) -> None:
+        self.name = name
+        self.canary = canary
+        self.asked: list[Request] = []
+        self._answers = answers
+
+    def fetch(self, request: Request) -> Answer:
+        """Answer as scripted."""
+        self.asked.append(request)
+        return self._answers(request) if callable(self._answers) else self._answers
+
+
+def serving(price: Callable[[dt.date], float | None]) -> Callable[[Request], Answer]:
+    """Answers with bars at `price(date)` for every session asked for; None leaves a hole."""
+
+    def answer(request: Request) -> Answer:
+        bars = []
+        for date in request.sessions:
+            close = price(date)
+            if close is not None:
+                bars.append(Bar(date, close, close, close, close, close, 1000))
+        return Answer(Kind.OK if bars else Kind.EMPTY, bars, "as scripted")
+
+    return answer

@@ -1,0 +1,156 @@
+"""The validator: nothing that cannot be a price passes, and nothing that can is lost."""
+
+import datetime as dt
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from market.prices import validate
+from market.providers import Bar
+from tests.market.helpers import day
+
+SESSIONS = [day("2024-03-04") + dt.timedelta(days=n) for n in range(12)]
+EXTREME = [0.0, -0.0, -1.0, 1e-320, 1e308, math.nan, math.inf, -math.inf]
+
+any_price = st.one_of(
+    st.none(), st.sampled_from(EXTREME), st.floats(), st.floats(90, 110), st.just(100.0)
+)
+any_date = st.one_of(
+    st.sampled_from(SESSIONS), st.dates(SESSIONS[0] - dt.timedelta(9), SESSIONS[-1])
+)
+any_bar = st.builds(
+    Bar,
+    date=any_date,
+    open=any_price,
+    high=any_price,
+    low=any_price,
+    close=any_price,
+    adjusted_close=any_price,
+    volume=st.one_of(st.none(), st.integers(), st.integers(0, 2**40)),
+)
+
+
+@st.composite
+def good_bars(draw: st.DrawFn) -> list[Bar]:
+    """Bars as an honest provider gives them, one per session, in any order."""
+    bars = []
+    for date in draw(st.permutations(SESSIONS)):
+        low = draw(st.floats(0.0001, 1e6))
+        high = low * draw(st.floats(1, 3))
+        opens, closes = draw(st.floats(0, 1)), draw(st.floats(0, 1))
+        bars.append(
+            Bar(
+                date,
+                min(high, low + (high - low) * opens),
+                high,
+                low,
+                min(high, low + (high - low) * closes),
+                draw(st.one_of(st.none(), st.floats(0.0001, 1e6))),
+                draw(st.one_of(st.none(), st.integers(0, 2**62))),
+                draw(st.booleans()),
+                draw(st.booleans()),
+            )
+        )
+    return bars
+
+
+@given(bars=st.lists(any_bar, max_size=30))
+def test_nothing_that_cannot_be_a_price_passes(bars: list[Bar]) -> None:
+    # Every second of the dates is a session.
+    sessions = SESSIONS[::2]
+    found = validate(bars, sessions)
+
+    dates = [bar.date for bar in found.bars]
+    assert dates == sorted(set(dates))
+    assert set(dates) <= set(sessions)
+    for bar in found.bars:
+        assert bar.close is not None
+        for price in (bar.open, bar.high, bar.low, bar.close, bar.adjusted_close):
+            assert price is None or (math.isfinite(price) and price > 0)
+        if bar.high is not None and bar.low is not None:
+            assert bar.high >= bar.low
+        assert bar.volume is None or 0 <= bar.volume < 2**63
+        # Nothing is mended but the volume.
+        assert any(bar[:6] == given[:6] for given in bars)
+
+
+@given(bars=st.lists(any_bar, max_size=30))
+def test_each_rejected_bar_has_one_reason_and_the_rest_is_there(bars: list[Bar]) -> None:
+    found = validate(bars, SESSIONS)
+    assert all(reason.split(": ", 1)[1] for reason in found.rejected)
+    kept = len(bars) - len(found.rejected)
+    # What is neither rejected nor there was replaced by a later bar of its date.
+    assert len(found.bars) <= kept
+    assert (kept == 0) is (len(found.bars) == 0)
+
+
+@given(bars=good_bars())
+def test_good_bars_all_pass_untouched(bars: list[Bar]) -> None:
+    found = validate(bars, SESSIONS)
+    assert found.rejected == []
+    assert found.bars == sorted(bars, key=lambda bar: bar.date)
+
+
+def bar(**changes: Any) -> Bar:
+    plain = Bar(SESSIONS[0], 100.0, 101.0, 99.0, 100.0, 100.0, 1000)
+    return plain._replace(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"date": day("2024-03-03")}, "session"),
+        ({"date": day("2199-01-01")}, "session"),
+        ({"close": None}, "no close"),
+        ({"close": 0.0}, "positive"),
+        ({"close": -1.0}, "positive"),
+        ({"close": math.nan}, "positive"),
+        ({"open": math.inf}, "positive"),
+        ({"low": 0.0}, "positive"),
+        ({"adjusted_close": math.nan}, "positive"),
+        ({"high": 98.0, "open": None, "close": 98.5}, "below low"),
+        ({"close": 110.0}, "outside"),
+        ({"open": 90.0}, "outside"),
+    ],
+)
+def test_the_reason_names_the_date_and_the_fault(changes: dict[str, Any], reason: str) -> None:
+    wrong = bar(**changes)
+    found = validate([wrong], SESSIONS)
+    assert found.bars == []
+    assert len(found.rejected) == 1
+    assert found.rejected[0].startswith(f"{wrong.date}: ")
+    assert reason in found.rejected[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "volume"),
+    [
+        ({"volume": -1}, None),
+        ({"volume": 2**63}, None),
+        ({"volume": 0}, 0),
+        ({"volume": None}, None),
+    ],
+)
+def test_a_volume_that_cannot_be_one_is_unknown_and_costs_no_bar(
+    changes: dict[str, Any], volume: int | None
+) -> None:
+    found = validate([bar(**changes)], SESSIONS)
+    assert [kept.volume for kept in found.bars] == [volume]
+
+
+def test_a_close_rounded_past_the_high_is_rounding() -> None:
+    assert len(validate([bar(close=101.05)], SESSIONS).bars) == 1
+
+
+def test_of_two_bars_of_a_session_the_later_counts() -> None:
+    found = validate([bar(close=100.0), bar(close=100.5)], SESSIONS)
+    assert [kept.close for kept in found.bars] == [100.5]
+
+
+def test_a_broken_later_bar_does_not_take_a_good_one_along() -> None:
+    found = validate([bar(close=100.0), bar(close=None)], SESSIONS)
+    assert [kept.close for kept in found.bars] == [100.0]
+    assert len(found.rejected) == 1

@@ -1,0 +1,1 @@
+"""What sql/ promises, asked of a real PostgreSQL through SQL."""
