@@ -5,8 +5,11 @@ Databases are copied from a template that is migrated and has its sessions loade
 takes a few hundredths of a second.
 """
 
+import contextlib
 import itertools
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -36,14 +39,26 @@ def with_database(url: str, name: str) -> str:
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
+@contextlib.contextmanager
+def server_folder() -> Iterator[Path]:
+    """A folder for an embedded server that every user can reach: root's server is another's."""
+    folder = Path(tempfile.mkdtemp(prefix="reckoner-test-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        embedded.wait_until_stopped(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server_url() -> Iterator[str]:
     """A server on which the suite may create databases."""
     given = os.environ.get("TEST_DATABASE_URL")
     if given:
         yield given
         return
-    with embedded.use(tmp_path_factory.mktemp("postgres"), settings=_FAST) as url:
+    with server_folder() as folder, embedded.use(folder, settings=_FAST) as url:
         yield url
 
 

@@ -1,27 +1,22 @@
 """The worker: claims what it can start now, hands it over, sleeps when there is nothing.
 
-Two lanes. Prediction events never touch the network; they are processed in batches here in
-the main thread. Ticker events wait for providers; each is fetched in one of a few lane
-threads. A third thread is the heartbeat, a fourth the sweep. The main thread alone claims,
-so it can stop claiming: at SIGTERM, and when an event is to run alone because an earlier
-worker did not survive it.
+The main thread alone claims, and works the prediction lane; a few threads work the ticker
+lane (`lanes`), one is the heartbeat (`pulse`), one the sweep. Because one thread claims, it
+can stop claiming: at SIGTERM, and when an event is to run alone because an earlier worker
+did not survive it.
 
-A database that is away is waited for, with everything in hand; the leases tell afterwards
-what is still ours. The death of any thread ends the process loudly.
+The death of any thread ends the process loudly.
 """
 
 import contextlib
 import math
 import os
-import queue
-import random
 import secrets
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
 
 import psycopg
 import structlog
@@ -31,9 +26,11 @@ from market.providers import Provider
 from market.settings import MarketSettings
 from sql import migrate
 from sql.database import Database, error_line, is_away
-from worker import handlers, outbox, sweep
+from worker import outbox, sweep
 from worker.doorbell import Doorbell
-from worker.outbox import Claim
+from worker.handlers import Context
+from worker.lanes import Lanes
+from worker.patience import Patience, StoppingError
 from worker.pulse import Pulse
 from worker.settings import WorkerSettings
 
@@ -43,11 +40,6 @@ _BUSY_KEY_SECONDS = 0.25
 _LONGEST_SLEEP_SECONDS = 60.0
 
 log = structlog.get_logger()
-T = TypeVar("T")
-
-
-class StoppingError(Exception):
-    """The worker stops: what is not finished goes back to the outbox."""
 
 
 class Worker:
@@ -73,15 +65,12 @@ class Worker:
             None if self._drain else self._doorbell,
             self._crashes_found,
         )
-        self._context = handlers.Context(database, providers, market, self._wait)
-        self._stop = threading.Event()  # no new claims
-        self._abandon = threading.Event()  # no more waiting either
+        self._patience = Patience(self._pulse.tick)
+        context = Context(database, providers, market, self._patience.wait)
+        self._lanes = Lanes(database, settings, context, self._patience, self._doorbell.wake)
         self._interrupted = False
         self._died: str | None = None
-        self._handed: queue.SimpleQueue[Claim] = queue.SimpleQueue()
         self._deadline = math.inf
-        self._in_flight = 0
-        self._in_flight_lock = threading.Lock()
         self._suspects = True  # there may be some from before
         self._beating: threading.Thread | None = None
 
@@ -96,21 +85,23 @@ class Worker:
         self._deadline = math.inf if max_seconds is None else time.monotonic() + max_seconds
         with self._signals():
             try:
-                self._patiently("loading sessions", lambda: sessions.ensure(self._database))
+                self._patience.insist("loading sessions", lambda: sessions.ensure(self._database))
                 if self._drain:
-                    self._patiently("sweeping", lambda: sweep.once(self._database, self._settings))
-                    self._patiently("the first heartbeat", self._pulse.beat)
+                    self._patience.insist(
+                        "sweeping", lambda: sweep.once(self._database, self._settings)
+                    )
+                    self._patience.insist("the first heartbeat", self._pulse.beat)
                 self._start_threads()
                 self._turn_until_stopped()
             except StoppingError:
                 pass
             finally:
-                self._stop.set()
+                self._patience.stop.set()
             return self._leave()
 
     def _turn_until_stopped(self) -> None:
         away = 0
-        while not self._stop.is_set():
+        while not self._patience.stop.is_set():
             self._pulse.tick()
             if time.monotonic() >= self._deadline:
                 log.info("time is up")
@@ -126,16 +117,16 @@ class Worker:
                 elif away == 0:
                     log.warning("the database is away, waiting for it", error=error_line(error))
                 away += 1
-                self._pause(away)
+                self._patience.pause(away)
 
     def _leave(self) -> int:
         """Finish or hand back what is in flight; returns the exit code."""
         deadline = time.monotonic() + self._settings.worker_drain_seconds
-        while self._in_flight and not self._abandon.is_set() and not self._died:
+        while self._lanes.in_flight and not self._patience.abandon.is_set() and not self._died:
             if time.monotonic() >= deadline:
                 break
             self._doorbell.sleep(min(0.2, max(0.0, deadline - time.monotonic())))
-        self._abandon.set()
+        self._patience.abandon.set()
         if self._beating is not None:
             self._beating.join(5)  # or it could enter the worker again after it left
         released: list[int] = []
@@ -157,10 +148,10 @@ class Worker:
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
         def stop(_number: int, _frame: object) -> None:
-            if self._stop.is_set():
-                self._abandon.set()
+            if self._patience.stop.is_set():
+                self._patience.abandon.set()
                 self._interrupted = True
-            self._stop.set()
+            self._patience.stop.set()
             self._doorbell.wake()
 
         before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -181,7 +172,7 @@ class Worker:
     def _rest(self) -> bool:
         """Sleep until there may be work; True when there never will be (draining, all done)."""
         if self._drain:
-            if not self._in_flight:
+            if not self._lanes.in_flight:
                 return True
             self._doorbell.sleep(0.5)
             return False
@@ -191,9 +182,11 @@ class Worker:
             self._doorbell.get_up()
             return False
         with self._database.transaction(seconds=10) as conn:
-            topics: list[outbox.Topic] = ["prediction", "ticker"] if self._free else ["prediction"]
+            topics: list[outbox.Topic] = (
+                ["prediction", "ticker"] if self._lanes.free else ["prediction"]
+            )
             due = outbox.seconds_to_next(conn, topics)
-        if due is not None and due <= 0 and not self._in_flight:
+        if due is not None and due <= 0 and not self._lanes.in_flight:
             self._suspects = True  # whatever is ready and was not claimed may be one
         seconds = self._settings.worker_poll_seconds
         if due is not None:
@@ -205,10 +198,6 @@ class Worker:
         self._doorbell.sleep(max(0.0, seconds))
         return False
 
-    @property
-    def _free(self) -> int:
-        return self._settings.worker_ticker_concurrency - self._in_flight
-
     def _claim_predictions(self) -> bool:
         limit = self._settings.worker_batch_size
         with self._database.transaction(seconds=30) as conn:
@@ -219,12 +208,12 @@ class Worker:
             return False
         if len(claims) == limit:
             self._call_others()
-        self._predictions(claims)
+        self._lanes.predictions(claims)
         self._doorbell.get_up()
         return True
 
     def _claim_tickers(self) -> bool:
-        free = self._free
+        free = self._lanes.free
         if free <= 0:
             return False
         with self._database.transaction(seconds=30) as conn:
@@ -232,7 +221,7 @@ class Worker:
                 conn, "ticker", self.name, free, self._settings.worker_lease_seconds
             )
         for claim in claims:
-            self._hand_over(claim)
+            self._lanes.hand_over(claim)
         if len(claims) == free:
             self._call_others()
         if claims:
@@ -250,7 +239,7 @@ class Worker:
 
     def _run_suspects(self) -> bool:
         """Run events that a worker did not survive one at a time, with nothing else in flight."""
-        if self._in_flight:
+        if self._lanes.in_flight:
             return False
         with self._database.transaction(seconds=30) as conn:
             claim = outbox.claim_suspect(conn, self.name, self._settings.worker_lease_seconds)
@@ -261,151 +250,17 @@ class Worker:
             "retrying alone", id=claim.id, topic=claim.topic, key=claim.key, crashes=claim.crashes
         )
         if claim.topic == "prediction":
-            self._predictions([claim])
+            self._lanes.predictions([claim])
         else:
-            self._ticker(claim)
+            self._lanes.ticker(claim)
         return True
-
-    # The prediction lane.
-
-    def _predictions(self, claims: Sequence[Claim]) -> None:
-        started = time.monotonic()
-        try:
-            counts = self._patiently(
-                "processing predictions", lambda: handlers.predictions(self._context, claims)
-            )
-        except StoppingError:
-            raise
-        except Exception as error:  # noqa: BLE001 - any fault of one event must not lose the others
-            if len(claims) > 1:
-                # One of them is bad: all others go through, each alone.
-                log.warning(
-                    "a batch failed, trying its events alone",
-                    events=len(claims),
-                    error=error_line(error),
-                )
-                for claim in claims:
-                    self._predictions([claim])
-            else:
-                self._fail(claims[0], error)
-            return
-        log.info(
-            "predictions processed",
-            **counts,
-            first_id=claims[0].id,
-            last_id=claims[-1].id,
-            topic="prediction",
-            key=claims[0].key,
-            milliseconds=round((time.monotonic() - started) * 1000, 1),
-        )
-        if counts["lost"]:
-            log.warning("lease lost, nothing changed", events=counts["lost"], topic="prediction")
-
-    def _fail(self, claim: Claim, error: BaseException) -> None:
-        line = error_line(error)
-
-        def fail() -> str | None:
-            with self._database.transaction(seconds=10) as conn:
-                return outbox.fail(conn, claim, line, self._settings.worker_max_attempts)
-
-        try:
-            status = self._patiently("noting a failure", fail)
-        except psycopg.Error as second:
-            # The lease will end, and the sweep counts a crash instead.
-            log.error("could not note a failure", id=claim.id, error=error_line(second), first=line)
-            return
-        log.warning(
-            "event failed",
-            id=claim.id,
-            topic=claim.topic,
-            key=claim.key,
-            now=status or "lease lost",
-            error=line,
-        )
-
-    # The ticker lane.
-
-    def _hand_over(self, claim: Claim) -> None:
-        with self._in_flight_lock:
-            self._in_flight += 1
-        self._handed.put(claim)
-
-    def _ticker_lane(self) -> None:
-        while True:
-            claim = self._handed.get()
-            try:
-                if not self._stop.is_set():
-                    self._ticker(claim)
-            except StoppingError:
-                pass  # handed back when the process leaves
-            finally:
-                with self._in_flight_lock:
-                    self._in_flight -= 1
-                self._doorbell.wake()
-
-    def _ticker(self, claim: Claim) -> None:
-        started = time.monotonic()
-        work = handlers.TickerWork(self._context, claim)
-        try:
-            self._patiently("planning a fetch", work.fetch)
-            told = self._patiently(
-                "storing prices", lambda: work.store(self._settings.worker_max_attempts)
-            )
-        except StoppingError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a fault of this event, counted as its own
-            self._fail(claim, error)
-            return
-        log.info(
-            "ticker processed",
-            id=claim.id,
-            topic=claim.topic,
-            key=claim.key,
-            **told,
-            milliseconds=round((time.monotonic() - started) * 1000, 1),
-        )
-
-    # Waiting.
-
-    def _wait(self, seconds: float) -> None:
-        if self._stop.wait(seconds):
-            raise StoppingError
-
-    def _pause(self, tries: int) -> None:
-        """Sleep before trying the database again: 0.1 s doubling to 5 s, with jitter."""
-        seconds = min(5.0, 0.1 * 2 ** min(tries, 10)) * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
-        end = time.monotonic() + seconds
-        while not self._stop.is_set() and time.monotonic() < end:
-            self._stop.wait(min(0.5, end - time.monotonic()))
-
-    def _patiently(self, doing: str, action: Callable[[], T]) -> T:
-        """Do something as often as it takes while the database is away; its leases guard it.
-
-        Raises StoppingError when the worker stops and gives up waiting for the database.
-        """
-        tries = 0
-        while True:
-            try:
-                return action()
-            except psycopg.Error as error:
-                if not is_away(error):
-                    raise
-                if self._abandon.is_set() or (self._stop.is_set() and tries > 3):
-                    raise StoppingError from error
-                if tries == 0:
-                    log.warning(
-                        "the database is away, waiting for it", doing=doing, error=error_line(error)
-                    )
-                tries += 1
-                self._pulse.tick()
-                self._pause(tries)
 
     # Threads.
 
     def _start_threads(self) -> None:
-        self._beating = self._thread("pulse", lambda: self._pulse.run(self._abandon))
+        self._beating = self._thread("pulse", lambda: self._pulse.run(self._patience.abandon))
         for number in range(self._settings.worker_ticker_concurrency):
-            self._thread(f"ticker-{number + 1}", self._ticker_lane)
+            self._thread(f"ticker-{number + 1}", self._lanes.run_ticker_lane)
         if not self._drain:
             self._thread("sweep", self._sweeper)
 
@@ -418,7 +273,7 @@ class Worker:
                 # Nobody else would notice, and half a worker is worse than none.
                 log.exception("a thread died", thread=name, error=error_line(error))
                 self._died = name
-                self._stop.set()
+                self._patience.stop.set()
                 self._doorbell.wake()
 
         thread = threading.Thread(target=guarded, name=name, daemon=True)
@@ -426,14 +281,14 @@ class Worker:
         return thread
 
     def _sweeper(self) -> None:
-        while not self._stop.is_set():
+        while not self._patience.stop.is_set():
             try:
                 found = sweep.once(self._database, self._settings)
                 if found and any(found.values()):
                     log.info("swept", **found)
             except psycopg.Error as error:
                 log.warning("sweep postponed", error=error_line(error))
-            self._stop.wait(self._settings.worker_sweep_seconds)
+            self._patience.stop.wait(self._settings.worker_sweep_seconds)
 
 
 def expect_schema(database: Database) -> None:

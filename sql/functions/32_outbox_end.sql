@@ -80,7 +80,7 @@ $$;
 CREATE OR REPLACE FUNCTION outbox_backoff(p_attempts integer) RETURNS interval
 LANGUAGE sql VOLATILE AS $$
     SELECT make_interval(secs =>
-        least(3600, 5 * 3 ^ least(greatest(p_attempts, 1) - 1, 10)) * (0.75 + random() / 2))
+        least(3600, 5 * 3 ^ least(greatest(p_attempts, 1) - 1, 10) * (0.75 + random() / 2)))
 $$;
 
 -- The event's own fault: tried again after a backoff, parked after p_max_attempts.
@@ -145,6 +145,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/32_outbox_end.sql', 'de467305af5707caf36a84895240ea39376cfbc73359398b8a54d35e5775854d')
+    ('functions/32_outbox_end.sql', 'e47be7892e3d15511e75dc8ecc518b21a30efb89b91b673379e45d32f5ae2fcd')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,7 +1,6 @@
 """Returns, verdicts and profit by hand: the thresholds, the missing sentiment, NULL and never 0."""
 
 import datetime as dt
-from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -103,16 +102,22 @@ def test_the_verdict_at_the_thresholds(
         ("64", "63.68"),
     ],
 )
-def test_a_move_of_exactly_half_a_percent_is_neutral(
+def test_the_verdict_at_half_a_percent_is_that_of_the_stored_return(
     database: Database, conn: Conn, days: list[dt.date], before: str, after: str
 ) -> None:
-    assert abs(Fraction(after) / Fraction(before) - 1) == Fraction("0.005")
+    """The contract's formula in double precision, nothing rounded: 99.5 / 100 is a hair below -0.5 %."""
     closes = dict.fromkeys((0, 1, 3, 7, 30), float(before)) | {1: float(after)}
+    expected = (float(after) / float(before) - 1) * 100
     verdicts = {}
     for sentiment in ("bullish", "bearish", "neutral"):
         row = priced(database, conn, days, closes, {"ACME": sentiment})
+        assert row["return_t1"] == expected
         verdicts[sentiment] = row["correct_t1"]
-    assert verdicts == {"bullish": False, "bearish": False, "neutral": True}
+    assert verdicts == {
+        "bullish": expected > 0.5,
+        "bearish": expected < -0.5,
+        "neutral": abs(expected) <= 0.5,
+    }
 
 
 @pytest.mark.parametrize(

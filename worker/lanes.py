@@ -1,0 +1,153 @@
+"""The two lanes in which claimed events are worked on.
+
+Prediction events never touch the network; they are processed in batches by whoever calls
+`predictions`. Ticker events wait for providers; each is fetched in one of a few lane threads.
+A fault of one event is counted as its own and never loses another.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import psycopg
+import structlog
+
+from sql.database import Database, error_line
+from worker import handlers, outbox
+from worker.handlers import Context
+from worker.outbox import Claim
+from worker.patience import Patience, StoppingError
+from worker.settings import WorkerSettings
+
+log = structlog.get_logger()
+
+
+class Lanes:
+    """Works on claims. on_end: called from a lane thread when it is free again."""
+
+    def __init__(
+        self,
+        database: Database,
+        settings: WorkerSettings,
+        context: Context,
+        patience: Patience,
+        on_end: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._context = context
+        self._patience = patience
+        self._on_end = on_end
+        self._handed: queue.SimpleQueue[Claim] = queue.SimpleQueue()
+        self._in_flight = 0
+        self._in_flight_lock = threading.Lock()
+
+    @property
+    def in_flight(self) -> int:
+        """Ticker events that were handed over and did not end yet."""
+        return self._in_flight
+
+    @property
+    def free(self) -> int:
+        """Ticker events that can be started now."""
+        return self._settings.worker_ticker_concurrency - self._in_flight
+
+    def predictions(self, claims: Sequence[Claim]) -> None:
+        """Process a batch of prediction events; a bad one among them spoils no other."""
+        started = time.monotonic()
+        try:
+            counts = self._patience.insist(
+                "processing predictions", lambda: handlers.predictions(self._context, claims)
+            )
+        except StoppingError:
+            raise
+        except Exception as error:  # noqa: BLE001 - any fault of one event must not lose the others
+            if len(claims) > 1:
+                # One of them is bad: all others go through, each alone.
+                log.warning(
+                    "a batch failed, trying its events alone",
+                    events=len(claims),
+                    error=error_line(error),
+                )
+                for claim in claims:
+                    self.predictions([claim])
+            else:
+                self._fail(claims[0], error)
+            return
+        log.info(
+            "predictions processed",
+            **counts,
+            first_id=claims[0].id,
+            last_id=claims[-1].id,
+            topic="prediction",
+            key=claims[0].key,
+            milliseconds=round((time.monotonic() - started) * 1000, 1),
+        )
+        if counts["lost"]:
+            log.warning("lease lost, nothing changed", events=counts["lost"], topic="prediction")
+
+    def _fail(self, claim: Claim, error: BaseException) -> None:
+        line = error_line(error)
+
+        def fail() -> str | None:
+            with self._database.transaction(seconds=10) as conn:
+                return outbox.fail(conn, claim, line, self._settings.worker_max_attempts)
+
+        try:
+            status = self._patience.insist("noting a failure", fail)
+        except psycopg.Error as second:
+            # The lease will end, and the sweep counts a crash instead.
+            log.error("could not note a failure", id=claim.id, error=error_line(second), first=line)
+            return
+        log.warning(
+            "event failed",
+            id=claim.id,
+            topic=claim.topic,
+            key=claim.key,
+            now=status or "lease lost",
+            error=line,
+        )
+
+    def hand_over(self, claim: Claim) -> None:
+        """Give a ticker event to the next free lane thread."""
+        with self._in_flight_lock:
+            self._in_flight += 1
+        self._handed.put(claim)
+
+    def run_ticker_lane(self) -> None:
+        """Body of a lane thread: one ticker event after the other, until the process ends."""
+        while True:
+            claim = self._handed.get()
+            try:
+                if not self._patience.stop.is_set():
+                    self.ticker(claim)
+            except StoppingError:
+                pass  # handed back when the process leaves
+            finally:
+                with self._in_flight_lock:
+                    self._in_flight -= 1
+                self._on_end()
+
+    def ticker(self, claim: Claim) -> None:
+        """Fetch and store one ticker, and end its event one way or the other."""
+        started = time.monotonic()
+        work = handlers.TickerWork(self._context, claim)
+        try:
+            self._patience.insist("planning a fetch", work.fetch)
+            told = self._patience.insist(
+                "storing prices", lambda: work.store(self._settings.worker_max_attempts)
+            )
+        except StoppingError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a fault of this event, counted as its own
+            self._fail(claim, error)
+            return
+        log.info(
+            "ticker processed",
+            id=claim.id,
+            topic=claim.topic,
+            key=claim.key,
+            **told,
+            milliseconds=round((time.monotonic() - started) * 1000, 1),
+        )
