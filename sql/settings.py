@@ -9,7 +9,7 @@ import os
 import re
 from pathlib import Path
 from typing import Self, TypeVar
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -103,18 +103,37 @@ def normalize_url(url: str) -> str:
             raise ValueError(
                 "not a PostgreSQL URL; it should start with postgresql:// or embedded:"
             )
-        parts = urlsplit(f"postgresql://{rest}")
-        query = [
-            ("sslmode" if key == "ssl" else key, value)
-            for key, value in parse_qsl(parts.query, keep_blank_values=True)
-            if key not in FOREIGN_PARAMETERS
-        ]
-        url = urlunsplit(parts._replace(query=urlencode(query)))
+        try:
+            parts = urlsplit(f"postgresql://{rest}")
+            parts.port  # noqa: B018 - raises when it is no number
+        except ValueError:
+            raise ValueError("the URL cannot be read; is the port a number?") from None
+        query = [_libpq_parameter(text) for text in parts.query.split("&") if text]
+        url = urlunsplit(parts._replace(query="&".join(text for text in query if text)))
     try:
         psycopg.conninfo.conninfo_to_dict(url)
-    except psycopg.ProgrammingError as error:
-        raise ValueError(f"libpq cannot read it: {redact(str(error)).strip()}") from None
+    except psycopg.ProgrammingError:
+        # libpq's own words quote the string, password and all.
+        raise ValueError(
+            "libpq cannot read it; it should look like postgresql://user:password@host/database,"
+            " with special characters percent-encoded (%25 for %)"
+        ) from None
     return url
+
+
+def _libpq_parameter(text: str) -> str | None:
+    """One `key=value` of a URL's query as libpq wants it; None for one that it does not know."""
+    key, _, value = text.partition("=")
+    if key in FOREIGN_PARAMETERS:
+        return None
+    if key == "ssl":
+        return "sslmode=" + {
+            "true": "require",
+            "1": "require",
+            "false": "disable",
+            "0": "disable",
+        }.get(value.lower(), value)
+    return text
 
 
 class DatabaseSettings(Settings):

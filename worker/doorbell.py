@@ -66,6 +66,11 @@ class Doorbell:
         return None if self._heard_at is None else time.monotonic() - self._heard_at
 
     @property
+    def wake_fd(self) -> int:
+        """A non-blocking descriptor; a byte written to it wakes the sleeper (for signals)."""
+        return self._wake_write
+
+    @property
     def overdue(self) -> bool:
         """Whether a heartbeat should have come back by now and did not."""
         with self._lock:

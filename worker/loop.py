@@ -65,9 +65,10 @@ class Worker:
             None if self._drain else self._doorbell,
             self._crashes_found,
         )
-        self._patience = Patience(self._pulse.tick)
+        self._patience = Patience(self._tick)
         context = Context(database, providers, market, self._patience.wait)
         self._lanes = Lanes(database, settings, context, self._patience, self._doorbell.wake)
+        self._signals_seen = 0
         self._interrupted = False
         self._died: str | None = None
         self._deadline = math.inf
@@ -101,8 +102,10 @@ class Worker:
 
     def _turn_until_stopped(self) -> None:
         away = 0
-        while not self._patience.stop.is_set():
-            self._pulse.tick()
+        while True:
+            self._tick()
+            if self._patience.stop.is_set():
+                return
             if time.monotonic() >= self._deadline:
                 log.info("time is up")
                 return
@@ -125,6 +128,7 @@ class Worker:
         while self._lanes.in_flight and not self._patience.abandon.is_set() and not self._died:
             if time.monotonic() >= deadline:
                 break
+            self._tick()
             self._doorbell.sleep(min(0.2, max(0.0, deadline - time.monotonic())))
         self._patience.abandon.set()
         if self._beating is not None:
@@ -147,19 +151,30 @@ class Worker:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        def stop(_number: int, _frame: object) -> None:
-            if self._patience.stop.is_set():
-                self._patience.abandon.set()
-                self._interrupted = True
-            self._patience.stop.set()
-            self._doorbell.wake()
+        def count(_number: int, _frame: object) -> None:
+            # Nothing more: a handler may interrupt itself, and whatever holds a lock.
+            self._signals_seen += 1
 
-        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        before = {
+            number: signal.signal(number, count) for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        descriptor = signal.set_wakeup_fd(self._doorbell.wake_fd, warn_on_full_buffer=False)
         try:
             yield
         finally:
+            signal.set_wakeup_fd(descriptor)
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def _tick(self) -> None:
+        """At every turn, and while waiting: we are alive, and have we been told to stop?"""
+        if threading.current_thread() is threading.main_thread():
+            self._pulse.tick()  # a lane that waits says nothing of the loop
+        if self._signals_seen:
+            self._patience.stop.set()
+        if self._signals_seen > 1:
+            self._patience.abandon.set()
+            self._interrupted = True
 
     # Turning and resting.
 
@@ -252,7 +267,7 @@ class Worker:
         if claim.topic == "prediction":
             self._lanes.predictions([claim])
         else:
-            self._lanes.ticker(claim)
+            self._lanes.hand_over(claim)  # and nothing is claimed until it ends
         return True
 
     # Threads.

@@ -26,7 +26,7 @@ class StoppingError(Exception):
 class Patience:
     """What all threads of a worker share about waiting and stopping.
 
-    tick: called while waiting for the database, so that the heartbeat knows we are alive.
+    tick: called while waiting for the database: the worker is alive, and may be told to stop.
     """
 
     def __init__(self, tick: Callable[[], None]) -> None:
@@ -44,7 +44,8 @@ class Patience:
         seconds = min(5.0, 0.1 * 2 ** min(tries, 10)) * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
         end = time.monotonic() + seconds
         while not self.stop.is_set() and time.monotonic() < end:
-            self.stop.wait(min(0.5, end - time.monotonic()))
+            self._tick()
+            self.stop.wait(max(0.0, min(0.5, end - time.monotonic())))
 
     def insist(self, doing: str, action: Callable[[], T]) -> T:
         """Do something as often as it takes while the database is away.
@@ -68,5 +69,4 @@ class Patience:
                         error=error_line(error),
                     )
                 tries += 1
-                self._tick()
                 self.pause(tries)

@@ -14,7 +14,7 @@ import psycopg
 import structlog
 
 from sql.database import Database, error_line
-from worker import outbox
+from worker import sweep
 from worker.doorbell import Doorbell
 from worker.settings import WorkerSettings
 
@@ -89,16 +89,5 @@ class Pulse:
                     bell.channel if bell else None,
                 ],
             )
-        with self._database.transaction(seconds=10) as conn:
-            ended = outbox.expire(conn, self._settings.worker_max_crashes)
-        for event in ended:
-            log.warning(
-                "lease ended without a verdict",
-                id=event["id"],
-                topic=event["topic"],
-                key=event["key"],
-                leased_by=event["worker"],
-                now=event["status"],
-            )
-        if ended:
+        if sweep.end_leases(self._database, self._settings):
             self._on_crashes()

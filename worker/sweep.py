@@ -11,6 +11,7 @@ import structlog
 
 from market import sessions
 from sql.database import Database, error_line, is_away
+from worker import outbox
 from worker.settings import WorkerSettings
 
 _HISTORY_DAYS = 30
@@ -25,9 +26,8 @@ def once(database: Database, settings: WorkerSettings) -> dict[str, Any] | None:
 
     Raises psycopg.Error when the database is away.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"crashed": end_leases(database, settings)}
     parts = {
-        "crashed": ("SELECT count(*) AS n FROM outbox_expire(%s)", settings.worker_max_crashes),
         "forgotten": ("SELECT sweep_forgotten(%s) AS n", _FORGOTTEN_SPAN),
         "due": ("SELECT sweep_due() AS n", None),
         "unfetched": ("SELECT sweep_unfetched() AS n", None),
@@ -52,3 +52,19 @@ def once(database: Database, settings: WorkerSettings) -> dict[str, Any] | None:
             found[part] = None
     found["sessions"] = sum(sessions.ensure(database).values())
     return found
+
+
+def end_leases(database: Database, settings: WorkerSettings) -> int:
+    """End the leases that are over, and say whose they were; returns how many."""
+    with database.transaction(seconds=10) as conn:
+        ended = outbox.expire(conn, settings.worker_max_crashes)
+    for event in ended:
+        log.warning(
+            "lease ended without a verdict",
+            id=event["id"],
+            topic=event["topic"],
+            key=event["key"],
+            leased_by=event["worker"],
+            now=event["status"],
+        )
+    return len(ended)

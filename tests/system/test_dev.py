@@ -1,0 +1,112 @@
+"""The development files agree with each other: locks, Procfile, CI, declared dependencies."""
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from typing import Any
+
+import pytest
+
+from tests.support import ROOT
+
+
+def toml(name: str) -> dict[str, Any]:
+    return tomllib.loads((ROOT / name).read_text())
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def required(entries: list[str]) -> set[str]:
+    """The names in a list of requirements."""
+    found = [re.match(r"[A-Za-z0-9._-]+", entry) for entry in entries]
+    return {canonical(match.group()) for match in found if match}
+
+
+def test_both_locks_pin_the_same_versions_with_hashes() -> None:
+    locked = {
+        canonical(package["name"]): package["version"]
+        for package in toml("uv.lock")["package"]
+        if "registry" in package["source"]
+    }
+    text = (ROOT / "dev.lock").read_text()
+    entries = re.split(r"\n(?=\S)", text.strip())
+    pinned = {}
+    for entry in entries:
+        match = re.match(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;\\]+)", entry)
+        assert match, entry[:80]
+        assert "--hash=sha256:" in entry, match.group(1)
+        pinned[canonical(match.group(1))] = match.group(2)
+    assert pinned == locked
+
+
+def test_what_pyproject_asks_for_is_locked() -> None:
+    project = toml("pyproject.toml")
+    wanted = required(project["project"]["dependencies"] + project["dependency-groups"]["dev"])
+    [own] = [p for p in toml("uv.lock")["package"] if p["name"] == project["project"]["name"]]
+    groups = own["metadata"]
+    entries = groups["requires-dist"] + groups["requires-dev"]["dev"]
+    assert {canonical(entry["name"]) for entry in entries} == wanted
+    installed = {canonical(name) for names in packages_distributions().values() for name in names}
+    assert wanted - installed <= {"pandas-stubs", "import-linter", "mypy", "ruff"}
+
+
+def test_procfile() -> None:
+    assert (ROOT / "Procfile").read_text().splitlines() == [
+        "release: python -m worker migrate",
+        "worker: exec python -m worker",
+    ]
+
+
+def test_ci_runs_what_a_developer_runs() -> None:
+    path = ROOT / ".ci" / "run"
+    assert path.stat().st_mode & 0o100
+    lines = path.read_text().splitlines()
+    assert [line for line in lines if re.search(r"(^|\s|/)dev lint$", line)]
+    assert [line for line in lines if re.search(r"(^|\s|/)dev test$", line)]
+    assert "set -eu" in lines
+    assert (ROOT / "dev").stat().st_mode & 0o100
+
+
+def imports(folder: str) -> dict[str, str]:
+    """Top-level modules that a folder's files import, and a file that does."""
+    found = {}
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module or ""]
+            else:
+                continue
+            found.update({name.partition(".")[0]: str(path.relative_to(ROOT)) for name in names})
+    return found
+
+
+@pytest.mark.parametrize("folder", ["sql", "market", "worker", "tests"])
+def test_every_import_is_declared(folder: str) -> None:
+    project = toml("pyproject.toml")
+    declared = required(project["project"]["dependencies"])
+    if folder == "tests":
+        declared |= required(project["dependency-groups"]["dev"])
+    distributions = packages_distributions()
+    own = {"sql", "market", "worker", "tests"}
+    for module, path in imports(folder).items():
+        if module in sys.stdlib_module_names or module in own:
+            continue
+        names = {canonical(name) for name in distributions.get(module, [])}
+        assert names & declared, f"{path} imports {module}, which pyproject.toml does not declare"
+
+
+def test_dev_itself_needs_nothing_but_python() -> None:
+    tree = ast.parse((ROOT / "dev").read_text())
+    modules = {
+        alias.name.partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    assert modules <= sys.stdlib_module_names

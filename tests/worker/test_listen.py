@@ -1,0 +1,221 @@
+"""Hearing: what wakes a worker that only the bell can wake, and what happens when it is deaf."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.support import Conn, WorkerProcess, connect, insert_prediction, until, value
+from tests.worker.proxy import DeafProxy
+from tests.worker.scenes import (
+    BELL_ONLY,
+    MOMENT,
+    SHORT,
+    Start,
+    bars,
+    completed,
+    make_known,
+    until_complete,
+    until_done,
+)
+
+# A sleeping worker holds this lock on its LISTEN connection (sql/functions/20_doorbell.sql).
+_SLEEPER = (
+    "SELECT l.pid FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+    " WHERE l.locktype = 'advisory' AND l.classid = 1380271947 AND l.objid = 1 AND l.granted"
+    " AND l.mode = 'ExclusiveLock' AND a.datname = current_database()"
+)
+
+
+@pytest.fixture
+def proxy(url: str) -> Iterator[DeafProxy]:
+    with DeafProxy(url) as proxy:
+        yield proxy
+
+
+def until_asleep(conn: Conn) -> int:
+    """Wait until a worker sleeps, and return its LISTEN connection's backend."""
+    row = until("a worker sleeps", lambda: conn.execute(_SLEEPER.encode()).fetchone())
+    assert row is not None
+    return int(row["pid"])
+
+
+def until_finished(conn: Conn, events: int) -> None:
+    """Wait until this many events are in history."""
+    query = "SELECT count(*) FROM outbox_history"
+    until(f"{events} events are finished", lambda: value(conn, query) == events)
+
+
+def test_a_worker_says_that_it_hears_itself(conn: Conn, start_worker: Start) -> None:
+    worker = start_worker(**BELL_ONLY, WORKER_HEARTBEAT_SECONDS="0.5").ready()
+
+    row = until(
+        "worker_status says so",
+        lambda: conn.execute(
+            "SELECT * FROM worker_status WHERE mode = 'notify' AND last_heard_at IS NOT NULL"
+        ).fetchone(),
+    )
+    assert row["pid"] == worker.process.pid
+    assert row["alive"]
+    heard = row["last_heard_at"]
+    until(
+        "it hears itself again",
+        lambda: value(conn, "SELECT last_heard_at FROM worker_status") > heard,
+    )
+    assert not worker.saw("not hearing notifications")
+
+
+def test_what_operators_do_wakes_a_sleeping_worker(
+    conn: Conn, start_worker: Start, tmp_path: Path
+) -> None:
+    start_worker(**BELL_ONLY).ready()
+    number = make_known(conn, tmp_path / "bars")
+    parked = value(
+        conn,
+        "INSERT INTO outbox (topic, key, status) VALUES ('prediction', %s, 'dead') RETURNING id",
+        [number],
+    )
+    statements = [
+        ("UPDATE outbox SET status = 'pending' WHERE id = %s", [parked]),
+        ("SELECT outbox_requeue(%s)", [parked]),
+        ("SELECT outbox_requeue_prediction(%s)", [number]),
+        ("SELECT outbox_requeue_ticker(%s)", ["GOOD"]),
+    ]
+    for expected, (statement, parameters) in enumerate(statements, start=1):
+        until_asleep(conn)
+        conn.execute(statement.encode(), parameters)
+        until_finished(conn, 2 + expected)
+    for topic, key in (("prediction", str(number)), ("ticker", "GOOD")):
+        conn.execute(
+            "INSERT INTO outbox (topic, key, status) VALUES (%s, %s, 'dead')", [topic, key]
+        )
+    until_asleep(conn)
+    assert value(conn, "SELECT outbox_requeue_dead()") == 2
+    until_finished(conn, 2 + len(statements) + 2)
+
+
+def test_a_registered_ticker_wakes_a_sleeping_worker(
+    conn: Conn, start_worker: Start, tmp_path: Path
+) -> None:
+    bars(conn, tmp_path / "bars", "HAND")
+    start_worker(**BELL_ONLY, BACKFILL_DAYS="3650").ready()
+    until_asleep(conn)
+
+    conn.execute("INSERT INTO ticker_registry (symbol) VALUES ('HAND')")
+
+    until_done(conn, "HAND")
+    assert value(conn, "SELECT count(*) FROM market_prices WHERE symbol = 'HAND'") > 100
+    assert value(conn, "SELECT backfill_status FROM ticker_registry") == "completed"
+
+
+def test_a_killed_listen_connection_heals(conn: Conn, start_worker: Start, tmp_path: Path) -> None:
+    worker = start_worker(**BELL_ONLY).ready()
+    make_known(conn, tmp_path / "bars")
+
+    for number in range(1, 3):
+        conn.execute("SELECT pg_terminate_backend(%s)", [until_asleep(conn)])
+        until_healed(worker, number)
+    assert worker.saw("not hearing notifications", mode="polling")
+
+    until_asleep(conn)
+    done = completed(conn)
+    insert_prediction(conn, ["GOOD"], moment=MOMENT)
+    until_complete(conn, done + 1)
+
+
+def until_healed(worker: WorkerProcess, times: int) -> None:
+    """Wait until the worker has got its hearing back this many times."""
+    until("it hears again", lambda: len(healed(worker)) == times)
+
+
+def healed(worker: WorkerProcess) -> list[object]:
+    """What the worker logged about hearing again."""
+    return [e for e in worker.events if e.get("event") == "listening" and e.get("healed")]
+
+
+def test_a_deaf_worker_polls_says_so_and_heals(
+    conn: Conn, start_worker: Start, tmp_path: Path, proxy: DeafProxy
+) -> None:
+    settings = {**BELL_ONLY, "WORKER_HEARTBEAT_SECONDS": "0.5", "WORKER_POLL_SECONDS": "5"}
+    worker = start_worker(**settings, LISTEN_DATABASE_URL=proxy.url).ready()
+    make_known(conn, tmp_path / "bars")
+
+    proxy.swallow.set()
+    worker.wait_for("not hearing notifications", mode="polling", reason="own heartbeat not heard")
+    assert proxy.swallowed > 0
+    mode = "SELECT mode FROM worker_status"
+    until("worker_status says so", lambda: value(conn, mode) == "polling")
+    for _ in range(2):
+        done = completed(conn)
+        insert_prediction(conn, ["GOOD"], moment=MOMENT)
+        until_complete(conn, done + 1)
+    assert not healed(worker)
+
+    proxy.swallow.clear()
+    worker.wait_for("listening", mode="notify", healed=True)
+    until("worker_status says so", lambda: value(conn, mode) == "notify")
+    until_asleep(conn)
+    done = completed(conn)
+    insert_prediction(conn, ["GOOD"], moment=MOMENT)
+    until_complete(conn, done + 1)
+
+
+def test_deafness_is_noticed_by_a_worker_that_sleeps_for_long(
+    conn: Conn, start_worker: Start, proxy: DeafProxy
+) -> None:
+    settings = {**BELL_ONLY, "WORKER_HEARTBEAT_SECONDS": "0.5"}
+    worker = start_worker(**settings, LISTEN_DATABASE_URL=proxy.url).ready()
+    until_asleep(conn)
+
+    proxy.swallow.set()
+
+    worker.wait_for("not hearing notifications", mode="polling", seconds=15)
+
+
+def test_a_listen_url_that_leads_nowhere_only_makes_it_poll(
+    conn: Conn, start_worker: Start, tmp_path: Path
+) -> None:
+    worker = start_worker(
+        **SHORT, LISTEN_DATABASE_URL="postgresql://someone:hidden-word@127.0.0.1:1/nowhere"
+    )
+    worker.wait_for("not hearing notifications", mode="polling")
+
+    make_known(conn, tmp_path / "bars")
+
+    assert value(conn, "SELECT mode FROM worker_status") == "polling"
+    assert "hidden-word" not in str(worker.events)
+
+
+def idle(conn: Conn, turns: int) -> None:
+    """Let a few tenths of a millisecond pass."""
+    for _ in range(turns):
+        conn.execute("SELECT 1")
+
+
+@pytest.mark.parametrize(
+    "level", [psycopg.IsolationLevel.READ_COMMITTED, psycopg.IsolationLevel.REPEATABLE_READ]
+)
+def test_no_wake_up_is_lost_while_falling_asleep(
+    url: str, conn: Conn, start_worker: Start, tmp_path: Path, level: psycopg.IsolationLevel
+) -> None:
+    worker = start_worker(**BELL_ONLY).ready()
+    make_known(conn, tmp_path / "bars")
+    total = completed(conn)
+    with connect(url) as writer:
+        writer.autocommit = False
+        writer.isolation_level = level
+        for burst in range(100):
+            # The last burst was done this instant, so the worker lies down in the next few
+            # milliseconds: each burst inserts a bit later into them, and commits later still.
+            idle(conn, burst % 20)
+            insert_prediction(writer, ["GOOD"], moment=MOMENT)
+            idle(conn, burst // 10)
+            insert_prediction(writer, ["GOOD"], moment=MOMENT)
+            writer.commit()
+            total += 2
+            deadline = time.monotonic() + 10
+            while completed(conn) != total:  # without until's pauses, to see it at once
+                assert time.monotonic() < deadline, f"burst {burst} woke nobody"
+    assert not worker.saw("not hearing notifications")

@@ -1,0 +1,191 @@
+"""The sweep: what no event speaks of is found, once, and what is parked or paused is left alone."""
+
+import datetime as dt
+from pathlib import Path
+
+from psycopg import sql as psql
+
+from sql.database import Database
+from tests.support import Conn, connect, insert_prediction, value
+from tests.worker.scenes import (
+    SHORT,
+    HangingTicker,
+    Start,
+    bars,
+    event,
+    history,
+    until_complete,
+    until_done,
+)
+from worker import sweep
+from worker.settings import WorkerSettings
+
+
+def swept(database: Database) -> dict[str, int]:
+    found = sweep.once(database, WorkerSettings())
+    assert found is not None
+    assert None not in found.values(), found
+    return found
+
+
+def set_clock(conn: Conn, moment: str) -> None:
+    """Move the database's clock, for everyone who connects from now on."""
+    offset = value(conn, "SELECT (%s::timestamptz - now())::text", [moment])
+    name = psql.Identifier(value(conn, "SELECT current_database()"))
+    conn.execute(psql.SQL("ALTER DATABASE {} SET reckoner.clock_offset = {}").format(name, offset))
+
+
+def drain(start_worker: Start) -> None:
+    assert start_worker("run", "--drain").process.wait(30) == 0
+
+
+def test_predictions_that_no_trigger_saw_are_found(
+    conn: Conn, database: Database, start_worker: Start, tmp_path: Path
+) -> None:
+    bars(conn, tmp_path / "bars", "GOOD")
+    conn.execute("ALTER TABLE predictions DISABLE TRIGGER predictions_inserted")
+    forgotten = [insert_prediction(conn, ["GOOD"]) for _ in range(3)]
+    insert_prediction(conn, ["GOOD"], status="bypassed")
+    insert_prediction(conn, [])
+    assert value(conn, "SELECT count(*) FROM outbox") == 0
+
+    assert swept(database)["forgotten"] == 3
+    assert swept(database)["forgotten"] == 0
+    keys = conn.execute("SELECT key FROM outbox WHERE topic = 'prediction' ORDER BY id").fetchall()
+    assert [int(row["key"]) for row in keys] == forgotten
+
+    drain(start_worker)
+    until_complete(conn, 3)
+    assert swept(database)["forgotten"] == 0
+
+
+def test_a_running_worker_sweeps(conn: Conn, start_worker: Start, tmp_path: Path) -> None:
+    bars(conn, tmp_path / "bars", "GOOD")
+    conn.execute("ALTER TABLE predictions DISABLE TRIGGER predictions_inserted")
+    worker = start_worker(**SHORT).ready()
+
+    insert_prediction(conn, ["GOOD"])
+
+    until_complete(conn, 1)
+    assert worker.saw("swept", forgotten=1)
+
+
+def test_due_outcomes_are_filled_day_by_day_and_asked_for_once(
+    url: str, conn: Conn, start_worker: Start, tmp_path: Path
+) -> None:
+    bars(conn, tmp_path / "bars", "GOOD")
+    set_clock(conn, "2024-03-05 15:05+00")
+    with connect(url) as writer:
+        insert_prediction(writer, ["GOOD"], {"GOOD": "bullish"}, moment="2024-03-05 15:00+00")
+    # The clock, the columns that are known then, and the fetches that were needed so far.
+    steps = [
+        ("2024-03-05 15:06+00", [], 1),  # the history; the entry's session is open
+        ("2024-03-05 21:20+00", [], 1),  # closed, not yet settled
+        ("2024-03-05 21:40+00", ["price_at_prediction"], 2),
+        ("2024-03-06 20:00+00", ["price_at_prediction"], 2),
+        ("2024-03-06 22:00+00", ["price_at_prediction", "price_t1"], 3),
+        ("2024-03-07 22:00+00", ["price_at_prediction", "price_t1"], 3),  # t2 is no horizon
+        ("2024-03-08 22:00+00", ["price_at_prediction", "price_t1", "price_t3"], 4),
+        ("2024-03-14 22:00+00", ["price_at_prediction", "price_t1", "price_t3", "price_t7"], 5),
+        ("2024-04-17 22:00+00", None, 6),
+        ("2024-05-17 22:00+00", None, 6),
+    ]
+    prices = ["price_at_prediction", "price_t1", "price_t3", "price_t7", "price_t30"]
+    asked, row = set[int](), None
+    for clock, known, fetches in steps:
+        set_clock(conn, clock)
+        drain(start_worker)
+        row = conn.execute("SELECT * FROM prediction_outcomes").fetchone()
+        assert row is not None
+        assert [name for name in prices if row[name] is not None] == (
+            prices if known is None else known
+        ), clock
+        assert row["is_complete"] is (known is None), clock
+        asked |= {event["id"] for event in history(conn, "GOOD")}  # the sweep prunes old ones
+        assert len(asked) == fetches, clock
+    assert row is not None
+    assert row["entry_session"] == dt.date(2024, 3, 5)
+    entry = row["price_at_prediction"]
+    assert [row[name] - entry for name in prices] == [0, 1, 3, 7, 30]
+
+
+def test_of_two_sweeps_at_once_one_steps_back(conn: Conn, database: Database) -> None:
+    with conn.transaction():
+        conn.execute("SELECT pg_advisory_xact_lock(1380271947, 3)")
+        assert sweep.once(database, WorkerSettings()) is None
+    assert sweep.once(database, WorkerSettings()) is not None
+
+
+def test_history_and_dead_workers_are_pruned_by_age(conn: Conn, database: Database) -> None:
+    conn.execute(
+        "INSERT INTO outbox_history (id, topic, key, verdict, attempts, crashes, created_at, finished_at)"
+        " SELECT n, 'ticker', 'OLD' || n, 'done', 0, 0, now() - interval '1 year',"
+        " now() - make_interval(days => n) FROM generate_series(25, 35) n"
+    )
+    conn.execute(
+        "INSERT INTO reckoner_workers (name, host, pid, started_at, last_seen_at, mode)"
+        " SELECT 'worker' || n, 'host', n, now(), now() - make_interval(hours => n), 'polling'"
+        " FROM unnest(ARRAY[1, 23, 25, 100]) n"
+    )
+
+    assert swept(database)["pruned"] == 6  # 30 to 35 days
+
+    left = conn.execute("SELECT id FROM outbox_history ORDER BY id").fetchall()
+    assert [row["id"] for row in left] == [25, 26, 27, 28, 29]
+    workers = conn.execute("SELECT pid FROM worker_status ORDER BY pid").fetchall()
+    assert [row["pid"] for row in workers] == [1, 23]
+
+
+def test_a_parked_ticker_is_left_alone_until_a_prediction_names_it(
+    conn: Conn, database: Database, start_worker: Start, tmp_path: Path
+) -> None:
+    folder = tmp_path / "bars"
+    folder.mkdir()
+    (folder / "ODD.csv").write_text("not,a,price\n1,2,3\n")
+    insert_prediction(conn, ["ODD"])
+    assert start_worker("run", "--drain", WORKER_MAX_ATTEMPTS="1").process.wait(30) == 0
+    dead = event(conn, "ODD")
+    assert dead is not None
+    assert dead["status"] == "dead"
+    assert value(conn, "SELECT status FROM ticker_registry") == "active"
+
+    found = swept(database)
+    assert (found["due"], found["unfetched"]) == (0, 0)
+    drain(start_worker)
+    assert event(conn, "ODD") == dead
+
+    bars(conn, folder, "ODD")
+    insert_prediction(conn, ["odd"])
+    drain(start_worker)
+    assert event(conn, "ODD") is None
+    until_complete(conn, 2)
+    assert [row["id"] for row in history(conn, "ODD")] == [dead["id"]]
+
+
+def test_a_paused_provider_delays_and_costs_no_attempt(
+    conn: Conn, start_worker: Start, tmp_path: Path
+) -> None:
+    # Were it asked, it would hang.
+    slow = HangingTicker(tmp_path / "bars")
+    conn.execute(
+        "UPDATE reckoner_providers SET paused_until = now() + interval '1 hour', pause_reason = 'a test'"
+        " WHERE name = 'csv'"
+    )
+    insert_prediction(conn, ["SLOW"])
+    worker = start_worker(**SHORT).ready()
+    delayed = worker.wait_for("ticker processed", key="SLOW", outcome="later")
+
+    row = event(conn, "SLOW")
+    assert row is not None
+    assert row["id"] == delayed["id"]
+    assert (row["status"], row["attempts"], row["crashes"]) == ("pending", 0, 0)
+    assert row["available_at"] == value(
+        conn, "SELECT paused_until FROM reckoner_providers WHERE name = 'csv'"
+    )
+    assert "a test" in value(conn, "SELECT reason FROM outbox_stuck")
+
+    slow.replace(bars(conn, tmp_path, "OTHER"))
+    conn.execute("UPDATE reckoner_providers SET paused_until = now()")
+    conn.execute("UPDATE outbox SET status = 'pending'")
+    until_done(conn, "SLOW")
+    assert [(done["verdict"], done["attempts"]) for done in history(conn, "SLOW")] == [("done", 0)]
