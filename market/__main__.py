@@ -3,34 +3,30 @@
 import datetime as dt
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 
 from market import backfill, outcomes, prices, registry, sessions
-from market.console import CommandError, DryRunOption, JsonOption, emit, run
+from market.console import (
+    CommandError,
+    DryRunOption,
+    JsonOption,
+    application,
+    command_database,
+    emit,
+    run,
+    waiting,
+)
 from market.logs import configure
 from market.settings import LogSettings, MarketSettings
-from sql.access import open_database
 from sql.database import Database, one
-from sql.settings import DatabaseSettings, load
+from sql.settings import load
 
-app = typer.Typer(
-    help="Reckoner's market: tickers, prices, outcomes.",
+app = application(
+    "Reckoner's market: tickers, prices, outcomes.",
     no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
 )
-
-
-@contextmanager
-def _database() -> Iterator[Database]:
-    with open_database(load(DatabaseSettings), name="reckoner command", size=2) as database:
-        database.connect().close()  # a person waits: say at once when nobody answers
-        yield database
 
 
 @app.callback()
@@ -50,7 +46,7 @@ def register_tickers(
     `python -m market register-tickers BTC-USD --json`.
     """
     with (
-        _database() as database,
+        command_database() as database,
         database.transaction() as conn,
         conn.transaction(force_rollback=dry_run),
     ):
@@ -76,7 +72,7 @@ def ticker_registry(
     """
     if status is not None and status not in registry.STATUSES:
         raise CommandError(f"--status is one of {', '.join(registry.STATUSES)}, not {status}", 2)
-    with _database() as database, database.transaction() as conn:
+    with command_database() as database, database.transaction() as conn:
         rows = registry.listing(conn, status)
     emit(rows, as_json=as_json, empty="no ticker")
 
@@ -98,8 +94,9 @@ def fetch_prices(
 
     settings = load(MarketSettings)
     providers = build(settings)
-    with _database() as database:
-        sessions.ensure(database)
+    with command_database() as database:
+        with waiting("loading sessions"):
+            sessions.ensure(database)
         with database.transaction() as conn:
             registered = registry.register(conn, symbol)
         if registered["rejected"]:
@@ -119,7 +116,8 @@ def _fetch(database: Database, providers: list[Any], symbol: str, days: int) -> 
         plan = backfill.plan(conn, symbol, days, since=today - dt.timedelta(days=days))
     if plan is None:
         raise CommandError(f"{symbol} left the registry meanwhile")
-    verdict = backfill.fetch(database, providers, plan, time.sleep)
+    with waiting(f"fetching {symbol}"):
+        verdict = backfill.fetch(database, providers, plan, time.sleep)
     with database.transaction(seconds=300) as conn:
         summary = backfill.store(conn, plan, verdict)
     return {"symbol": symbol, "outcome": summary.outcome, **summary.details}
@@ -136,10 +134,11 @@ def calculate_outcomes(
     Examples: `python -m market calculate-outcomes --dry-run`,
     `python -m market calculate-outcomes --force --json`.
     """
-    with _database() as database, database.transaction(seconds=600) as conn:
+    with command_database() as database, database.transaction(seconds=600) as conn:
         before = outcomes.counts(conn)
         with conn.transaction(force_rollback=dry_run):
-            changed = outcomes.calculate(conn, force=force)
+            with waiting("computing outcomes"):
+                changed = outcomes.calculate(conn, force=force)
             after = outcomes.counts(conn)
     row = {"symbols": len(changed), "changed": sum(changed.values()), "dry_run": dry_run}
     row |= {f"{state}_before": before.get(state, 0) for state in outcomes.STATES}
@@ -156,7 +155,7 @@ def price_stats(
 
     Examples: `python -m market price-stats`, `python -m market price-stats AAPL --json`.
     """
-    with _database() as database, database.transaction() as conn:
+    with command_database() as database, database.transaction() as conn:
         rows = prices.stats(conn, symbol)
     if symbol is not None and not rows:
         raise CommandError(

@@ -5,23 +5,60 @@ codes: 0 done, 1 failed, 2 wrong usage or settings, 3 unhealthy or another schem
 interrupted.
 """
 
+import contextlib
 import datetime as dt
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, Any
 
 import psycopg
 import typer
 
+from sql.access import open_database
+from sql.database import Database
 from sql.embedded import EmbeddedError
 from sql.migrate import MigrationError
-from sql.settings import SettingsError, redact
+from sql.settings import DatabaseSettings, SettingsError, load, redact
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")]
+
+
+def application(help_text: str, **options: Any) -> typer.Typer:
+    """Make a command line that looks and fails like our others."""
+    return typer.Typer(
+        help=help_text,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        **options,
+    )
+
+
+@contextlib.contextmanager
+def command_database() -> Iterator[Database]:
+    """Yield the database of the settings for a command; raises at once when nobody answers."""
+    with contextlib.ExitStack() as stack:
+        with waiting("reaching the database"):
+            settings = load(DatabaseSettings)
+            database = stack.enter_context(open_database(settings, name="reckoner command", size=2))
+            database.connect().close()  # the pool would be patient, and a person waits
+        yield database
+
+
+@contextlib.contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Show on a terminal (stderr) what a person waits for; says nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
+
+    with Console(stderr=True).status(what):
+        yield
 
 
 class CommandError(Exception):

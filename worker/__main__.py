@@ -2,19 +2,23 @@
 
 import datetime as dt
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
 from market import console
-from market.console import CommandError, DryRunOption, JsonOption
+from market.console import (
+    CommandError,
+    DryRunOption,
+    JsonOption,
+    application,
+    command_database,
+    waiting,
+)
 from market.logs import configure
 from market.settings import LogSettings, MarketSettings
 from sql import embedded, migrate
 from sql.access import open_database
-from sql.database import Database
 from sql.settings import DatabaseSettings, load
 from worker import enqueue as enqueuing
 from worker import report
@@ -22,20 +26,10 @@ from worker import requeue as requeuing
 from worker import sweep as sweeping
 from worker.settings import WorkerSettings
 
-app = typer.Typer(
-    help="Reckoner's worker: turns predictions into outcomes. Without a command it runs.",
+app = application(
+    "Reckoner's worker: turns predictions into outcomes. Without a command it runs.",
     invoke_without_command=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
 )
-
-
-@contextmanager
-def _database() -> Iterator[Database]:
-    with open_database(load(DatabaseSettings), name="reckoner command", size=2) as database:
-        database.connect().close()  # a person waits: say at once when nobody answers
-        yield database
 
 
 @app.callback()
@@ -82,12 +76,13 @@ def migrate_command(
 
     Examples: `python -m worker migrate`, `python -m worker migrate --check`.
     """
-    with _database() as database:
+    with command_database() as database:
         if check:
             with database.transaction() as conn:
                 changes = migrate.pending(conn)
         else:
-            changes = migrate.migrate(database)
+            with waiting("applying sql/"):
+                changes = migrate.migrate(database)
     rows = [{"action": change.action, "name": change.name} for change in changes]
     console.emit(rows, as_json=as_json, empty="up to date")
     if check and changes:
@@ -100,7 +95,7 @@ def status(as_json: JsonOption = False) -> None:
 
     Examples: `python -m worker status`, `python -m worker status --json | jq .totals`.
     """
-    with _database() as database, database.transaction() as conn:
+    with command_database() as database, database.transaction() as conn:
         document = report.status(conn)
     if as_json:
         console.emit_json(document)
@@ -116,7 +111,7 @@ def sweep(as_json: JsonOption = False) -> None:
 
     Examples: `python -m worker sweep`, `python -m worker sweep --json`.
     """
-    with _database() as database:
+    with command_database() as database, waiting("sweeping"):
         found = sweeping.once(database, load(WorkerSettings))
     if found is None:
         raise CommandError("another worker is sweeping just now")
@@ -154,7 +149,7 @@ def requeue(
         raise CommandError("--topic and --error-like go with --dead", 2)
     if topic not in {None, "prediction", "ticker"}:
         raise CommandError(f"--topic is prediction or ticker, not {topic}", 2)
-    with _database() as database:
+    with command_database() as database:
         row = requeuing.requeue(
             database,
             event=event,
@@ -185,7 +180,7 @@ def enqueue(
     if everything == (since is not None):
         raise CommandError("give exactly one of --all and --since", 2)
     moment = None if since is None else since.replace(tzinfo=dt.UTC)
-    with _database() as database:
+    with command_database() as database:
         row = enqueuing.enqueue(database, since=moment, dry_run=dry_run)
     console.emit([row], as_json=as_json)
 
