@@ -71,6 +71,11 @@ class Doorbell:
         return self._wake_write
 
     @property
+    def lying(self) -> bool:
+        """Whether this worker holds the lock that makes writers ring."""
+        return self._lying
+
+    @property
     def overdue(self) -> bool:
         """Whether a heartbeat should have come back by now and did not."""
         with self._lock:

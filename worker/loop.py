@@ -191,9 +191,11 @@ class Worker:
                 return True
             self._doorbell.sleep(0.5)
             return False
+        lay = self._doorbell.lying
         posture = self._doorbell.lie_down()
-        if posture != "polling" and self._turn():
-            # The second look, with the lock in hand, is what makes the first one safe.
+        if posture != "polling" and not (lay and self._doorbell.lying) and self._turn():
+            # The second look, with the lock in hand, is what makes the first one safe; who
+            # held it before the first one has no need of it.
             self._doorbell.get_up()
             return False
         with self._database.transaction(seconds=10) as conn:

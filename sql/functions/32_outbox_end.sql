@@ -75,12 +75,12 @@ BEGIN
 END
 $$;
 
--- Seconds before try number p_attempts + 1: 5 s, 15 s, 45 s … one hour, each a quarter up or
--- down, so that what failed together does not come back together.
+-- Seconds before try number p_attempts + 1: 5 s, 15 s, 45 s … one hour, each up to a
+-- quarter less, so that what failed together does not come back together.
 CREATE OR REPLACE FUNCTION outbox_backoff(p_attempts integer) RETURNS interval
 LANGUAGE sql VOLATILE AS $$
     SELECT make_interval(secs =>
-        least(3600, 5 * 3 ^ least(greatest(p_attempts, 1) - 1, 10) * (0.75 + random() / 2)))
+        least(3600, 5 * 3 ^ least(greatest(p_attempts, 1) - 1, 10)) * (0.75 + random() / 4))
 $$;
 
 -- The event's own fault: tried again after a backoff, parked after p_max_attempts.
@@ -145,6 +145,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/32_outbox_end.sql', 'e47be7892e3d15511e75dc8ecc518b21a30efb89b91b673379e45d32f5ae2fcd')
+    ('functions/32_outbox_end.sql', 'a8d81bf6a63a24772b3f62a165098e5226aeee620aa89b1bea7d212a445a2a92')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
