@@ -170,7 +170,8 @@ class Worker:
         """At every turn, and while waiting: we are alive, and have we been told to stop?"""
         if threading.current_thread() is threading.main_thread():
             self._pulse.tick()  # a lane that waits says nothing of the loop
-        if self._signals_seen:
+        if self._signals_seen and not self._patience.stop.is_set():
+            log.info("stopping", in_flight=self._lanes.in_flight)
             self._patience.stop.set()
         if self._signals_seen > 1:
             self._patience.abandon.set()

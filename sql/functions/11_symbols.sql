@@ -3,11 +3,12 @@ BEGIN;
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
+
 -- Stripped and upper-cased, or NULL where it is no symbol. "C": only ASCII letters change case.
 CREATE OR REPLACE FUNCTION normalize_symbol(p_text text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT symbol
-    FROM (SELECT upper(btrim(p_text, E' \t\r\n\f\v') COLLATE "C") AS symbol) s
+    FROM (SELECT upper(btrim(p_text, E' \t\r\n\f\x0b') COLLATE "C") AS symbol) s
     WHERE symbol ~ '^[-A-Z0-9.^=:/]{1,20}$'
 $$;
 
@@ -45,6 +46,6 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT coalesce(p_assets !~ '^\s*(null|\[\s*\]|\{\s*\}|"\s*")?\s*$', false)
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/11_symbols.sql', 'b539ce76a2e6f02818df2754786ec31a8b0ad00a49c9ff42541d86004d5397a6')
+    ('functions/11_symbols.sql', '70c7bc21e326c0d4f1098c3445153a00d44e5b75e03c006b53ebe0f2abee193f')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -6,6 +6,7 @@ BEGIN;
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
+
 CREATE OR REPLACE FUNCTION source_has(p_table text, p_column text) RETURNS boolean
 LANGUAGE sql STABLE AS $$
     SELECT EXISTS (SELECT FROM information_schema.columns
@@ -76,6 +77,6 @@ $$;
 
 SELECT source_attach_view();
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/12_source.sql', '9003caacf8f9289d8b460501e41ad87e76a06563da36a942be7ab2bc743a73e7')
+    ('functions/12_source.sql', '13f308f28825cf3d25145d55d63ea93296b16cdc8cf34196ffe782a93f722161')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

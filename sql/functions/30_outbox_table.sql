@@ -5,6 +5,7 @@ BEGIN;
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
+
 CREATE OR REPLACE FUNCTION outbox_inserted() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
@@ -43,6 +44,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/30_outbox_table.sql', '9415000ff28cff40183db144a76b1fff4a4b1c54ef466b7abf62816765bb5b54')
+    ('functions/30_outbox_table.sql', 'e31057bb0aa23aca879e3fc8294430ba3331426456c1c00a22bcc26234a34527')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -3,6 +3,7 @@ BEGIN;
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
+
 -- Up to p_limit ready events of a topic, highest priority first, then oldest, each with a
 -- new fencing token. Events of one key are never worked on by two claims at once (that
 -- orders an UPDATE of a prediction after the INSERT, and fetches a ticker once): an event
@@ -112,6 +113,6 @@ RETURNS bigint LANGUAGE sql AS $$
     SELECT count(*) FROM renewed
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/31_outbox_claim.sql', '016fb2bcee9f9ba70bf51191123d03c8aa579329d3f5d151c7617e917ccd3042')
+    ('functions/31_outbox_claim.sql', 'fde9767c210e194a609856c615ee038298e2e8ee7db93f2360d4158160fac6b0')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

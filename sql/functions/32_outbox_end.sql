@@ -5,6 +5,7 @@ BEGIN;
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
+
 -- An error or a reason as one line that fits a terminal.
 CREATE OR REPLACE FUNCTION one_line(p_text text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT left(btrim(regexp_replace(p_text, '\s+', ' ', 'g')), 500)
@@ -145,6 +146,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/32_outbox_end.sql', 'a8d81bf6a63a24772b3f62a165098e5226aeee620aa89b1bea7d212a445a2a92')
+    ('functions/32_outbox_end.sql', 'd0b4db83e993dd49d7267b9e29460efb62e6b03d957d050b799b601eefc5a3c5')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -5,6 +5,7 @@ BEGIN;
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
+
 -- Asks for the prices of symbols; one waiting event per symbol, so asking twice is free.
 -- p_named: a prediction or a person names the symbol now, which also wakes a parked event;
 -- the sweep's asking does not. Returns how many events were written or re-driven.
@@ -32,6 +33,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/33_outbox_enqueue.sql', '9e8792d5507b6c2d988a539c76a22f76270a0c9c1316a89b7136e6775706c76c')
+    ('functions/33_outbox_enqueue.sql', 'c2e563a30b07d0b3b6085fcc36fe01df5f9d503caf63f9bd123a3e7eaff4b62f')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -4,6 +4,7 @@ BEGIN;
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
+
 -- Once more: a live event as it is, a finished one as a new event. Returns the event's id.
 CREATE OR REPLACE FUNCTION outbox_requeue(event_id bigint) RETURNS bigint
 LANGUAGE plpgsql AS $$
@@ -129,6 +130,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/34_outbox_operator.sql', '8adc614cc8cdde98583f11888c0fc5bdd256ee8286bf13c1cc0eb4959dee4329')
+    ('functions/34_outbox_operator.sql', '062567e5ad81ce61ed7a8f16a9693dc79db0a3e7feffd6869ceac41121c52c6a')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -3,6 +3,7 @@ BEGIN;
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
+
 CREATE OR REPLACE VIEW worker_status AS
 SELECT name, host, pid, started_at, last_seen_at, last_heard_at, mode, in_flight,
        last_seen_at > reckoner_now() - interval '1 minute' AS alive
@@ -53,6 +54,6 @@ WHERE o.status = 'dead'
                                     OR o.updated_at < reckoner_now() - interval '5 minutes'))
 ORDER BY o.created_at;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/35_outbox_views.sql', '6734cea31b238018a24be0c12873d30807721cfa3e19732a1cb0b889fa01e544')
+    ('functions/35_outbox_views.sql', 'eec1b8a2d5812f5159f87274bcf9ea35995e359d0d74c7eeaf22f435248274b4')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -3,6 +3,7 @@ BEGIN;
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
+
 -- One heartbeat: says that the worker lives, prolongs its leases, and sends the
 -- notification that must come back to it over LISTEN. p_heard_ago: seconds since the last
 -- one came back, NULL for never. Returns the number of leases held.
@@ -33,6 +34,6 @@ CREATE OR REPLACE FUNCTION worker_leave(p_name text) RETURNS void LANGUAGE sql A
     DELETE FROM reckoner_workers WHERE name = p_name
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/36_workers.sql', '72d09beab31c9bc8fa232645303a50b03eefafd1c1735aee516bbe6eba41f0fe')
+    ('functions/36_workers.sql', '974ae19d0253061d4ffe6e84e361ceac44764963a7940d409a92fd14c40eb605')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

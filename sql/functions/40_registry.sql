@@ -3,6 +3,7 @@ BEGIN;
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
+
 -- Symbols as their predictions write them: every element of `assets`, with the symbol where
 -- it is one and the reason where it is not, and the sentiment that market_impact has for
 -- just that symbol, whatever its case. A string counts as a list of one.
@@ -79,6 +80,6 @@ CREATE OR REPLACE FUNCTION registry_verdict(
     WHERE symbol = p_symbol
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/40_registry.sql', 'f9dd5267a4d45e76aa3e1eef76843295f187e14cb0d7a1eafe140f87100450b1')
+    ('functions/40_registry.sql', '57f94ae037d4c6304fbb6f1d3c7f52f039106ceb49d0b85de3ecbbfb449e26fa')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

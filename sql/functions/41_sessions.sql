@@ -3,6 +3,7 @@ BEGIN;
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
+
 -- How long after a close its bar can be trusted: by then providers have settled it.
 CREATE OR REPLACE FUNCTION session_settling() RETURNS interval
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT interval '30 minutes' $$;
@@ -70,6 +71,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/41_sessions.sql', '3987b65455f38b89b8675a395e31c384f1e2f9dca4f2d2a8869d3dcf3573ce53')
+    ('functions/41_sessions.sql', '072530d03dfa0cb379b90ebedcf219ef8db3275a8ff6ad840f06128687712103')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -3,6 +3,7 @@ BEGIN;
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
+
 -- What a fetch for this symbol has to bring: one range of sessions that holds
 --   the history before the earliest moment that needs it (p_backfill_days calendar days),
 --   the sessions since the last answer,
@@ -166,6 +167,6 @@ LEFT JOIN LATERAL (
     FROM market_prices WHERE market_prices.symbol = r.symbol
 ) p ON true;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_prices.sql', '919c32cfe2a0c540d5b1bbf91e285d31edbf150546c7e7378c6c3258b1678118')
+    ('functions/42_prices.sql', 'a2fa9e56e8f52291f2a0ea4c63eb04977b8bc3376af871d144a62f0cf096027f')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

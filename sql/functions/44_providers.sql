@@ -4,6 +4,7 @@ BEGIN;
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
+
 -- Asks for one request. Either the provider is paused (paused_until says how long), or a
 -- place in its queue is reserved and wait_seconds says when it comes. Reservations are
 -- shared by all workers, so the pace holds however many there are. A place more than ten
@@ -90,6 +91,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/44_providers.sql', 'e1117d50f20ec9b3644dfb094627c7fdc25490366a6fbbef499a57bc654fb598')
+    ('functions/44_providers.sql', '0c1fbca073db10b3dd8c18b16da1c0fd282c4148348d7e90f8daf757c63611ea')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -8,6 +8,7 @@ BEGIN;
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
+
 -- Bullish: more than +0.5 %. Bearish: less than -0.5 %. Neutral: within. NULL where the
 -- sentiment or the return is unknown. p_return in percent.
 CREATE OR REPLACE FUNCTION outcome_correct(p_sentiment text, p_return double precision)
@@ -243,6 +244,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/50_outcomes.sql', 'd2a9ee389da9a00bdf694f253eb38e37685a9412a5f5931890b1c5af68d966e0')
+    ('functions/50_outcomes.sql', '4a507ad4091e767a79618ff6bfa991757ea86f9ae255eeb72768c198b2d91993')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -4,6 +4,7 @@ BEGIN;
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
+
 -- Predictions that are eligible, came after the installation, and have no outcome, no
 -- event and no history: the trigger failed or was away. Looks at the newest ids and at the
 -- next stretch of a slow walk over all of them, so that the cost of a sweep is bounded and
@@ -97,6 +98,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/60_sweep.sql', 'be327426d4226f4479ec2ae99e8e95c8b107a83b973005549a3621bd12198ad2')
+    ('functions/60_sweep.sql', '5ae4be8d33b7caee3e28fb198f105b65aeeb141ffa4e0b49ec1b51ed598eb576')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

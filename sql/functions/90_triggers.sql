@@ -13,6 +13,7 @@ BEGIN;
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
+
 CREATE OR REPLACE FUNCTION predictions_inserted() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '100ms' AS $$
@@ -122,6 +123,6 @@ $$;
 
 SELECT source_attach();
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/90_triggers.sql', '8a193d930b73d2aa8eeb12113143e8811762f08b50acba5a731502b985daacb7')
+    ('functions/90_triggers.sql', '8842f2cd71b6fbf0e84da2f154ea8465c6cf54f7a359a944ebf35aa2608408b3')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

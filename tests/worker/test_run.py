@@ -136,7 +136,7 @@ def test_sigterm_lets_what_is_in_flight_finish_and_claims_nothing_new(
     until_processing(conn, "SLOW")
 
     worker.signal(signal.SIGTERM)
-    until("the signal arrived", lambda: not pending_signals(worker.process.pid))
+    worker.wait_for("stopping", in_flight=1)
     late = insert_prediction(conn, ["LATE"])
     slow.answer(bars(conn, tmp_path, "OTHER").read_text())
 
