@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Conn, command, insert_prediction, until, value
+from tests.support import Conn, command, insert_prediction, value
 from tests.worker.scenes import (
     BELL_ONLY,
     MOMENT,
@@ -146,13 +146,6 @@ def test_sigterm_lets_what_is_in_flight_finish_and_claims_nothing_new(
     left = event(conn, late, "prediction")
     assert left is not None
     assert left["status"] == "pending"
-
-
-def pending_signals(pid: int) -> bool:
-    """Whether a signal was sent to the process that it has not taken yet."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    fields = dict(line.split(":", 1) for line in lines)
-    return int(fields["ShdPnd"], 16) != 0
 
 
 def test_a_second_signal_ends_at_once(conn: Conn, start_worker: Start, tmp_path: Path) -> None:
