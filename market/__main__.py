@@ -3,6 +3,7 @@
 import datetime as dt
 import sys
 import time
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -19,8 +20,9 @@ from market.console import (
     waiting,
 )
 from market.logs import configure
+from market.providers import Provider, build
 from market.settings import LogSettings, MarketSettings
-from sql.database import Database, one
+from sql.database import Connection, Database, one
 from sql.settings import load
 
 app = application(
@@ -83,6 +85,7 @@ def fetch_prices(
     days: Annotated[
         int, typer.Option("-d", "--days", min=1, help="Calendar days back from today.")
     ] = 30,
+    dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Fetch and store the daily bars of symbols now, and fill the outcomes that wait for them.
@@ -90,37 +93,55 @@ def fetch_prices(
     Examples: `python -m market fetch-prices -s AAPL -d 30`,
     `python -m market fetch-prices -s AAPL -s BTC-USD -d 365 --json`.
     """
-    from market.providers import build  # noqa: PLC0415 - the other commands need no provider
-
     settings = load(MarketSettings)
     providers = build(settings)
     with command_database() as database:
         with waiting("loading sessions"):
             sessions.ensure(database)
-        with database.transaction() as conn:
+        with database.transaction() as conn, conn.transaction(force_rollback=dry_run):
             registered = registry.register(conn, symbol)
-        if registered["rejected"]:
-            raise CommandError(f"not a symbol: {', '.join(map(repr, registered['rejected']))}", 2)
-        rows = [
-            _fetch(database, providers, name, days)
-            for name in registered["registered"] + registered["known"]
-        ]
+            if registered["rejected"]:
+                rejected = ", ".join(map(repr, registered["rejected"]))
+                raise CommandError(f"not a symbol: {rejected}", 2)
+            names = registered["registered"] + registered["known"]
+            plans = [_plan(conn, name, days) for name in names]
+        rows = [_planned(plan) if dry_run else _fetch(database, providers, plan) for plan in plans]
     emit(rows, as_json=as_json)
-    if any(row["outcome"] not in {"fetched", "up to date"} for row in rows):
+    if any(row["outcome"] not in {"fetched", "up to date", "would fetch"} for row in rows):
         sys.exit(1)
 
 
-def _fetch(database: Database, providers: list[Any], symbol: str, days: int) -> dict[str, Any]:
-    with database.transaction() as conn:
-        today = one(conn, "SELECT (reckoner_now() AT TIME ZONE 'UTC')::date AS date")["date"]
-        plan = backfill.plan(conn, symbol, days, since=today - dt.timedelta(days=days))
+def _plan(conn: Connection, symbol: str, days: int) -> backfill.Plan:
+    today = one(conn, "SELECT (reckoner_now() AT TIME ZONE 'UTC')::date AS date")["date"]
+    plan = backfill.plan(conn, symbol, days, since=today - dt.timedelta(days=days))
     if plan is None:
         raise CommandError(f"{symbol} left the registry meanwhile")
-    with waiting(f"fetching {symbol}"):
+    return plan
+
+
+def _planned(plan: backfill.Plan) -> dict[str, Any]:
+    if plan.request is None:
+        return {"symbol": plan.symbol, "outcome": "up to date"}
+    return {
+        "symbol": plan.symbol,
+        "outcome": "would fetch",
+        "from": str(plan.request.start),
+        "to": str(plan.request.end),
+        "sessions": len(plan.request.sessions),
+    }
+
+
+def _fetch(
+    database: Database, providers: Sequence[Provider], plan: backfill.Plan
+) -> dict[str, Any]:
+    with waiting(f"fetching {plan.symbol}"):
         verdict = backfill.fetch(database, providers, plan, time.sleep)
     with database.transaction(seconds=300) as conn:
+        before = prices.count(conn, plan.symbol)
         summary = backfill.store(conn, plan, verdict)
-    return {"symbol": symbol, "outcome": summary.outcome, **summary.details}
+        after = prices.count(conn, plan.symbol)
+    counts = {"bars_before": before, "bars_after": after}
+    return {"symbol": plan.symbol, "outcome": summary.outcome, **summary.details, **counts}
 
 
 @app.command("calculate-outcomes")

@@ -100,6 +100,13 @@ def store(
     )
 
 
+def count(conn: Connection, symbol: str) -> int:
+    """Number of stored bars of a symbol."""
+    return int(
+        one(conn, "SELECT count(*) AS n FROM market_prices WHERE symbol = %s", [symbol])["n"]
+    )
+
+
 def stats(conn: Connection, symbol: str | None) -> list[dict[str, Any]]:
     """What is stored per symbol, or for one (in any case and spacing)."""
     return conn.execute(

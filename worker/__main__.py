@@ -106,16 +106,20 @@ def status(as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def sweep(as_json: JsonOption = False) -> None:
+def sweep(dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
     """Sweep once now: end leases, find forgotten predictions, ask for due prices.
 
-    Examples: `python -m worker sweep`, `python -m worker sweep --json`.
+    Examples: `python -m worker sweep`, `python -m worker sweep --dry-run --json`.
     """
-    with command_database() as database, waiting("sweeping"):
-        found = sweeping.once(database, load(WorkerSettings))
+    with command_database() as database:
+        before = report.live_events(database)
+        with waiting("sweeping"):
+            found = sweeping.once(database, load(WorkerSettings), dry_run=dry_run)
+        after = report.live_events(database)
     if found is None:
         raise CommandError("another worker is sweeping just now")
-    console.emit([found], as_json=as_json)
+    counts = {"dry_run": dry_run, "events_before": before, "events_after": after}
+    console.emit([{**found, **counts}], as_json=as_json)
 
 
 @app.command()

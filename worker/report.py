@@ -39,6 +39,12 @@ def status(conn: Connection) -> dict[str, Any]:
     return {"totals": totals, "queue": queue, "workers": workers}
 
 
+def live_events(database: Database) -> int:
+    """Number of events in the outbox, parked ones included."""
+    with database.transaction(seconds=10) as conn:
+        return int(one(conn, "SELECT count(*) AS n FROM outbox")["n"])
+
+
 def health(database: Database) -> list[Check]:
     """Every check, also when the first already fails."""
     try:

@@ -21,12 +21,14 @@ _FORGOTTEN_SPAN = 20_000
 log = structlog.get_logger()
 
 
-def once(database: Database, settings: WorkerSettings) -> dict[str, Any] | None:
+def once(
+    database: Database, settings: WorkerSettings, *, dry_run: bool = False
+) -> dict[str, Any] | None:
     """Sweep once; returns what each part found, or None while another worker sweeps.
 
-    Raises psycopg.Error when the database is away.
+    dry_run does it all and rolls it back. Raises psycopg.Error when the database is away.
     """
-    found: dict[str, Any] = {"crashed": end_leases(database, settings)}
+    found: dict[str, Any] = {"crashed": end_leases(database, settings, dry_run=dry_run)}
     parts = {
         "forgotten": ("SELECT sweep_forgotten(%s) AS n", _FORGOTTEN_SPAN),
         "due": ("SELECT sweep_due() AS n", None),
@@ -41,23 +43,30 @@ def once(database: Database, settings: WorkerSettings) -> dict[str, Any] | None:
                 ).fetchone()
                 if lock is None or not lock["ours"]:
                     return None
-                row = conn.execute(
-                    query.encode(), None if argument is None else [argument]
-                ).fetchone()
+                with conn.transaction(force_rollback=dry_run):
+                    row = conn.execute(
+                        query.encode(), None if argument is None else [argument]
+                    ).fetchone()
                 found[part] = row["n"] if row else 0
         except psycopg.Error as error:
             if is_away(error):
                 raise
             log.error("a part of the sweep failed", part=part, error=error_line(error))
             found[part] = None
-    found["sessions"] = sum(sessions.ensure(database).values())
+    if not dry_run:
+        found["sessions"] = sum(sessions.ensure(database).values())
     return found
 
 
-def end_leases(database: Database, settings: WorkerSettings) -> int:
+def end_leases(database: Database, settings: WorkerSettings, *, dry_run: bool = False) -> int:
     """End the leases that are over, and say whose they were; returns how many."""
-    with database.transaction(seconds=10) as conn:
+    with (
+        database.transaction(seconds=10) as conn,
+        conn.transaction(force_rollback=dry_run),
+    ):
         ended = outbox.expire(conn, settings.worker_max_crashes)
+    if dry_run:
+        return len(ended)
     for event in ended:
         log.warning(
             "lease ended without a verdict",
