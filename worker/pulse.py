@@ -41,6 +41,7 @@ class Pulse:
         self._doorbell = doorbell
         self._on_crashes = on_crashes
         self._ticked = time.monotonic()
+        self._told = ""  # the mode that worker_status shows; a change is told at once
 
     def tick(self) -> None:
         """Called by the main loop at every turn."""
@@ -58,7 +59,7 @@ class Pulse:
                 if not stuck:
                     log.error("main loop is stuck, heartbeat withheld", seconds=_STUCK_SECONDS)
                 stuck = True
-            elif now >= next_beat:
+            elif now >= next_beat or self._mode != self._told:
                 stuck = False
                 try:
                     self.beat()
@@ -70,9 +71,13 @@ class Pulse:
                     away = True
             stop.wait(min(1.0, self._settings.beat_seconds))
 
+    @property
+    def _mode(self) -> str:
+        return self._doorbell.mode if self._doorbell else "polling"
+
     def beat(self) -> None:
         """One heartbeat; ends leases that are over and logs whose they were."""
-        bell = self._doorbell
+        bell, mode = self._doorbell, self._mode
         lease = self._settings.worker_lease_seconds
         if bell:
             bell.beat_coming()
@@ -83,11 +88,12 @@ class Pulse:
                     self._name,
                     socket.gethostname(),
                     os.getpid(),
-                    bell.mode if bell else "polling",
+                    mode,
                     bell.heard_seconds_ago if bell else None,
                     lease,
                     bell.channel if bell else None,
                 ],
             )
+        self._told = mode
         if sweep.end_leases(self._database, self._settings):
             self._on_crashes()
