@@ -155,15 +155,11 @@ def calculate_outcomes(
     Examples: `python -m market calculate-outcomes --dry-run`,
     `python -m market calculate-outcomes --force --json`.
     """
-    with command_database() as database, database.transaction(seconds=600) as conn:
-        before = outcomes.counts(conn)
-        with conn.transaction(force_rollback=dry_run):
-            with waiting("computing outcomes"):
-                changed = outcomes.calculate(conn, force=force)
-            after = outcomes.counts(conn)
-    row = {"symbols": len(changed), "changed": sum(changed.values()), "dry_run": dry_run}
-    row |= {f"{state}_before": before.get(state, 0) for state in outcomes.STATES}
-    row |= {f"{state}_after": after.get(state, 0) for state in outcomes.STATES}
+    with command_database() as database, waiting("computing outcomes"):
+        done = outcomes.calculate(database, force=force, dry_run=dry_run)
+    row = {"symbols": len(done.changed), "changed": sum(done.changed.values()), "dry_run": dry_run}
+    row |= {f"{state}_before": done.before[state] for state in outcomes.STATES}
+    row |= {f"{state}_after": done.after[state] for state in outcomes.STATES}
     emit([row], as_json=as_json)
 
 

@@ -2,7 +2,7 @@
 
 Three steps with a seam between them, so that the network is never awaited inside a
 transaction: `plan` (one statement), `fetch` (providers, no transaction), `store` (in the
-transaction in which the caller ends its event). What `fetch` concludes is one of the four
+transaction in which the caller ends its event). What `fetch` concludes is one of the five
 classes below.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from market import outcomes, prices
-from market.providers import Bar, Kind, Provider, Request
+from market.providers import Answer, Bar, Kind, Provider, Request
 from market.providers.state import Paused, ask, is_trusted
 from sql.database import Connection, Database
 
@@ -27,9 +27,13 @@ class Plan:
     symbol: str
     calendar: str
     status: str
+    name: str  # what providers call it
+    asset_type: str  # as its name tells
     request: Request | None
     whole: Request | None  # all that is stored and wanted, for when the basis changed
     last_bar: dt.date | None
+    refetch: bool  # somebody asked for the whole range again
+    known_silent: bool  # providers answered for it before, and never had a bar
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,19 @@ class Failed:
     reason: str
 
 
-Verdict = Bars | Unknown | Later | Failed
+@dataclass(frozen=True)
+class Silent:
+    """Every provider answered well and had nothing, where bars were expected.
+
+    A slip of theirs, or a ticker that was never traded in the range: only asking again tells.
+    Once the caller has asked often enough, `nothing` is what to store.
+    """
+
+    reason: str
+    nothing: Bars
+
+
+Verdict = Bars | Unknown | Later | Failed | Silent
 
 
 def plan(
@@ -87,16 +103,27 @@ def plan(
     ).fetchone()
     if row is None:
         return None
-    if row["fetch_from"] is None:
-        return Plan(symbol, row["calendar"], row["status"], None, None, None)
-    known = [row[name] for name in ("fetch_from", "asked_from", "first_bar") if row[name]]
-    whole = request = _request(conn, row, min(known), row["fetch_to"])
-    if row["last_bar"] and row["asked_from"] and row["fetch_from"] > row["asked_from"]:
-        # Only the end is missing: ask again for a few bars that are stored, to compare them.
-        before = [session for session in whole.sessions if session < row["fetch_from"]]
-        start = min([row["fetch_from"], row["last_bar"], *before[-_OVERLAP_SESSIONS:]])
-        request = _request(conn, row, start, row["fetch_to"])
-    return Plan(symbol, row["calendar"], row["status"], request, whole, row["last_bar"])
+    request = whole = None
+    if row["fetch_from"] is not None:
+        known = [row[name] for name in ("fetch_from", "asked_from", "first_bar") if row[name]]
+        whole = request = _request(conn, row, min(known), row["fetch_to"])
+        if row["last_bar"] and row["asked_from"] and row["fetch_from"] > row["asked_from"]:
+            # Only the end is missing: ask again for a few stored bars too, to compare them.
+            before = [session for session in whole.sessions if session < row["fetch_from"]]
+            start = min([row["fetch_from"], row["last_bar"], *before[-_OVERLAP_SESSIONS:]])
+            request = _request(conn, row, start, row["fetch_to"])
+    return Plan(
+        symbol=symbol,
+        calendar=row["calendar"],
+        status=row["status"],
+        name=row["provider_symbol"],
+        asset_type=row["asset_type"],
+        request=request,
+        whole=whole,
+        last_bar=row["last_bar"],
+        refetch=refetch,
+        known_silent=row["asked_from"] is not None and row["last_bar"] is None,
+    )
 
 
 def _request(conn: Connection, row: dict[str, Any], start: dt.date, end: dt.date) -> Request:
@@ -149,40 +176,59 @@ def _ask_all(
             continue
         said = f"{provider.name}: {answer.kind} {answer.message}".strip()
         if answer.kind is Kind.OK:
-            valid = prices.validate(answer.bars, request.sessions)
-            if valid.bars:
-                rejected = [*answer.rejected, *valid.rejected]
-                return Bars(
-                    provider.name,
-                    request,
-                    valid.bars,
-                    rejected,
-                    rebased,
-                    answer.asset_type,
-                    answer.exchange,
-                )
-            failed.append(f"{said}, none of {len(answer.bars)} bars is usable: {valid.rejected[0]}")
-        elif answer.kind is Kind.UNKNOWN:
-            if is_trusted(database, provider, request, wait):
-                unknown.append(said)
-            else:
-                failed.append(f"{said}, but it does not know {provider.canary} either")
+            usable = _usable(plan, provider.name, request, answer)
+            if isinstance(usable, Bars):
+                return replace(usable, rebased=rebased)
+            failed.append(f"{said}, {usable}")
         elif answer.kind is Kind.EMPTY:
             empty.append((provider, said))
+        elif answer.kind is Kind.UNKNOWN and is_trusted(database, provider, request, wait):
+            unknown.append(said)
         else:
-            failed.append(said)
+            alike = f", nor does it know {provider.canary}" if answer.kind is Kind.UNKNOWN else ""
+            failed.append(said + alike)
     if paused:
         # Who could not be asked may know it: no verdict before everyone was.
         soonest = min(paused, key=lambda pause: pause.until)
         return Later(soonest.until, soonest.reason)
-    if empty and not failed and not unknown and request is not plan.whole:
-        # A good answer with nothing in it, behind bars that we have: no trading since.
-        return Bars(empty[0][0].name, request, ())
-    if unknown and not failed and not empty:
-        return Unknown("; ".join(unknown))
-    return Failed(
-        "; ".join([*failed, *(said for _, said in empty), *unknown]) or "no provider to ask"
+    reasons = "; ".join([*failed, *(said for _, said in empty), *unknown])
+    if failed or not (unknown or empty):
+        return Failed(reasons or "no provider to ask")
+    if not empty:
+        return Unknown(reasons)
+    nothing = Bars(empty[0][0].name, request, ())
+    if not unknown and (request is not plan.whole or plan.known_silent):
+        return nothing  # no trading since the bars that we have, or still none
+    return Silent(reasons, nothing)
+
+
+def _usable(plan: Plan, source: str, request: Request, answer: Answer) -> Bars | str:
+    """The answer's bars, validated, or why none of them can be used."""
+    if fault := _other_instrument(plan, answer):
+        return fault
+    valid = prices.validate(answer.bars, request.sessions)
+    if not valid.bars:
+        return f"none of {len(answer.bars)} bars is usable: {valid.rejected[0]}"
+    rejected = [*answer.rejected, *valid.rejected]
+    return Bars(
+        source,
+        request,
+        valid.bars,
+        rejected,
+        asset_type=answer.asset_type,
+        exchange=answer.exchange,
     )
+
+
+def _other_instrument(plan: Plan, answer: Answer) -> str | None:
+    """Why bars under the right name are another instrument's, or None."""
+    # BTC is a fund and BTC-USD a coin; a coin's symbol names the currency that it is in.
+    is_coin = answer.asset_type == "crypto"
+    if answer.asset_type and (
+        (plan.asset_type == "crypto" and not is_coin) or (is_coin and "-" not in plan.name)
+    ):
+        return f"another instrument: {answer.asset_type} where {plan.asset_type} is expected"
+    return None
 
 
 @dataclass
@@ -201,43 +247,50 @@ def store(conn: Connection, plan: Plan, verdict: Verdict | None) -> Summary:
     """
     match verdict:
         case None:
-            changed = outcomes.fill_symbol(conn, plan.symbol, rebased=False)
+            changed = outcomes.fill_symbol(conn, plan.symbol)
             return Summary(plan.symbol, "up to date", {"outcomes": changed})
         case Bars():
-            counts = prices.store(
-                conn,
-                plan.symbol,
-                verdict.source,
-                verdict.bars,
-                verdict.request.start,
-                verdict.request.end,
-                rebased=verdict.rebased,
-            )
-            _describe(conn, plan.symbol, verdict)
-            rebased = verdict.rebased or counts["revised"] > 0
-            changed = outcomes.fill_symbol(conn, plan.symbol, rebased=rebased)
-            details: dict[str, Any] = {
-                "provider": verdict.source,
-                "from": str(verdict.request.start),
-                "to": str(verdict.request.end),
-                "bars": len(verdict.bars),
-                **counts,
-                "rejected": len(verdict.rejected),
-                "outcomes": changed,
-            }
-            if verdict.rejected:
-                details["first_rejected"] = verdict.rejected[0]
-            return Summary(plan.symbol, "fetched", details)
+            return _store_bars(conn, plan, verdict)
         case Unknown(reason):
             _verdict(conn, plan.symbol, "invalid", reason, "failed", reason)
-            changed = outcomes.fill_symbol(conn, plan.symbol, rebased=False)
+            changed = outcomes.fill_symbol(conn, plan.symbol)
             return Summary(plan.symbol, "unknown", {"reason": reason, "outcomes": changed})
         case Later(_, reason):
             _note(conn, plan.symbol, "pending", reason)
             return Summary(plan.symbol, "later", {"reason": reason})
-        case Failed(reason):
+        case Failed(reason) | Silent(reason):
             _note(conn, plan.symbol, "failed", reason)
             return Summary(plan.symbol, "failed", {"reason": reason})
+
+
+def _store_bars(conn: Connection, plan: Plan, verdict: Bars) -> Summary:
+    counts = prices.store(
+        conn,
+        plan.symbol,
+        verdict.source,
+        verdict.bars,
+        verdict.request.start,
+        verdict.request.end,
+        rebased=verdict.rebased,
+    )
+    _describe(conn, plan.symbol, verdict)
+    # Complete ones too where their prices changed, unresolvable ones too where the ticker
+    # was thought unknown or somebody asked for everything again.
+    everything = verdict.rebased or counts["revised"] > 0 or plan.status != "active" or plan.refetch
+    changed = outcomes.fill_symbol(conn, plan.symbol, everything=everything)
+    details: dict[str, Any] = {
+        "provider": verdict.source,
+        "from": str(verdict.request.start),
+        "to": str(verdict.request.end),
+        "bars": len(verdict.bars),
+        **counts,
+        "rejected": len(verdict.rejected),
+        "rebased": verdict.rebased,
+        "outcomes": changed,
+    }
+    if verdict.rejected:
+        details["first_rejected"] = verdict.rejected[0]
+    return Summary(plan.symbol, "fetched", details)
 
 
 def _verdict(conn: Connection, symbol: str, *values: str | None) -> None:

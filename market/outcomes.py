@@ -1,11 +1,11 @@
 """Outcomes: thin doors to the set-based statements in `sql/functions/50_outcomes.sql`."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from market import registry
-from sql.database import Connection, one
+from sql.database import Connection, Database, one
 
 STATES = ("awaiting_prices", "maturing", "complete", "unresolvable")
 
@@ -60,7 +60,7 @@ def process(
         if check_calendars and rows["lost"] and (missing := registry.missing_calendars(conn, ids)):
             raise MissingCalendarsError(missing)
         conn.execute(
-            "SELECT count(*) FROM outcomes_fill(%s::integer[], %s::text[], false)",
+            "SELECT count(*) FROM outcomes_fill(%s::integer[], %s::text[])",
             [rows["ids"], rows["symbols"]],
         )
     wanting = [
@@ -97,30 +97,55 @@ def _describe(conn: Connection, ids: list[int]) -> dict[int, Processed]:
     return predictions
 
 
-def fill_symbol(conn: Connection, symbol: str, *, rebased: bool) -> int:
-    """Fill a symbol's open outcomes after its prices changed; all of them if their basis did."""
-    row = one(conn, "SELECT outcomes_fill_symbol(%s, %s) AS changed", [symbol, rebased])
+def fill_symbol(conn: Connection, symbol: str, *, everything: bool = False) -> int:
+    """Fill a symbol's open outcomes after its prices changed, or every one of ours.
+
+    everything: the basis of the prices changed, or the ticker turned out to exist.
+    """
+    row = one(conn, "SELECT outcomes_fill_symbol(%s, %s) AS changed", [symbol, everything])
     return int(row["changed"])
 
 
-def calculate(conn: Connection, *, force: bool) -> dict[str, int]:
+@dataclass
+class Calculated:
+    """What computing outcomes changed: per symbol, and outcomes per state before and after."""
+
+    changed: dict[str, int]
+    before: Counter[str]
+    after: Counter[str]
+
+
+def calculate(database: Database, *, force: bool, dry_run: bool) -> Calculated:
     """Fill all open outcomes from the stored prices, or with `force` all of ours.
 
-    Returns the number of outcomes per symbol that changed.
+    A symbol at a time, each its own transaction, so that nobody waits long for a row.
+    dry_run rolls each back; the counts are true all the same.
     """
-    rows: list[dict[str, Any]] = conn.execute(
-        "SELECT DISTINCT symbol FROM prediction_outcomes"
-        " WHERE outcome_state IN ('awaiting_prices', 'maturing') OR (%s AND engine_version IS NOT NULL)"
-        " ORDER BY symbol",
-        [force],
-    ).fetchall()
-    return {row["symbol"]: fill_symbol(conn, row["symbol"], rebased=force) for row in rows}
+    with database.transaction() as conn:
+        rows = conn.execute(
+            "SELECT DISTINCT symbol FROM prediction_outcomes"
+            " WHERE outcome_state IN ('awaiting_prices', 'maturing') OR (%s AND engine_version IS NOT NULL)"
+            " ORDER BY symbol",
+            [force],
+        ).fetchall()
+        before = _counts(conn, None)
+    done = Calculated({}, before, before.copy())
+    for symbol in [row["symbol"] for row in rows]:
+        with (
+            database.transaction(seconds=300) as conn,
+            conn.transaction(force_rollback=dry_run),
+        ):
+            done.after.subtract(_counts(conn, symbol))
+            done.changed[symbol] = fill_symbol(conn, symbol, everything=force)
+            done.after.update(_counts(conn, symbol))
+    return done
 
 
-def counts(conn: Connection) -> dict[str, int]:
+def _counts(conn: Connection, symbol: str | None) -> Counter[str]:
     """Number of outcomes per state; rows of other programs without a state are left out."""
     rows = conn.execute(
         "SELECT outcome_state AS state, count(*) AS n FROM prediction_outcomes"
-        " WHERE outcome_state IS NOT NULL GROUP BY 1"
+        " WHERE outcome_state IS NOT NULL AND (%(symbol)s::text IS NULL OR symbol = %(symbol)s) GROUP BY 1",
+        {"symbol": symbol},
     )
-    return {row["state"]: row["n"] for row in rows}
+    return Counter({row["state"]: row["n"] for row in rows})

@@ -15,6 +15,9 @@ from sql.database import Connection, one
 
 # Split-adjusted prices are rounded by their providers, each for itself.
 _ROUNDING = 1e-3
+# A price in pence among prices in pounds, or the other way round. No session of a listed
+# company did this and came back.
+_UNITS = (80.0, 125.0)
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ def validate(bars: Iterable[Bar], sessions: Sequence[dt.date]) -> Validated:
     """Keep bars of the given (settled) sessions whose numbers can be prices.
 
     Of two bars for a session the later one counts. Volume that cannot be one becomes None.
+    A bar a hundred times off its neighbours (a unit error) is rejected; a step that lasts is not.
     """
     expected = frozenset(sessions)
     good: dict[dt.date, Bar] = {}
@@ -41,7 +45,25 @@ def validate(bars: Iterable[Bar], sessions: Sequence[dt.date]) -> Validated:
             good[bar.date] = (
                 bar if bar.volume is None or 0 <= bar.volume < 2**63 else bar._replace(volume=None)
             )
-    return Validated([good[date] for date in sorted(good)], rejected)
+    ordered = [good[date] for date in sorted(good)]
+    spikes = [n for n in range(len(ordered)) if _is_spike(ordered, n)]
+    rejected += [
+        f"{ordered[n].date}: close {ordered[n].close} is a hundred times off" for n in spikes
+    ]
+    for n in reversed(spikes):
+        del ordered[n]
+    return Validated(ordered, rejected)
+
+
+def _is_spike(bars: Sequence[Bar], n: int) -> bool:
+    """Whether the n-th close is out by a factor of a hundred on every side that there is."""
+    sides = [side for side in (bars[max(0, n - 2) : n], bars[n + 1 : n + 3]) if side]
+    return bool(sides) and all(all(_off(bars[n], bar) for bar in side) for side in sides)
+
+
+def _off(bar: Bar, other: Bar) -> bool:
+    low, high = sorted((bar.close or 0.0, other.close or 0.0))
+    return _UNITS[0] * low < high < _UNITS[1] * low
 
 
 def _fault(bar: Bar, sessions: frozenset[dt.date]) -> str | None:

@@ -123,12 +123,15 @@ class Database:
         self._pool.close(timeout=2)
 
     @contextlib.contextmanager
-    def transaction(self, seconds: float = 60.0) -> Iterator[Connection]:
+    def transaction(
+        self, seconds: float = 60.0, *, lock_seconds: float = 10.0
+    ) -> Iterator[Connection]:
         """Yield a connection in a transaction that commits at the end of the body.
 
         Every statement of it, and the whole of it with some grace, ends within `seconds`;
-        waiting for a lock within ten. Raises psycopg.Error; `is_away` tells which of them
-        mean that the database, not the statement, is to blame.
+        waiting for a lock within `lock_seconds`. Columns of other programs without a time
+        zone are written in UTC. Raises psycopg.Error; `is_away` tells which of them mean
+        that the database, not the statement, is to blame.
         """
         with (
             self._pool.connection(timeout=15) as conn,
@@ -136,8 +139,9 @@ class Database:
         ):
             conn.execute(
                 f"BEGIN; SET LOCAL statement_timeout = {int(seconds * 1000)};"
-                " SET LOCAL lock_timeout = 10000;"
-                " SET LOCAL idle_in_transaction_session_timeout = 120000"
+                f" SET LOCAL lock_timeout = {int(lock_seconds * 1000)};"
+                " SET LOCAL idle_in_transaction_session_timeout = 120000;"
+                " SET LOCAL TimeZone = 'UTC'"
             )
             try:
                 yield conn

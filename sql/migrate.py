@@ -1,32 +1,23 @@
 """Applies `migrations/` (once each, never edited) and `functions/` (whenever their text changes).
 
-Both go in one transaction under a transaction-level advisory lock, so two processes may
-migrate at once and a failure leaves nothing half done. Each file is a transaction of its
-own for psql (`psql -f`) and ends with a statement that records its name and checksum, so
-both ways leave the same trace; here the file's own BEGIN and COMMIT are dropped. The
-recording statements are written by `python -m sql.migrate --stamp`.
+A migration commits by itself, so that a lock on an owner's table is held for a blink; the
+functions change together; attaching (triggers, view) comes last. Each step takes a
+transaction-level advisory lock and looks anew at what is missing, so two processes may
+migrate at once, and one that was interrupted is taken up by the next.
 """
 
-import hashlib
-import re
-import sys
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import psycopg
 
-from sql.database import Connection, Database
-
-ROOT = Path(__file__).parent
+from sql import indexes
+from sql.database import Connection, Database, one
+from sql.files import SchemaFile, schema_files
 
 # The first number of every advisory lock of ours; 2 is "migrating".
 _LOCK = (1380271947, 2)
-
-_RECORD = re.compile(
-    r"INSERT INTO reckoner_schema \(name, checksum\) VALUES\n"
-    r"    \('(?P<name>[^']+)', '(?P<checksum>[0-9a-f]{64})'\)\n"
-    r"ON CONFLICT \(name\) DO UPDATE SET checksum = excluded\.checksum, applied_at = now\(\);\n"
-)
 
 
 class MigrationError(Exception):
@@ -41,45 +32,15 @@ class MigrationError(Exception):
 
 
 @dataclass(frozen=True)
-class SchemaFile:
-    """One file of `sql/`: its recorded name, its checksum, and its text as psql reads it."""
-
-    name: str
-    checksum: str
-    text: str
-
-    @property
-    def is_migration(self) -> bool:
-        """Whether the file is applied once (else: whenever it changed)."""
-        return self.name.startswith("migrations/")
-
-    @property
-    def body(self) -> str:
-        """The statements between the file's BEGIN and COMMIT."""
-        return self.text.removeprefix("BEGIN;\n").removesuffix("COMMIT;\n")
-
-
-@dataclass(frozen=True)
 class Change:
-    """What migrating does, or would do: `apply` a new file, `replace` a changed one, `attach`."""
+    """What migrating does, or would do: `apply` a new file, `replace` a changed one, `attach`.
+
+    `blocked`: what cannot be done before somebody ran `sql`.
+    """
 
     action: str
     name: str
-
-
-def schema_files() -> list[SchemaFile]:
-    """All files in the order in which they apply."""
-    paths = [*sorted(ROOT.glob("migrations/*.sql")), *sorted(ROOT.glob("functions/*.sql"))]
-    files = []
-    for path in paths:
-        text = path.read_text(encoding="utf-8")
-        name = path.relative_to(ROOT).as_posix()
-        files.append(SchemaFile(name, _checksum(text), text))
-    return files
-
-
-def _checksum(text: str) -> str:
-    return hashlib.sha256(_RECORD.sub("", text).encode()).hexdigest()
+    sql: str | None = None
 
 
 def pending(conn: Connection) -> list[Change]:
@@ -109,40 +70,110 @@ def pending(conn: Connection) -> list[Change]:
     return changes
 
 
+def blocked(conn: Connection) -> Change | None:
+    """What stands in the way of one row per (prediction, symbol), with the SQL that resolves it.
+
+    Everything works without that constraint until it is there. Reads the whole table where
+    it is not.
+    """
+    if not _scalar(conn, "SELECT to_regproc('public.outcomes_are_unique') IS NOT NULL"):
+        return None
+    if _scalar(conn, "SELECT outcomes_are_unique()"):
+        return None
+    pairs = conn.execute("SELECT * FROM outcomes_duplicates() LIMIT 11").fetchall()
+    if not pairs:
+        return None
+    named = ", ".join(
+        f"({row['prediction_id']}, {row['symbol']}) x{row['n']}" for row in pairs[:10]
+    )
+    more = ", ..." if len(pairs) > 10 else ""
+    return Change(
+        "blocked",
+        f"{indexes.PAIRS}: duplicates of {named}{more}",
+        str(one(conn, "SELECT outcomes_resolution() AS sql")["sql"]),
+    )
+
+
 def migrate(database: Database) -> list[Change]:
     """Bring the database to the state that this code expects; returns what was done.
 
     Raises MigrationError when a migration was edited, or when a lock on the owner's tables
     could not be had within three seconds: waiting longer would queue its inserts behind us.
+    What was done until then stays, and the next run goes on from there.
     """
+    done: list[Change] = []
     try:
-        with database.transaction(seconds=120) as conn:
-            conn.execute("SET LOCAL lock_timeout = '60s'")
-            conn.execute("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)
-            conn.execute("SET LOCAL lock_timeout = '3s'")
-            version = _scalar(conn, "SELECT current_setting('server_version_num')::int")
-            if version < 150000:
-                raise MigrationError(
-                    f"PostgreSQL 15 or newer is needed, this one is {version // 10000}"
-                )
-            changes = pending(conn)
-            wanted = {change.name for change in changes}
-            for file in schema_files():
-                if file.name in wanted:
-                    _apply(conn, file)
-            conn.execute("SET LOCAL search_path = public")
-            conn.execute("SELECT source_attach()")
-            return changes
+        for file in schema_files():
+            if file.is_migration:
+                indexes.build(database, file)
+                done += _step(database, [file])
+        done += _step(database, [file for file in schema_files() if not file.is_migration])
+        done += _attach(database)
+        return done + _keep_pairs_unique(database)
     except psycopg.errors.LockNotAvailable as error:
         raise MigrationError(
-            "gave up waiting for a lock after 3 s, so as not to hold up other programs:"
-            " a long transaction or another migration holds it; nothing was changed, try again",
+            "gave up waiting for a lock, so as not to hold up other programs: a long"
+            " transaction or another migration holds it; run it again, it goes on from here",
             code=1,
         ) from error
 
 
+@contextlib.contextmanager
+def _locked(database: Database) -> Iterator[Connection]:
+    """A transaction in which nobody else migrates."""
+    with database.transaction(seconds=120) as conn:
+        conn.execute("SET LOCAL lock_timeout = '60s'")
+        conn.execute("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)
+        conn.execute("SET LOCAL lock_timeout = '3s'")
+        yield conn
+
+
+def _step(database: Database, files: Sequence[SchemaFile]) -> list[Change]:
+    """Apply those of the files that are pending, in one transaction."""
+    with _locked(database) as conn:
+        version = _scalar(conn, "SELECT current_setting('server_version_num')::int")
+        if version < 150000:
+            raise MigrationError(
+                f"PostgreSQL 15 or newer is needed, this one is {version // 10000}"
+            )
+        changes = {change.name: change for change in pending(conn)}
+        done = []
+        for file in files:
+            if file.name in changes:
+                _apply(conn, file)
+                done.append(changes[file.name])
+        return done
+
+
+def _attach(database: Database) -> list[Change]:
+    """Make the view and the triggers that are missing; what works is not touched."""
+    with _locked(database) as conn:
+        changes = [change for change in pending(conn) if change.action == "attach"]
+        conn.execute("SET LOCAL search_path = public")
+        conn.execute("SELECT source_attach()")
+        return changes
+
+
+def _keep_pairs_unique(database: Database) -> list[Change]:
+    """One outcome per (prediction, symbol): the unique index, or what stands in its way."""
+    with database.transaction(seconds=300) as conn:
+        conn.execute("SET LOCAL search_path = public")
+        if _scalar(conn, "SELECT outcomes_are_unique()"):
+            return []
+        obstacle = blocked(conn)
+    if obstacle:
+        return [obstacle]
+    with contextlib.suppress(psycopg.errors.UniqueViolation):
+        indexes.make_pairs_unique(database)
+        return [Change("attach", indexes.PAIRS)]
+    # A duplicate came meanwhile.
+    with database.transaction(seconds=300) as conn:
+        obstacle = blocked(conn)
+    return [obstacle] if obstacle else []
+
+
 def _apply(conn: Connection, file: SchemaFile) -> None:
-    if not _RECORD.search(file.text):
+    if not file.is_stamped:
         raise MigrationError(f"{file.name} does not record itself: run ./dev stamp")
     try:
         conn.execute(file.body.encode())
@@ -155,29 +186,3 @@ def _apply(conn: Connection, file: SchemaFile) -> None:
 def _scalar(conn: Connection, query: str) -> int:
     row = conn.execute(query.encode()).fetchone()
     return next(iter(row.values())) if row else 0
-
-
-def stamp(*, write: bool) -> list[str]:
-    """Write each file's recording statement; returns the names of files that lacked the right one."""
-    wrong = []
-    for file in schema_files():
-        record = (
-            "INSERT INTO reckoner_schema (name, checksum) VALUES\n"
-            f"    ('{file.name}', '{file.checksum}')\n"
-            "ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();\n"
-        )
-        stamped = _RECORD.sub("", file.text).removesuffix("COMMIT;\n") + record + "COMMIT;\n"
-        if stamped != file.text:
-            wrong.append(file.name)
-            if write:
-                (ROOT / file.name).write_text(stamped, encoding="utf-8")
-    return wrong
-
-
-if __name__ == "__main__":
-    if sys.argv[1:] not in (["--stamp"], ["--check"]):
-        sys.exit("usage: python -m sql.migrate --stamp | --check")
-    _write = sys.argv[1] == "--stamp"
-    _names = stamp(write=_write)
-    sys.stdout.write("".join(f"{name}\n" for name in _names))
-    sys.exit(1 if _names and not _write else 0)

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import sys
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -78,14 +79,15 @@ def migrate_command(
     """
     with command_database() as database:
         if check:
-            with database.transaction() as conn:
-                changes = migrate.pending(conn)
+            with database.transaction(seconds=300) as conn:
+                changes = missing = migrate.pending(conn)
+                if obstacle := migrate.blocked(conn):
+                    changes = [*changes, obstacle]
         else:
             with waiting("applying sql/"):
-                changes = migrate.migrate(database)
-    rows = [{"action": change.action, "name": change.name} for change in changes]
-    console.emit(rows, as_json=as_json, empty="up to date")
-    if check and changes:
+                changes, missing = migrate.migrate(database), []
+    console.emit([asdict(change) for change in changes], as_json=as_json, empty="up to date")
+    if missing:
         sys.exit(3)
 
 

@@ -18,6 +18,10 @@ from sql.database import Database
 from worker import outbox
 from worker.outbox import Claim, End
 
+# Less than half of PostgreSQL's deadlock_timeout: where we and another program wait for each
+# other's rows, it is we who give up and try again, long before one of the two is chosen to fail.
+_LOCK_SECONDS = 0.4
+
 log = structlog.get_logger()
 
 
@@ -49,7 +53,7 @@ def predictions(context: Context, claims: Sequence[Claim]) -> dict[str, int]:
 def _predictions(
     context: Context, claims: Sequence[Claim], *, calendars_tried: bool = False
 ) -> dict[str, int]:
-    with context.database.transaction() as conn:
+    with context.database.transaction(lock_seconds=_LOCK_SECONDS) as conn:
         held = outbox.hold(conn, claims)
         if not held:
             return {"events": 0, "lost": len(claims)}
@@ -105,7 +109,7 @@ class TickerWork:
 
     def store(self, max_attempts: int) -> dict[str, Any]:
         """Write what was fetched, what follows from it, and the event's end; returns it for the log."""
-        with self._context.database.transaction(seconds=300) as conn:
+        with self._context.database.transaction(300, lock_seconds=_LOCK_SECONDS) as conn:
             if not outbox.hold(conn, [self._claim]):
                 return {"outcome": "lease lost"}
             if self._plan is None:
@@ -114,12 +118,15 @@ class TickerWork:
                 )
                 outbox.finish(conn, [end])
                 return {"outcome": "cancelled", **end.result}
-            summary = backfill.store(conn, self._plan, self._verdict)
+            verdict = self._verdict
+            if isinstance(verdict, backfill.Silent) and self._claim.attempts + 1 >= max_attempts:
+                verdict = verdict.nothing  # asked often enough: there is nothing to have
+            summary = backfill.store(conn, self._plan, verdict)
             told = {"outcome": summary.outcome, **summary.details}
-            match self._verdict:
+            match verdict:
                 case backfill.Later(until, reason):
                     outbox.delay(conn, self._claim, until, reason)
-                case backfill.Failed(reason):
+                case backfill.Failed(reason) | backfill.Silent(reason):
                     told["status"] = outbox.fail(conn, self._claim, reason, max_attempts)
                 case _:
                     outbox.finish(conn, [End(self._claim, "done", told)])

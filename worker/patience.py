@@ -64,7 +64,9 @@ class Patience:
                     raise StoppingError from error
                 if tries == 0:
                     log.warning(
-                        "the database is away, waiting for it",
+                        "another program holds a row, trying again"
+                        if isinstance(error, psycopg.errors.LockNotAvailable)
+                        else "the database is away, waiting for it",
                         doing=doing,
                         error=error_line(error),
                     )

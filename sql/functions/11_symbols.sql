@@ -22,10 +22,26 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     END
 $$;
 
+-- How providers spell a symbol and whose sessions it keeps, by the first of symbol_rules that
+-- matches the whole of it; no row where none does.
+CREATE OR REPLACE FUNCTION symbol_rule(p_symbol text)
+RETURNS TABLE (provider_symbol text, calendar text) LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT nullif(regexp_replace(p_symbol, '^(?:' || r.pattern || ')$', r.provider_symbol), p_symbol),
+           r.calendar
+    FROM symbol_rules r
+    WHERE p_symbol ~ ('^(?:' || r.pattern || ')$')
+    ORDER BY r.priority DESC, r.pattern LIMIT 1;
+END
+$$;
+
 -- The calendar's name in exchange_calendars; market/sessions.py loads it.
 CREATE OR REPLACE FUNCTION symbol_calendar(p_symbol text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT CASE WHEN symbol_asset_type(p_symbol) = 'crypto' THEN '24/7' ELSE 'XNYS' END
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT coalesce((SELECT calendar FROM symbol_rule(p_symbol)),
+                    CASE WHEN symbol_asset_type(p_symbol) = 'crypto' THEN '24/7' ELSE 'XNYS' END)
 $$;
 
 -- JSON that jsonb cannot hold (\u0000, lone surrogates, numbers beyond numeric) as its text,
@@ -46,6 +62,6 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT coalesce(p_assets !~ '^\s*(null|\[\s*\]|\{\s*\}|"\s*")?\s*$', false)
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/11_symbols.sql', '70c7bc21e326c0d4f1098c3445153a00d44e5b75e03c006b53ebe0f2abee193f')
+    ('functions/11_symbols.sql', 'fdbcd823a639595ca7231dd9d70ab81cd0fe77d842cfa7e5722dff618fb0cad3')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -38,21 +38,26 @@ END
 $$;
 
 -- Registers symbols that are new; the first prediction that named one stays its source.
--- Ordered, so that two writers lock alike. p_prediction_ids holds NULLs for symbols that a
--- person registers. Returns the new ones.
+-- Ordered, so that two writers lock alike; without naming the conflict's columns, because the
+-- table may be another program's. p_prediction_ids holds NULLs for symbols that a person
+-- registers. Returns the new ones.
 CREATE OR REPLACE FUNCTION registry_register(p_symbols text[], p_prediction_ids integer[])
 RETURNS SETOF text LANGUAGE plpgsql AS $$
 BEGIN
     RETURN QUERY
     INSERT INTO ticker_registry (symbol, first_seen_date, source_prediction_id, status, asset_type,
-                                 calendar, backfill_status, created_at, updated_at)
-    SELECT DISTINCT ON (s.symbol) s.symbol, (reckoner_now() AT TIME ZONE 'UTC')::date,
-           s.prediction_id, 'active', symbol_asset_type(s.symbol), symbol_calendar(s.symbol),
-           'pending', reckoner_now(), reckoner_now()
-    FROM unnest(p_symbols, p_prediction_ids) AS s(symbol, prediction_id)
-    WHERE NOT EXISTS (SELECT FROM ticker_registry r WHERE r.symbol = s.symbol)
-    ORDER BY s.symbol, s.prediction_id
-    ON CONFLICT (symbol) DO NOTHING
+                                 calendar, provider_symbol, total_price_records, backfill_status,
+                                 created_at, updated_at)
+    SELECT s.symbol, (reckoner_now() AT TIME ZONE 'UTC')::date, s.prediction_id, 'active',
+           symbol_asset_type(s.symbol), coalesce(r.calendar, symbol_calendar(s.symbol)),
+           r.provider_symbol, 0, 'pending', reckoner_now(), reckoner_now()
+    FROM (SELECT DISTINCT ON (named.symbol) * FROM unnest(p_symbols, p_prediction_ids)
+              AS named(symbol, prediction_id)
+          WHERE NOT EXISTS (SELECT FROM ticker_registry known WHERE known.symbol = named.symbol)
+          ORDER BY named.symbol, named.prediction_id) s
+    LEFT JOIN LATERAL symbol_rule(s.symbol) r ON true
+    ORDER BY s.symbol
+    ON CONFLICT DO NOTHING
     RETURNING symbol::text;
 END
 $$;
@@ -80,6 +85,6 @@ CREATE OR REPLACE FUNCTION registry_verdict(
     WHERE symbol = p_symbol
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/40_registry.sql', '57f94ae037d4c6304fbb6f1d3c7f52f039106ceb49d0b85de3ecbbfb449e26fa')
+    ('functions/40_registry.sql', '8e315036c6d7e355cd2e9d0e782c116879ddb9daa611c521532fe05443658b82')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -10,7 +10,10 @@ SELECT pg_advisory_xact_lock(1380271947, 2);
 --   and those that an open outcome needs and no bar was there for.
 -- p_from: a person wants everything since that date. The range always joins what providers
 -- answered for before, so that fetched_from .. fetched_to never claims a hole.
--- fetch_from is NULL when nothing is missing. Notes in the registry that work is going on.
+-- fetch_from is NULL when nothing is missing. last_bar: the last bar of that range; bars that
+-- another program stored beyond it say nothing of what providers of ours gave.
+-- Notes in the registry that work is going on, and what symbol_rules says of a ticker that
+-- another program registered.
 CREATE OR REPLACE FUNCTION ticker_plan(
     p_symbol text, p_backfill_days integer, p_refetch boolean, p_from date DEFAULT NULL
 )
@@ -20,6 +23,7 @@ LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     v_registry ticker_registry;
+    v_rule     record;
     v_calendar text;
     v_last     market_sessions;
     v_want     date;
@@ -30,6 +34,8 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
+    SELECT r.provider_symbol, r.calendar INTO v_rule FROM symbol_rule(p_symbol) r;
+    v_registry.provider_symbol := coalesce(v_registry.provider_symbol, v_rule.provider_symbol);
     v_calendar := coalesce(v_registry.calendar, symbol_calendar(p_symbol));
     v_last := session_last_settled(v_calendar);
     SELECT min(o.prediction_date) INTO v_want FROM prediction_outcomes o
@@ -56,26 +62,33 @@ BEGIN
         v_from := NULL;
     END IF;
     IF v_from IS NOT NULL THEN
-        UPDATE ticker_registry r SET backfill_status = 'in_progress', updated_at = reckoner_now()
+        UPDATE ticker_registry r
+        SET backfill_status = 'in_progress', calendar = v_calendar,
+            provider_symbol = v_registry.provider_symbol, updated_at = reckoner_now()
         WHERE r.symbol = p_symbol;
     END IF;
     RETURN QUERY SELECT
         p_symbol, coalesce(v_registry.provider_symbol, p_symbol)::text,
-        coalesce(v_registry.asset_type, symbol_asset_type(p_symbol))::text, v_calendar,
+        symbol_asset_type(coalesce(v_registry.provider_symbol, p_symbol)), v_calendar,
         v_registry.status::text, v_from, v_last.session,
         v_registry.fetched_from,
         (SELECT min(p.date) FROM market_prices p WHERE p.symbol = p_symbol),
-        (SELECT max(p.date) FROM market_prices p WHERE p.symbol = p_symbol);
+        (SELECT max(p.date) FROM market_prices p
+         WHERE p.symbol = p_symbol AND (p.date <= v_registry.fetched_to OR v_registry.fetched_to IS NULL));
 END
 $$;
 
 -- Whether stored closes disagree with fetched ones by more than rounding: then the basis
--- changed (a split, a restatement) and bars of the two must not stand side by side.
+-- changed (a split, a restatement) and bars of the two must not stand side by side. What
+-- another program stored for days that providers of ours did not answer for yet counts only
+-- where they answered for none.
 CREATE OR REPLACE FUNCTION bars_basis_changed(p_symbol text, p_dates date[], p_closes double precision[])
 RETURNS boolean LANGUAGE sql STABLE AS $$
     SELECT coalesce(bool_or(abs(p.close / f.close - 1) > 0.001), false)
     FROM unnest(p_dates, p_closes) AS f(date, close)
     JOIN market_prices p ON p.symbol = p_symbol AND p.date = f.date
+    LEFT JOIN ticker_registry r ON r.symbol = p_symbol
+    WHERE r.fetched_to IS NULL OR p.date BETWEEN r.fetched_from AND r.fetched_to
 $$;
 
 -- An empty place for COPY, made once per connection; a commit empties it too.
@@ -167,6 +180,6 @@ LEFT JOIN LATERAL (
     FROM market_prices WHERE market_prices.symbol = r.symbol
 ) p ON true;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_prices.sql', 'a2fa9e56e8f52291f2a0ea4c63eb04977b8bc3376af871d144a62f0cf096027f')
+    ('functions/42_prices.sql', '08153e41a812a24c724c75944e5577eed941ccfeba12cc0bb7b0f4459190a62f')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

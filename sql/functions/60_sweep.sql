@@ -72,12 +72,15 @@ BEGIN
 END
 $$;
 
--- Tickers that were registered where no trigger saw it.
+-- Tickers that were registered where no trigger saw it. Those that another program registered
+-- before we were installed wait until a prediction names them: it may have thousands.
 CREATE OR REPLACE FUNCTION sweep_unfetched() RETURNS bigint LANGUAGE sql AS $$
     SELECT ticker_enqueue(ARRAY(
         SELECT r.symbol FROM ticker_registry r
         WHERE r.status = 'active' AND r.last_backfill IS NULL
-          AND coalesce(r.backfill_status, 'pending') IN ('pending', 'in_progress')
+          AND (r.backfill_status IN ('pending', 'in_progress')
+               OR (r.backfill_status IS NULL AND r.first_seen_date >=
+                   (SELECT (installed_at AT TIME ZONE 'UTC')::date FROM reckoner_installation)))
           AND normalize_symbol(r.symbol) = r.symbol
           AND NOT EXISTS (SELECT FROM outbox e WHERE e.topic = 'ticker' AND e.key = r.symbol)
     ), 0, false)
@@ -98,6 +101,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/60_sweep.sql', '5ae4be8d33b7caee3e28fb198f105b65aeeb141ffa4e0b49ec1b51ed598eb576')
+    ('functions/60_sweep.sql', '175b43010987e69d797a0bfc7dc1e6e244d517b1b86840da68061ab8a6fc432f')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -112,7 +112,7 @@ def process(
 def fill(database: Database, symbol: str, moment: dt.datetime | None = None) -> int:
     """Fill a symbol's open outcomes, at a moment; returns how many changed."""
     with at(database, moment) as conn:
-        return outcomes.fill_symbol(conn, symbol, rebased=False)
+        return outcomes.fill_symbol(conn, symbol)
 
 
 def outcome(conn: Conn, prediction: int, symbol: str) -> dict[str, Any]:

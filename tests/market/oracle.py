@@ -22,7 +22,7 @@ class Session:
 
 @dataclass
 class Oracle:
-    """What one outcome must say; `prices` are the known ones by horizon, kept between looks."""
+    """What one outcome must say; `prices` are those of the last look by horizon."""
 
     sessions: Sequence[Session]
     moment: dt.datetime
@@ -48,18 +48,18 @@ class Oracle:
         assert entry is not None, "the oracle's moments lie inside its sessions"
         settled = [session.closes_at + SETTLING <= now for session in self.sessions]
         last = max((n for n, is_over in enumerate(settled) if is_over), default=-1)
+        self.prices = {}
         missing: list[int] = []
         hopeless: list[int] = []
         over: list[int] = []
         for n in (0, *HORIZONS):
             date = self.sessions[entry + n].date
-            if settled[entry + n] and date in closes:
+            asked = fetched[0] <= date <= fetched[1]
+            if settled[entry + n] and asked and date in closes:
                 self.prices[n] = closes[date]
-            if n in self.prices:
                 continue
             missing.append(n)
             if settled[entry + n]:
-                asked = fetched[0] <= date <= fetched[1]
                 (hopeless if asked and entry + n <= last - 10 else over).append(n)
         if not missing:
             state = "complete"

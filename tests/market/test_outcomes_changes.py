@@ -110,22 +110,40 @@ def test_a_changed_moment_leaves_no_price_of_the_old_entry(
 
 
 @pytest.mark.parametrize("again", ["fill", "process"])
-def test_a_known_price_outlives_its_bar(
+def test_an_outcome_says_what_the_bars_say_whatever_was_written_into_it(
     database: Database, conn: Conn, days: list[dt.date], again: str
 ) -> None:
     conn.execute("DELETE FROM market_prices WHERE date >= %s", [days[30]])
     number = insert_prediction(conn, ["ACME"])
     process(database, number)
-    # One of them stays open, so that filling looks at the row at all.
-    conn.execute("UPDATE prediction_outcomes SET outcome_state = 'awaiting_prices'")
-    conn.execute("DELETE FROM market_prices WHERE date IN (%s, %s)", [days[0], days[3]])
+    # Another program's early and wrong values, in a row that is still open.
+    conn.execute(
+        "UPDATE prediction_outcomes SET price_t1 = 5, return_t1 = 6, price_t30 = 7, return_t30 = 8,"
+        " outcome_state = 'awaiting_prices'"
+    )
+    conn.execute("DELETE FROM market_prices WHERE date = %s", [days[3]])
 
     if again == "fill":
         fill(database, "ACME")
     else:
         process(database, number)
 
-    assert prices(outcome(conn, number, "ACME")) == [100.0, 101.0, 103.0, 107.0, None]
+    row = outcome(conn, number, "ACME")
+    assert prices(row) == [100.0, 101.0, None, 107.0, None]
+    assert row["return_t1"] == pytest.approx(1.0)
+    assert row["return_t30"] is None
+
+
+def test_a_bar_that_no_provider_of_ours_answered_for_is_not_used(
+    database: Database, conn: Conn, days: list[dt.date]
+) -> None:
+    conn.execute("UPDATE ticker_registry SET fetched_to = %s", [days[6]])
+    number = insert_prediction(conn, ["ACME"])
+    process(database, number)
+
+    row = outcome(conn, number, "ACME")
+    assert prices(row) == [100.0, 101.0, 103.0, None, None]
+    assert row["outcome_state"] == "awaiting_prices"
 
 
 def foreign_row(conn: Conn, number: int, symbol: str, *, complete: bool = True) -> None:
@@ -146,8 +164,8 @@ def test_a_row_that_another_program_completed_is_left_alone(database: Database, 
 
     assert fill(database, "ACME") == 0
     with database.transaction() as inside:
-        outcomes.fill_symbol(inside, "ACME", rebased=True)
-        outcomes.calculate(inside, force=True)
+        outcomes.fill_symbol(inside, "ACME", everything=True)
+    outcomes.calculate(database, force=True, dry_run=False)
     assert outcome(conn, number, "ACME") == before
 
     # Another prediction of the same symbol is processed: still not ours.
@@ -211,8 +229,9 @@ def test_calculate_with_force_repairs_what_somebody_changed_by_hand(
     number = insert_prediction(conn, ["ACME"])
     process(database, number)
     conn.execute("UPDATE prediction_outcomes SET price_t1 = 5, return_t1 = 6")
-    with at(database) as inside:
-        assert outcomes.calculate(inside, force=False) == {}
-        assert outcomes.calculate(inside, force=True) == {"ACME": 1}
+    assert outcomes.calculate(database, force=False, dry_run=False).changed == {}
+    assert outcomes.calculate(database, force=True, dry_run=True).changed == {"ACME": 1}
+    assert outcome(conn, number, "ACME")["price_t1"] == 5
+    assert outcomes.calculate(database, force=True, dry_run=False).changed == {"ACME": 1}
     assert outcome(conn, number, "ACME")["price_t1"] == 101.0
     assert len(days) > 30

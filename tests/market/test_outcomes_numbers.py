@@ -139,6 +139,7 @@ def test_each_symbol_has_its_own_sentiment(
 ) -> None:
     for symbol in ("ACME", "BETA", "GAMMA"):
         put_bars(conn, symbol, {days[n]: 100.0 + n for n in (0, 1, 3, 7, 30)})
+        set_fetched(conn, symbol, days[0], days[30])
     number = insert_prediction(
         conn, ["acme", "Beta", "GAMMA"], {"ACME": "BULLISH", "beta": "Bearish"}, confidence=None
     )

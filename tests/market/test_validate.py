@@ -37,8 +37,9 @@ any_bar = st.builds(
 def good_bars(draw: st.DrawFn) -> list[Bar]:
     """Bars as an honest provider gives them, one per session, in any order."""
     bars = []
+    level = draw(st.floats(0.0001, 1e6))
     for date in draw(st.permutations(SESSIONS)):
-        low = draw(st.floats(0.0001, 1e6))
+        low = level * draw(st.floats(0.2, 5))
         high = low * draw(st.floats(1, 3))
         opens, closes = draw(st.floats(0, 1)), draw(st.floats(0, 1))
         bars.append(
@@ -84,7 +85,27 @@ def test_each_rejected_bar_has_one_reason_and_the_rest_is_there(bars: list[Bar])
     kept = len(bars) - len(found.rejected)
     # What is neither rejected nor there was replaced by a later bar of its date.
     assert len(found.bars) <= kept
-    assert (kept == 0) is (len(found.bars) == 0)
+    assert found.bars or found.rejected or not bars
+
+
+@pytest.mark.parametrize(
+    ("closes", "kept"),
+    [
+        ([100.0, 101.0, 10200.0, 103.0, 104.0], [100.0, 101.0, 103.0, 104.0]),
+        ([100.0, 101.0, 1.02, 103.0, 104.0], [100.0, 101.0, 103.0, 104.0]),
+        ([100.0, 101.0, 102.0, 103.0, 10400.0], [100.0, 101.0, 102.0, 103.0]),  # tomorrow tells
+        ([10000.0, 101.0, 102.0, 103.0, 104.0], [101.0, 102.0, 103.0, 104.0]),
+        ([1.0, 1.01, 102.0, 103.0, 104.0], [1.0, 1.01, 102.0, 103.0, 104.0]),  # a step that lasts
+        ([100.0, 101.0, 5000.0, 103.0, 104.0], [100.0, 101.0, 5000.0, 103.0, 104.0]),
+    ],
+)
+def test_a_price_in_pence_among_pounds_is_rejected(closes: list[float], kept: list[float]) -> None:
+    dates = SESSIONS[: len(closes)]
+    found = validate(
+        [Bar(date, close, close, close, close) for date, close in zip(dates, closes, strict=True)], dates
+    )
+    assert [bar.close for bar in found.bars] == kept
+    assert len(found.rejected) == len(closes) - len(kept)
 
 
 @given(bars=good_bars())
