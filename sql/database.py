@@ -105,11 +105,15 @@ class Database:
         self.url = url
         self._name = name
         self._watchdog = Watchdog()
-        self._pool: ConnectionPool[Connection] = ConnectionPool(
-            url,
-            kwargs={**_CONNECT, "application_name": name},
+        self._size = size
+        self._pool = self._new_pool()
+
+    def _new_pool(self) -> ConnectionPool[Connection]:
+        return ConnectionPool(
+            self.url,
+            kwargs={**_CONNECT, "application_name": self._name},
             min_size=0,
-            max_size=size,
+            max_size=self._size,
             max_idle=120,
             reconnect_timeout=30,
             open=False,
@@ -121,6 +125,15 @@ class Database:
 
     def __exit__(self, *exc_info: object) -> None:
         self._pool.close(timeout=2)
+
+    def let_go(self) -> None:
+        """Close every connection of the pool; the next transaction opens one again.
+
+        To be called while no transaction is open.
+        """
+        used, self._pool = self._pool, self._new_pool()
+        self._pool.open(wait=False)
+        used.close(timeout=5)
 
     @contextlib.contextmanager
     def transaction(

@@ -5,6 +5,7 @@ import sys
 from dataclasses import asdict
 from typing import Annotated
 
+import psycopg
 import typer
 
 from market import console
@@ -18,8 +19,9 @@ from market.console import (
 )
 from market.logs import configure
 from market.settings import LogSettings, MarketSettings
-from sql import embedded, migrate
+from sql import embedded, migrate, remove
 from sql.access import open_database
+from sql.database import Database
 from sql.settings import DatabaseSettings, load
 from worker import enqueue as enqueuing
 from worker import report
@@ -54,7 +56,8 @@ def run(
     Examples: `python -m worker`, `python -m worker run --drain --max-seconds 300` for cron.
     """
     from market.providers import build  # noqa: PLC0415 - the other commands need no provider
-    from worker.loop import Worker, expect_schema  # noqa: PLC0415
+    from worker.loop import Worker  # noqa: PLC0415
+    from worker.startup import expect_schema  # noqa: PLC0415
 
     urls, market, settings = load(DatabaseSettings), load(MarketSettings), load(WorkerSettings)
     # Lanes, the main thread, the heartbeat and the sweep each use a connection at a time.
@@ -71,13 +74,25 @@ def migrate_command(
     check: Annotated[
         bool, typer.Option("--check", help="Only print what is missing; exit 3 if anything is.")
     ] = False,
+    removing: Annotated[
+        bool, typer.Option("--remove", help="Print the SQL that removes our objects, not the data.")
+    ] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="With --remove: run that SQL.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Apply sql/ to the database; safe to repeat and to run twice at once.
 
-    Examples: `python -m worker migrate`, `python -m worker migrate --check`.
+    --remove leaves predictions, tickers, prices and outcomes; live events are lost. Examples:
+    `python -m worker migrate --check`, `python -m worker migrate --remove > remove.sql`.
     """
+    if apply and not removing:
+        raise CommandError("--apply goes with --remove", 2)
+    if check and removing:
+        raise CommandError("give one of --check and --remove", 2)
     with command_database() as database:
+        if removing:
+            _remove(database, apply=apply, as_json=as_json)
+            return
         if check:
             with database.transaction(seconds=300) as conn:
                 changes = missing = migrate.pending(conn)
@@ -86,9 +101,44 @@ def migrate_command(
         else:
             with waiting("applying sql/"):
                 changes, missing = migrate.migrate(database), []
-    console.emit([asdict(change) for change in changes], as_json=as_json, empty="up to date")
+    _tell(changes, as_json=as_json)
     if missing:
         sys.exit(3)
+
+
+def _tell(changes: list[migrate.Change], *, as_json: bool) -> None:
+    if as_json or not sys.stdout.isatty():
+        console.emit([asdict(change) for change in changes], as_json=as_json)
+        return
+    rows = [{"action": change.action, "name": change.name} for change in changes]
+    console.emit(rows, as_json=False, empty="up to date")
+    for change in changes:
+        if change.sql:
+            console.say(f"To resolve it, look at those rows, then:\n{change.sql}")
+
+
+def _remove(database: Database, *, apply: bool, as_json: bool) -> None:
+    if apply:
+        try:
+            lines = remove.apply(database)
+        except psycopg.errors.LockNotAvailable:
+            raise CommandError(
+                "gave up waiting for a lock after 3 s, so as not to hold up other programs;"
+                " nothing was changed, try again"
+            ) from None
+        except psycopg.errors.DependentObjectsStillExist as error:
+            detail = (error.diag.message_detail or "").splitlines()
+            raise CommandError(
+                f"something that is not ours is built on ours: {'; '.join(detail)}"
+            ) from None
+    else:
+        with database.transaction() as conn:
+            lines = remove.statements(conn)
+    if as_json or apply:
+        rows = [{"removed" if apply else "would_remove": line} for line in lines]
+        console.emit(rows, as_json=as_json, empty="nothing of ours is here")
+    elif lines:
+        console.say(remove.script(lines).rstrip())
 
 
 @app.command()

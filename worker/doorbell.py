@@ -138,6 +138,15 @@ class Doorbell:
             if not ready or self._listen():
                 return
 
+    def rest(self) -> None:
+        """Hear nothing on purpose, until `lie_down` is called again."""
+        self.close()
+        with self._lock:
+            self._sent_at = None
+        self._lying = False
+        self._mode = "polling"
+        self._retry_at = 0.0
+
     def close(self) -> None:
         """Give the connection, and with it the lock, back."""
         if self._conn is not None:

@@ -24,12 +24,12 @@ import structlog
 from market import sessions
 from market.providers import Provider
 from market.settings import MarketSettings
-from sql import migrate
 from sql.database import Database, error_line, is_away
 from worker import outbox, sweep
 from worker.doorbell import Doorbell
 from worker.handlers import Context
 from worker.lanes import Lanes
+from worker.nap import Nap
 from worker.patience import Patience, StoppingError
 from worker.pulse import Pulse
 from worker.settings import WorkerSettings
@@ -64,6 +64,10 @@ class Worker:
             self.name,
             None if self._drain else self._doorbell,
             self._crashes_found,
+        )
+        self._sweeping = threading.Lock()
+        self._nap = Nap(
+            database, settings, self.name, self._doorbell, [self._pulse.quiet, self._sweeping]
         )
         self._patience = Patience(self._tick)
         context = Context(database, providers, market, self._patience.wait)
@@ -181,9 +185,10 @@ class Worker:
 
     def _turn(self) -> bool:
         """Claim and start what can be started now; True when that was anything."""
-        if self._suspects:
-            return self._run_suspects()
-        return self._claim_predictions() | self._claim_tickers()
+        found = self._run_suspects() if self._suspects else self._claim()
+        if found or self._lanes.in_flight:
+            self._nap.busy()
+        return found
 
     def _rest(self) -> bool:
         """Sleep until there may be work; True when there never will be (draining, all done)."""
@@ -192,6 +197,9 @@ class Worker:
                 return True
             self._doorbell.sleep(0.5)
             return False
+        if self._nap.tempting and (seconds := self._nap.seconds(self._seconds_to_next())):
+            self._take_nap(seconds)
+            return False
         lay = self._doorbell.lying
         posture = self._doorbell.lie_down()
         if posture != "polling" and not (lay and self._doorbell.lying) and self._turn():
@@ -199,11 +207,7 @@ class Worker:
             # held it before the first one has no need of it.
             self._doorbell.get_up()
             return False
-        with self._database.transaction(seconds=10) as conn:
-            topics: list[outbox.Topic] = (
-                ["prediction", "ticker"] if self._lanes.free else ["prediction"]
-            )
-            due = outbox.seconds_to_next(conn, topics)
+        due = self._seconds_to_next()
         if due is not None and due <= 0 and not self._lanes.in_flight:
             self._suspects = True  # whatever is ready and was not claimed may be one
         seconds = self._settings.worker_poll_seconds
@@ -215,6 +219,27 @@ class Worker:
         seconds = min(seconds, _LONGEST_SLEEP_SECONDS, self._deadline - time.monotonic())
         self._doorbell.sleep(max(0.0, seconds))
         return False
+
+    def _seconds_to_next(self) -> float | None:
+        """Seconds until the next event that could be started is due; None: none waits."""
+        topics: list[outbox.Topic] = (
+            ["prediction", "ticker"] if self._lanes.free else ["prediction"]
+        )
+        with self._database.transaction(seconds=10) as conn:
+            return outbox.seconds_to_next(conn, topics)
+
+    def _take_nap(self, seconds: float) -> None:
+        def is_over() -> bool:
+            self._tick()
+            return self._patience.stop.is_set() or time.monotonic() >= self._deadline
+
+        self._nap.take(seconds, is_over)
+        if not is_over():
+            # What became due meanwhile has no event yet.
+            self._patience.insist("sweeping", lambda: sweep.once(self._database, self._settings))
+
+    def _claim(self) -> bool:
+        return self._claim_predictions() | self._claim_tickers()
 
     def _claim_predictions(self) -> bool:
         limit = self._settings.worker_batch_size
@@ -301,36 +326,10 @@ class Worker:
     def _sweeper(self) -> None:
         while not self._patience.stop.is_set():
             try:
-                found = sweep.once(self._database, self._settings)
+                with self._sweeping:
+                    found = sweep.once(self._database, self._settings)
                 if found and any(found.values()):
                     log.info("swept", **found)
             except psycopg.Error as error:
                 log.warning("sweep postponed", error=error_line(error))
             self._patience.stop.wait(self._settings.worker_sweep_seconds)
-
-
-def expect_schema(database: Database) -> None:
-    """Refuse to work on a schema of another version; a database that is away is waited for.
-
-    Raises migrate.MigrationError. A missing trigger is only logged: the sweep finds what it
-    does not tell.
-    """
-    tries = 0
-    while True:
-        try:
-            with database.transaction(seconds=10) as conn:
-                changes = migrate.pending(conn)
-            break
-        except psycopg.Error as error:
-            if not is_away(error):
-                raise
-            if tries == 0:
-                log.warning("the database is away, waiting for it", error=error_line(error))
-            tries += 1
-            time.sleep(min(5.0, 0.2 * 2 ** min(tries, 5)))
-    if any(change.action != "attach" for change in changes):
-        raise migrate.MigrationError(
-            "the database lacks what this version expects: run python -m worker migrate"
-        )
-    for change in changes:
-        log.warning("the schema is incomplete: run python -m worker migrate", missing=change.name)

@@ -40,6 +40,7 @@ class Pulse:
         self._name = name
         self._doorbell = doorbell
         self._on_crashes = on_crashes
+        self.quiet = threading.Lock()  # whoever holds it keeps this thread off the database
         self._ticked = time.monotonic()
         self._told = ""  # the mode that worker_status shows; a change is told at once
 
@@ -62,7 +63,8 @@ class Pulse:
             elif now >= next_beat or self._mode != self._told:
                 stuck = False
                 try:
-                    self.beat()
+                    with self.quiet:
+                        self.beat()
                     away = False
                     next_beat = now + self._settings.beat_seconds
                 except psycopg.Error as error:

@@ -67,7 +67,8 @@ def health(database: Database) -> list[Check]:
         row = one(
             conn,
             "SELECT (SELECT count(*) FROM worker_status WHERE alive) AS alive,"
-            " (SELECT count(*) FROM worker_status WHERE alive AND mode = 'polling') AS polling,"
+            " (SELECT count(*) FROM worker_status"
+            "  WHERE alive AND mode = 'polling' AND asleep_until IS NULL) AS polling,"
             " (SELECT count(*) FROM outbox WHERE status = 'dead') AS dead,"
             " (SELECT extract(epoch FROM reckoner_now() - min(available_at)) FROM outbox"
             "  WHERE status IN ('pending', 'failed') AND available_at <= reckoner_now())::float8 AS oldest,"

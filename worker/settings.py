@@ -1,6 +1,8 @@
 """The settings of this floor: how events are claimed, leased, retried and swept."""
 
-from pydantic import Field
+from typing import Literal
+
+from pydantic import Field, field_validator
 
 from sql.settings import Settings
 
@@ -17,6 +19,14 @@ class WorkerSettings(Settings):
     worker_max_attempts: int = Field(default=8, ge=1, le=1_000)
     worker_max_crashes: int = Field(default=3, ge=1, le=1_000)
     worker_drain_seconds: float = Field(default=25, ge=0, le=3_600)
+    worker_idle: Literal["awake", "sleepy"] = "awake"
+    worker_sleepy_seconds: float = Field(default=300, gt=0, le=86_400)
+    worker_sleepy_after_seconds: float = Field(default=180, gt=0, le=86_400)
+
+    @field_validator("worker_idle", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
 
     @property
     def beat_seconds(self) -> float:

@@ -6,7 +6,8 @@ SELECT pg_advisory_xact_lock(1380271947, 2);
 
 CREATE OR REPLACE VIEW worker_status AS
 SELECT name, host, pid, started_at, last_seen_at, last_heard_at, mode, in_flight,
-       last_seen_at > reckoner_now() - interval '1 minute' AS alive
+       greatest(last_seen_at, asleep_until) > reckoner_now() - interval '1 minute' AS alive,
+       asleep_until
 FROM reckoner_workers;
 
 CREATE OR REPLACE VIEW outbox_status AS
@@ -27,7 +28,11 @@ FROM live l FULL JOIN recent r USING (topic)
 ORDER BY topic, status;
 
 CREATE OR REPLACE VIEW outbox_stuck AS
-WITH alive AS (SELECT count(*) AS n FROM worker_status WHERE alive)
+WITH alive AS (
+    SELECT count(*) AS n, count(*) FILTER (WHERE asleep_until IS NULL) AS awake,
+           min(asleep_until) AS next_look
+    FROM worker_status WHERE alive
+)
 SELECT o.id, o.topic, o.key, o.status, reckoner_now() - o.created_at AS age,
     CASE
         WHEN o.status = 'dead' THEN
@@ -42,6 +47,8 @@ SELECT o.id, o.topic, o.key, o.status, reckoner_now() - o.created_at AS age,
                    CASE WHEN o.status = 'failed' THEN 'retry ' || (o.attempts + 1) ELSE 'its time' END,
                    o.available_at, coalesce(o.last_error, 'delayed'))
         WHEN alive.n = 0 THEN 'no worker alive: start one with python -m worker'
+        WHEN alive.awake = 0 THEN
+            format('every worker lets the database sleep (WORKER_IDLE=sleepy); the next looks at %s', alive.next_look)
         ELSE format('ready since %s, %s workers alive and busy', o.available_at, alive.n)
     END AS reason
 FROM outbox o CROSS JOIN alive LEFT JOIN reckoner_workers w ON w.name = o.leased_by
@@ -49,11 +56,11 @@ WHERE o.status = 'dead'
    OR (o.status = 'failed')
    OR (o.status = 'pending' AND (o.available_at > reckoner_now()
                                  OR o.available_at < reckoner_now() - interval '1 minute'
-                                 OR alive.n = 0))
+                                 OR alive.awake = 0))
    OR (o.status = 'processing' AND (o.leased_until < reckoner_now()
                                     OR o.updated_at < reckoner_now() - interval '5 minutes'))
 ORDER BY o.created_at;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/35_outbox_views.sql', 'eec1b8a2d5812f5159f87274bcf9ea35995e359d0d74c7eeaf22f435248274b4')
+    ('functions/35_outbox_views.sql', '5a7dfe8d250bac003b29fdca1bf3158bf14778424e90de3efa64f442ffc7ff95')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

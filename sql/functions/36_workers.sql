@@ -21,7 +21,7 @@ BEGIN
             p_mode, v_leases)
     ON CONFLICT (name) DO UPDATE
     SET last_seen_at = excluded.last_seen_at, mode = excluded.mode,
-        in_flight = excluded.in_flight,
+        in_flight = excluded.in_flight, asleep_until = NULL,
         last_heard_at = coalesce(excluded.last_heard_at, w.last_heard_at);
     IF p_channel IS NOT NULL THEN
         PERFORM pg_notify(p_channel, 'heartbeat');
@@ -30,10 +30,18 @@ BEGIN
 END
 $$;
 
+-- A worker that closes its connections to let the database sleep says when it looks again.
+CREATE OR REPLACE FUNCTION worker_nap(p_name text, p_seconds double precision) RETURNS void
+LANGUAGE sql AS $$
+    UPDATE reckoner_workers
+    SET last_seen_at = reckoner_now(), asleep_until = reckoner_now() + make_interval(secs => p_seconds)
+    WHERE name = p_name
+$$;
+
 CREATE OR REPLACE FUNCTION worker_leave(p_name text) RETURNS void LANGUAGE sql AS $$
     DELETE FROM reckoner_workers WHERE name = p_name
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/36_workers.sql', '974ae19d0253061d4ffe6e84e361ceac44764963a7940d409a92fd14c40eb605')
+    ('functions/36_workers.sql', '35f6b766e7db4cd56a7ef5d56d1f1ffc3c05537d1a88f01adfe6ed1269f524c0')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -96,11 +96,12 @@ BEGIN
         WHERE finished_at < reckoner_now() - make_interval(days => p_days)
         ORDER BY finished_at LIMIT 10000);
     GET DIAGNOSTICS v_pruned = ROW_COUNT;
-    DELETE FROM reckoner_workers WHERE last_seen_at < reckoner_now() - interval '1 day';
+    DELETE FROM reckoner_workers
+    WHERE greatest(last_seen_at, asleep_until) < reckoner_now() - interval '1 day';
     RETURN v_pruned;
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/60_sweep.sql', '175b43010987e69d797a0bfc7dc1e6e244d517b1b86840da68061ab8a6fc432f')
+    ('functions/60_sweep.sql', '2189e7028e8be044311398947669b548c96d39153b1eb068595b84d56fac60c4')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
