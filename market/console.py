@@ -17,10 +17,10 @@ from typing import Annotated, Any
 import psycopg
 import typer
 
+from sql import migrate
 from sql.access import open_database
 from sql.database import Database
 from sql.embedded import EmbeddedError
-from sql.migrate import MigrationError
 from sql.settings import DatabaseSettings, SettingsError, load, redact
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -39,13 +39,19 @@ def application(help_text: str, **options: Any) -> typer.Typer:
 
 
 @contextlib.contextmanager
-def command_database() -> Iterator[Database]:
-    """Yield the database of the settings for a command; raises at once when nobody answers."""
+def command_database(*, any_schema: bool = False) -> Iterator[Database]:
+    """Yield the database of the settings for a command; raises at once when nobody answers.
+
+    Raises MigrationError where the schema is not this version's, unless any_schema.
+    """
     with contextlib.ExitStack() as stack:
         with waiting("reaching the database"):
             settings = load(DatabaseSettings)
             database = stack.enter_context(open_database(settings, name="reckoner command", size=2))
             database.connect().close()  # the pool would be patient, and a person waits
+            if not any_schema:
+                with database.transaction() as conn:
+                    migrate.expect(conn)
         yield database
 
 
@@ -77,7 +83,7 @@ def run(app: Callable[[], Any]) -> None:
         fail(str(error), 2)
     except CommandError as error:
         fail(str(error), error.code)
-    except MigrationError as error:
+    except migrate.MigrationError as error:
         fail(str(error), error.code)
     except EmbeddedError as error:
         fail(str(error), 1)

@@ -70,6 +70,19 @@ def pending(conn: Connection) -> list[Change]:
     return changes
 
 
+def expect(conn: Connection) -> list[Change]:
+    """Raise MigrationError unless this code's tables and functions are there.
+
+    Returns what is only detached (a trigger that is missing or disabled).
+    """
+    changes = pending(conn)
+    if any(change.action != "attach" for change in changes):
+        raise MigrationError(
+            "the database lacks what this version expects: run python -m worker migrate"
+        )
+    return changes
+
+
 def blocked(conn: Connection) -> Change | None:
     """What stands in the way of one row per (prediction, symbol), with the SQL that resolves it.
 

@@ -89,7 +89,7 @@ def migrate_command(
         raise CommandError("--apply goes with --remove", 2)
     if check and removing:
         raise CommandError("give one of --check and --remove", 2)
-    with command_database() as database:
+    with command_database(any_schema=True) as database:
         if removing:
             _remove(database, apply=apply, as_json=as_json)
             return
@@ -230,14 +230,20 @@ def enqueue(
 ) -> None:
     """Write events, of low priority, for predictions that were there before the trigger.
 
-    Only for those that have neither outcomes nor an event. Examples:
-    `python -m worker enqueue --all --dry-run`, `python -m worker enqueue --since 2025-01-01`.
+    Only for those that have neither outcomes nor an event. First it says, on stderr, how many
+    tickers and provider requests they cost; Ctrl-C stops it at any time, and it can be started
+    again. Examples: `python -m worker enqueue --all --dry-run`,
+    `python -m worker enqueue --since 2025-01-01`.
     """
     if everything == (since is not None):
         raise CommandError("give exactly one of --all and --since", 2)
     moment = None if since is None else since.replace(tzinfo=dt.UTC)
+    market = load(MarketSettings)
     with command_database() as database:
-        row = enqueuing.enqueue(database, since=moment, dry_run=dry_run)
+        cost = enqueuing.estimate(database, market, moment)
+        sys.stderr.write(f"{cost}\n")
+        counts = enqueuing.enqueue(database, moment, dry_run=dry_run)
+        row = {"dry_run": dry_run, **asdict(cost), **counts}
     console.emit([row], as_json=as_json)
 
 

@@ -1,36 +1,95 @@
 """`worker enqueue`: events for predictions that were there before the trigger.
 
-In bites of a few thousand ids, each its own transaction: it may be interrupted and started
-again, and what has an event or an outcome already is passed over.
+Two walks over the predictions, in bites of ten thousand ids: the first finds out what it
+will cost, the second writes. Each bite is its own transaction, so it may be interrupted and
+started again; what has an event or an outcome already is passed over.
 """
 
 import datetime as dt
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
 
+from market.settings import MarketSettings
 from sql.database import Database, one
 
-_BITE = 5_000
+_BITE = 10_000
 
 
-def enqueue(database: Database, *, since: dt.datetime | None, dry_run: bool) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Cost:
+    """What events for all missing predictions ask of providers. seconds: at the provider's pace."""
+
+    predictions: int
+    would_enqueue: int
+    tickers: int
+    new_tickers: int
+    requests: int
+    provider: str
+    seconds: float
+
+    def __str__(self) -> str:
+        pace = f", at least {dt.timedelta(seconds=round(self.seconds))} at its pace"
+        return (
+            f"{self.would_enqueue} of {self.predictions} predictions wait; they name {self.tickers} tickers,"
+            f" {self.new_tickers} of them new: about {self.requests} requests to {self.provider}"
+            f"{pace if self.seconds >= 1 else ''}"
+        )
+
+
+def estimate(database: Database, settings: MarketSettings, since: dt.datetime | None) -> Cost:
+    """Walk over the predictions and say what their events would cost; changes nothing."""
+    earliest: dict[str, dt.date] = {}
+    seen = missing = 0
+    for bite in _bites(database, since, dry_run=True, what="counting"):
+        seen, missing = seen + bite["seen"], missing + bite["missing"]
+        for symbol, day in zip(bite["symbols"] or [], bite["days"] or [], strict=True):
+            earliest[symbol] = min(day, earliest.get(symbol, day))
+    provider = settings.market_providers[0]
+    with database.transaction() as conn:
+        cost = one(
+            conn,
+            "SELECT c.*, (c.requests * extract(epoch FROM coalesce(p.spacing, '0')))::float8 AS seconds"
+            " FROM enqueue_cost(%s::text[], %s::date[], %s) c"
+            " LEFT JOIN reckoner_providers p ON p.name = %s",
+            [list(earliest), list(earliest.values()), settings.backfill_days, provider],
+        )
+    return Cost(predictions=seen, would_enqueue=missing, provider=provider, **cost)
+
+
+def enqueue(
+    database: Database, since: dt.datetime | None, *, dry_run: bool = False
+) -> dict[str, int]:
     """Write the missing events of low priority; since: only posts of that moment or later (UTC).
 
-    Returns counts. Progress goes to stderr when that is a terminal.
+    Returns counts before and after; a dry_run only counts. Progress goes to stderr when that
+    is a terminal.
     """
-    last, seen, missing = 0, 0, 0
+    before, written = _waiting(database), 0
+    if not dry_run:
+        bites = _bites(database, since, dry_run=False, what="enqueueing")
+        written = sum(bite["missing"] for bite in bites)
+    return {"enqueued": written, "waiting_before": before, "waiting_after": _waiting(database)}
+
+
+def _waiting(database: Database) -> int:
     with database.transaction() as conn:
-        row = one(
-            conn,
-            "SELECT count(*) AS predictions, (SELECT count(*) FROM outbox WHERE status <> 'dead') AS waiting"
-            " FROM predictions",
-        )
+        return int(one(conn, "SELECT count(*) AS n FROM outbox WHERE status <> 'dead'")["n"])
+
+
+def _bites(
+    database: Database, since: dt.datetime | None, *, dry_run: bool, what: str
+) -> Iterator[dict[str, Any]]:
+    with database.transaction() as conn:
+        total = one(conn, "SELECT count(*) AS n FROM predictions")["n"]
     console = Console(stderr=True)
+    last = 0
     with Progress(console=console, disable=not sys.stderr.isatty(), transient=True) as progress:
-        task = progress.add_task("predictions", total=row["predictions"])
+        task = progress.add_task(what, total=total)
         while True:
             with database.transaction() as conn:
                 bite = one(
@@ -39,14 +98,7 @@ def enqueue(database: Database, *, since: dt.datetime | None, dry_run: bool) -> 
                     [last, _BITE, since, dry_run],
                 )
             if not bite["seen"]:
-                break
-            last, seen, missing = bite["last_id"], seen + bite["seen"], missing + bite["missing"]
+                return
+            yield bite
+            last = bite["last_id"]
             progress.advance(task, bite["seen"])
-    return {
-        "dry_run": dry_run,
-        "predictions": seen,
-        "enqueued": 0 if dry_run else missing,
-        "would_enqueue": missing,
-        "waiting_before": row["waiting"],
-        "waiting_after": row["waiting"] + (0 if dry_run else missing),
-    }

@@ -22,20 +22,20 @@ BEGIN
     INTO v_first, v_cursor FROM reckoner_installation;
     SELECT max(id) INTO v_last FROM predictions;
     WITH forgotten AS (
-        SELECT p.prediction_id
+        SELECT p.prediction_id::text AS key
         FROM prediction_inputs p
         WHERE p.prediction_id > v_first AND p.eligible
           AND (p.prediction_id > v_last - p_span
                OR (p.prediction_id > v_cursor AND p.prediction_id <= v_cursor + p_span))
           AND NOT EXISTS (SELECT FROM prediction_outcomes o WHERE o.prediction_id = p.prediction_id)
-          AND NOT EXISTS (SELECT FROM outbox o WHERE o.topic = 'prediction' AND o.key = p.prediction_id::text)
           AND NOT EXISTS (SELECT FROM outbox_history h
                           WHERE h.topic = 'prediction' AND h.key = p.prediction_id::text)
-        ORDER BY p.prediction_id
+        -- One pass over the outbox, whatever the planner thinks of a table that just grew.
+        EXCEPT SELECT o.key FROM outbox o WHERE o.topic = 'prediction'
     ), written AS (
         INSERT INTO outbox (topic, key, available_at, created_at, updated_at)
-        SELECT 'prediction', prediction_id, reckoner_now(), reckoner_now(), reckoner_now()
-        FROM forgotten RETURNING 1)
+        SELECT 'prediction', key, reckoner_now(), reckoner_now(), reckoner_now()
+        FROM forgotten ORDER BY key::bigint RETURNING 1)
     SELECT count(*) INTO v_found FROM written;
     UPDATE reckoner_installation
     SET forgotten_cursor = CASE WHEN v_cursor + p_span >= v_last THEN v_first ELSE v_cursor + p_span END
@@ -102,6 +102,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/60_sweep.sql', '2189e7028e8be044311398947669b548c96d39153b1eb068595b84d56fac60c4')
+    ('functions/60_sweep.sql', 'e1f3d38c54b499104dfaf0f11a6a130d3b189a91b6be9741c98e62f6da000a5a')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

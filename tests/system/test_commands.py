@@ -129,7 +129,7 @@ def test_a_database_that_was_not_migrated_is_3(empty_url: str) -> None:
 
 def test_migrate_says_what_it_did_and_check_then_finds_nothing(empty_url: str) -> None:
     applied = table(empty_url, "migrate")
-    assert applied[0] == {"action": "apply", "name": "migrations/0001_queue.sql"}
+    assert applied[0] == {"action": "apply", "name": "migrations/0000_adopt.sql", "sql": ""}
     assert document(empty_url, "migrate", "--check") == []
     assert document(empty_url, "migrate") == []
 
