@@ -95,6 +95,13 @@ class Doorbell:
             if self._sent_at is None:
                 self._sent_at = time.monotonic()
 
+    def probe(self) -> None:
+        """Find out at the start whether anything is heard: at once, or not within two seconds."""
+        self._check_hearing()
+        while self._conn is not None and self._mode == "polling":
+            self.sleep(0.1)
+            self._check_hearing()
+
     def lie_down(self) -> Posture:
         """Prepare to sleep; unless `polling` or `busy`, drain once more before `sleep`."""
         self._check_hearing()

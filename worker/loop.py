@@ -91,11 +91,13 @@ class Worker:
         with self._signals():
             try:
                 self._patience.insist("loading sessions", lambda: sessions.ensure(self._database))
+                self._patience.insist("the first heartbeat", self._pulse.beat)
                 if self._drain:
                     self._patience.insist(
                         "sweeping", lambda: sweep.once(self._database, self._settings)
                     )
-                    self._patience.insist("the first heartbeat", self._pulse.beat)
+                else:
+                    self._doorbell.probe()
                 self._start_threads()
                 self._turn_until_stopped()
             except StoppingError:
