@@ -24,6 +24,7 @@ from sql.access import open_database
 from sql.database import Database
 from sql.settings import DatabaseSettings, load
 from worker import enqueue as enqueuing
+from worker import explain as explaining
 from worker import report
 from worker import requeue as requeuing
 from worker import sweep as sweeping
@@ -245,6 +246,26 @@ def enqueue(
         counts = enqueuing.enqueue(database, moment, dry_run=dry_run)
         row = {"dry_run": dry_run, **asdict(cost), **counts}
     console.emit([row], as_json=as_json)
+
+
+@app.command()
+def explain(
+    what: Annotated[
+        str | None, typer.Argument(metavar="[PREDICTION_ID | SYMBOL]", help="Whose story.")
+    ] = None,
+    event: Annotated[int | None, typer.Option(help="One event's story instead.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell why a prediction is late: everything that happened to it, and what it waits for.
+
+    The same in SQL: explain_prediction(id), explain_ticker(symbol), explain_event(id).
+    Examples: `python -m worker explain 17`, `python -m worker explain AAPL --json`.
+    """
+    if (what is None) == (event is None):
+        raise CommandError("give a prediction's id, a symbol, or --event ID", 2)
+    with command_database() as database:
+        rows = explaining.explain(database, what=what, event=event)
+    console.emit(rows, as_json=as_json)
 
 
 @app.command()

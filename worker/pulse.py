@@ -4,6 +4,7 @@ It beats only as long as the main loop turns. A loop that hangs lets its leases 
 another worker takes over, and shows as not alive.
 """
 
+import datetime as dt
 import os
 import socket
 import threading
@@ -85,7 +86,7 @@ class Pulse:
             bell.beat_coming()
         with self._database.transaction(seconds=10) as conn:
             conn.execute(
-                "SELECT worker_beat(%s, %s, %s, %s, %s, %s, %s)",
+                "SELECT worker_beat(%s, %s, %s, %s, %s, %s, %s, %s)",
                 [
                     self._name,
                     socket.gethostname(),
@@ -94,6 +95,7 @@ class Pulse:
                     bell.heard_seconds_ago if bell else None,
                     lease,
                     bell.channel if bell else None,
+                    dt.datetime.now(dt.UTC),
                 ],
             )
         self._told = mode

@@ -29,6 +29,7 @@ BEGIN
         RAISE NOTICE 'event % left as it is: % has a waiting event', OLD.id, OLD.key;
         RETURN NULL;
     END IF;
+    NEW.trail := outbox_trail(OLD, 're-driven', NULL, OLD.last_error);
     NEW.attempts := 0;
     NEW.crashes := 0;
     NEW.lease := NULL;
@@ -44,6 +45,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/30_outbox_table.sql', 'e31057bb0aa23aca879e3fc8294430ba3331426456c1c00a22bcc26234a34527')
+    ('functions/30_outbox_table.sql', '5dbe11972851987378430d67ad8f64638ee8621f6a7f2f0671fc1ae1a8b1ad87')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -38,7 +38,8 @@ BEGIN
         )
         UPDATE outbox o
         SET status = 'processing', lease = nextval('outbox_lease'), leased_by = p_worker,
-            leased_until = v_now + make_interval(secs => p_lease_seconds), updated_at = v_now
+            leased_until = v_now + make_interval(secs => p_lease_seconds), updated_at = v_now,
+            claimed_at = v_now
         FROM ready WHERE o.id = ready.id
         RETURNING o.*;
 
@@ -56,7 +57,7 @@ RETURNS SETOF outbox LANGUAGE sql AS $$
     UPDATE outbox o
     SET status = 'processing', lease = nextval('outbox_lease'), leased_by = p_worker,
         leased_until = reckoner_now() + make_interval(secs => p_lease_seconds),
-        updated_at = reckoner_now()
+        updated_at = reckoner_now(), claimed_at = reckoner_now()
     WHERE o.id = (
         SELECT s.id FROM outbox s
         WHERE s.status IN ('pending', 'failed') AND s.crashes > 0
@@ -113,6 +114,6 @@ RETURNS bigint LANGUAGE sql AS $$
     SELECT count(*) FROM renewed
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/31_outbox_claim.sql', 'fde9767c210e194a609856c615ee038298e2e8ee7db93f2360d4158160fac6b0')
+    ('functions/31_outbox_claim.sql', 'c53f32a12c0358336e887943c9250f82ec98ff4c66e4e21023ad8dda96b35680')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -23,19 +23,32 @@ CREATE OR REPLACE FUNCTION outbox_finish(
         RETURNING o.*, v.verdict, v.result
     )
     INSERT INTO outbox_history (id, topic, key, verdict, attempts, crashes, created_at,
-                                finished_at, worker, result, payload)
+                                finished_at, worker, result, payload, claimed_at, trail)
     SELECT id, topic, key, verdict, attempts, crashes, created_at,
-           reckoner_now(), leased_by, result, payload
+           reckoner_now(), leased_by, result, payload, claimed_at, trail
     FROM gone
     RETURNING id
 $$;
 
--- Ends a lease and leaves the event live. The unique index allows one waiting event per
--- symbol; when another came while this one was processed, the two become one: the waiting
+-- A trail with one more entry; bounded, because what waits for a provider may wait for weeks.
+CREATE OR REPLACE FUNCTION outbox_trail(p_event outbox, p_end text, p_until timestamptz, p_error text)
+RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN jsonb_array_length(p_event.trail) >= 50 THEN p_event.trail - 10
+                ELSE coalesce(p_event.trail, '[]') END
+           || jsonb_strip_nulls(jsonb_build_object(
+                'from', p_event.claimed_at, 'to', reckoner_now(), 'worker', p_event.leased_by,
+                'end', p_end, 'until', p_until, 'error', one_line(p_error)))
+$$;
+
+DROP FUNCTION IF EXISTS outbox_put_back(bigint, bigint, text, timestamptz, integer, integer, text);
+
+-- Ends a lease and leaves the event live. p_end: how, in a word or two, for its trail.
+-- The unique index allows one waiting event per symbol; when another came while this one was
+-- processed, the two become one: the waiting
 -- one inherits the failures (so that retries stay bounded), this one ends as cancelled.
 -- Returns the new status, 'merged', or NULL when the lease has passed to another.
 CREATE OR REPLACE FUNCTION outbox_put_back(
-    p_id bigint, p_lease bigint, p_status text, p_available_at timestamptz,
+    p_id bigint, p_lease bigint, p_end text, p_status text, p_available_at timestamptz,
     p_attempts integer, p_crashes integer, p_error text
 ) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -43,9 +56,10 @@ DECLARE
     v_twin  bigint;
 BEGIN
     BEGIN
-        UPDATE outbox
+        UPDATE outbox o
         SET status = p_status, available_at = p_available_at, lease = NULL, leased_by = NULL,
             leased_until = NULL, attempts = p_attempts, crashes = p_crashes,
+            trail = outbox_trail(o, p_end, p_available_at, p_error),
             last_error = one_line(coalesce(p_error, last_error)), updated_at = reckoner_now()
         WHERE id = p_id AND lease = p_lease;
         RETURN CASE WHEN FOUND THEN p_status END;
@@ -67,11 +81,12 @@ BEGIN
     UPDATE outbox SET status = p_status
     WHERE id = v_twin AND p_status <> 'pending' AND status <> 'dead';
     INSERT INTO outbox_history (id, topic, key, verdict, attempts, crashes, created_at,
-                                finished_at, worker, result, payload)
+                                finished_at, worker, result, payload, claimed_at, trail)
     VALUES (v_event.id, v_event.topic, v_event.key, 'cancelled', p_attempts, p_crashes,
             v_event.created_at, reckoner_now(), v_event.leased_by,
             jsonb_build_object('reason', 'merged into event ' || coalesce(v_twin::text, '?')),
-            v_event.payload);
+            v_event.payload, v_event.claimed_at,
+            outbox_trail(v_event, p_end, p_available_at, p_error));
     RETURN 'merged';
 END
 $$;
@@ -89,7 +104,8 @@ CREATE OR REPLACE FUNCTION outbox_fail(
     p_id bigint, p_lease bigint, p_error text, p_max_attempts integer
 ) RETURNS text LANGUAGE sql AS $$
     SELECT outbox_put_back(
-        id, p_lease, CASE WHEN attempts + 1 >= p_max_attempts THEN 'dead' ELSE 'failed' END,
+        id, p_lease, 'failed',
+        CASE WHEN attempts + 1 >= p_max_attempts THEN 'dead' ELSE 'failed' END,
         reckoner_now() + outbox_backoff(attempts + 1), attempts + 1, crashes,
         CASE WHEN attempts + 1 >= p_max_attempts
              THEN 'after ' || (attempts + 1) || ' attempts: ' || p_error ELSE p_error END)
@@ -100,7 +116,7 @@ $$;
 CREATE OR REPLACE FUNCTION outbox_delay(
     p_id bigint, p_lease bigint, p_until timestamptz, p_reason text
 ) RETURNS text LANGUAGE sql AS $$
-    SELECT outbox_put_back(id, p_lease, 'pending', p_until, attempts, crashes, p_reason)
+    SELECT outbox_put_back(id, p_lease, 'delayed', 'pending', p_until, attempts, crashes, p_reason)
     FROM outbox WHERE id = p_id AND lease = p_lease
 $$;
 
@@ -111,7 +127,7 @@ BEGIN
     RETURN QUERY
     SELECT o.id FROM outbox o
     WHERE o.status = 'processing' AND o.leased_by = p_worker
-      AND outbox_put_back(o.id, o.lease, 'pending', reckoner_now(),
+      AND outbox_put_back(o.id, o.lease, 'handed back', 'pending', reckoner_now(),
                           o.attempts, o.crashes, NULL) IS NOT NULL;
     PERFORM doorbell_ring();
 END
@@ -131,7 +147,7 @@ BEGIN
     LOOP
         id := v_event.id; topic := v_event.topic; key := v_event.key; worker := v_event.leased_by;
         status := outbox_put_back(
-            v_event.id, v_event.lease,
+            v_event.id, v_event.lease, 'crashed',
             CASE WHEN v_event.crashes + 1 >= p_max_crashes THEN 'dead' ELSE 'pending' END,
             reckoner_now(), v_event.attempts, v_event.crashes + 1,
             CASE WHEN v_event.crashes + 1 >= p_max_crashes
@@ -146,6 +162,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/32_outbox_end.sql', 'd0b4db83e993dd49d7267b9e29460efb62e6b03d957d050b799b601eefc5a3c5')
+    ('functions/32_outbox_end.sql', 'e7cf13ed72b052bc2b3accee522f702ed5bbd8ab5a6ea99649373a98f321b713')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

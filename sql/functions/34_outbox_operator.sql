@@ -102,12 +102,13 @@ BEGIN
     -- Another event of the same key may have waited for this one to end.
     PERFORM doorbell_ring();
     IF v_event.status = 'processing' THEN
-        RETURN outbox_put_back(event_id, v_event.lease, 'dead', v_event.available_at,
+        RETURN outbox_put_back(event_id, v_event.lease, 'parked', 'dead', v_event.available_at,
                                v_event.attempts, v_event.crashes, 'parked: ' || reason);
     END IF;
-    UPDATE outbox SET status = 'dead', last_error = one_line('parked: ' || reason),
-                      updated_at = reckoner_now()
-    WHERE id = event_id;
+    UPDATE outbox o
+    SET status = 'dead', last_error = one_line('parked: ' || reason), updated_at = reckoner_now(),
+        trail = outbox_trail(o, 'parked', NULL, reason)
+    WHERE o.id = event_id;
     RETURN 'dead';
 END
 $$;
@@ -118,9 +119,9 @@ LANGUAGE plpgsql AS $$
 BEGIN
     WITH gone AS (DELETE FROM outbox WHERE id = event_id RETURNING *)
     INSERT INTO outbox_history (id, topic, key, verdict, attempts, crashes, created_at,
-                                finished_at, worker, result, payload)
+                                finished_at, worker, result, payload, claimed_at, trail)
     SELECT id, topic, key, 'cancelled', attempts, crashes, created_at, reckoner_now(), leased_by,
-           jsonb_build_object('reason', one_line(reason)), payload
+           jsonb_build_object('reason', one_line(reason)), payload, claimed_at, trail
     FROM gone;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'there is no live event %', event_id USING ERRCODE = 'no_data_found';
@@ -130,6 +131,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/34_outbox_operator.sql', '062567e5ad81ce61ed7a8f16a9693dc79db0a3e7feffd6869ceac41121c52c6a')
+    ('functions/34_outbox_operator.sql', '591ffec98662043af6458d0fb1d5ee04c65f3eabd0459dfec988e98f798d7b4e')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -4,24 +4,28 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
+DROP FUNCTION IF EXISTS worker_beat(text, text, integer, text, double precision, double precision, text);
+
 -- One heartbeat: says that the worker lives, prolongs its leases, and sends the
 -- notification that must come back to it over LISTEN. p_heard_ago: seconds since the last
--- one came back, NULL for never. Returns the number of leases held.
+-- one came back, NULL for never. p_clock: the worker's own clock, which is only compared.
+-- Returns the number of leases held.
 CREATE OR REPLACE FUNCTION worker_beat(
     p_name text, p_host text, p_pid integer, p_mode text, p_heard_ago double precision,
-    p_lease_seconds double precision, p_channel text
+    p_lease_seconds double precision, p_channel text, p_clock timestamptz
 ) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_now    timestamptz := reckoner_now();
     v_leases bigint := outbox_renew(p_name, p_lease_seconds);
+    v_skew   double precision := extract(epoch FROM p_clock - clock_timestamp());
 BEGIN
     INSERT INTO reckoner_workers AS w
-        (name, host, pid, started_at, last_seen_at, last_heard_at, mode, in_flight)
+        (name, host, pid, started_at, last_seen_at, last_heard_at, mode, in_flight, clock_skew)
     VALUES (p_name, p_host, p_pid, v_now, v_now, v_now - make_interval(secs => p_heard_ago),
-            p_mode, v_leases)
+            p_mode, v_leases, v_skew)
     ON CONFLICT (name) DO UPDATE
     SET last_seen_at = excluded.last_seen_at, mode = excluded.mode,
-        in_flight = excluded.in_flight, asleep_until = NULL,
+        in_flight = excluded.in_flight, asleep_until = NULL, clock_skew = excluded.clock_skew,
         last_heard_at = coalesce(excluded.last_heard_at, w.last_heard_at);
     IF p_channel IS NOT NULL THEN
         PERFORM pg_notify(p_channel, 'heartbeat');
@@ -42,6 +46,6 @@ CREATE OR REPLACE FUNCTION worker_leave(p_name text) RETURNS void LANGUAGE sql A
     DELETE FROM reckoner_workers WHERE name = p_name
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/36_workers.sql', '35f6b766e7db4cd56a7ef5d56d1f1ffc3c05537d1a88f01adfe6ed1269f524c0')
+    ('functions/36_workers.sql', '2c8cd0e2847653d3e9e086ce6645d69941782a8389ffda1f358033ad126aedfb')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,0 +1,224 @@
+BEGIN;
+-- Why is my prediction late? Its whole story in order, in words, from the insert to what it
+-- waits for now. Reads what the others write: events with their trails, history, bars, outcomes,
+-- providers. `at` in the future is when something is due; without a time it just is so.
+-- Called by worker/explain.py and by people in psql.
+SET LOCAL search_path = public;
+SET LOCAL lock_timeout = '3s';
+SELECT pg_advisory_xact_lock(1380271947, 2);
+
+-- A column of another program's table as a moment: without a zone it is UTC.
+CREATE OR REPLACE FUNCTION as_moment(p_at timestamptz) RETURNS timestamptz LANGUAGE sql IMMUTABLE AS 'SELECT p_at';
+CREATE OR REPLACE FUNCTION as_moment(p_at timestamp) RETURNS timestamptz LANGUAGE sql IMMUTABLE
+AS $$ SELECT p_at AT TIME ZONE 'UTC' $$;
+
+-- What a finished event's result says, in a sentence.
+CREATE OR REPLACE FUNCTION result_in_words(p_topic text, p_result jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE
+        WHEN p_result ? 'reason' THEN p_result ->> 'reason'
+        WHEN p_topic = 'ticker' AND p_result ->> 'outcome' = 'fetched' THEN
+            format('%s gave %s bars for %s to %s: %s new, %s changed, %s rejected%s; %s outcomes followed',
+                   p_result ->> 'provider', p_result ->> 'bars', p_result ->> 'from', p_result ->> 'to',
+                   p_result ->> 'inserted', p_result ->> 'updated', p_result ->> 'rejected',
+                   coalesce(' (' || (p_result ->> 'first_rejected') || ')', ''), p_result ->> 'outcomes')
+        WHEN p_topic = 'ticker' THEN p_result ->> 'outcome'
+        ELSE coalesce((SELECT string_agg(format('%s %s', o.value, o.key), ', ' ORDER BY o.key)
+                       FROM jsonb_each_text(p_result -> 'outcomes') o), 'nothing to do')
+             || coalesce((SELECT '; skipped ' || string_agg(
+                              format('%s (%s)', s ->> 'element', s ->> 'reason'), ', ')
+                          FROM jsonb_array_elements(p_result -> 'skipped') s), '')
+    END
+$$;
+
+-- The events of a key that were alive at or after p_since, or one event.
+CREATE OR REPLACE FUNCTION event_story(p_topic text, p_key text, p_since timestamptz, p_event bigint)
+RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH event AS (
+        SELECT o.id, o.topic, o.key, o.created_at, o.claimed_at, o.leased_by AS worker, o.trail,
+               o.priority::integer AS priority, o.status, NULL::timestamptz AS finished_at, NULL::jsonb AS result
+        FROM outbox o
+        WHERE CASE WHEN p_event IS NULL THEN o.topic = p_topic AND o.key = p_key ELSE o.id = p_event END
+        UNION ALL
+        SELECT h.id, h.topic, h.key, h.created_at, h.claimed_at, h.worker, h.trail,
+               NULL, h.verdict, h.finished_at, h.result
+        FROM outbox_history h
+        WHERE CASE WHEN p_event IS NULL THEN h.topic = p_topic AND h.key = p_key ELSE h.id = p_event END
+          AND (p_since IS NULL OR h.finished_at >= p_since)
+    ), told AS (
+        SELECT e.id, e.created_at AS at, 0 AS n, format('written for %s %s%s', e.topic, e.key,
+               CASE WHEN e.priority <> 0 THEN format(', priority %s', e.priority) ELSE '' END) AS story
+        FROM event e
+        UNION ALL
+        SELECT e.id, (t.value ->> 'from')::timestamptz, 1, 'claimed by ' || (t.value ->> 'worker')
+        FROM event e CROSS JOIN jsonb_array_elements(e.trail) t
+        WHERE t.value ? 'from' AND t.value ? 'worker'
+        UNION ALL
+        SELECT e.id, (t.value ->> 'to')::timestamptz, 2,
+               (t.value ->> 'end') || coalesce(': ' || (t.value ->> 'error'), '')
+               || coalesce('; ready again at ' || (t.value ->> 'until')::timestamptz(0), '')
+        FROM event e CROSS JOIN jsonb_array_elements(e.trail) t
+        UNION ALL
+        SELECT e.id, e.claimed_at, 3, 'claimed by ' || e.worker
+        FROM event e WHERE e.worker IS NOT NULL AND e.claimed_at IS NOT NULL
+        UNION ALL
+        SELECT e.id, e.finished_at, 4, format('%s: %s', e.status, result_in_words(e.topic, e.result))
+        FROM event e WHERE e.finished_at IS NOT NULL
+        UNION ALL
+        SELECT e.id, NULL, 5, coalesce(s.reason, CASE e.status
+            WHEN 'processing' THEN 'a worker works on it now' ELSE 'ready: a worker takes it next' END)
+        FROM event e LEFT JOIN outbox_stuck s ON s.id = e.id WHERE e.finished_at IS NULL
+    )
+    SELECT t.at, 'event ' || t.id, t.story FROM told t ORDER BY t.at NULLS LAST, t.id, t.n;
+END
+$$;
+
+-- What a symbol's outcomes hang on: the registry's verdict and the providers' pauses.
+CREATE OR REPLACE FUNCTION ticker_standing(p_symbol text)
+RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE sql STABLE AS $$
+    SELECT NULL::timestamptz, 'ticker ' || r.symbol,
+           r.status || coalesce(': ' || r.status_reason, '')
+           || coalesce(', called ' || r.provider_symbol || ' by providers', '')
+           || coalesce(', sessions of ' || r.calendar, '')
+           || CASE WHEN r.fetched_to IS NULL THEN ', never answered for by a provider'
+                   ELSE format(', answered for %s to %s', r.fetched_from, r.fetched_to) END
+           || CASE WHEN r.status = 'active' THEN coalesce('; last trouble: ' || r.backfill_error, '') ELSE '' END
+    FROM ticker_registry r WHERE r.symbol = p_symbol
+    UNION ALL
+    SELECT NULL, 'ticker ' || p_symbol, 'is not registered'
+    WHERE NOT EXISTS (SELECT FROM ticker_registry r WHERE r.symbol = p_symbol)
+    UNION ALL
+    SELECT p.paused_until, 'provider ' || p.name, 'paused until then: ' || p.pause_reason
+    FROM reckoner_providers p WHERE p.paused_until > reckoner_now()
+$$;
+
+-- The outcomes of one prediction: when each price was there, and what is still to come.
+CREATE OR REPLACE FUNCTION outcome_story(p_prediction_id integer)
+RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH outcome AS (
+        SELECT o.*, coalesce(r.calendar, symbol_calendar(o.symbol)) AS its_calendar
+        FROM prediction_outcomes o LEFT JOIN ticker_registry r ON r.symbol = o.symbol
+        WHERE o.prediction_id = p_prediction_id AND o.engine_version IS NOT NULL
+    ), horizon AS (
+        SELECT o.symbol, o.created_at, h.n, h.price, h.return, h.correct, s.session
+        FROM outcome o
+        JOIN market_sessions e ON e.calendar = o.its_calendar AND e.session = o.entry_session
+        CROSS JOIN LATERAL (VALUES
+            (0, o.price_at_prediction, NULL::float8, NULL::boolean),
+            (1, o.price_t1, o.return_t1, o.correct_t1), (3, o.price_t3, o.return_t3, o.correct_t3),
+            (7, o.price_t7, o.return_t7, o.correct_t7), (30, o.price_t30, o.return_t30, o.correct_t30)
+        ) AS h(n, price, return, correct)
+        JOIN market_sessions s ON s.calendar = o.its_calendar AND s.ordinal = e.ordinal + h.n
+        WHERE h.price IS NOT NULL
+    )
+    SELECT greatest(as_moment(h.created_at), as_moment(p.created_at)), 'outcome ' || h.symbol,
+           format('%s: %s, the close of %s', CASE h.n WHEN 0 THEN 'entry' ELSE 't' || h.n END, h.price, h.session)
+           || coalesce(', return ' || round(h.return::numeric, 2) || ' %', '')
+           || coalesce(CASE WHEN h.correct THEN ', correct' ELSE ', not correct' END, '')
+           || coalesce(' (from ' || p.source || ')', '')
+    FROM horizon h LEFT JOIN market_prices p ON p.symbol = h.symbol AND p.date = h.session
+    UNION ALL
+    SELECT NULL, 'outcome ' || o.symbol, 'revised: ' || o.revision FROM outcome o WHERE o.revision IS NOT NULL
+    UNION ALL
+    SELECT CASE WHEN o.due_at > reckoner_now() THEN o.due_at END, 'outcome ' || o.symbol,
+           o.outcome_state || coalesce(': ' || o.outcome_reason, '')
+           || CASE WHEN o.due_at > reckoner_now() THEN ', known then'
+                   ELSE coalesce(', due since ' || o.due_at, '') END
+    FROM outcome o;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION explain_prediction(prediction_id bigint)
+RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+    v_id      bigint := prediction_id;
+    v_input   prediction_inputs;
+    v_created timestamptz;
+    v_status  text;
+    v_symbol  text;
+BEGIN
+    SELECT * INTO v_input FROM prediction_inputs p WHERE p.prediction_id = v_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no prediction %', v_id USING ERRCODE = 'no_data_found';
+    END IF;
+    SELECT as_moment(p.created_at), p.analysis_status INTO v_created, v_status FROM predictions p WHERE p.id = v_id;
+    RETURN QUERY
+    WITH symbols AS MATERIALIZED (
+        SELECT DISTINCT e.symbol FROM prediction_elements(ARRAY[v_id::integer]) e WHERE e.symbol IS NOT NULL
+    ), story AS (
+        SELECT v_input.moment AS at, 'prediction ' || v_id AS subject, 'what it is about was published' AS story
+        UNION ALL
+        SELECT v_created, 'prediction ' || v_id,
+               format('inserted: %s, %s', left(v_input.assets::text, 200), v_status)
+        UNION ALL
+        SELECT NULL, 'prediction ' || v_id,
+               format('is not processed: analysis_status is %s, assets are %s', v_status,
+                      coalesce(left(v_input.assets::text, 100), 'NULL'))
+        WHERE NOT v_input.eligible
+        UNION ALL
+        SELECT NULL, 'prediction ' || v_id, CASE
+               WHEN v_id <= (SELECT last_prediction_id FROM reckoner_installation)
+               THEN 'was there before Reckoner: python -m worker enqueue --all'
+               ELSE format('no event yet: the trigger did not write one; the sweep finds it, or SELECT outbox_requeue_prediction(%s)', v_id) END
+        WHERE v_input.eligible
+          AND NOT EXISTS (SELECT FROM outbox o WHERE o.topic = 'prediction' AND o.key = v_id::text)
+          AND NOT EXISTS (SELECT FROM outbox_history h WHERE h.topic = 'prediction' AND h.key = v_id::text)
+          AND NOT EXISTS (SELECT FROM prediction_outcomes o WHERE o.prediction_id = v_id AND o.engine_version IS NOT NULL)
+        UNION ALL
+        SELECT * FROM event_story('prediction', v_id::text, NULL, NULL)
+        UNION ALL
+        SELECT t.* FROM symbols s CROSS JOIN LATERAL event_story('ticker', s.symbol, v_created, NULL) t
+        UNION ALL
+        SELECT DISTINCT t.* FROM symbols s CROSS JOIN LATERAL ticker_standing(s.symbol) t
+        UNION ALL
+        SELECT * FROM outcome_story(v_id::integer)
+    )
+    SELECT s.at, s.subject, s.story FROM story s ORDER BY s.at NULLS LAST, s.subject;
+END
+$$;
+
+-- A ticker's last 30 days, and what waits for it.
+CREATE OR REPLACE FUNCTION explain_ticker(symbol text)
+RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+    v_symbol text := normalize_symbol(symbol);
+BEGIN
+    IF v_symbol IS NULL THEN
+        RAISE EXCEPTION '"%" is not a symbol', symbol USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    RETURN QUERY
+    WITH story AS (
+        SELECT * FROM event_story('ticker', v_symbol, reckoner_now() - interval '30 days', NULL)
+        UNION ALL SELECT * FROM ticker_standing(v_symbol)
+        UNION ALL
+        SELECT min(o.due_at), 'outcomes', format('%s are %s', count(*), o.outcome_state)
+               || CASE WHEN min(o.due_at) IS NOT NULL THEN ', the first of them due then' ELSE '' END
+        FROM prediction_outcomes o WHERE o.symbol = v_symbol AND o.outcome_state IS NOT NULL
+        GROUP BY o.outcome_state
+    )
+    SELECT s.at, s.subject, s.story FROM story s ORDER BY s.at NULLS LAST, s.subject;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION explain_event(event_id bigint)
+RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN QUERY SELECT * FROM event_story(NULL, NULL, NULL, event_id);
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no event % in outbox or outbox_history', event_id
+            USING ERRCODE = 'no_data_found';
+    END IF;
+END
+$$;
+INSERT INTO reckoner_schema (name, checksum) VALUES
+    ('functions/70_explain.sql', 'dcee9dc8bee3bb8f11d3df9eef79b64713e7a9bc82b44b36bd3d4b9e6f00dc5d')
+ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
+COMMIT;
