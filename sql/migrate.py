@@ -46,14 +46,25 @@ class Change:
 def pending(conn: Connection) -> list[Change]:
     """What `migrate` would do to this database; empty when it is as this code expects it.
 
-    Raises MigrationError when an applied migration's text is no longer the one that was applied.
+    Raises MigrationError when an applied migration's text is no longer the one that was applied,
+    or when the database has one that this version does not know.
     """
     applied = {}
     if _scalar(conn, "SELECT to_regclass('public.reckoner_schema') IS NOT NULL"):
         rows = conn.execute("SELECT name, checksum FROM public.reckoner_schema").fetchall()
         applied = {row["name"]: row["checksum"] for row in rows}
     changes = []
-    for file in schema_files():
+    files = schema_files()
+    strange = sorted(
+        name
+        for name in applied.keys() - {file.name for file in files}
+        if name.startswith("migrations/")
+    )
+    if strange:
+        raise MigrationError(
+            f"a newer version of Reckoner migrated this database ({strange[-1]}): deploy that version"
+        )
+    for file in files:
         recorded = applied.get(file.name)
         if recorded is None:
             changes.append(Change("apply", file.name))

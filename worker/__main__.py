@@ -5,7 +5,6 @@ import sys
 from dataclasses import asdict
 from typing import Annotated
 
-import psycopg
 import typer
 
 from market import console
@@ -19,13 +18,12 @@ from market.console import (
 )
 from market.logs import configure
 from market.settings import LogSettings, MarketSettings
-from sql import embedded, migrate, remove
+from sql import embedded, migrate
 from sql.access import open_database
-from sql.database import Database
 from sql.settings import DatabaseSettings, load
 from worker import enqueue as enqueuing
 from worker import explain as explaining
-from worker import report
+from worker import migrating, report
 from worker import requeue as requeuing
 from worker import sweep as sweeping
 from worker.settings import WorkerSettings
@@ -57,7 +55,7 @@ def run(
     Examples: `python -m worker`, `python -m worker run --drain --max-seconds 300` for cron.
     """
     from market.providers import build  # noqa: PLC0415 - the other commands need no provider
-    from worker.loop import Worker  # noqa: PLC0415
+    from worker.process import Worker  # noqa: PLC0415
     from worker.startup import expect_schema  # noqa: PLC0415
 
     urls, market, settings = load(DatabaseSettings), load(MarketSettings), load(WorkerSettings)
@@ -66,7 +64,7 @@ def run(
     with open_database(urls, name="reckoner worker", size=size) as database:
         expect_schema(database)
         listen_url = None if drain else urls.listen_database_url or database.url
-        code = Worker(database, settings, market, build(market), listen_url).run(max_seconds)
+        code = Worker(database, settings, market, build(market), listen_url, max_seconds).run()
     sys.exit(code)
 
 
@@ -92,7 +90,7 @@ def migrate_command(
         raise CommandError("give one of --check and --remove", 2)
     with command_database(any_schema=True) as database:
         if removing:
-            _remove(database, apply=apply, as_json=as_json)
+            migrating.remove_ours(database, apply=apply, as_json=as_json)
             return
         if check:
             with database.transaction(seconds=300) as conn:
@@ -102,44 +100,9 @@ def migrate_command(
         else:
             with waiting("applying sql/"):
                 changes, missing = migrate.migrate(database), []
-    _tell(changes, as_json=as_json)
+    migrating.tell(changes, as_json=as_json)
     if missing:
         sys.exit(3)
-
-
-def _tell(changes: list[migrate.Change], *, as_json: bool) -> None:
-    if as_json or not sys.stdout.isatty():
-        console.emit([asdict(change) for change in changes], as_json=as_json)
-        return
-    rows = [{"action": change.action, "name": change.name} for change in changes]
-    console.emit(rows, as_json=False, empty="up to date")
-    for change in changes:
-        if change.sql:
-            console.say(f"To resolve it, look at those rows, then:\n{change.sql}")
-
-
-def _remove(database: Database, *, apply: bool, as_json: bool) -> None:
-    if apply:
-        try:
-            lines = remove.apply(database)
-        except psycopg.errors.LockNotAvailable:
-            raise CommandError(
-                "gave up waiting for a lock after 3 s, so as not to hold up other programs;"
-                " nothing was changed, try again"
-            ) from None
-        except psycopg.errors.DependentObjectsStillExist as error:
-            detail = (error.diag.message_detail or "").splitlines()
-            raise CommandError(
-                f"something that is not ours is built on ours: {'; '.join(detail)}"
-            ) from None
-    else:
-        with database.transaction() as conn:
-            lines = remove.statements(conn)
-    if as_json or apply:
-        rows = [{"removed" if apply else "would_remove": line} for line in lines]
-        console.emit(rows, as_json=as_json, empty="nothing of ours is here")
-    elif lines:
-        console.say(remove.script(lines).rstrip())
 
 
 @app.command()

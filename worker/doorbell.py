@@ -24,6 +24,7 @@ import structlog
 from sql.database import Connection, Database, error_line
 
 Mode = Literal["notify", "polling"]
+Wake = Literal["ring", "call", "poll"]
 Posture = Literal["asleep", "guarded", "busy", "polling"]
 
 RING = "reckoner"
@@ -130,8 +131,8 @@ class Doorbell:
         except psycopg.Error as error:
             self._lose(error)
 
-    def sleep(self, seconds: float) -> None:
-        """Wait for a ring, for `wake`, or at most `seconds`."""
+    def sleep(self, seconds: float) -> Wake:
+        """Wait for a ring, for `wake` (a call), or at most `seconds` (a poll); says which it was."""
         if self._mode == "polling":
             seconds = min(seconds, _POLL_SECONDS)
         ears = [self._wake_read] if self._conn is None else [self._wake_read, self._conn.fileno()]
@@ -141,9 +142,11 @@ class Doorbell:
             if self._wake_read in ready:
                 with suppress(BlockingIOError):
                     os.read(self._wake_read, 4096)
-                return
-            if not ready or self._listen():
-                return
+                return "call"
+            if not ready:
+                return "poll"
+            if self._listen():
+                return "ring"
 
     def rest(self) -> None:
         """Hear nothing on purpose, until `lie_down` is called again."""

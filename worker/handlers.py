@@ -56,7 +56,7 @@ def _predictions(
     with context.database.transaction(lock_seconds=_LOCK_SECONDS) as conn:
         held = outbox.hold(conn, claims)
         if not held:
-            return {"events": 0, "lost": len(claims)}
+            return {"events": 0, "done": 0, "cancelled": 0, "lost": len(claims)}
         ids = sorted({int(claim.key) for claim in held})
         batch = outcomes.process(
             conn, ids, context.market.backfill_days, check_calendars=not calendars_tried
@@ -65,11 +65,12 @@ def _predictions(
             # Bulk work stays behind: its tickers wait as its predictions did.
             priority = max(claim.priority for claim in held)
             conn.execute("SELECT ticker_enqueue(%s, %s, true)", [batch.wanting, priority])
-        finished = outbox.finish(
-            conn, [_end(claim, batch.predictions[int(claim.key)]) for claim in held]
-        )
+        ends = [_end(claim, batch.predictions[int(claim.key)]) for claim in held]
+        finished = outbox.finish(conn, ends)
     return {
         "events": finished,
+        "done": sum(end.verdict == "done" for end in ends),
+        "cancelled": sum(end.verdict == "cancelled" for end in ends),
         "outcomes": sum(sum(done.states.values()) for done in batch.predictions.values()),
         "skipped": sum(len(done.skipped) for done in batch.predictions.values()),
         "tickers": len(batch.wanting),
@@ -111,13 +112,13 @@ class TickerWork:
         """Write what was fetched, what follows from it, and the event's end; returns it for the log."""
         with self._context.database.transaction(300, lock_seconds=_LOCK_SECONDS) as conn:
             if not outbox.hold(conn, [self._claim]):
-                return {"outcome": "lease lost"}
+                return {"verdict": "lost", "outcome": "lease lost"}
             if self._plan is None:
                 end = End(
                     self._claim, "cancelled", {"reason": "the symbol is not in ticker_registry"}
                 )
                 outbox.finish(conn, [end])
-                return {"outcome": "cancelled", **end.result}
+                return {"verdict": "cancelled", "outcome": "cancelled", **end.result}
             verdict = self._verdict
             if isinstance(verdict, backfill.Silent) and self._claim.attempts + 1 >= max_attempts:
                 verdict = verdict.nothing  # asked often enough: there is nothing to have
@@ -126,8 +127,10 @@ class TickerWork:
             match verdict:
                 case backfill.Later(until, reason):
                     outbox.delay(conn, self._claim, until, reason)
+                    return {"verdict": "delayed", **told}
                 case backfill.Failed(reason) | backfill.Silent(reason):
-                    told["status"] = outbox.fail(conn, self._claim, reason, max_attempts)
+                    status = outbox.fail(conn, self._claim, reason, max_attempts)
+                    return {"verdict": status or "lost", **told}
                 case _:
                     outbox.finish(conn, [End(self._claim, "done", told)])
-            return told
+                    return {"verdict": "done", **told}

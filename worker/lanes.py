@@ -8,7 +8,7 @@ A fault of one event is counted as its own and never loses another.
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import psycopg
 import structlog
@@ -16,9 +16,11 @@ import structlog
 from sql.database import Database, error_line
 from worker import handlers, outbox
 from worker.handlers import Context
+from worker.metrics import Metrics
 from worker.outbox import Claim
 from worker.patience import Patience, StoppingError
 from worker.settings import WorkerSettings
+from worker.tracing import Tracer
 
 log = structlog.get_logger()
 
@@ -32,12 +34,16 @@ class Lanes:
         settings: WorkerSettings,
         context: Context,
         patience: Patience,
+        metrics: Metrics,
+        tracer: Tracer,
         on_end: Callable[[], None],
     ) -> None:
         self._database = database
         self._settings = settings
         self._context = context
         self._patience = patience
+        self._metrics = metrics
+        self._tracer = tracer
         self._on_end = on_end
         self._handed: queue.SimpleQueue[Claim] = queue.SimpleQueue()
         self._in_flight = 0
@@ -57,9 +63,10 @@ class Lanes:
         """Process a batch of prediction events; a bad one among them spoils no other."""
         started = time.monotonic()
         try:
-            counts = self._patience.insist(
-                "processing predictions", lambda: handlers.predictions(self._context, claims)
-            )
+            with self._tracer.span("predictions", claims):
+                counts = self._patience.insist(
+                    "processing predictions", lambda: handlers.predictions(self._context, claims)
+                )
         except StoppingError:
             raise
         except Exception as error:  # noqa: BLE001 - any fault of one event must not lose the others
@@ -84,7 +91,18 @@ class Lanes:
             key=claims[0].key,
             milliseconds=round((time.monotonic() - started) * 1000, 1),
         )
+        self._count_predictions(claims, counts, time.monotonic() - started)
+
+    def _count_predictions(
+        self, claims: Sequence[Claim], counts: Mapping[str, int], seconds: float
+    ) -> None:
+        for verdict in ("done", "cancelled", "lost"):
+            self._metrics.ended.labels("prediction", verdict).inc(counts[verdict])
+        for claim in claims:
+            if claim.waited is not None:
+                self._metrics.insert_to_outcome.observe(claim.waited + seconds)
         if counts["lost"]:
+            self._metrics.lease_losses.inc(counts["lost"])
             log.warning("lease lost, nothing changed", events=counts["lost"], topic="prediction")
 
     def _fail(self, claim: Claim, error: BaseException) -> None:
@@ -100,6 +118,7 @@ class Lanes:
             # The lease will end, and the sweep counts a crash instead.
             log.error("could not note a failure", id=claim.id, error=error_line(second), first=line)
             return
+        self._metrics.ended.labels(claim.topic, status or "lost").inc()
         log.warning(
             "event failed",
             id=claim.id,
@@ -134,15 +153,20 @@ class Lanes:
         started = time.monotonic()
         work = handlers.TickerWork(self._context, claim)
         try:
-            self._patience.insist("planning a fetch", work.fetch)
-            told = self._patience.insist(
-                "storing prices", lambda: work.store(self._settings.worker_max_attempts)
-            )
+            with self._tracer.span("ticker", [claim]):
+                self._patience.insist("planning a fetch", work.fetch)
+                told = self._patience.insist(
+                    "storing prices", lambda: work.store(self._settings.worker_max_attempts)
+                )
         except StoppingError:
             raise
         except Exception as error:  # noqa: BLE001 - a fault of this event, counted as its own
             self._fail(claim, error)
             return
+        self._metrics.ended.labels("ticker", told["verdict"]).inc()
+        self._metrics.bars_written.inc(told.get("inserted", 0) + told.get("updated", 0))
+        if told["verdict"] == "lost":
+            self._metrics.lease_losses.inc()
         log.info(
             "ticker processed",
             id=claim.id,

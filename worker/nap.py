@@ -37,6 +37,7 @@ class Nap:
         self._doorbell = doorbell
         self._quiet = quiet
         self._idle_since = time.monotonic()
+        self.asleep = False  # then nobody is to ask the database anything
 
     def busy(self) -> None:
         """There was work: the idle minutes count from now."""
@@ -68,7 +69,11 @@ class Nap:
             log.info("idle, letting the database sleep", seconds=round(seconds, 1))
             self._doorbell.rest()
             self._database.let_go()
-            end = time.monotonic() + seconds
-            while not tick() and time.monotonic() < end:
-                self._doorbell.sleep(end - time.monotonic())
+            self.asleep = True
+            try:
+                end = time.monotonic() + seconds
+                while not tick() and time.monotonic() < end:
+                    self._doorbell.sleep(end - time.monotonic())
+            finally:
+                self.asleep = False
         log.info("looking again")

@@ -28,6 +28,7 @@ class Claim:
     attempts: int
     crashes: int
     lease: int
+    waited: float | None = None  # seconds from insert to claim, where this is the first
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,10 @@ class End:
     result: dict[str, Any]
 
 
-_COLUMNS = "id, topic, key, payload, priority, attempts, crashes, lease"
+_COLUMNS = (
+    "id, topic, key, payload, priority, attempts, crashes, lease,"
+    " CASE WHEN trail IS NULL THEN extract(epoch FROM claimed_at - created_at)::float8 END AS waited"
+)
 
 
 def claim(

@@ -32,7 +32,7 @@ class Patience:
     def __init__(self, tick: Callable[[], None]) -> None:
         self.stop = threading.Event()
         self.abandon = threading.Event()
-        self._tick = tick
+        self.tick = tick
 
     def wait(self, seconds: float) -> None:
         """Sleep; raises StoppingError when the worker stops meanwhile."""
@@ -44,7 +44,7 @@ class Patience:
         seconds = min(5.0, 0.1 * 2 ** min(tries, 10)) * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
         end = time.monotonic() + seconds
         while not self.stop.is_set() and time.monotonic() < end:
-            self._tick()
+            self.tick()
             self.stop.wait(max(0.0, min(0.5, end - time.monotonic())))
 
     def insist(self, doing: str, action: Callable[[], T]) -> T:

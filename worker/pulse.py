@@ -34,7 +34,7 @@ class Pulse:
         settings: WorkerSettings,
         name: str,
         doorbell: Doorbell | None,
-        on_crashes: Callable[[], None],
+        on_crashes: Callable[[int], None],
     ) -> None:
         self._database = database
         self._settings = settings
@@ -49,6 +49,11 @@ class Pulse:
         """Called by the main loop at every turn."""
         self._ticked = time.monotonic()
 
+    def stuck(self) -> str | None:
+        """Why the loop cannot be called alive, or None."""
+        seconds = time.monotonic() - self._ticked
+        return f"the loop did not turn for {seconds:.0f} s" if seconds > _STUCK_SECONDS else None
+
     def run(self, stop: threading.Event) -> None:
         """Beat until stopped; a database that is away is waited for."""
         away = stuck = False
@@ -57,7 +62,7 @@ class Pulse:
             now = time.monotonic()
             if self._doorbell is not None and self._doorbell.overdue:
                 self._doorbell.wake()  # a sleeping main thread must learn that it is deaf
-            if now - self._ticked > _STUCK_SECONDS:
+            if self.stuck():
                 if not stuck:
                     log.error("main loop is stuck, heartbeat withheld", seconds=_STUCK_SECONDS)
                 stuck = True
@@ -99,5 +104,5 @@ class Pulse:
                 ],
             )
         self._told = mode
-        if sweep.end_leases(self._database, self._settings):
-            self._on_crashes()
+        if crashed := sweep.end_leases(self._database, self._settings):
+            self._on_crashes(crashed)

@@ -11,6 +11,12 @@ from sql.database import Database, error_line, is_away
 log = structlog.get_logger()
 
 
+def expect(database: Database) -> None:
+    """Raise migrate.MigrationError when the schema is not, or no longer, this version's."""
+    with database.transaction(seconds=10) as conn:
+        migrate.expect(conn)
+
+
 def expect_schema(database: Database) -> None:
     """Refuse to work on a schema of another version; a database that is away is waited for.
 

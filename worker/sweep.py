@@ -4,6 +4,7 @@ One worker sweeps at a time (a transaction-level advisory lock), any can; a part
 does not keep the others from their turn.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg
@@ -12,6 +13,7 @@ import structlog
 from market import sessions
 from sql.database import Database, error_line, is_away
 from worker import outbox
+from worker.metrics import Metrics
 from worker.settings import WorkerSettings
 
 _HISTORY_DAYS = 30
@@ -77,3 +79,11 @@ def end_leases(database: Database, settings: WorkerSettings, *, dry_run: bool = 
             now=event["status"],
         )
     return len(ended)
+
+
+def report(found: Mapping[str, Any], metrics: Metrics) -> None:
+    """Count what a sweep found, and log it when there was anything."""
+    for part in ("forgotten", "due", "unfetched", "pruned"):
+        metrics.swept.labels(part).inc(found.get(part) or 0)
+    if any(found.values()):
+        log.info("swept", **found)

@@ -14,13 +14,19 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
+-- A writer that is traced says SET LOCAL reckoner.traceparent = '00-…'; its event carries it.
+CREATE OR REPLACE FUNCTION writers_payload() RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN coalesce(current_setting('reckoner.traceparent', true), '') = '' THEN '{}'::jsonb
+                ELSE jsonb_build_object('traceparent', current_setting('reckoner.traceparent', true)) END
+$$;
+
 CREATE OR REPLACE FUNCTION predictions_inserted() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '100ms' AS $$
 BEGIN
-    INSERT INTO outbox (topic, key, available_at, created_at, updated_at)
-    SELECT 'prediction', n.id, t.now, t.now, t.now
-    FROM added n CROSS JOIN (SELECT reckoner_now() AS now) t
+    INSERT INTO outbox (topic, key, payload, available_at, created_at, updated_at)
+    SELECT 'prediction', n.id, t.payload, t.now, t.now, t.now
+    FROM added n CROSS JOIN (SELECT reckoner_now() AS now, writers_payload() AS payload) t
     WHERE n.analysis_status = 'completed' AND has_assets(n.assets::text);
     RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
@@ -33,9 +39,10 @@ CREATE OR REPLACE FUNCTION predictions_updated() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '100ms' AS $$
 BEGIN
-    INSERT INTO outbox (topic, key, available_at, created_at, updated_at)
-    SELECT 'prediction', n.id, t.now, t.now, t.now
-    FROM changed n JOIN was o USING (id) CROSS JOIN (SELECT reckoner_now() AS now) t
+    INSERT INTO outbox (topic, key, payload, available_at, created_at, updated_at)
+    SELECT 'prediction', n.id, t.payload, t.now, t.now, t.now
+    FROM changed n JOIN was o USING (id)
+    CROSS JOIN (SELECT reckoner_now() AS now, writers_payload() AS payload) t
     WHERE n.analysis_status = 'completed' AND has_assets(n.assets::text)
       AND (n.assets::text, n.market_impact::text, n.analysis_status)
           IS DISTINCT FROM (o.assets::text, o.market_impact::text, o.analysis_status);
@@ -123,6 +130,6 @@ $$;
 
 SELECT source_attach();
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/90_triggers.sql', '8842f2cd71b6fbf0e84da2f154ea8465c6cf54f7a359a944ebf35aa2608408b3')
+    ('functions/90_triggers.sql', '5762c738afc234bf18c6dc5df66d5a82e8a33eea6ee3a1f42102e777c51928b3')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

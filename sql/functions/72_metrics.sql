@@ -1,0 +1,39 @@
+BEGIN;
+-- What Prometheus is told of the whole queue, in one statement. Only the worker that started
+-- first gets an answer, so that a scrape of many workers asks once. Called by worker/metrics.py.
+SET LOCAL search_path = public;
+SET LOCAL lock_timeout = '3s';
+SELECT pg_advisory_xact_lock(1380271947, 2);
+
+CREATE OR REPLACE FUNCTION reckoner_metrics(p_worker text)
+RETURNS TABLE (name text, label text, other text, value double precision) LANGUAGE sql STABLE AS $$
+    WITH first AS (
+        SELECT w.name FROM worker_status w WHERE w.alive ORDER BY w.started_at, w.name LIMIT 1
+    ), live AS (
+        SELECT o.topic, o.status, count(*) AS n,
+               max(reckoner_now() - o.available_at) FILTER (
+                   WHERE o.status IN ('pending', 'failed') AND o.available_at <= reckoner_now()) AS oldest
+        FROM outbox o GROUP BY o.topic, o.status
+    ), told AS (
+        SELECT 'events' AS name, t.topic AS label, s.status AS other, coalesce(l.n, 0)::float8 AS value
+        FROM (VALUES ('prediction'), ('ticker')) t(topic)
+        CROSS JOIN (VALUES ('pending'), ('processing'), ('failed'), ('dead')) s(status)
+        LEFT JOIN live l ON l.topic = t.topic AND l.status = s.status
+        UNION ALL
+        SELECT 'oldest', t.topic, NULL, coalesce(extract(epoch FROM max(l.oldest)), 0)::float8
+        FROM (VALUES ('prediction'), ('ticker')) t(topic) LEFT JOIN live l ON l.topic = t.topic
+        GROUP BY t.topic
+        UNION ALL
+        SELECT 'paused', p.name, NULL, CASE WHEN p.paused_until > reckoner_now() THEN 1 ELSE 0 END
+        FROM reckoner_providers p
+        UNION ALL
+        SELECT 'workers', m.mode, NULL, count(w.name)
+        FROM (VALUES ('notify'), ('polling')) m(mode)
+        LEFT JOIN worker_status w ON w.mode = m.mode AND w.alive GROUP BY m.mode
+    )
+    SELECT t.name, t.label, t.other, t.value FROM told t WHERE p_worker = (SELECT f.name FROM first f)
+$$;
+INSERT INTO reckoner_schema (name, checksum) VALUES
+    ('functions/72_metrics.sql', 'ab5cbcc4c3b3ad944ee8d8c3f71f1a35885db6927ca722210e5d00fa5556593b')
+ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
+COMMIT;

@@ -1,0 +1,172 @@
+"""What a worker counts, for Prometheus. Never a symbol or an id as a label.
+
+The counters are this process's own. What describes the whole queue (events by status, the
+oldest, pauses) is read from the database at a scrape, in one statement and only by the
+longest-lived worker, so that ten workers cost the database no more than one.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from market.providers import Answer, Provider, Request
+from sql.database import Database, error_line
+
+_MILLISECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60, 600, 3600)
+
+log = structlog.get_logger()
+
+
+class Metrics:
+    """The counters of one process, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.ended = Counter(
+            "reckoner_claims_ended",
+            "Claims by topic and how they ended: done, cancelled, delayed, failed, dead, lost.",
+            ["topic", "verdict"],
+            registry=registry,
+        )
+        self.insert_to_claim = Histogram(
+            "reckoner_insert_to_claim_seconds",
+            "From the event's insert to its first claim, by topic.",
+            ["topic"],
+            buckets=_MILLISECONDS,
+            registry=registry,
+        )
+        self.insert_to_outcome = Histogram(
+            "reckoner_insert_to_outcome_seconds",
+            "From the event's insert to the commit of its prediction's outcome rows.",
+            buckets=_MILLISECONDS,
+            registry=registry,
+        )
+        self.wake_to_claim = Histogram(
+            "reckoner_wake_to_claim_seconds",
+            "From the end of a sleep to the first claim after it, by what ended it: ring, poll, call.",
+            ["wake"],
+            buckets=_MILLISECONDS,
+            registry=registry,
+        )
+        self.lease_losses = Counter(
+            "reckoner_lease_losses", "Claims whose lease had passed to another.", registry=registry
+        )
+        self.crashes = Counter(
+            "reckoner_crashes", "Leases found ended without a verdict.", registry=registry
+        )
+        self.listener_up = Gauge(
+            "reckoner_listener_up",
+            "1 while the worker hears itself over LISTEN.",
+            registry=registry,
+        )
+        self.last_tick = Gauge(
+            "reckoner_last_tick_timestamp_seconds",
+            "When the main loop last turned, by the worker's clock.",
+            registry=registry,
+        )
+        self.provider_requests = Counter(
+            "reckoner_provider_requests",
+            "Requests to price providers by class of answer.",
+            ["provider", "kind"],
+            registry=registry,
+        )
+        self.bars_written = Counter(
+            "reckoner_bars_written", "Bars inserted or changed.", registry=registry
+        )
+        self.swept = Counter(
+            "reckoner_swept",
+            "What sweeps of this worker found: forgotten, due, unfetched, pruned.",
+            ["part"],
+            registry=registry,
+        )
+
+
+class Counted:
+    """A provider whose answers are counted."""
+
+    def __init__(self, provider: Provider, metrics: Metrics) -> None:
+        self._provider = provider
+        self._metrics = metrics
+        self.name = provider.name
+        self.canary = provider.canary
+
+    def fetch(self, request: Request) -> Answer:
+        """Ask, and count the class of the answer."""
+        answer = self._provider.fetch(request)
+        self._metrics.provider_requests.labels(self.name, answer.kind.value).inc()
+        return answer
+
+
+class QueueCollector(Collector):
+    """The whole queue's figures at a scrape. may_ask: False while the database is to sleep."""
+
+    def __init__(self, database: Database, worker: str, may_ask: Callable[[], bool]) -> None:
+        self._database = database
+        self._worker = worker
+        self._may_ask = may_ask
+
+    def describe(self) -> Iterator[Metric]:
+        """Name the metrics without asking the database."""
+        yield from self._families().values()
+
+    def collect(self) -> Iterator[Metric]:
+        """Ask the database once; a database that is away leaves these metrics out."""
+        families = self._families()
+        for row in self._rows() if self._may_ask() else []:
+            labels = [row["label"]] if row["other"] is None else [row["label"], row["other"]]
+            families[row["name"]].add_metric(labels, row["value"])
+        yield from (family for family in families.values() if family.samples)
+
+    def _rows(self) -> list[dict[str, Any]]:
+        try:
+            with self._database.transaction(seconds=5) as conn:
+                return conn.execute(
+                    "SELECT name, label, other, value FROM reckoner_metrics(%s)", [self._worker]
+                ).fetchall()
+        except psycopg.Error as error:
+            log.warning("no metrics of the queue", error=error_line(error))
+            return []
+
+    @staticmethod
+    def _families() -> dict[str, GaugeMetricFamily]:
+        return {
+            "events": GaugeMetricFamily(
+                "reckoner_events", "Live events.", labels=["topic", "status"]
+            ),
+            "oldest": GaugeMetricFamily(
+                "reckoner_oldest_ready_seconds",
+                "How long the oldest ready event has been ready.",
+                labels=["topic"],
+            ),
+            "paused": GaugeMetricFamily(
+                "reckoner_provider_paused", "1 while nobody may ask it.", labels=["provider"]
+            ),
+            "workers": GaugeMetricFamily(
+                "reckoner_workers_alive", "Workers seen within a minute.", labels=["mode"]
+            ),
+        }
+
+
+class Stopwatch:
+    """Time since the last wake-up, until somebody claims something."""
+
+    def __init__(self) -> None:
+        self._kind: str | None = None
+        self._since = 0.0
+
+    def woke(self, kind: str) -> None:
+        """A sleep ended just now."""
+        self._kind, self._since = kind, time.monotonic()
+
+    def claimed(self, metrics: Metrics) -> None:
+        """Something was claimed; only the first claim after a sleep counts."""
+        if self._kind is not None:
+            elapsed = time.monotonic() - self._since
+            metrics.wake_to_claim.labels(self._kind).observe(elapsed)
+            self._kind = None

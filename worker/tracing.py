@@ -1,0 +1,79 @@
+"""OpenTelemetry spans, where that is installed and wanted: the extra `tracing`.
+
+A span for each batch of predictions and each ticker. A writer that sets `reckoner.traceparent`
+in its transaction finds its own trace linked: the trigger carries it in the outbox payload.
+Without the packages, or without OTEL_EXPORTER_OTLP_ENDPOINT, nothing happens.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from sql.settings import SettingsError
+from worker.outbox import Claim
+
+_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+
+
+class Tracer(Protocol):
+    """Makes a span around a body."""
+
+    def span(self, name: str, claims: Sequence[Claim]) -> AbstractContextManager[None]:
+        """Open a span for these claims, linked to the traces of their writers."""
+        ...
+
+
+class NoTracer:
+    """Traces nothing."""
+
+    @contextlib.contextmanager
+    def span(self, _name: str, _claims: Sequence[Claim]) -> Iterator[None]:
+        """Run the body."""
+        yield
+
+
+class OpenTelemetry:
+    """Spans of an OpenTelemetry tracer provider."""
+
+    def __init__(self, provider: Any) -> None:
+        from opentelemetry.trace.propagation import tracecontext  # noqa: PLC0415 - an optional extra
+
+        self._tracer = provider.get_tracer("reckoner")
+        self._propagator = tracecontext.TraceContextTextMapPropagator()
+
+    @contextlib.contextmanager
+    def span(self, name: str, claims: Sequence[Claim]) -> Iterator[None]:
+        """Run the body in a span; its error, if any, is the span's."""
+        from opentelemetry import trace  # noqa: PLC0415
+
+        links = []
+        for claim in claims:
+            parent = claim.payload.get("traceparent")
+            if isinstance(parent, str):
+                context = self._propagator.extract({"traceparent": parent})
+                found = trace.get_current_span(context).get_span_context()
+                if found.is_valid:
+                    links.append(trace.Link(found, {"event": claim.id}))
+        attributes = {"events": len(claims), "first_event": claims[0].id}
+        with self._tracer.start_as_current_span(name, links=links, attributes=attributes):
+            yield
+
+
+def tracer() -> Tracer:
+    """The tracer that the environment asks for. Raises SettingsError where the extra is missing."""
+    if not os.environ.get(_ENDPOINT):
+        return NoTracer()
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
+            OTLPSpanExporter,
+        )
+        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+    except ImportError as error:
+        raise SettingsError(f"{_ENDPOINT}: needs the extra 'tracing' ({error.name})") from None
+    provider = TracerProvider(resource=Resource.create({"service.name": "reckoner"}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return OpenTelemetry(provider)
