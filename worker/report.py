@@ -32,7 +32,8 @@ def status(conn: Connection) -> dict[str, Any]:
     )
     pace = float(totals["events_per_minute"])
     totals["events_per_minute"] = pace
-    totals["eta_minutes"] = round(totals["waiting"] / pace, 1) if pace else None
+    etas = [row["eta"].total_seconds() / 60 for row in queue if row["eta"] is not None]
+    totals["eta_minutes"] = round(max(etas), 1) if etas else None
     return {"totals": totals, "queue": queue, "workers": workers}
 
 

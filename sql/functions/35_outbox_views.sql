@@ -10,21 +10,38 @@ SELECT name, host, pid, started_at, last_seen_at, last_heard_at, mode, in_flight
        asleep_until
 FROM reckoner_workers;
 
+-- eta: how long the waiting events of the topic take at the lately seen pace, which is
+-- completions less arrivals in the last minute, or ten, or sixty: the shortest in which ten
+-- events were finished. NULL where nothing was finished or where the queue grows.
 CREATE OR REPLACE VIEW outbox_status AS
 WITH live AS (
     SELECT topic, status, count(*) AS count, min(created_at) AS oldest FROM outbox
     GROUP BY topic, status
+), moved AS (
+    SELECT topic, created_at, finished_at FROM outbox_history
+    WHERE finished_at > reckoner_now() - interval '1 hour'
+    UNION ALL
+    SELECT topic, created_at, NULL FROM outbox WHERE created_at > reckoner_now() - interval '1 hour'
+), paced AS (
+    SELECT m.topic, w.minutes,
+           count(*) FILTER (WHERE finished_at > reckoner_now() - w.minutes * interval '1 minute') AS done,
+           count(*) FILTER (WHERE created_at > reckoner_now() - w.minutes * interval '1 minute') AS came
+    FROM moved m CROSS JOIN (VALUES (1), (10), (60)) AS w(minutes) GROUP BY m.topic, w.minutes
+), pace AS (
+    SELECT DISTINCT ON (topic) topic, (done - came)::float8 / minutes AS per_minute
+    FROM paced WHERE done >= 10 OR minutes = 60 ORDER BY topic, minutes
 ), recent AS (
-    SELECT topic, count(*) AS done FROM outbox_history
-    WHERE finished_at > reckoner_now() - interval '1 hour' GROUP BY topic
+    SELECT topic, done FROM paced WHERE minutes = 60
+), waiting AS (
+    SELECT topic, sum(count) AS n FROM live WHERE status <> 'dead' GROUP BY topic
 )
 SELECT topic, coalesce(l.status, 'idle') AS status, coalesce(l.count, 0) AS count,
        reckoner_now() - l.oldest AS oldest_age,
        coalesce(r.done, 0) AS done_last_hour,
-       -- At the last hour's pace; unknown while nothing is finished.
-       CASE WHEN l.status IN ('pending', 'failed', 'processing') AND r.done > 0
-            THEN make_interval(secs => l.count * 3600.0 / r.done) END AS eta
-FROM live l FULL JOIN recent r USING (topic)
+       CASE WHEN l.status IN ('pending', 'failed', 'processing') AND p.per_minute > 0
+            THEN make_interval(secs => (60 * w.n / p.per_minute)::float8) END AS eta
+FROM live l FULL JOIN recent r USING (topic) LEFT JOIN pace p USING (topic) LEFT JOIN waiting w USING (topic)
+WHERE l.topic IS NOT NULL OR r.done > 0
 ORDER BY topic, status;
 
 CREATE OR REPLACE VIEW outbox_stuck AS
@@ -61,6 +78,6 @@ WHERE o.status = 'dead'
                                     OR o.updated_at < reckoner_now() - interval '5 minutes'))
 ORDER BY o.created_at;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/35_outbox_views.sql', '5a7dfe8d250bac003b29fdca1bf3158bf14778424e90de3efa64f442ffc7ff95')
+    ('functions/35_outbox_views.sql', 'fc2753b6dcb8a410d14ca8ade57b8dcb7ca9b2c584800f10aac6f3d2392c0ecb')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

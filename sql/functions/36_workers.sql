@@ -12,7 +12,7 @@ DROP FUNCTION IF EXISTS worker_beat(text, text, integer, text, double precision,
 -- Returns the number of leases held.
 CREATE OR REPLACE FUNCTION worker_beat(
     p_name text, p_host text, p_pid integer, p_mode text, p_heard_ago double precision,
-    p_lease_seconds double precision, p_channel text, p_clock timestamptz
+    p_lease_seconds double precision, p_channel text, p_clock timestamptz DEFAULT NULL
 ) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_now    timestamptz := reckoner_now();
@@ -46,6 +46,6 @@ CREATE OR REPLACE FUNCTION worker_leave(p_name text) RETURNS void LANGUAGE sql A
     DELETE FROM reckoner_workers WHERE name = p_name
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/36_workers.sql', '2c8cd0e2847653d3e9e086ce6645d69941782a8389ffda1f358033ad126aedfb')
+    ('functions/36_workers.sql', 'ca090de74bc42403db29dcdecd279570242898d6eef1058cd78594ad9f77ee2f')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -47,15 +47,23 @@ def test_status_counts_each_topic_and_state(conn: Conn) -> None:
 
 def test_status_knows_the_last_hours_pace(conn: Conn) -> None:
     assert conn.execute("SELECT * FROM outbox_status").fetchall() == []
+    long_ago = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
     for key in range(12):
-        add(conn, key=str(key))
+        add(conn, key=str(key), created_at=long_ago)
     assert value(conn, "SELECT eta FROM outbox_status") is None
     finish(conn, *claim(conn, limit=6))
     row = conn.execute("SELECT * FROM outbox_status").fetchall()[0]
     assert (row["count"], row["done_last_hour"], row["eta"]) == (6, 6, dt.timedelta(hours=1))
+    for key in range(3):  # arrivals count against it
+        add(conn, key=str(100 + key))
+    row = conn.execute("SELECT * FROM outbox_status").fetchall()[0]
+    assert (row["count"], row["eta"]) == (9, dt.timedelta(hours=3))
+    for key in range(3):
+        add(conn, key=str(200 + key))
+    assert value(conn, "SELECT eta FROM outbox_status") is None  # it does not get shorter
     finish(conn, *claim(conn))
     row = conn.execute("SELECT * FROM outbox_status").fetchall()[0]
-    assert (row["topic"], row["count"], row["done_last_hour"]) == ("prediction", 0, 12)
+    assert (row["topic"], row["count"], row["done_last_hour"]) == ("prediction", 0, 18)
     move_clock(conn, "61 minutes")
     assert conn.execute("SELECT * FROM outbox_status").fetchall() == []
 
