@@ -96,8 +96,8 @@ def migrate_command(
         if check:
             with database.transaction(seconds=300) as conn:
                 changes = missing = migrate.pending(conn)
-                if obstacle := migrate.blocked(conn):
-                    changes = [*changes, obstacle]
+                if advice := migrate.advise(conn):
+                    changes = [*changes, advice]
         else:
             with waiting("applying sql/"):
                 changes, missing = migrate.migrate(database), []
@@ -114,7 +114,7 @@ def _tell(changes: list[migrate.Change], *, as_json: bool) -> None:
     console.emit(rows, as_json=False, empty="up to date")
     for change in changes:
         if change.sql:
-            console.say(f"To resolve it, look at those rows, then:\n{change.sql}")
+            console.say(f"When you want that index, look at those rows, then:\n{change.sql}")
 
 
 def _remove(database: Database, *, apply: bool, as_json: bool) -> None:
