@@ -19,11 +19,6 @@ _LARGE_BYTES = 8 * 2**20
 _WAIT_SECONDS, _BUILD_SECONDS = 60, 3600
 
 _INDEX = re.compile(r"CREATE (UNIQUE )?INDEX IF NOT EXISTS (?P<name>\w+) ON (?P<table>\w+)[^;]+;")
-PAIRS = "unique index on prediction_outcomes (prediction_id, symbol)"
-_PAIRS_SQL = (
-    "CREATE UNIQUE INDEX IF NOT EXISTS prediction_outcomes_pair"
-    " ON prediction_outcomes (prediction_id, symbol);"
-)
 
 
 def build(database: Database, file: SchemaFile) -> None:
@@ -34,18 +29,6 @@ def build(database: Database, file: SchemaFile) -> None:
             is_large = _is_large(conn, match["table"])
         if is_large and not is_there:
             _concurrently(database, match["name"], match[0])
-
-
-def make_pairs_unique(database: Database) -> None:
-    """Make the unique index of outcomes. Raises psycopg.errors.UniqueViolation on duplicates."""
-    with database.transaction() as conn:
-        is_large = _is_large(conn, "prediction_outcomes")
-    if is_large:
-        _concurrently(database, "prediction_outcomes_pair", _PAIRS_SQL)
-        return
-    with database.transaction(lock_seconds=3) as conn:
-        conn.execute("SET LOCAL search_path = public")
-        conn.execute(_PAIRS_SQL)
 
 
 def _exists(conn: Connection, name: str) -> bool:
@@ -72,7 +55,10 @@ def _concurrently(database: Database, name: str, statement: str) -> None:
         try:
             conn.execute(statement.encode())
         except psycopg.Error:
-            conn.execute(f"DROP INDEX CONCURRENTLY IF EXISTS public.{name}".encode())
+            # Another process may have built it meanwhile: only what is invalid goes.
+            invalid = "SELECT 1 FROM pg_index WHERE indexrelid = to_regclass(%s) AND NOT indisvalid"
+            if conn.execute(invalid, [f"public.{name}"]).fetchone():
+                conn.execute(f"DROP INDEX CONCURRENTLY IF EXISTS public.{name}".encode())
             raise
         finally:
             conn.execute("RESET lock_timeout")

@@ -7,10 +7,12 @@ migrate at once, and one that was interrupted is taken up by the next.
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import psycopg
+import tenacity
 
 from sql import indexes
 from sql.database import Connection, Database, one
@@ -18,6 +20,9 @@ from sql.files import SchemaFile, schema_files
 
 # The first number of every advisory lock of ours; 2 is "migrating".
 _LOCK = (1380271947, 2)
+
+_LOCK_MILLISECONDS = 100
+_PATIENCE_SECONDS = 4.0
 
 
 class MigrationError(Exception):
@@ -35,7 +40,7 @@ class MigrationError(Exception):
 class Change:
     """What migrating does, or would do: `apply` a new file, `replace` a changed one, `attach`.
 
-    `blocked`: what cannot be done before somebody ran `sql`.
+    `optional` and `blocked` (by duplicates): what a person may do with `sql`.
     """
 
     action: str
@@ -94,26 +99,27 @@ def expect(conn: Connection) -> list[Change]:
     return changes
 
 
-def blocked(conn: Connection) -> Change | None:
-    """What stands in the way of one row per (prediction, symbol), with the SQL that resolves it.
+def advise(conn: Connection) -> Change | None:
+    """What a person should decide about: outcomes of another program's making without UNIQUE.
 
-    Everything works without that constraint until it is there. Reads the whole table where
-    it is not.
+    Everything works without it. With it, that program's second insert for a pair fails where
+    it succeeds now, so it is the owner who adds it, with the SQL that this returns. Reads the
+    whole table where the index is missing.
     """
     if not _scalar(conn, "SELECT to_regproc('public.outcomes_are_unique') IS NOT NULL"):
         return None
-    if _scalar(conn, "SELECT outcomes_are_unique()"):
+    if _scalar(conn, "SELECT public.outcomes_are_unique()"):
         return None
-    pairs = conn.execute("SELECT * FROM outcomes_duplicates() LIMIT 11").fetchall()
-    if not pairs:
-        return None
+    pairs = conn.execute("SELECT * FROM outcomes_duplicates()").fetchall()
     named = ", ".join(
-        f"({row['prediction_id']}, {row['symbol']}) x{row['n']}" for row in pairs[:10]
+        f"({row['prediction_id']}, {row['symbol']}) x{row['n']}" for row in pairs[:50]
     )
-    more = ", ..." if len(pairs) > 10 else ""
+    if len(pairs) > 50:
+        named += f", and {len(pairs) - 50} more, see outcomes_duplicates()"
+    index = "no unique index on prediction_outcomes (prediction_id, symbol)"
     return Change(
-        "blocked",
-        f"{indexes.PAIRS}: duplicates of {named}{more}",
+        "blocked" if pairs else "optional",
+        f"{index}: duplicates of {named}" if pairs else index,
         str(one(conn, "SELECT outcomes_resolution() AS sql")["sql"]),
     )
 
@@ -122,34 +128,54 @@ def migrate(database: Database) -> list[Change]:
     """Bring the database to the state that this code expects; returns what was done.
 
     Raises MigrationError when a migration was edited, or when a lock on the owner's tables
-    could not be had within three seconds: waiting longer would queue its inserts behind us.
-    What was done until then stays, and the next run goes on from there.
+    could not be had within a few seconds, in waits of a tenth: waiting longer at once would
+    queue its inserts behind us. What was done until then stays, and the next run goes on from there.
     """
     done: list[Change] = []
     try:
         for file in schema_files():
             if file.is_migration:
                 indexes.build(database, file)
-                done += _step(database, [file])
-        done += _step(database, [file for file in schema_files() if not file.is_migration])
-        done += _attach(database)
-        return done + _keep_pairs_unique(database)
+                done += _patiently(functools.partial(_step, database, [file]))
+        functions = [file for file in schema_files() if not file.is_migration]
+        done += _patiently(lambda: _step(database, functions))
+        done += _patiently(lambda: _attach(database))
     except psycopg.errors.LockNotAvailable as error:
         raise MigrationError(
             "gave up waiting for a lock, so as not to hold up other programs: a long"
             " transaction or another migration holds it; run it again, it goes on from here",
             code=1,
         ) from error
+    with database.transaction(seconds=300) as conn:
+        advice = advise(conn)
+    return [*done, advice] if advice else done
 
 
 @contextlib.contextmanager
 def _locked(database: Database) -> Iterator[Connection]:
-    """A transaction in which nobody else migrates."""
+    """A transaction in which nobody else migrates, and that waits for no other lock for long."""
     with database.transaction(seconds=120) as conn:
         conn.execute("SET LOCAL lock_timeout = '60s'")
         conn.execute("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)
-        conn.execute("SET LOCAL lock_timeout = '3s'")
+        conn.execute(f"SET LOCAL lock_timeout = '{_LOCK_MILLISECONDS}ms'")
         yield conn
+
+
+def _patiently(step: Callable[[], list[Change]]) -> list[Change]:
+    """Try a step until its locks are free, for some seconds.
+
+    While a statement waits for a lock on the owner's table, all that come after it wait
+    behind it. So each wait is a blink, and between two the owner's programs go on.
+    """
+    for attempt in tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(psycopg.errors.LockNotAvailable),
+        wait=tenacity.wait_fixed(0.3),
+        stop=tenacity.stop_after_delay(_PATIENCE_SECONDS),
+        reraise=True,
+    ):
+        with attempt:
+            return step()
+    raise AssertionError("unreachable: the last attempt raises")
 
 
 def _step(database: Database, files: Sequence[SchemaFile]) -> list[Change]:
@@ -176,24 +202,6 @@ def _attach(database: Database) -> list[Change]:
         conn.execute("SET LOCAL search_path = public")
         conn.execute("SELECT source_attach()")
         return changes
-
-
-def _keep_pairs_unique(database: Database) -> list[Change]:
-    """One outcome per (prediction, symbol): the unique index, or what stands in its way."""
-    with database.transaction(seconds=300) as conn:
-        conn.execute("SET LOCAL search_path = public")
-        if _scalar(conn, "SELECT outcomes_are_unique()"):
-            return []
-        obstacle = blocked(conn)
-    if obstacle:
-        return [obstacle]
-    with contextlib.suppress(psycopg.errors.UniqueViolation):
-        indexes.make_pairs_unique(database)
-        return [Change("attach", indexes.PAIRS)]
-    # A duplicate came meanwhile.
-    with database.transaction(seconds=300) as conn:
-        obstacle = blocked(conn)
-    return [obstacle] if obstacle else []
 
 
 def _apply(conn: Connection, file: SchemaFile) -> None:

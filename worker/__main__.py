@@ -95,8 +95,8 @@ def migrate_command(
         if check:
             with database.transaction(seconds=300) as conn:
                 changes = missing = migrate.pending(conn)
-                if obstacle := migrate.blocked(conn):
-                    changes = [*changes, obstacle]
+                if advice := migrate.advise(conn):
+                    changes = [*changes, advice]
         else:
             with waiting("applying sql/"):
                 changes, missing = migrate.migrate(database), []

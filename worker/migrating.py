@@ -21,7 +21,7 @@ def tell(changes: list[Change], *, as_json: bool) -> None:
     console.emit(rows, as_json=False, empty="up to date")
     for change in changes:
         if change.sql:
-            console.say(f"To resolve it, look at those rows, then:\n{change.sql}")
+            console.say(f"When you want that index, look at those rows, then:\n{change.sql}")
 
 
 def remove_ours(database: Database, *, apply: bool, as_json: bool) -> None:

@@ -10,8 +10,8 @@ SELECT pg_advisory_xact_lock(1380271947, 2);
 --   and those that an open outcome needs and no bar was there for.
 -- p_from: a person wants everything since that date. The range always joins what providers
 -- answered for before, so that fetched_from .. fetched_to never claims a hole.
--- fetch_from is NULL when nothing is missing. last_bar: the last bar of that range; bars that
--- another program stored beyond it say nothing of what providers of ours gave.
+-- fetch_from is NULL when nothing is missing. last_bar: the last bar that a provider of ours
+-- gave, or where there is none the last that another program stored.
 -- Notes in the registry that work is going on, and what symbol_rules says of a ticker that
 -- another program registered.
 CREATE OR REPLACE FUNCTION ticker_plan(
@@ -51,7 +51,8 @@ BEGIN
                                             e.ordinal + 7, e.ordinal + 30)
     WHERE o.symbol = p_symbol AND o.outcome_state IN ('awaiting_prices', 'maturing')
       AND s.ordinal > v_last.ordinal - 10
-      AND NOT EXISTS (SELECT FROM market_prices p WHERE p.symbol = p_symbol AND p.date = s.session);
+      AND NOT EXISTS (SELECT FROM market_prices p WHERE p.symbol = p_symbol AND p.date = s.session
+                      AND p.fetched_at IS NOT NULL);
     v_from := CASE
         WHEN p_from IS NOT NULL THEN least(p_from, v_registry.fetched_to + 1)
         WHEN p_refetch OR v_registry.fetched_from IS NULL OR v_want < v_registry.fetched_from THEN v_want
@@ -73,22 +74,22 @@ BEGIN
         v_registry.status::text, v_from, v_last.session,
         v_registry.fetched_from,
         (SELECT min(p.date) FROM market_prices p WHERE p.symbol = p_symbol),
-        (SELECT max(p.date) FROM market_prices p
-         WHERE p.symbol = p_symbol AND (p.date <= v_registry.fetched_to OR v_registry.fetched_to IS NULL));
+        (SELECT coalesce(max(p.date) FILTER (WHERE p.fetched_at IS NOT NULL), max(p.date))
+         FROM market_prices p WHERE p.symbol = p_symbol);
 END
 $$;
 
 -- Whether stored closes disagree with fetched ones by more than rounding: then the basis
 -- changed (a split, a restatement) and bars of the two must not stand side by side. What
--- another program stored for days that providers of ours did not answer for yet counts only
--- where they answered for none.
+-- another program stored counts only where no provider of ours gave a bar for these days.
 CREATE OR REPLACE FUNCTION bars_basis_changed(p_symbol text, p_dates date[], p_closes double precision[])
 RETURNS boolean LANGUAGE sql STABLE AS $$
-    SELECT coalesce(bool_or(abs(p.close / f.close - 1) > 0.001), false)
-    FROM unnest(p_dates, p_closes) AS f(date, close)
-    JOIN market_prices p ON p.symbol = p_symbol AND p.date = f.date
-    LEFT JOIN ticker_registry r ON r.symbol = p_symbol
-    WHERE r.fetched_to IS NULL OR p.date BETWEEN r.fetched_from AND r.fetched_to
+    WITH met AS (
+        SELECT abs(p.close / f.close - 1) > 0.001 AS differs, p.fetched_at IS NOT NULL AS is_ours
+        FROM unnest(p_dates, p_closes) AS f(date, close)
+        JOIN market_prices p ON p.symbol = p_symbol AND p.date = f.date
+    )
+    SELECT coalesce(bool_or(differs) FILTER (WHERE is_ours), bool_or(differs), false) FROM met
 $$;
 
 -- An empty place for COPY, made once per connection; a commit empties it too.
@@ -106,8 +107,8 @@ BEGIN
 END
 $$;
 
--- Takes over what is staged: new bars are inserted, different ones replaced, equal ones not
--- touched, in one statement. p_from, p_to: the range that the provider was asked for and
+-- Takes over what is staged: new bars are inserted, different ones replaced and another
+-- program's marked as given by us (fetched_at), equal ones not touched, in one statement. p_from, p_to: the range that the provider was asked for and
 -- answered. p_rebased: the basis of the prices changed, so that a stored bar of the range
 -- which the new history lacks goes away; it would stand beside bars of another basis.
 -- revised counts stored closes that changed.
@@ -129,23 +130,23 @@ BEGIN
                coalesce(abs(p.close / s.close - 1) > 1e-9, false) AS is_revised
         FROM pg_temp.bar_staging s
         LEFT JOIN market_prices p ON p.symbol = p_symbol AND p.date = s.date
-        WHERE p.symbol IS NULL
+        WHERE p.symbol IS NULL OR p.fetched_at IS NULL
            OR (p.open, p.high, p.low, p.close, p.adjusted_close, p.volume, p.has_split, p.has_dividend)
               IS DISTINCT FROM
               (s.open, s.high, s.low, s.close, s.adjusted_close, s.volume, s.has_split, s.has_dividend)
     ), written AS (
         INSERT INTO market_prices AS p
             (symbol, date, open, high, low, close, adjusted_close, volume, source, last_updated,
-             has_split, has_dividend, is_market_open, created_at, updated_at)
+             has_split, has_dividend, is_market_open, fetched_at, created_at, updated_at)
         SELECT p_symbol, date, open, high, low, close, adjusted_close, volume, p_source, v_now,
-               has_split, has_dividend, true, v_now, v_now
+               has_split, has_dividend, true, v_now, v_now, v_now
         FROM fresh ORDER BY date
         ON CONFLICT (symbol, date) DO UPDATE
         SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
             adjusted_close = excluded.adjusted_close, volume = excluded.volume,
             source = excluded.source, last_updated = excluded.last_updated,
             has_split = excluded.has_split, has_dividend = excluded.has_dividend,
-            is_market_open = true, updated_at = excluded.updated_at
+            is_market_open = true, fetched_at = excluded.fetched_at, updated_at = excluded.updated_at
     )
     SELECT count(*) FILTER (WHERE is_new), count(*) FILTER (WHERE NOT is_new),
            count(*) FILTER (WHERE is_revised)
@@ -180,6 +181,6 @@ LEFT JOIN LATERAL (
     FROM market_prices WHERE market_prices.symbol = r.symbol
 ) p ON true;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_prices.sql', '08153e41a812a24c724c75944e5577eed941ccfeba12cc0bb7b0f4459190a62f')
+    ('functions/42_prices.sql', '9a9113b19e1ef810afe947e9b09f59459fd695c98fdd3e8bf93c3edf9bfab662')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -5,9 +5,9 @@ BEGIN;
 -- A prediction's batch calls both; a ticker's new prices call the second. An outcome is a
 -- function of the prediction, the sessions, the clock and the bars, and nothing else: whatever
 -- another program may have written into the row is computed anew. A price is taken only from
--- the very session that is meant, only when that session is over and settled, and only within
--- the range that providers of ours answered for (another program may store the bar of a day
--- that is not over). NULL means not yet known. Called by market/outcomes.py.
+-- the very session that is meant, only when that session is over and settled, and only where
+-- a provider of ours gave it (another program may store the bar of a day that is not over).
+-- NULL means not yet known. Called by market/outcomes.py.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -199,16 +199,15 @@ BEGIN
                        -- It can never come: nobody knows the ticker, or providers answered for
                        -- that session and ten sessions later there still is no bar.
                        t.lost IS NOT NULL OR coalesce(
-                           s.is_answered AND s.ordinal <= c.last_ordinal - 10, false) AS hopeless
+                           s.settled AND s.session BETWEEN t.fetched_from AND t.fetched_to
+                           AND s.ordinal <= c.last_ordinal - 10, false) AS hopeless
                 FROM (VALUES (0), (1), (3), (7), (30)) AS horizon(n)
                 LEFT JOIN LATERAL (
-                    SELECT m.*, m.ordinal <= c.last_ordinal AS settled,
-                           m.ordinal <= c.last_ordinal
-                           AND m.session BETWEEN t.fetched_from AND t.fetched_to AS is_answered
-                    FROM market_sessions m
+                    SELECT m.*, m.ordinal <= c.last_ordinal AS settled FROM market_sessions m
                     WHERE m.calendar = t.calendar AND m.ordinal = e.ordinal + n
                 ) s ON true
-                LEFT JOIN market_prices p ON p.symbol = t.symbol AND p.date = s.session AND s.is_answered
+                LEFT JOIN market_prices p ON p.symbol = t.symbol AND p.date = s.session
+                                         AND s.settled AND p.fetched_at IS NOT NULL
             ) x
         ) h
     ), returned AS (
@@ -318,6 +317,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/50_outcomes.sql', '0d503419d0efaaf0c415d7303e3a061f802d5502023f51be50ed97ee8cde8a43')
+    ('functions/50_outcomes.sql', 'f88fc4a8e2bbb4750d11f334bab3f09b7e3c6245336a811247c9d812d89fbd4f')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

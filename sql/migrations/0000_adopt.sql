@@ -51,6 +51,7 @@ BEGIN
             ('market_prices', 'has_split', 'boolean'),
             ('market_prices', 'has_dividend', 'boolean'),
             ('market_prices', 'is_market_open', 'boolean'),
+            ('market_prices', 'fetched_at', 'timestamptz'),
             ('market_prices', 'created_at', 'timestamptz'),
             ('market_prices', 'updated_at', 'timestamptz'),
             ('prediction_outcomes', 'prediction_date', 'date'),
@@ -99,6 +100,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('migrations/0000_adopt.sql', '9ece118429bd3d529f1f777680736b6e2e6574ee8e08b636a9047fb2c50d7360')
+    ('migrations/0000_adopt.sql', '4217a39b8e69cb64f6756f45236dda4eacd7dc872cd7d6c2c021256a89fc7861')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

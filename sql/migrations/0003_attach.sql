@@ -100,16 +100,29 @@ ON CONFLICT (pattern) DO NOTHING;
 -- A worker that sleeps on purpose (WORKER_IDLE=sleepy) is not dead until it should have woken.
 ALTER TABLE reckoner_workers ADD COLUMN IF NOT EXISTS asleep_until timestamptz;
 
--- What an outcome said before its prices were restated; NULL when they never were.
+-- prediction_outcomes.revision: what an outcome said before its prices were restated.
+-- market_prices.fetched_at: when a provider of ours gave the bar. Other programs store bars too,
+-- also of days that are not over; only those that we fetched reach an outcome.
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM information_schema.columns WHERE table_schema = 'public'
                    AND table_name = 'prediction_outcomes' AND column_name = 'revision') THEN
         ALTER TABLE prediction_outcomes ADD COLUMN revision text;
     END IF;
+    IF NOT EXISTS (SELECT FROM information_schema.columns WHERE table_schema = 'public'
+                   AND table_name = 'market_prices' AND column_name = 'fetched_at') THEN
+        ALTER TABLE market_prices ADD COLUMN fetched_at timestamptz;
+    END IF;
+    -- An installation of ours from before this column: what lies in the ranges that its
+    -- providers answered for is theirs.
+    IF EXISTS (SELECT FROM reckoner_installation) THEN
+        UPDATE market_prices p SET fetched_at = now() FROM ticker_registry r
+        WHERE r.symbol = p.symbol AND p.date BETWEEN r.fetched_from AND r.fetched_to
+          AND p.fetched_at IS NULL;
+    END IF;
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('migrations/0003_attach.sql', 'c99dcaae147392afde695bb751c2ff5b8305c1e91510415eca8a6889774e3c27')
+    ('migrations/0003_attach.sql', '3c842a4f583143c262d72dcadec713bf04cd3fdb5b507a77ec1c885416ca45fd')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -81,7 +81,7 @@ def put_bars(conn: AnyConn, symbol: str, closes: Mapping[dt.date, float]) -> Non
     with conn.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO market_prices (symbol, date, open, high, low, close, adjusted_close,"
-            " volume, source) VALUES (%s, %s, %s, %s, %s, %s, %s, 1000, 'test')"
+            " volume, source, fetched_at) VALUES (%s, %s, %s, %s, %s, %s, %s, 1000, 'test', now())"
             " ON CONFLICT (symbol, date) DO UPDATE SET close = excluded.close",
             [(symbol, date, *[close] * 5) for date, close in closes.items()],
         )

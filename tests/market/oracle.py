@@ -54,12 +54,12 @@ class Oracle:
         over: list[int] = []
         for n in (0, *HORIZONS):
             date = self.sessions[entry + n].date
-            asked = fetched[0] <= date <= fetched[1]
-            if settled[entry + n] and asked and date in closes:
+            if settled[entry + n] and date in closes:
                 self.prices[n] = closes[date]
                 continue
             missing.append(n)
             if settled[entry + n]:
+                asked = fetched[0] <= date <= fetched[1]
                 (hopeless if asked and entry + n <= last - 10 else over).append(n)
         if not missing:
             state = "complete"

@@ -134,16 +134,14 @@ def test_an_outcome_says_what_the_bars_say_whatever_was_written_into_it(
     assert row["return_t30"] is None
 
 
-def test_a_bar_that_no_provider_of_ours_answered_for_is_not_used(
+def test_a_bar_that_no_provider_of_ours_gave_is_not_used(
     database: Database, conn: Conn, days: list[dt.date]
 ) -> None:
-    conn.execute("UPDATE ticker_registry SET fetched_to = %s", [days[6]])
+    conn.execute("UPDATE market_prices SET fetched_at = NULL WHERE date > %s", [days[6]])
     number = insert_prediction(conn, ["ACME"])
     process(database, number)
 
-    row = outcome(conn, number, "ACME")
-    assert prices(row) == [100.0, 101.0, 103.0, None, None]
-    assert row["outcome_state"] == "awaiting_prices"
+    assert prices(outcome(conn, number, "ACME")) == [100.0, 101.0, 103.0, None, None]
 
 
 def foreign_row(conn: Conn, number: int, symbol: str, *, complete: bool = True) -> None:

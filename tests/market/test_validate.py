@@ -102,7 +102,8 @@ def test_each_rejected_bar_has_one_reason_and_the_rest_is_there(bars: list[Bar])
 def test_a_price_in_pence_among_pounds_is_rejected(closes: list[float], kept: list[float]) -> None:
     dates = SESSIONS[: len(closes)]
     found = validate(
-        [Bar(date, close, close, close, close) for date, close in zip(dates, closes, strict=True)], dates
+        [Bar(date, close, close, close, close) for date, close in zip(dates, closes, strict=True)],
+        dates,
     )
     assert [bar.close for bar in found.bars] == kept
     assert len(found.rejected) == len(closes) - len(kept)

@@ -1,0 +1,74 @@
+"""Both lanes of a worker turned by hand, at moments that a test sets, with providers of the test.
+
+Everything is the product's own: claims, handlers, the transaction that ends an event. What a
+test decides is when it is and what providers answer.
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+
+from market.providers import Provider
+from market.settings import MarketSettings
+from sql.database import Database
+from tests.market.helpers import BACKFILL_DAYS, at, clock
+from tests.support import connect, insert_prediction, value
+from worker import outbox
+from worker.handlers import Context, TickerWork, predictions
+
+Told = dict[str, Any]
+
+
+def never(seconds: float) -> None:
+    raise AssertionError(f"asked to wait for {seconds} s")
+
+
+class Desk:
+    """A worker without threads. A ticker event fails for good at `max_attempts`."""
+
+    def __init__(self, url: str, *providers: Provider, max_attempts: int = 3) -> None:
+        self.url = url
+        self.providers: Sequence[Provider] = providers
+        self._max_attempts = max_attempts
+        self._settings = MarketSettings.model_construct(backfill_days=BACKFILL_DAYS)
+
+    def predict(self, now: dt.datetime, symbol: str, moment: dt.datetime | str) -> int:
+        """Insert a bullish prediction and turn the prediction lane; tickers are not asked for."""
+        with clock(self.url, now) as database:
+            with connect(self.url) as conn:
+                number = insert_prediction(conn, [symbol], {symbol: "bullish"}, moment=moment)
+            self._turn_predictions(database)
+        return number
+
+    def sweep(self, now: dt.datetime) -> int:
+        """Write events for what is due; returns how many."""
+        with clock(self.url, now), connect(self.url) as conn:
+            return int(value(conn, "SELECT sweep_due() + sweep_unfetched()"))
+
+    def turn(self, now: dt.datetime) -> list[Told]:
+        """Work on whatever is ready; returns what was told of each ticker event.
+
+        A few seconds later than `now`, so that what was written at `now` is ready.
+        """
+        told: list[Told] = []
+        with clock(self.url, now + dt.timedelta(seconds=10)) as database:
+            self._turn_predictions(database)
+            context = self._context(database)
+            for _ in range(20):
+                with at(database) as conn:
+                    claims = outbox.claim(conn, "ticker", "desk", 1, 60)
+                if not claims:
+                    return told
+                work = TickerWork(context, claims[0])
+                work.fetch()
+                told.append({"symbol": claims[0].key, **work.store(self._max_attempts)})
+        raise AssertionError(f"always more to do: {told[-3:]}")
+
+    def _turn_predictions(self, database: Database) -> None:
+        with at(database) as conn:
+            claims = outbox.claim(conn, "prediction", "desk", 100, 60)
+        if claims:
+            predictions(self._context(database), claims)
+
+    def _context(self, database: Database) -> Context:
+        return Context(database, self.providers, self._settings, never)
