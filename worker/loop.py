@@ -199,8 +199,7 @@ class Worker:
                 return True
             self._doorbell.sleep(0.5)
             return False
-        if self._nap.tempting and (seconds := self._nap.seconds(self._seconds_to_next())):
-            self._take_nap(seconds)
+        if self._nap.tempting and self._take_nap():
             return False
         lay = self._doorbell.lying
         posture = self._doorbell.lie_down()
@@ -230,15 +229,20 @@ class Worker:
         with self._database.transaction(seconds=10) as conn:
             return outbox.seconds_to_next(conn, topics)
 
-    def _take_nap(self, seconds: float) -> None:
+    def _take_nap(self) -> bool:
+        """Let the database sleep if nothing is due for long; False when it was not the moment."""
+
         def is_over() -> bool:
             self._tick()
             return self._patience.stop.is_set() or time.monotonic() >= self._deadline
 
-        self._nap.take(seconds, is_over)
+        seconds = self._nap.seconds(self._seconds_to_next())
+        if seconds is None or not self._nap.take(seconds, is_over, self._seconds_to_next):
+            return False
         if not is_over():
             # What became due meanwhile has no event yet.
             self._patience.insist("sweeping", lambda: sweep.once(self._database, self._settings))
+        return True
 
     def _claim(self) -> bool:
         return self._claim_predictions() | self._claim_tickers()
