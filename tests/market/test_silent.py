@@ -148,8 +148,8 @@ def test_what_is_recent_is_asked_for_at_growing_pauses_and_then_left_alone(
 
     assert len(provider.asked) == asked + len(asks)  # one request each
     # Asked when another horizon is due, and between those at pauses that grow.
-    dues = {(ask.month, ask.day) for ask in asks if (ask.hour, ask.minute) == (20, 30)}
-    between = [ask for ask in asks if (ask.hour, ask.minute) != (20, 30)]
+    dues = {(ask.month, ask.day) for ask in asks if ask.hour == 21}
+    between = [ask for ask in asks if ask.hour != 21]
     assert {(5, 17), (5, 23)} <= dues
     pauses = [later - earlier for earlier, later in zip([NOW, *asks], asks, strict=False)]
     assert min(pauses) >= dt.timedelta(hours=2)
