@@ -43,6 +43,7 @@ WORKER = {
     "WORKER_SWEEP_SECONDS": "0.2",
     "WORKER_POLL_SECONDS": "0.5",
     "WORKER_LEASE_SECONDS": "86400",  # days pass while a worker blinks
+    "WORKER_MAX_ATTEMPTS": "1",  # silence is believed at once, retries would wait for days
     "WORKER_HEARTBEAT_SECONDS": "1",
 }
 HORIZONS = (1, 3, 7, 30)
