@@ -104,6 +104,12 @@ def fetch_prices(
                 rejected = ", ".join(map(repr, registered["rejected"]))
                 raise CommandError(f"not a symbol: {rejected}", 2)
             names = registered["registered"] + registered["known"]
+            calendars = {_plan(conn, name, days).calendar for name in names}
+        for calendar in calendars:
+            with waiting(f"loading sessions of {calendar}"):
+                sessions.ensure_one(database, calendar)
+        with database.transaction() as conn, conn.transaction(force_rollback=dry_run):
+            registry.register(conn, symbol)
             plans = [_plan(conn, name, days) for name in names]
         rows = [_planned(plan) if dry_run else _fetch(database, providers, plan) for plan in plans]
     emit(rows, as_json=as_json)

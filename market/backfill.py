@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from market import outcomes, prices
+from market import outcomes, prices, sessions
 from market.providers import Answer, Bar, Kind, Provider, Request
 from market.providers.state import Paused, ask, is_trusted
 from sql.database import Connection, Database
@@ -33,7 +33,8 @@ class Plan:
     whole: Request | None  # all that is stored and wanted, for when the basis changed
     last_bar: dt.date | None
     refetch: bool  # somebody asked for the whole range again
-    known_silent: bool  # providers answered for it before, and never had a bar
+    known_silent: bool  # providers answered for days behind its last bar, and had none
+    has_sessions: bool  # the calendar is loaded
 
 
 @dataclass(frozen=True)
@@ -122,16 +123,30 @@ def plan(
         whole=whole,
         last_bar=row["last_bar"],
         refetch=refetch,
-        known_silent=row["asked_from"] is not None and row["last_bar"] is None,
+        known_silent=row["asked_to"] is not None
+        and (row["last_bar"] is None or row["asked_to"] > row["last_bar"]),
+        has_sessions=row["fetch_to"] is not None,
     )
+
+
+def prepare(
+    database: Database, symbol: str, backfill_days: int, *, refetch: bool = False
+) -> Plan | None:
+    """Plan in a transaction of its own, and load the ticker's calendar where it is missing."""
+    for _ in range(2):
+        with database.transaction() as conn:
+            made = plan(conn, symbol, backfill_days, refetch=refetch)
+        if made is None or made.has_sessions or not sessions.load(database, made.calendar):
+            break
+    return made
 
 
 def _request(conn: Connection, row: dict[str, Any], start: dt.date, end: dt.date) -> Request:
-    sessions = conn.execute(
+    rows = conn.execute(
         "SELECT session FROM market_sessions WHERE calendar = %s AND session BETWEEN %s AND %s ORDER BY session",
         [row["calendar"], start, end],
     )
-    return Request(row["provider_symbol"], start, end, [session["session"] for session in sessions])
+    return Request(row["provider_symbol"], start, end, [each["session"] for each in rows])
 
 
 def fetch(
@@ -142,13 +157,18 @@ def fetch(
     Returns None when nothing is missing. Raises psycopg.Error.
     wait: called with seconds until a provider's next free place.
     """
+    if not plan.has_sessions:
+        return Failed(f"the calendar {plan.calendar} has no sessions")
     if plan.request is None:
         return None
     verdict = _ask_all(database, providers, plan, plan.request, wait)
     if isinstance(verdict, Bars) and plan.last_bar is not None:
-        # A split newer than what is stored changes the basis of all that is stored; and so
-        # does whatever made a provider answer differently for days that are stored.
-        changed = any(bar.has_split and bar.date > plan.last_bar for bar in verdict.bars)
+        # A split newer than what is stored changes the basis of all that is stored, a dividend
+        # that of all adjusted closes; and so does whatever made a provider answer differently
+        # for days that are stored.
+        changed = any(
+            (bar.has_split or bar.has_dividend) and bar.date > plan.last_bar for bar in verdict.bars
+        )
         if not changed:
             with database.transaction() as conn:
                 changed = prices.basis_changed(conn, plan.symbol, verdict.bars)
@@ -168,7 +188,10 @@ def _ask_all(
     *,
     rebased: bool = False,
 ) -> Verdict:
-    unknown, failed, paused, empty = [], [], [], []
+    unknown: list[str] = []
+    failed: list[str] = []
+    paused: list[Paused] = []
+    empty: list[tuple[Provider, str]] = []
     for provider in providers:
         answer = ask(database, provider, request, wait)
         if isinstance(answer, Paused):
@@ -182,11 +205,16 @@ def _ask_all(
             failed.append(f"{said}, {usable}")
         elif answer.kind is Kind.EMPTY:
             empty.append((provider, said))
-        elif answer.kind is Kind.UNKNOWN and is_trusted(database, provider, request, wait):
-            unknown.append(said)
+        elif answer.kind is Kind.UNKNOWN:
+            trust = is_trusted(database, provider, request, wait)
+            if isinstance(trust, Paused):
+                paused.append(trust)
+            elif trust:
+                unknown.append(said)
+            else:
+                failed.append(f"{said}, nor does it know {provider.canary}")
         else:
-            alike = f", nor does it know {provider.canary}" if answer.kind is Kind.UNKNOWN else ""
-            failed.append(said + alike)
+            failed.append(said)
     if paused:
         # Who could not be asked may know it: no verdict before everyone was.
         soonest = min(paused, key=lambda pause: pause.until)
@@ -194,12 +222,22 @@ def _ask_all(
     reasons = "; ".join([*failed, *(said for _, said in empty), *unknown])
     if failed or not (unknown or empty):
         return Failed(reasons or "no provider to ask")
+    return _nothing(plan, request, empty, reasons, mixed=bool(unknown))
+
+
+def _nothing(
+    plan: Plan,
+    request: Request,
+    empty: Sequence[tuple[Provider, str]],
+    reasons: str,
+    *,
+    mixed: bool,
+) -> Verdict:
+    """What it means that nobody has bars: unknown to all, or empty for some."""
     if not empty:
         return Unknown(reasons)
     nothing = Bars(empty[0][0].name, request, ())
-    if not unknown and (request is not plan.whole or plan.known_silent):
-        return nothing  # no trading since the bars that we have, or still none
-    return Silent(reasons, nothing)
+    return nothing if plan.known_silent and not mixed else Silent(reasons, nothing)
 
 
 def _usable(plan: Plan, source: str, request: Request, answer: Answer) -> Bars | str:
@@ -260,6 +298,7 @@ def store(conn: Connection, plan: Plan, verdict: Verdict | None) -> Summary:
             return Summary(plan.symbol, "later", {"reason": reason})
         case Failed(reason) | Silent(reason):
             _note(conn, plan.symbol, "failed", reason)
+            outcomes.fill_symbol(conn, plan.symbol)  # what is over by now is awaited, not maturing
             return Summary(plan.symbol, "failed", {"reason": reason})
 
 

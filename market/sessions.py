@@ -28,6 +28,15 @@ def ensure(database: Database) -> dict[str, int]:
     return {name: load(database, name, today) for name, today in wanted}
 
 
+def ensure_one(database: Database, name: str) -> None:
+    """Load one calendar where it is missing."""
+    with database.transaction() as conn:
+        query = "SELECT EXISTS (SELECT FROM market_sessions WHERE calendar = %s) AS yes"
+        is_there = one(conn, query, [name])["yes"]
+    if not is_there:
+        load(database, name)
+
+
 def load(database: Database, name: str, today: dt.date | None = None) -> int:
     """Bring one calendar to what exchange_calendars knows; returns the rows changed.
 

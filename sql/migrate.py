@@ -8,21 +8,18 @@ migrate at once, and one that was interrupted is taken up by the next.
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import psycopg
-import tenacity
 
-from sql import indexes
+from sql import indexes, locks
 from sql.database import Connection, Database, one
 from sql.files import SchemaFile, schema_files
+from sql.locks import patiently
 
 # The first number of every advisory lock of ours; 2 is "migrating".
 _LOCK = (1380271947, 2)
-
-_LOCK_MILLISECONDS = 100
-_PATIENCE_SECONDS = 4.0
 
 
 class MigrationError(Exception):
@@ -136,11 +133,11 @@ def migrate(database: Database) -> list[Change]:
         for file in schema_files():
             if file.is_migration:
                 indexes.build(database, file)
-                done += _patiently(functools.partial(_step, database, [file]))
+                done += patiently(functools.partial(_step, database, [file]))
         functions = [file for file in schema_files() if not file.is_migration]
-        done += _patiently(lambda: _step(database, functions))
-        done += _patiently(lambda: _attach(database))
-    except psycopg.errors.LockNotAvailable as error:
+        done += patiently(lambda: _step(database, functions))
+        done += patiently(lambda: _attach(database))
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
         raise MigrationError(
             "gave up waiting for a lock, so as not to hold up other programs: a long"
             " transaction or another migration holds it; run it again, it goes on from here",
@@ -157,25 +154,8 @@ def _locked(database: Database) -> Iterator[Connection]:
     with database.transaction(seconds=120) as conn:
         conn.execute("SET LOCAL lock_timeout = '60s'")
         conn.execute("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)
-        conn.execute(f"SET LOCAL lock_timeout = '{_LOCK_MILLISECONDS}ms'")
+        conn.execute(f"SET LOCAL lock_timeout = '{locks.MILLISECONDS}ms'")
         yield conn
-
-
-def _patiently(step: Callable[[], list[Change]]) -> list[Change]:
-    """Try a step until its locks are free, for some seconds.
-
-    While a statement waits for a lock on the owner's table, all that come after it wait
-    behind it. So each wait is a blink, and between two the owner's programs go on.
-    """
-    for attempt in tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(psycopg.errors.LockNotAvailable),
-        wait=tenacity.wait_fixed(0.3),
-        stop=tenacity.stop_after_delay(_PATIENCE_SECONDS),
-        reraise=True,
-    ):
-        with attempt:
-            return step()
-    raise AssertionError("unreachable: the last attempt raises")
 
 
 def _step(database: Database, files: Sequence[SchemaFile]) -> list[Change]:
@@ -209,7 +189,7 @@ def _apply(conn: Connection, file: SchemaFile) -> None:
         raise MigrationError(f"{file.name} does not record itself: run ./dev stamp")
     try:
         conn.execute(file.body.encode())
-    except psycopg.errors.LockNotAvailable:
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
         raise
     except psycopg.Error as error:
         raise MigrationError(f"{file.name}: {str(error).splitlines()[0]}", code=1) from error

@@ -9,6 +9,7 @@ import re
 
 from sql.database import Connection, Database
 from sql.files import schema_files
+from sql.locks import MILLISECONDS, patiently
 
 # Ours alone, and worth nothing without the functions.
 _TABLES = (
@@ -37,22 +38,23 @@ def statements(conn: Connection) -> list[str]:
         "tables": list(_TABLES),
     }
     rows = conn.execute(
-        # Triggers first: from then on no insert of the owner's runs anything of ours.
-        "SELECT 1 AS step, format('DROP TRIGGER %%I ON %%s', t.tgname, t.tgrelid::regclass) AS statement"
+        # Triggers first, of predictions before all: then no insert of the owner's meets us any more.
+        "SELECT 1 AS step, t.tgrelid IS DISTINCT FROM to_regclass('public.predictions') AS later,"
+        " format('DROP TRIGGER %%I ON %%s', t.tgname, t.tgrelid::regclass) AS statement"
         " FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"
         " WHERE NOT t.tgisinternal AND p.pronamespace = 'public'::regnamespace"
         "   AND p.proname = ANY (%(functions)s)"
-        " UNION ALL SELECT 2, format('DROP VIEW %%s', c.oid::regclass) FROM pg_class c"
+        " UNION ALL SELECT 2, false, format('DROP VIEW %%s', c.oid::regclass) FROM pg_class c"
         " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'v' AND c.relname = ANY (%(views)s)"
-        " UNION ALL SELECT 3, format('DROP FUNCTION %%s', p.oid::regprocedure) FROM pg_proc p"
+        " UNION ALL SELECT 3, false, format('DROP FUNCTION %%s', p.oid::regprocedure) FROM pg_proc p"
         " WHERE p.pronamespace = 'public'::regnamespace AND p.proname = ANY (%(functions)s)"
-        " UNION ALL SELECT 4, format('DROP INDEX %%s', c.oid::regclass) FROM pg_class c"
+        " UNION ALL SELECT 4, false, format('DROP INDEX %%s', c.oid::regclass) FROM pg_class c"
         " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'i' AND c.relname = ANY (%(indexes)s)"
-        " UNION ALL SELECT 5, format('DROP TABLE %%s', c.oid::regclass) FROM pg_class c"
+        " UNION ALL SELECT 5, false, format('DROP TABLE %%s', c.oid::regclass) FROM pg_class c"
         " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relname = ANY (%(tables)s)"
-        " UNION ALL SELECT 6, format('DROP SEQUENCE %%s', c.oid::regclass) FROM pg_class c"
+        " UNION ALL SELECT 6, false, format('DROP SEQUENCE %%s', c.oid::regclass) FROM pg_class c"
         " WHERE c.relnamespace = 'public'::regnamespace AND c.relname = 'outbox_lease'"
-        " ORDER BY 1, 2",
+        " ORDER BY 1, 2, 3",
         names,
     )
     return [row["statement"] for row in rows]
@@ -69,10 +71,14 @@ def script(lines: list[str]) -> str:
 def apply(database: Database) -> list[str]:
     """Remove what is ours in one transaction; returns the statements that were run.
 
-    Raises psycopg.errors.LockNotAvailable after three seconds of waiting for the owner's
-    tables, and DependentObjectsStillExist where somebody built on ours; nothing changed then.
+    Raises psycopg.errors.LockNotAvailable when the tables' locks could not be had within a few
+    seconds, and DependentObjectsStillExist where somebody built on ours; nothing changed then.
     """
-    with database.transaction(lock_seconds=3) as conn:
+    return patiently(lambda: _apply(database))
+
+
+def _apply(database: Database) -> list[str]:
+    with database.transaction(lock_seconds=MILLISECONDS / 1000) as conn:
         conn.execute("SET LOCAL search_path = public")
         lines = statements(conn)
         for line in lines:

@@ -45,6 +45,7 @@ class Doorbell:
         self._database = database
         self._url = url
         self._conn: Connection | None = None
+        self._token = ""  # of the last attempt to listen
         self._lying = False
         self._mode: Mode = "polling"
         self._was_deaf = False
@@ -171,11 +172,10 @@ class Doorbell:
         try:
             with self._database.deadline(self._conn, 10):
                 for notification in self._conn.notifies(timeout=0):
-                    if notification.channel == self.channel:
-                        self._heard()
-                        rung = rung or self._mode == "polling"
-                    else:
+                    if notification.channel != self.channel:
                         rung = True
+                    elif self._mode == "notify" or notification.payload == self._token:
+                        self._heard()
         except psycopg.Error as error:
             self._lose(error)
             return True
@@ -207,10 +207,13 @@ class Doorbell:
             with self._database.deadline(self._conn, 10):
                 self._conn.execute(f"LISTEN {RING}")
                 self._conn.execute(f"LISTEN {self.channel}")
-            # Do not wait for the next heartbeat to learn whether anything is heard here.
+            # Do not wait for the next heartbeat to learn whether anything is heard here. And
+            # believe nothing but this token: behind a pooler a heartbeat may come in the very
+            # answer to LISTEN, from a server connection that listens since an earlier attempt.
+            self._token = secrets.token_hex(8)
             self.beat_coming()
             with self._database.transaction(seconds=10) as conn:
-                conn.execute("SELECT pg_notify(%s, 'heartbeat')", [self.channel])
+                conn.execute("SELECT pg_notify(%s, %s)", [self.channel, self._token])
         except psycopg.Error as error:
             self._lose(error)
 

@@ -43,20 +43,29 @@ class Cost:
 
 def estimate(database: Database, settings: MarketSettings, since: dt.datetime | None) -> Cost:
     """Walk over the predictions and say what their events would cost; changes nothing."""
-    earliest: dict[str, dt.date] = {}
+    first: dict[str, dt.date] = {}
+    last: dict[str, dt.date] = {}
     seen = missing = 0
     for bite in _bites(database, since, dry_run=True, what="counting"):
         seen, missing = seen + bite["seen"], missing + bite["missing"]
-        for symbol, day in zip(bite["symbols"] or [], bite["days"] or [], strict=True):
-            earliest[symbol] = min(day, earliest.get(symbol, day))
+        columns = (bite[name] or [] for name in ("symbols", "first_days", "last_days"))
+        for symbol, first_day, last_day in zip(*columns, strict=True):
+            first[symbol] = min(first_day, first.get(symbol, first_day))
+            last[symbol] = max(last_day, last.get(symbol, last_day))
     provider = settings.market_providers[0]
     with database.transaction() as conn:
         cost = one(
             conn,
             "SELECT c.*, (c.requests * extract(epoch FROM coalesce(p.spacing, '0')))::float8 AS seconds"
-            " FROM enqueue_cost(%s::text[], %s::date[], %s) c"
+            " FROM enqueue_cost(%s::text[], %s::date[], %s::date[], %s) c"
             " LEFT JOIN reckoner_providers p ON p.name = %s",
-            [list(earliest), list(earliest.values()), settings.backfill_days, provider],
+            [
+                list(first),
+                list(first.values()),
+                [last[s] for s in first],
+                settings.backfill_days,
+                provider,
+            ],
         )
     return Cost(predictions=seen, would_enqueue=missing, provider=provider, **cost)
 

@@ -99,10 +99,10 @@ class TickerWork:
     def fetch(self) -> None:
         """Find out what is missing and ask providers for it."""
         refetch = bool(self._claim.payload.get("refetch"))
-        with self._context.database.transaction() as conn:
-            self._plan = backfill.plan(
-                conn, self._claim.key, self._context.market.backfill_days, refetch=refetch
-            )
+        days = self._context.market.backfill_days
+        self._plan = backfill.prepare(
+            self._context.database, self._claim.key, days, refetch=refetch
+        )
         if self._plan is not None:
             self._verdict = backfill.fetch(
                 self._context.database, self._context.providers, self._plan, self._context.wait

@@ -106,8 +106,7 @@ class Loop:
                 return True
             self._doorbell.sleep(0.5)
             return False
-        if self._nap.tempting and (seconds := self._nap.seconds(self._seconds_to_next())):
-            self._take_nap(seconds)
+        if self._nap.tempting and self._take_nap():
             return False
         lay = self._doorbell.lying
         posture = self._doorbell.lie_down()
@@ -135,11 +134,15 @@ class Loop:
         with self._database.transaction(seconds=10) as conn:
             return outbox.seconds_to_next(conn, topics)
 
-    def _take_nap(self, seconds: float) -> None:
-        self._nap.take(seconds, self._is_over)
+    def _take_nap(self) -> bool:
+        """Let the database sleep if nothing is due for long; False when it was not the moment."""
+        seconds = self._nap.seconds(self._seconds_to_next())
+        if seconds is None or not self._nap.take(seconds, self._is_over, self._seconds_to_next):
+            return False
         if not self._is_over():
             # What became due meanwhile has no event yet.
             self._patience.insist("sweeping", lambda: sweep.once(self._database, self._settings))
+        return True
 
     def _claim(self, topic: Topic, limit: int) -> list[Claim]:
         with self._database.transaction(seconds=30) as conn:

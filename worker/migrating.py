@@ -29,9 +29,9 @@ def remove_ours(database: Database, *, apply: bool, as_json: bool) -> None:
     if apply:
         try:
             lines = remove.apply(database)
-        except psycopg.errors.LockNotAvailable:
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             raise CommandError(
-                "gave up waiting for a lock after 3 s, so as not to hold up other programs;"
+                "gave up waiting for a lock, so as not to hold up other programs;"
                 " nothing was changed, try again"
             ) from None
         except psycopg.errors.DependentObjectsStillExist as error:

@@ -7,9 +7,9 @@ waits is due. Nobody can wake it meanwhile: a writer rings over a connection tha
 """
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 
 import structlog
 
@@ -29,7 +29,7 @@ class Nap:
         settings: WorkerSettings,
         name: str,
         doorbell: Doorbell,
-        quiet: Sequence[AbstractContextManager[object]],
+        quiet: Sequence[threading.Lock],
     ) -> None:
         self._database = database
         self._settings = settings
@@ -59,11 +59,26 @@ class Nap:
             return wanted
         return due if due > self._settings.worker_sleepy_after_seconds else None
 
-    def take(self, seconds: float, tick: Callable[[], bool]) -> None:
-        """Close all connections and wait. tick: called at least once a second; True ends the nap."""
+    def take(
+        self,
+        seconds: float,
+        tick: Callable[[], bool],
+        due: Callable[[], float | None],
+    ) -> bool:
+        """Close all connections and wait; False when it was not the moment for it.
+
+        tick: called at least once a second; True ends the nap. due: seconds until the next
+        event, asked once more when no thread can write one.
+        """
         with contextlib.ExitStack() as stack:
             for lock in self._quiet:
-                stack.enter_context(lock)
+                if not lock.acquire(timeout=1):
+                    return False  # a sweep is under way, and may write events
+                stack.callback(lock.release)
+            if (next_in := due()) is not None:
+                if next_in <= 0:
+                    return False
+                seconds = min(seconds, next_in)
             with self._database.transaction(seconds=10) as conn:
                 conn.execute("SELECT worker_nap(%s, %s)", [self._name, seconds])
             log.info("idle, letting the database sleep", seconds=round(seconds, 1))
@@ -77,3 +92,4 @@ class Nap:
             finally:
                 self.asleep = False
         log.info("looking again")
+        return True

@@ -42,16 +42,16 @@ def ask(
         )
     answer = provider.fetch(request)
     with database.transaction() as conn:
-        return _note(conn, provider.name, answer)
+        return _note(conn, provider.name, request.symbol, answer)
 
 
 def is_trusted(
     database: Database, provider: Provider, request: Request, wait: Callable[[float], None]
-) -> bool:
+) -> bool | Paused:
     """Whether the provider lately knew a symbol, so that its 'unknown' speaks of this one.
 
     A local provider is always trusted; a remote one that answered nothing in the last ten
-    minutes is asked for its canary.
+    minutes is asked for its canary, and Paused when it cannot be asked now.
     """
     if provider.canary is None:
         return True
@@ -67,10 +67,10 @@ def is_trusted(
         return False
     canary = Request(provider.canary, request.start, request.end, request.sessions)
     answer = ask(database, provider, canary, wait)
-    return isinstance(answer, Answer) and answer.kind is Kind.OK
+    return answer if isinstance(answer, Paused) else answer.kind is Kind.OK
 
 
-def _note(conn: Connection, name: str, answer: Answer) -> Answer | Paused:
+def _note(conn: Connection, name: str, symbol: str, answer: Answer) -> Answer | Paused:
     message = f"{answer.kind}: {answer.message}"
     match answer.kind:
         case Kind.OK | Kind.EMPTY | Kind.UNKNOWN:
@@ -85,8 +85,8 @@ def _note(conn: Connection, name: str, answer: Answer) -> Answer | Paused:
             )
             return Paused(row["until"], f"{name} is paused: {message}")
         case Kind.DOWN:
-            row = one(conn, "SELECT provider_failed(%s, %s) AS until", [name, message])
+            row = one(conn, "SELECT provider_failed(%s, %s, NULL) AS until", [name, message])
             return Paused(row["until"], f"{name} is {message}")
         case Kind.BAD_ANSWER:
-            conn.execute("SELECT provider_failed(%s, %s)", [name, message])
+            conn.execute("SELECT provider_failed(%s, %s, %s)", [name, message, symbol])
     return answer

@@ -12,13 +12,15 @@ SELECT pg_advisory_xact_lock(1380271947, 2);
 -- answered for before, so that fetched_from .. fetched_to never claims a hole.
 -- fetch_from is NULL when nothing is missing. last_bar: the last bar that a provider of ours
 -- gave, or where there is none the last that another program stored.
--- Notes in the registry that work is going on, and what symbol_rules says of a ticker that
--- another program registered.
+-- fetch_to is NULL when the calendar has no sessions yet.
+-- Notes in the registry that work is going on, and what symbol_rules says of the ticker.
+DROP FUNCTION IF EXISTS ticker_plan(text, integer, boolean, date);
 CREATE OR REPLACE FUNCTION ticker_plan(
     p_symbol text, p_backfill_days integer, p_refetch boolean, p_from date DEFAULT NULL
 )
 RETURNS TABLE (symbol text, provider_symbol text, asset_type text, calendar text, status text,
-               fetch_from date, fetch_to date, asked_from date, first_bar date, last_bar date)
+               fetch_from date, fetch_to date, asked_from date, asked_to date,
+               first_bar date, last_bar date)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -34,9 +36,15 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    SELECT r.provider_symbol, r.calendar INTO v_rule FROM symbol_rule(p_symbol) r;
-    v_registry.provider_symbol := coalesce(v_registry.provider_symbol, v_rule.provider_symbol);
     v_calendar := coalesce(v_registry.calendar, symbol_calendar(p_symbol));
+    SELECT r.provider_symbol, r.calendar INTO v_rule FROM symbol_rule(p_symbol) r;
+    IF v_registry.provider_symbol IS NULL THEN
+        -- A rule that came after the ticker; a calendar that is not the default was chosen.
+        v_registry.provider_symbol := v_rule.provider_symbol;
+        IF v_calendar IN ('XNYS', '24/7') THEN
+            v_calendar := coalesce(v_rule.calendar, v_calendar);
+        END IF;
+    END IF;
     v_last := session_last_settled(v_calendar);
     SELECT min(o.prediction_date) INTO v_want FROM prediction_outcomes o
     WHERE o.symbol = p_symbol AND o.entry_session IS NOT NULL;
@@ -72,7 +80,7 @@ BEGIN
         p_symbol, coalesce(v_registry.provider_symbol, p_symbol)::text,
         symbol_asset_type(coalesce(v_registry.provider_symbol, p_symbol)), v_calendar,
         v_registry.status::text, v_from, v_last.session,
-        v_registry.fetched_from,
+        v_registry.fetched_from, v_registry.fetched_to,
         (SELECT min(p.date) FROM market_prices p WHERE p.symbol = p_symbol),
         (SELECT coalesce(max(p.date) FILTER (WHERE p.fetched_at IS NOT NULL), max(p.date))
          FROM market_prices p WHERE p.symbol = p_symbol);
@@ -181,6 +189,6 @@ LEFT JOIN LATERAL (
     FROM market_prices WHERE market_prices.symbol = r.symbol
 ) p ON true;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_prices.sql', '9a9113b19e1ef810afe947e9b09f59459fd695c98fdd3e8bf93c3edf9bfab662')
+    ('functions/42_prices.sql', '531ee7db5e89f003de86b8a18e0d07436cfee5b24e6c1191cab276a5e88e932b')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

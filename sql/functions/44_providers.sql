@@ -50,7 +50,7 @@ $$;
 CREATE OR REPLACE FUNCTION provider_answered(p_name text, p_knew boolean) RETURNS void
 LANGUAGE sql AS $$
     UPDATE reckoner_providers
-    SET failures = 0, last_ok_at = CASE WHEN p_knew THEN reckoner_now() ELSE last_ok_at END,
+    SET failures = 0, bad_symbol = NULL, last_ok_at = CASE WHEN p_knew THEN reckoner_now() ELSE last_ok_at END,
         paused_until = NULL, pause_reason = NULL
     WHERE name = p_name
       AND (failures > 0 OR (p_knew AND (last_ok_at IS NULL
@@ -67,16 +67,21 @@ RETURNS timestamptz LANGUAGE sql AS $$
     RETURNING paused_until
 $$;
 
+DROP FUNCTION IF EXISTS provider_failed(text, text);
+
 -- No usable answer. The third in a row opens the circuit: 30 s, doubling to 15 minutes;
 -- after each pause the next failure opens it again. Failures of requests that were under way
--- when it opened belong to the same outage and count no more. Returns when to ask again.
-CREATE OR REPLACE FUNCTION provider_failed(p_name text, p_reason text)
+-- when it opened belong to the same outage and count no more. p_symbol: the answer was bad for
+-- this symbol; again for the same one it says nothing of the provider, and does not count.
+-- Returns when to ask again.
+CREATE OR REPLACE FUNCTION provider_failed(p_name text, p_reason text, p_symbol text)
 RETURNS timestamptz LANGUAGE plpgsql AS $$
 DECLARE
     v_provider reckoner_providers;
 BEGIN
     UPDATE reckoner_providers
-    SET failures = failures + 1, last_error = one_line(p_reason), last_error_at = reckoner_now()
+    SET failures = failures + CASE WHEN bad_symbol = p_symbol THEN 0 ELSE 1 END,
+        bad_symbol = p_symbol, last_error = one_line(p_reason), last_error_at = reckoner_now()
     WHERE name = p_name AND (paused_until IS NULL OR paused_until <= reckoner_now())
     RETURNING * INTO v_provider;
     IF NOT FOUND THEN
@@ -91,6 +96,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/44_providers.sql', '0c1fbca073db10b3dd8c18b16da1c0fd282c4148348d7e90f8daf757c63611ea')
+    ('functions/44_providers.sql', '0937901a855862b67a679afb22b68db68e5b65b68abe2fc50e5419d728e12314')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -164,7 +164,7 @@ BEGIN
                o.price_at_prediction AS old0, o.price_t1 AS old1, o.price_t3 AS old3,
                o.price_t7 AS old7, o.price_t30 AS old30,
                coalesce(r.calendar, symbol_calendar(o.symbol)) AS calendar,
-               r.fetched_from, r.fetched_to, r.price_data_start, r.price_data_end,
+               r.fetched_from, r.fetched_to, r.price_data_start, r.price_data_end, r.last_backfill,
                CASE WHEN r.status <> 'active' THEN
                    format('ticker %s is %s: %s', o.symbol, r.status,
                           coalesce(r.status_reason, 'no reason given')) END AS lost
@@ -188,14 +188,16 @@ BEGIN
                    bool_or(x.missing AND n = 0 AND x.hopeless) AS entry_hopeless,
                    bool_and(x.hopeless) FILTER (WHERE x.missing) AS all_hopeless,
                    bool_or(x.missing AND x.settled AND NOT x.hopeless) AS is_awaiting,
-                   min(x.due_at) FILTER (WHERE x.missing AND NOT x.hopeless) AS due_at,
+                   min(x.due_at) FILTER (WHERE x.missing AND NOT x.hopeless AND x.is_over) AS missed_first,
+                   max(x.due_at) FILTER (WHERE x.missing AND NOT x.hopeless AND x.is_over) AS missed_last,
+                   min(x.due_at) FILTER (WHERE x.missing AND NOT x.hopeless AND NOT x.is_over) AS next_due,
                    (array_agg(x.session ORDER BY n) FILTER (WHERE x.missing AND (x.hopeless OR x.settled)))[1] AS first_hole,
                    (array_agg(n ORDER BY n) FILTER (WHERE x.missing AND (x.hopeless OR x.settled)))[1] AS first_hole_n,
                    (array_agg(n ORDER BY n) FILTER (WHERE x.missing AND NOT x.hopeless))[1] AS next_n,
                    (array_agg(x.session ORDER BY n) FILTER (WHERE x.missing AND NOT x.hopeless))[1] AS next_session
             FROM (
                 SELECT n, s.session, s.settled, p.close AS price, s.closes_at + session_settling() AS due_at,
-                       p.close IS NULL AS missing,
+                       p.close IS NULL AS missing, coalesce(s.settled, false) AS is_over,
                        -- It can never come: nobody knows the ticker, or providers answered for
                        -- that session and ten sessions later there still is no bar.
                        t.lost IS NOT NULL OR coalesce(
@@ -226,8 +228,15 @@ BEGIN
                     ELSE 'maturing' END AS state,
                CASE WHEN first_hole_n = 0 THEN 'the entry session ' ELSE 't' || first_hole_n || ' on ' END
                || first_hole AS hole_name,
-               coalesce(outcome_revision(old0, p0, ARRAY[old1, old3, old7, old30],
-                                         ARRAY[p1, p3, p7, p30]), old_revision) AS new_revision
+               right(concat_ws('; ', old_revision, outcome_revision(
+                   old0, p0, ARRAY[old1, old3, old7, old30], ARRAY[p1, p3, p7, p30])), 500) AS new_revision,
+               -- When to ask again: at the next horizon, and for what should be there and is
+               -- not at once, then at pauses that grow with the time it is missing.
+               least(next_due, CASE
+                   WHEN missed_last > coalesce(last_backfill, '-infinity') THEN missed_last
+                   WHEN missed_last IS NOT NULL THEN
+                       reckoner_now() + greatest(interval '15 minutes', (reckoner_now() - missed_first) / 4)
+                   END) AS due_at
         FROM returned r
     ), explained AS (
         SELECT j.*, CASE state
@@ -253,7 +262,7 @@ BEGIN
         price_t30 = x.p30, return_t30 = x.r30, pnl_t30 = x.r30 / 100 * 1000, correct_t30 = outcome_correct(x.sentiment, x.r30),
         is_complete = x.complete, outcome_state = x.state, outcome_reason = x.reason,
         due_at = CASE WHEN x.state IN ('awaiting_prices', 'maturing') THEN x.due_at END,
-        revision = x.new_revision,
+        revision = nullif(x.new_revision, ''),
         last_price_update = reckoner_now(), engine_version = 1, updated_at = reckoner_now()
     FROM explained x
     WHERE o.prediction_id = x.prediction_id AND o.symbol = x.symbol AND o.engine_version IS NOT NULL
@@ -317,6 +326,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/50_outcomes.sql', 'f88fc4a8e2bbb4750d11f334bab3f09b7e3c6245336a811247c9d812d89fbd4f')
+    ('functions/50_outcomes.sql', 'f3a3ea36178c2b70cc845395bd6255ff6296765bf8d00fdd6edab8fce9c044be')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -45,8 +45,7 @@ BEGIN
 END
 $$;
 
--- Symbols whose outcomes became due: writes a ticker event for those that were not asked
--- since, or not lately (after a missing bar the pauses grow with the time it is missing).
+-- Symbols whose outcomes became due (outcomes_fill says when): writes a ticker event for each.
 -- A symbol that nobody serves any more gets its verdict at once. Returns the events written.
 CREATE OR REPLACE FUNCTION sweep_due() RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
@@ -64,9 +63,6 @@ BEGIN
     FROM prediction_outcomes o JOIN ticker_registry r USING (symbol)
     WHERE o.outcome_state IN ('awaiting_prices', 'maturing') AND o.due_at <= reckoner_now()
       AND r.status = 'active'
-      AND (r.last_backfill IS NULL OR r.last_backfill < o.due_at
-           OR r.last_backfill < reckoner_now()
-              - greatest(interval '15 minutes', (reckoner_now() - o.due_at) / 4))
       AND NOT EXISTS (SELECT FROM outbox e WHERE e.topic = 'ticker' AND e.key = o.symbol);
     RETURN ticker_enqueue(coalesce(v_symbols, '{}'), 0, false);
 END
@@ -102,6 +98,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/60_sweep.sql', 'e1f3d38c54b499104dfaf0f11a6a130d3b189a91b6be9741c98e62f6da000a5a')
+    ('functions/60_sweep.sql', 'c92b82bab852e14947e875ce2dabb7c55b238ec9a39005920b22d9ca467b217c')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -6,18 +6,23 @@ SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
 DROP FUNCTION IF EXISTS enqueue_predictions(bigint, integer, timestamptz, boolean);
+DROP FUNCTION IF EXISTS enqueue_cost(text[], date[], integer);
 
 -- The next p_limit eligible predictions after id p_after, of moments at or after p_since, that
 -- have neither outcome nor event nor history. Writes events of low priority unless p_dry_run;
--- then it returns the symbols that they name, each with its earliest day.
+-- then it returns the symbols that they name, each with its earliest and its latest day.
 -- seen: ids looked at. missing: events written, or to be written. last_id: where to go on.
 CREATE OR REPLACE FUNCTION enqueue_predictions(
     p_after bigint, p_limit integer, p_since timestamptz, p_dry_run boolean
-) RETURNS TABLE (seen bigint, missing bigint, last_id bigint, symbols text[], days date[])
+) RETURNS TABLE (seen bigint, missing bigint, last_id bigint, symbols text[],
+                first_days date[], last_days date[])
 LANGUAGE plpgsql AS $$
 DECLARE
     v_ids integer[];
 BEGIN
+    IF NOT p_dry_run THEN
+        PERFORM pg_advisory_xact_lock(1380271947, 5); -- two at once would write events twice
+    END IF;
     WITH bite AS MATERIALIZED (
         SELECT p.id FROM predictions p WHERE p.id > p_after ORDER BY p.id LIMIT p_limit
     ), wanted AS (
@@ -35,8 +40,10 @@ BEGIN
     INTO seen, last_id, v_ids;
     missing := cardinality(v_ids);
     IF p_dry_run THEN
-        SELECT array_agg(n.symbol), array_agg(n.day) INTO symbols, days
-        FROM (SELECT e.symbol, min((e.moment AT TIME ZONE 'UTC')::date) AS day
+        SELECT array_agg(n.symbol), array_agg(n.first_day), array_agg(n.last_day)
+        INTO symbols, first_days, last_days
+        FROM (SELECT e.symbol, min((e.moment AT TIME ZONE 'UTC')::date) AS first_day,
+                     max((e.moment AT TIME ZONE 'UTC')::date) AS last_day
               FROM prediction_elements(v_ids) e WHERE e.symbol IS NOT NULL GROUP BY e.symbol) n;
     ELSE
         INSERT INTO outbox (topic, key, priority, available_at, created_at, updated_at)
@@ -47,17 +54,25 @@ BEGIN
 END
 $$;
 
--- How many of these tickers, needed since these days, are new, and how many have to be asked
--- of a provider: one request each, because a request brings a ticker's whole range.
-CREATE OR REPLACE FUNCTION enqueue_cost(p_symbols text[], p_days date[], p_backfill_days integer)
-RETURNS TABLE (tickers bigint, new_tickers bigint, requests bigint) LANGUAGE sql STABLE AS $$
+-- How many of these tickers, needed from these days on and until 30 sessions after those, are
+-- new, and how many have to be asked of a provider: one request each, because a request brings
+-- a ticker's whole range. 45 days hold 30 sessions of an exchange.
+CREATE OR REPLACE FUNCTION enqueue_cost(
+    p_symbols text[], p_first_days date[], p_last_days date[], p_backfill_days integer
+) RETURNS TABLE (tickers bigint, new_tickers bigint, requests bigint) LANGUAGE sql STABLE AS $$
     SELECT count(*), count(*) FILTER (WHERE r.symbol IS NULL),
-           count(*) FILTER (WHERE r.symbol IS NULL OR (r.status = 'active' AND (
-               r.fetched_from IS NULL OR r.fetched_from > n.day - p_backfill_days)))
-    FROM unnest(p_symbols, p_days) AS n(symbol, day)
+           count(*) FILTER (WHERE CASE r.status
+               WHEN 'active' THEN r.fetched_from IS NULL
+                   OR r.fetched_from > n.first_day - p_backfill_days
+                   OR r.fetched_to < least(n.last_day + 45,
+                        (session_last_settled(coalesce(r.calendar, symbol_calendar(n.symbol)))).session)
+               WHEN 'invalid' THEN
+                   coalesce(r.last_backfill, '-infinity') < reckoner_now() - interval '7 days'
+               ELSE r.symbol IS NULL END)
+    FROM unnest(p_symbols, p_first_days, p_last_days) AS n(symbol, first_day, last_day)
     LEFT JOIN ticker_registry r ON r.symbol = n.symbol
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/61_enqueue.sql', 'd5b31f3ebbaefa8022d2abeb6d44ec1ab9a03b8ae051513fcc03e53259f73184')
+    ('functions/61_enqueue.sql', 'e684fd0e4bdf9f3c008a54f318996057c4d6f0de8410a2f0ff2ca88d862f9b24')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

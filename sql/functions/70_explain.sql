@@ -128,8 +128,8 @@ BEGIN
     UNION ALL
     SELECT CASE WHEN o.due_at > reckoner_now() THEN o.due_at END, 'outcome ' || o.symbol,
            o.outcome_state || coalesce(': ' || o.outcome_reason, '')
-           || CASE WHEN o.due_at > reckoner_now() THEN ', known then'
-                   ELSE coalesce(', due since ' || o.due_at, '') END
+           || CASE WHEN o.due_at > reckoner_now() THEN ', looked at again then'
+                   ELSE coalesce(', to be asked for since ' || o.due_at, '') END
     FROM outcome o;
 END
 $$;
@@ -200,7 +200,7 @@ BEGIN
         UNION ALL SELECT * FROM ticker_standing(v_symbol)
         UNION ALL
         SELECT min(o.due_at), 'outcomes', format('%s are %s', count(*), o.outcome_state)
-               || CASE WHEN min(o.due_at) IS NOT NULL THEN ', the first of them due then' ELSE '' END
+               || CASE WHEN min(o.due_at) IS NOT NULL THEN ', the first looked at again then' ELSE '' END
         FROM prediction_outcomes o WHERE o.symbol = v_symbol AND o.outcome_state IS NOT NULL
         GROUP BY o.outcome_state
     )
@@ -219,6 +219,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/70_explain.sql', 'dcee9dc8bee3bb8f11d3df9eef79b64713e7a9bc82b44b36bd3d4b9e6f00dc5d')
+    ('functions/70_explain.sql', 'c9ed2109d127b3d036e69c34a0e0163b5bf3f3936e45952b0b02381a1e7533c1')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

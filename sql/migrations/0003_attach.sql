@@ -15,7 +15,7 @@ CREATE TABLE IF NOT EXISTS symbol_rules (
     priority        integer NOT NULL DEFAULT 0,
     note            text,
     -- A pattern that is no regular expression fails here and not in a worker.
-    CONSTRAINT symbol_rules_pattern_compiles CHECK ('' ~ ('^(?:' || pattern || ')$') IS NOT NULL)
+    CONSTRAINT symbol_rules_pattern_compiles CHECK ('' ~ pattern IS NOT NULL)
 );
 COMMENT ON TABLE symbol_rules IS
     'Renames and spellings: pattern -> provider_symbol, calendar. Operators may add rows.';
@@ -100,6 +100,9 @@ ON CONFLICT (pattern) DO NOTHING;
 -- A worker that sleeps on purpose (WORKER_IDLE=sleepy) is not dead until it should have woken.
 ALTER TABLE reckoner_workers ADD COLUMN IF NOT EXISTS asleep_until timestamptz;
 
+-- The symbol of a provider's last bad answer, if its last failure was one.
+ALTER TABLE reckoner_providers ADD COLUMN IF NOT EXISTS bad_symbol text;
+
 -- prediction_outcomes.revision: what an outcome said before its prices were restated.
 -- market_prices.fetched_at: when a provider of ours gave the bar. Other programs store bars too,
 -- also of days that are not over; only those that we fetched reach an outcome.
@@ -123,6 +126,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('migrations/0003_attach.sql', '3c842a4f583143c262d72dcadec713bf04cd3fdb5b507a77ec1c885416ca45fd')
+    ('migrations/0003_attach.sql', '934b2103b0ef2252372c7aae220f2534fc59e1093a242a3a4416a5fa5f2a4ac8')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -141,13 +141,13 @@ def test_a_hole_that_an_outcome_waits_for_is_asked_for_again(url: str, conn: Con
 
 
 @pytest.mark.usefixtures("prediction")
-def test_no_trading_since_is_a_good_answer_behind_stored_bars(url: str, conn: Conn) -> None:
+def test_nothing_where_a_bar_is_stored_is_no_good_answer(url: str, conn: Conn) -> None:
     with clock(url, NOW) as database:
         go(database, FakeProvider("remote", serving(lambda _: 100.0)))
     with clock(url, utc("2024-05-21 22:00")) as database:
-        assert go(database, FakeProvider("remote", Answer(Kind.EMPTY))).outcome == "fetched"
+        assert go(database, FakeProvider("remote", Answer(Kind.EMPTY))).outcome == "failed"
     row = ticker(conn, "ACME")
-    assert row["fetched_to"] == day("2024-05-21")
+    assert row["fetched_to"] == day("2024-05-16")
     assert row["price_data_end"] == day("2024-05-16")
     assert row["status"] == "active"
 

@@ -8,7 +8,7 @@ import pytest
 
 from market import outcomes
 from sql.database import Database
-from tests.market.helpers import HORIZONS, at, fill, outcome, process, put_bars, set_fetched
+from tests.market.helpers import HORIZONS, fill, outcome, process, put_bars, set_fetched
 from tests.support import Conn, insert_prediction, sessions, value
 
 

@@ -1,0 +1,221 @@
+"""WORKER_IDLE=sleepy: an idle worker lets its database sleep, and says until when."""
+
+import datetime as dt
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sql.database import Database
+from tests.support import (
+    Conn,
+    WorkerProcess,
+    command,
+    connect,
+    insert_prediction,
+    until,
+    value,
+)
+from tests.worker.gate import Gate
+from tests.worker.scenes import MOMENT, SHORT, Start, completed, make_known, until_done
+from worker.doorbell import Doorbell
+from worker.nap import Nap
+from worker.settings import WorkerSettings
+
+_CONNECTIONS = (
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND application_name = 'reckoner worker'"
+)
+# Who holds the bell's lock: a worker that sleeps with its LISTEN connection open.
+_BELL = (
+    "SELECT l.pid FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+    " WHERE l.locktype = 'advisory' AND l.classid = 1380271947 AND l.objid = 1"
+    " AND a.datname = current_database()"
+)
+_NAPPING = "idle, letting the database sleep"
+
+
+def sleepy(seconds: float, after: float) -> dict[str, str]:
+    """Settings of a worker that naps, and whose threads would be busy all the time if it did not."""
+    return {
+        **SHORT,
+        "WORKER_HEARTBEAT_SECONDS": "0.2",
+        "WORKER_SWEEP_SECONDS": "0.2",
+        "WORKER_IDLE": "sleepy",
+        "WORKER_SLEEPY_SECONDS": str(seconds),
+        "WORKER_SLEEPY_AFTER_SECONDS": str(after),
+    }
+
+
+def naps(worker: WorkerProcess) -> list[dict[str, Any]]:
+    """The naps that the worker has logged."""
+    return [entry for entry in worker.events if entry.get("event") == _NAPPING]
+
+
+def until_napping(conn: Conn, worker: WorkerProcess) -> dt.datetime:
+    """Wait for the worker's nap and the end of its connections; returns until when it sleeps."""
+    worker.wait_for(_NAPPING)
+    until("it has no connection", lambda: value(conn, _CONNECTIONS) == 0, 5)
+    asleep_until = value(conn, "SELECT asleep_until FROM worker_status")
+    assert isinstance(asleep_until, dt.datetime)
+    return asleep_until
+
+
+def test_while_it_naps_it_has_no_connection_and_looks_alive(
+    url: str, conn: Conn, start_worker: Start
+) -> None:
+    worker = start_worker(**sleepy(1000, 1)).ready()
+    asleep_until = until_napping(conn, worker)
+    left = value(conn, "SELECT extract(epoch FROM %s - reckoner_now())", [asleep_until])
+    assert 980 < left <= 1000
+
+    number = insert_prediction(conn, ["GOOD"], moment=MOMENT)
+    row = conn.execute("SELECT status, reason FROM outbox_stuck WHERE topic = 'prediction'")
+    [stuck] = row.fetchall()
+    assert stuck["status"] == "pending"
+    assert "every worker lets the database sleep (WORKER_IDLE=sleepy)" in stuck["reason"]
+    assert str(value(conn, "SELECT asleep_until::text FROM worker_status")) in stuck["reason"]
+    done = command(url, "worker", "health", "--json")
+    assert done.returncode == 0, done.stdout
+    checks = {check["check"]: check for check in json.loads(done.stdout)["checks"]}
+    assert (checks["workers"]["state"], checks["listening"]["state"]) == ("ok", "ok")
+    # Long after its last sign of life it still counts as alive, and a minute after its nap no more.
+    for minutes, alive in ((0, True), (10, True), (17, True), (18, False)):
+        conn.execute(f"SET reckoner.clock_offset = '{minutes} minutes'")
+        assert value(conn, "SELECT alive FROM worker_status") is alive, minutes
+    conn.execute("RESET reckoner.clock_offset")
+
+    assert value(conn, _CONNECTIONS) == 0
+    assert len(naps(worker)) == 1
+    started = time.monotonic()
+    assert worker.stop(10) == 0
+    assert time.monotonic() - started < 5
+    assert value(conn, "SELECT count(*) FROM worker_status") == 0
+    assert value(conn, "SELECT key FROM outbox WHERE status = 'pending'") == str(number)
+
+
+def test_a_prediction_that_comes_during_a_nap_is_answered_after_it(
+    conn: Conn, start_worker: Start, tmp_path: Path
+) -> None:
+    worker = start_worker(**sleepy(3, 1)).ready()
+    make_known(conn, tmp_path / "bars")
+    before = completed(conn)
+    asleep_until = until_napping(conn, worker)
+    insert_prediction(conn, ["GOOD"], moment=MOMENT)
+
+    def woke() -> bool:
+        assert completed(conn) == before
+        connections = value(conn, _CONNECTIONS)
+        if value(conn, "SELECT reckoner_now() < %s", [asleep_until]):
+            # Neither its heartbeat nor its sweep keeps the database awake.
+            assert connections == 0
+            return False
+        return True
+
+    until("the nap is over", woke)
+    until("it has its outcome", lambda: completed(conn) == before + 1)
+    # It hears again, and what comes now wakes it at once.
+    until("it listens again", lambda: len(heard(worker)) == 2)
+    until("it says so", lambda: value(conn, "SELECT mode FROM worker_status") == "notify")
+    assert value(conn, "SELECT asleep_until FROM worker_status") is None
+    insert_prediction(conn, ["GOOD"], moment=MOMENT)
+    until("it has its outcome too", lambda: completed(conn) == before + 2)
+    assert len(naps(worker)) == 1
+    assert not worker.saw("not hearing notifications")
+
+
+def heard(worker: WorkerProcess) -> list[dict[str, Any]]:
+    """Each time that the worker began to hear itself."""
+    return [entry for entry in worker.events if entry.get("event") == "listening"]
+
+
+def test_no_nap_begins_while_a_sweep_may_write_events(
+    url: str, conn: Conn, start_worker: Start, tmp_path: Path
+) -> None:
+    worker = start_worker(**sleepy(1000, 1.5)).ready()
+    make_known(conn, tmp_path / "bars")
+    before = completed(conn)
+    with connect(url) as other, other.transaction():
+        other.execute("LOCK TABLE reckoner_installation IN ACCESS EXCLUSIVE MODE")
+        swept = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        until("a sweep waits for the lock", lambda: value(conn, swept))
+        insert_prediction(conn, ["GOOD"], moment=MOMENT)
+        until("it has its outcome", lambda: completed(conn) == before + 1, 5)
+        assert naps(worker) == []
+    until_napping(conn, worker)
+
+
+def test_a_retry_that_is_due_shortens_the_nap(conn: Conn, start_worker: Start) -> None:
+    worker = start_worker(**sleepy(1000, 1)).ready()
+    due = value(
+        conn,
+        "INSERT INTO outbox (topic, key, status, attempts, available_at)"
+        " VALUES ('ticker', 'GOOD', 'failed', 1, reckoner_now() + interval '3 seconds')"
+        " RETURNING available_at",
+    )
+
+    asleep_until = until_napping(conn, worker)
+
+    assert abs((asleep_until - due).total_seconds()) < 0.5
+    assert 1 < naps(worker)[0]["seconds"] < 3
+    until_done(conn, "GOOD")
+    finished = value(conn, "SELECT finished_at FROM outbox_history WHERE key = 'GOOD'")
+    assert 0 <= (finished - due).total_seconds() < 10
+    assert value(conn, "SELECT attempts FROM outbox_history WHERE key = 'GOOD'") == 1
+
+
+@pytest.mark.parametrize(
+    ("due", "expected"),
+    [
+        (None, 300),
+        (1000, 300),
+        (300, 300),
+        (299, 299),
+        (181, 181),
+        (180, None),
+        (1, None),
+        (0, None),
+        (-5, None),
+    ],
+)
+def test_how_long_a_nap_is(database: Database, due: float | None, expected: float | None) -> None:
+    settings = WorkerSettings(worker_idle="sleepy")
+    nap = Nap(database, settings, "a worker", Doorbell(database, database.url), [])
+    assert nap.seconds(due) == expected
+
+
+def test_a_database_that_is_away_after_the_nap_is_waited_for(
+    url: str, conn: Conn, start_worker: Start, tmp_path: Path
+) -> None:
+    with Gate(url) as gate:
+        worker = start_worker(**sleepy(2, 1), DATABASE_URL=gate.url).ready()
+        make_known(conn, tmp_path / "bars")
+        before = completed(conn)
+        until_napping(conn, worker)
+        gate.shut.set()
+        insert_prediction(conn, ["GOOD"], moment=MOMENT)
+        until("it was turned away, and again", lambda: gate.refused >= 2)
+        assert worker.process.poll() is None
+        gate.shut.clear()
+
+        until("it has its outcome", lambda: completed(conn) == before + 1, 30)
+        until("it listens again", lambda: len(heard(worker)) >= 2)
+        assert worker.stop() == 0
+
+
+def test_a_worker_that_is_not_told_to_be_sleepy_stays(
+    conn: Conn, start_worker: Start, tmp_path: Path
+) -> None:
+    worker = start_worker(**{**sleepy(1000, 0.2), "WORKER_IDLE": "Awake"}).ready()
+    make_known(conn, tmp_path / "bars")
+    row = until("it sleeps by its bell", lambda: conn.execute(_BELL.encode()).fetchone())
+    since = value(conn, "SELECT reckoner_now() + interval '2 seconds'")
+    heartbeats = "SELECT last_heard_at > %s FROM worker_status"
+
+    until("it hears itself all the while", lambda: value(conn, heartbeats, [since]))
+
+    assert conn.execute(_BELL.encode()).fetchone() == row
+    assert naps(worker) == []
+    assert value(conn, "SELECT mode FROM worker_status") == "notify"

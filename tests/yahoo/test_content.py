@@ -1,0 +1,146 @@
+"""Charts that arrive well and hold rows that cannot be: the bad bar is left out, the rest stays.
+
+The bad bar is one that no horizon needs, so that the outcome shows that the others are right.
+"""
+
+import pytest
+
+from tests.market.helpers import outcome, utc
+from tests.support import value
+from tests.worker.scenes import history, until_done
+from tests.yahoo.scenes import (
+    BETWEEN,
+    ENTRY,
+    FETCHED_FROM,
+    LAST,
+    Town,
+    bars,
+    check_outcome,
+    closes,
+    expected_closes,
+)
+
+BAD_ROWS = [
+    ("null_row", 0.0),
+    ("null_close", 0.0),
+    ("nan_literal", 0.0),
+    ("neg_price", 0.0),
+    ("zero_price", 0.0),
+    ("high_lt_low", 0.0),
+    ("spike", 100.0),
+    ("spike", 0.01),
+]
+
+
+@pytest.mark.parametrize(("kind", "factor"), BAD_ROWS)
+def test_a_bar_that_cannot_be_is_not_stored_and_the_rest_is(
+    town: Town, kind: str, factor: float
+) -> None:
+    wanted = expected_closes(town.list_("ACME"), FETCHED_FROM, LAST)
+    town.yahoo.fail("ACME", kind, date=BETWEEN, factor=factor)
+    number = town.predict("ACME")
+    town.until_complete()
+
+    del wanted[BETWEEN]
+    assert closes(town.conn) == wanted
+    check_outcome(town.conn, number, "ACME", wanted)
+    (done,) = history(town.conn, "ACME")
+    assert (done["attempts"], done["result"]["rejected"]) == (0, 1)
+    assert str(BETWEEN) in done["result"]["first_rejected"]
+
+
+@pytest.mark.parametrize(("kind", "factor"), BAD_ROWS)
+def test_the_same_at_the_end_of_the_range(town: Town, kind: str, factor: float) -> None:
+    wanted = expected_closes(town.list_("ACME"), FETCHED_FROM, LAST)
+    town.yahoo.fail("ACME", kind, factor=factor)
+    number = town.predict("ACME")
+    town.until_complete()
+
+    del wanted[LAST]
+    assert closes(town.conn) == wanted
+    check_outcome(town.conn, number, "ACME", wanted)
+
+
+@pytest.mark.parametrize(
+    "kind", ["dup_last", "unsorted", "future_bar", "saturday_bar", "zero_volume"]
+)
+def test_what_is_odd_and_harmless_costs_no_bar(town: Town, kind: str) -> None:
+    wanted = expected_closes(town.list_("ACME"), FETCHED_FROM, LAST)
+    town.yahoo.fail("ACME", kind)
+    number = town.predict("ACME")
+    town.until_complete()
+
+    # Of two bars for the last day the later one is right.
+    assert closes(town.conn) == wanted
+    check_outcome(town.conn, number, "ACME", wanted)
+    volume = bars(town.conn)[LAST]["volume"]
+    assert volume == (0 if kind == "zero_volume" else 4000)
+
+
+def test_without_adjusted_closes_they_are_unknown(town: Town) -> None:
+    wanted = expected_closes(town.list_("ACME"), FETCHED_FROM, LAST)
+    town.yahoo.fail("ACME", "no_adjclose")
+    number = town.predict("ACME")
+    town.until_complete()
+
+    assert closes(town.conn) == wanted
+    check_outcome(town.conn, number, "ACME", wanted)
+    assert {bar["adjusted_close"] for bar in bars(town.conn).values()} == {None}
+
+
+def test_a_chart_without_one_usable_bar_costs_an_attempt_and_no_ticker(town: Town) -> None:
+    town.list_("ACME")
+    for date in town.days:
+        if FETCHED_FROM <= date <= LAST:
+            bar = town.yahoo.listings["ACME"].bars[date]
+            town.yahoo.listings["ACME"].bars[date] = bar._replace(close=-bar.close)
+    number = town.predict("ACME")
+    (failed,) = town.until_tried("ACME")
+
+    assert (failed["status"], failed["attempts"]) == ("failed", 1)
+    assert town.status() == "active"
+    assert bars(town.conn) == {}
+
+    town.list_("ACME")
+    town.go_on()
+    town.until_complete()
+    wanted = expected_closes(town.yahoo.listings["ACME"], FETCHED_FROM, LAST)
+    check_outcome(town.conn, number, "ACME", wanted)
+
+
+def test_a_price_that_comes_late_is_awaited_and_taken(town: Town) -> None:
+    wanted = expected_closes(town.list_("ACME"), FETCHED_FROM, LAST)
+    town.yahoo.fail("ACME", "null_row", times=1)
+    number = town.predict("ACME", moment=utc("2024-05-16 15:00"))  # its T+1 is the last session
+    until_done(town.conn, "ACME")
+    waiting = outcome(town.conn, number, "ACME")
+    assert (waiting["outcome_state"], waiting["return_t1"]) == ("awaiting_prices", None)
+    assert (
+        waiting["price_at_prediction"]
+        == wanted[min(d for d in wanted if d >= waiting["entry_session"])]
+    )
+
+    # As the sweep does when the price is due again.
+    town.conn.execute("SELECT ticker_enqueue(ARRAY['ACME'], 0, false)")
+    town.until_complete(0)
+    recent = {date: close for date, close in wanted.items() if date > ENTRY}
+    row = check_outcome(town.conn, number, "ACME", recent)
+    assert (row["outcome_state"], row["price_t1"]) == ("maturing", wanted[LAST])
+    assert closes(town.conn)[LAST] == wanted[LAST]
+
+
+def test_bad_bars_of_many_symbols_do_not_mix(town: Town) -> None:
+    symbols = {f"ACME{n}": fault for n, fault in enumerate(BAD_ROWS)}
+    for n, (symbol, (kind, factor)) in enumerate(symbols.items()):
+        town.list_(symbol, start=100.0 * (n + 1))
+        town.yahoo.fail(symbol, kind, date=BETWEEN, factor=factor)
+    number = town.predict(*symbols, "NOPE")
+    town.until_complete(len(symbols))
+
+    for symbol in symbols:
+        wanted = expected_closes(town.yahoo.listings[symbol], FETCHED_FROM, LAST)
+        del wanted[BETWEEN]
+        assert closes(town.conn, symbol) == wanted
+        check_outcome(town.conn, number, symbol, wanted)
+    invalid = "SELECT array_agg(symbol::text) FROM ticker_registry WHERE status <> 'active'"
+    assert value(town.conn, invalid) == ["NOPE"]
