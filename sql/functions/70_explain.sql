@@ -117,12 +117,13 @@ BEGIN
         JOIN market_sessions s ON s.calendar = o.its_calendar AND s.ordinal = e.ordinal + h.n
         WHERE h.price IS NOT NULL
     )
-    SELECT greatest(as_moment(h.created_at), as_moment(p.created_at)), 'outcome ' || h.symbol,
+    (SELECT greatest(as_moment(h.created_at), as_moment(p.created_at)), 'outcome ' || h.symbol,
            format('%s: %s, the close of %s', CASE h.n WHEN 0 THEN 'entry' ELSE 't' || h.n END, h.price, h.session)
            || coalesce(', return ' || round(h.return::numeric, 2) || ' %', '')
-           || coalesce(CASE WHEN h.correct THEN ', correct' ELSE ', not correct' END, '')
+           || CASE h.correct WHEN true THEN ', correct' WHEN false THEN ', not correct' ELSE '' END
            || coalesce(' (from ' || p.source || ')', '')
     FROM horizon h LEFT JOIN market_prices p ON p.symbol = h.symbol AND p.date = h.session
+    ORDER BY h.symbol, h.n)
     UNION ALL
     SELECT NULL, 'outcome ' || o.symbol, 'revised: ' || o.revision FROM outcome o WHERE o.revision IS NOT NULL
     UNION ALL
@@ -180,7 +181,9 @@ BEGIN
         UNION ALL
         SELECT * FROM outcome_story(v_id::integer)
     )
-    SELECT s.at, s.subject, s.story FROM story s ORDER BY s.at NULLS LAST, s.subject;
+    SELECT s.at, s.subject, s.story
+    FROM (SELECT *, row_number() OVER () AS n FROM story) s -- what is of one moment stays as told
+    ORDER BY s.at NULLS LAST, s.n;
 END
 $$;
 
@@ -204,7 +207,9 @@ BEGIN
         FROM prediction_outcomes o WHERE o.symbol = v_symbol AND o.outcome_state IS NOT NULL
         GROUP BY o.outcome_state
     )
-    SELECT s.at, s.subject, s.story FROM story s ORDER BY s.at NULLS LAST, s.subject;
+    SELECT s.at, s.subject, s.story
+    FROM (SELECT *, row_number() OVER () AS n FROM story) s -- what is of one moment stays as told
+    ORDER BY s.at NULLS LAST, s.n;
 END
 $$;
 
@@ -219,6 +224,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/70_explain.sql', 'c9ed2109d127b3d036e69c34a0e0163b5bf3f3936e45952b0b02381a1e7533c1')
+    ('functions/70_explain.sql', '3861faa77d0e8011031c399670432b4038ff03cbcc5ccc740bce890dc6dd9c3d')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
