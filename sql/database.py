@@ -137,17 +137,18 @@ class Database:
 
     @contextlib.contextmanager
     def transaction(
-        self, seconds: float = 60.0, *, lock_seconds: float = 10.0
+        self, seconds: float = 60.0, *, lock_seconds: float = 10.0, connect_seconds: float = 15.0
     ) -> Iterator[Connection]:
         """Yield a connection in a transaction that commits at the end of the body.
 
         Every statement of it, and the whole of it with some grace, ends within `seconds`;
-        waiting for a lock within `lock_seconds`. Columns of other programs without a time
+        waiting for a lock within `lock_seconds`, for a connection within `connect_seconds`.
+        Columns of other programs without a time
         zone are written in UTC. Raises psycopg.Error; `is_away` tells which of them mean
         that the database, not the statement, is to blame.
         """
         with (
-            self._pool.connection(timeout=15) as conn,
+            self._pool.connection(timeout=connect_seconds) as conn,
             self._watchdog.guard(conn, seconds + _GRACE_SECONDS),
         ):
             conn.execute(

@@ -98,7 +98,7 @@ class Lanes:
     ) -> None:
         for verdict in ("done", "cancelled", "lost"):
             self._metrics.ended.labels("prediction", verdict).inc(counts[verdict])
-        for claim in claims:
+        for claim in claims if counts["done"] == len(claims) else ():
             if claim.waited is not None:
                 self._metrics.insert_to_outcome.observe(claim.waited + seconds)
         if counts["lost"]:

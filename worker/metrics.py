@@ -43,7 +43,7 @@ class Metrics:
         )
         self.insert_to_outcome = Histogram(
             "reckoner_insert_to_outcome_seconds",
-            "From the event's insert to the commit of its prediction's outcome rows.",
+            "From the event's insert to the commit of its prediction's outcome rows, priced or awaiting.",
             buckets=_MILLISECONDS,
             registry=registry,
         )
@@ -125,7 +125,7 @@ class QueueCollector(Collector):
 
     def _rows(self) -> list[dict[str, Any]]:
         try:
-            with self._database.transaction(seconds=5) as conn:
+            with self._database.transaction(seconds=5, connect_seconds=2) as conn:
                 return conn.execute(
                     "SELECT name, label, other, value FROM reckoner_metrics(%s)", [self._worker]
                 ).fetchall()

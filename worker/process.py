@@ -200,11 +200,13 @@ class Worker:
 
     def _unready(self) -> str | None:
         if self._patience.stop.is_set():
-            return "stopping"
+            return self._unfit or "stopping"
+        if self._beating is None:
+            return "starting"
         if self._nap.asleep:
             return None  # on purpose, and asking would wake the database
         try:
-            with self._database.transaction(seconds=2) as conn:
+            with self._database.transaction(seconds=2, connect_seconds=2) as conn:
                 conn.execute("SELECT 1")
         except psycopg.Error as error:
             return f"the database does not answer: {error_line(error)}"
@@ -243,6 +245,8 @@ class Worker:
                     found = sweep.once(self._database, self._settings)
                 if found:
                     sweep.report(found, self._metrics)
+                if found and found["crashed"]:
+                    self._crashed(found["crashed"])
             except MigrationError as error:
                 # A deployment went ahead of us: leave before our statements do harm.
                 self._unfit = str(error)

@@ -91,7 +91,7 @@ class Pulse:
             bell.beat_coming()
         with self._database.transaction(seconds=10) as conn:
             conn.execute(
-                "SELECT worker_beat(%s, %s, %s, %s, %s, %s, %s, %s)",
+                "SELECT worker_beat(%s, %s, %s, %s, %s, %s, %s, %s, %s)",
                 [
                     self._name,
                     socket.gethostname(),
@@ -101,6 +101,7 @@ class Pulse:
                     lease,
                     bell.channel if bell else None,
                     dt.datetime.now(dt.UTC),
+                    bool(self._settings.worker_metrics_port),
                 ],
             )
         self._told = mode

@@ -16,15 +16,17 @@ CREATE OR REPLACE FUNCTION outbox_claim(
 DECLARE
     v_now      timestamptz := reckoner_now();
     v_priority smallint;
+    v_below    integer := 32768; -- above every priority
     v_left     integer := p_limit;
     v_taken    integer;
 BEGIN
     LOOP
         SELECT o.priority INTO v_priority FROM outbox o
         WHERE o.topic = p_topic AND o.status IN ('pending', 'failed') AND o.crashes = 0
-          AND (v_priority IS NULL OR o.priority < v_priority)
+          AND o.priority < v_below
         ORDER BY o.priority DESC LIMIT 1;
         EXIT WHEN NOT FOUND;
+        v_below := v_priority;
 
         RETURN QUERY
         WITH ready AS MATERIALIZED (
@@ -74,18 +76,18 @@ CREATE OR REPLACE FUNCTION outbox_next_at(p_topics text[]) RETURNS timestamptz
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
     v_topic    text;
-    v_priority smallint;
+    v_below    integer;
     v_at       timestamptz;
     v_next     timestamptz;
 BEGIN
     SELECT min(available_at) INTO v_next FROM outbox
     WHERE status IN ('pending', 'failed') AND crashes > 0;
     FOREACH v_topic IN ARRAY p_topics LOOP
-        v_priority := NULL;
+        v_below := 32768;
         LOOP
-            SELECT o.priority, o.available_at INTO v_priority, v_at FROM outbox o
+            SELECT o.priority, o.available_at INTO v_below, v_at FROM outbox o
             WHERE o.topic = v_topic AND o.status IN ('pending', 'failed') AND o.crashes = 0
-              AND (v_priority IS NULL OR o.priority < v_priority)
+              AND o.priority < v_below
             ORDER BY o.priority DESC, o.available_at LIMIT 1;
             EXIT WHEN NOT FOUND;
             v_next := least(v_next, v_at);
@@ -114,6 +116,6 @@ RETURNS bigint LANGUAGE sql AS $$
     SELECT count(*) FROM renewed
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/31_outbox_claim.sql', 'c53f32a12c0358336e887943c9250f82ec98ff4c66e4e21023ad8dda96b35680')
+    ('functions/31_outbox_claim.sql', 'a0f7705e83e5fc0b140997eb7c9aaf5b524ffbeb5e2dafa3cf68e34ff7b296a1')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -143,7 +143,8 @@ BEGIN
     FOR v_event IN
         SELECT o.* FROM outbox o
         WHERE o.status = 'processing' AND o.leased_until < reckoner_now()
-        ORDER BY o.id FOR UPDATE SKIP LOCKED
+        -- By key, as they collide with waiting twins: two that expire at once lock alike.
+        ORDER BY o.topic, o.key, o.id FOR UPDATE SKIP LOCKED
     LOOP
         id := v_event.id; topic := v_event.topic; key := v_event.key; worker := v_event.leased_by;
         status := outbox_put_back(
@@ -162,6 +163,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/32_outbox_end.sql', 'e7cf13ed72b052bc2b3accee522f702ed5bbd8ab5a6ea99649373a98f321b713')
+    ('functions/32_outbox_end.sql', '44ca05b2f233f0f0e0bb6b2b37b861faf3e8d4f5f3b432ee86d5d382e8fd3f10')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

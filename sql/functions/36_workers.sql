@@ -5,14 +5,17 @@ SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
 DROP FUNCTION IF EXISTS worker_beat(text, text, integer, text, double precision, double precision, text);
+DROP FUNCTION IF EXISTS worker_beat(text, text, integer, text, double precision, double precision, text, timestamptz);
 
 -- One heartbeat: says that the worker lives, prolongs its leases, and sends the
 -- notification that must come back to it over LISTEN. p_heard_ago: seconds since the last
 -- one came back, NULL for never. p_clock: the worker's own clock, which is only compared.
+-- p_exports: whether it serves metrics.
 -- Returns the number of leases held.
 CREATE OR REPLACE FUNCTION worker_beat(
     p_name text, p_host text, p_pid integer, p_mode text, p_heard_ago double precision,
-    p_lease_seconds double precision, p_channel text, p_clock timestamptz DEFAULT NULL
+    p_lease_seconds double precision, p_channel text, p_clock timestamptz DEFAULT NULL,
+    p_exports boolean DEFAULT false
 ) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_now    timestamptz := reckoner_now();
@@ -20,12 +23,14 @@ DECLARE
     v_skew   double precision := extract(epoch FROM p_clock - clock_timestamp());
 BEGIN
     INSERT INTO reckoner_workers AS w
-        (name, host, pid, started_at, last_seen_at, last_heard_at, mode, in_flight, clock_skew)
+        (name, host, pid, started_at, last_seen_at, last_heard_at, mode, in_flight, clock_skew,
+         exports)
     VALUES (p_name, p_host, p_pid, v_now, v_now, v_now - make_interval(secs => p_heard_ago),
-            p_mode, v_leases, v_skew)
+            p_mode, v_leases, v_skew, p_exports)
     ON CONFLICT (name) DO UPDATE
     SET last_seen_at = excluded.last_seen_at, mode = excluded.mode,
         in_flight = excluded.in_flight, asleep_until = NULL, clock_skew = excluded.clock_skew,
+        exports = excluded.exports,
         last_heard_at = coalesce(excluded.last_heard_at, w.last_heard_at);
     IF p_channel IS NOT NULL THEN
         PERFORM pg_notify(p_channel, 'heartbeat');
@@ -46,6 +51,6 @@ CREATE OR REPLACE FUNCTION worker_leave(p_name text) RETURNS void LANGUAGE sql A
     DELETE FROM reckoner_workers WHERE name = p_name
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/36_workers.sql', 'ca090de74bc42403db29dcdecd279570242898d6eef1058cd78594ad9f77ee2f')
+    ('functions/36_workers.sql', 'b9426d46ae12cad8b8da3aa11872ac690c52de17bfb286ae2f48829a42f55f3b')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -59,11 +59,11 @@ BEGIN
     LOOP
         PERFORM outcomes_fill_symbol(v_symbol, false);
     END LOOP;
-    SELECT array_agg(DISTINCT o.symbol) INTO v_symbols
-    FROM prediction_outcomes o JOIN ticker_registry r USING (symbol)
-    WHERE o.outcome_state IN ('awaiting_prices', 'maturing') AND o.due_at <= reckoner_now()
-      AND r.status = 'active'
-      AND NOT EXISTS (SELECT FROM outbox e WHERE e.topic = 'ticker' AND e.key = o.symbol);
+    v_symbols := ARRAY(
+        SELECT o.symbol::text FROM prediction_outcomes o JOIN ticker_registry r USING (symbol)
+        WHERE o.outcome_state IN ('awaiting_prices', 'maturing') AND o.due_at <= reckoner_now()
+          AND r.status = 'active'
+        EXCEPT SELECT e.key FROM outbox e WHERE e.topic = 'ticker');
     RETURN ticker_enqueue(coalesce(v_symbols, '{}'), 0, false);
 END
 $$;
@@ -72,13 +72,13 @@ $$;
 -- before we were installed wait until a prediction names them: it may have thousands.
 CREATE OR REPLACE FUNCTION sweep_unfetched() RETURNS bigint LANGUAGE sql AS $$
     SELECT ticker_enqueue(ARRAY(
-        SELECT r.symbol FROM ticker_registry r
+        SELECT r.symbol::text FROM ticker_registry r
         WHERE r.status = 'active' AND r.last_backfill IS NULL
           AND (r.backfill_status IN ('pending', 'in_progress')
                OR (r.backfill_status IS NULL AND r.first_seen_date >=
                    (SELECT (installed_at AT TIME ZONE 'UTC')::date FROM reckoner_installation)))
           AND normalize_symbol(r.symbol) = r.symbol
-          AND NOT EXISTS (SELECT FROM outbox e WHERE e.topic = 'ticker' AND e.key = r.symbol)
+        EXCEPT SELECT e.key FROM outbox e WHERE e.topic = 'ticker'
     ), 0, false)
 $$;
 
@@ -87,10 +87,10 @@ CREATE OR REPLACE FUNCTION sweep_prune(p_days integer) RETURNS bigint LANGUAGE p
 DECLARE
     v_pruned bigint;
 BEGIN
-    DELETE FROM outbox_history WHERE id IN (
-        SELECT id FROM outbox_history
+    DELETE FROM outbox_history WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM outbox_history
         WHERE finished_at < reckoner_now() - make_interval(days => p_days)
-        ORDER BY finished_at LIMIT 10000);
+        ORDER BY finished_at LIMIT 10000));
     GET DIAGNOSTICS v_pruned = ROW_COUNT;
     DELETE FROM reckoner_workers
     WHERE greatest(last_seen_at, asleep_until) < reckoner_now() - interval '1 day';
@@ -98,6 +98,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/60_sweep.sql', 'c92b82bab852e14947e875ce2dabb7c55b238ec9a39005920b22d9ca467b217c')
+    ('functions/60_sweep.sql', '5443e55553cc467a11fdb71855f90ddb4cfe938f0af326f3764b9f0a00ea7a61')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -41,12 +41,12 @@ BEGIN
         SELECT o.id, o.topic, o.key, o.created_at, o.claimed_at, o.leased_by AS worker, o.trail,
                o.priority::integer AS priority, o.status, NULL::timestamptz AS finished_at, NULL::jsonb AS result
         FROM outbox o
-        WHERE CASE WHEN p_event IS NULL THEN o.topic = p_topic AND o.key = p_key ELSE o.id = p_event END
+        WHERE (o.topic = p_topic AND o.key = p_key) OR o.id = p_event
         UNION ALL
         SELECT h.id, h.topic, h.key, h.created_at, h.claimed_at, h.worker, h.trail,
                NULL, h.verdict, h.finished_at, h.result
         FROM outbox_history h
-        WHERE CASE WHEN p_event IS NULL THEN h.topic = p_topic AND h.key = p_key ELSE h.id = p_event END
+        WHERE ((h.topic = p_topic AND h.key = p_key) OR h.id = p_event)
           AND (p_since IS NULL OR h.finished_at >= p_since)
     ), told AS (
         SELECT e.id, e.created_at AS at, 0 AS n, format('written for %s %s%s', e.topic, e.key,
@@ -64,6 +64,8 @@ BEGIN
         UNION ALL
         SELECT e.id, e.claimed_at, 3, 'claimed by ' || e.worker
         FROM event e WHERE e.worker IS NOT NULL AND e.claimed_at IS NOT NULL
+          AND NOT EXISTS (SELECT FROM jsonb_array_elements(e.trail) t -- then it is told already
+                          WHERE (t.value ->> 'from')::timestamptz = e.claimed_at)
         UNION ALL
         SELECT e.id, e.finished_at, 4, format('%s: %s', e.status, result_in_words(e.topic, e.result))
         FROM event e WHERE e.finished_at IS NOT NULL
@@ -197,6 +199,11 @@ BEGIN
     IF v_symbol IS NULL THEN
         RAISE EXCEPTION '"%" is not a symbol', symbol USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    IF NOT EXISTS (SELECT FROM ticker_registry r WHERE r.symbol = v_symbol)
+       AND NOT EXISTS (SELECT FROM outbox o WHERE o.topic = 'ticker' AND o.key = v_symbol)
+       AND NOT EXISTS (SELECT FROM outbox_history h WHERE h.topic = 'ticker' AND h.key = v_symbol) THEN
+        RAISE EXCEPTION '% is not registered, and no event names it', v_symbol USING ERRCODE = 'no_data_found';
+    END IF;
     RETURN QUERY
     WITH story AS (
         SELECT * FROM event_story('ticker', v_symbol, reckoner_now() - interval '30 days', NULL)
@@ -224,6 +231,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/70_explain.sql', '3861faa77d0e8011031c399670432b4038ff03cbcc5ccc740bce890dc6dd9c3d')
+    ('functions/70_explain.sql', '85041b478efed682f797d1890e5ce157667716cba9f57148eb2a7c93d062d0f6')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -50,7 +50,7 @@ BEGIN
     SELECT string_agg(format('%s is paused until %s: %s', p.name, p.paused_until::timestamptz(0), p.pause_reason), '; ') AS text
     INTO v_row FROM reckoner_providers p WHERE p.paused_until > v_now;
     RETURN QUERY SELECT 'providers', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
-        coalesce(v_row.text || '; it goes on by itself', 'none is paused');
+        coalesce(v_row.text || '; it goes on by itself, or UPDATE reckoner_providers SET paused_until = NULL', 'none is paused');
 
     SELECT string_agg(format('%s on %s is %s', trigger_name, source,
                              CASE WHEN is_there THEN 'disabled' ELSE 'missing' END), '; ') AS text
@@ -62,9 +62,9 @@ BEGIN
     -- What holds vacuum back: then the outbox keeps its dead rows and claims get slower.
     SELECT a.pid, a.application_name AS app, coalesce(a.xact_start, a.backend_start) AS since, 'transaction' AS kind
     INTO v_row FROM pg_stat_activity a
-    WHERE a.backend_xmin IS NOT NULL AND a.datname = current_database()
+    WHERE (a.backend_xmin IS NOT NULL OR a.backend_xid IS NOT NULL) AND a.datname = current_database()
       AND a.xact_start < statement_timestamp() - interval '1 minute'
-    ORDER BY age(a.backend_xmin) DESC LIMIT 1;
+    ORDER BY greatest(age(a.backend_xmin), age(a.backend_xid)) DESC LIMIT 1;
     RETURN QUERY SELECT 'vacuum', CASE WHEN v_row.pid IS NULL THEN 'ok' ELSE 'warn' END,
         CASE WHEN v_row.pid IS NULL THEN 'nothing holds it back'
              ELSE format('a transaction of pid %s (%s) holds vacuum back since %s: SELECT pg_terminate_backend(%s) ends it',
@@ -80,16 +80,16 @@ BEGIN
         CASE WHEN pg_notification_queue_usage() > 0.25 THEN 'warn' ELSE 'ok' END,
         format('the queue of NOTIFY is %s %% full%s', round(pg_notification_queue_usage() * 100),
                CASE WHEN pg_notification_queue_usage() > 0.25
-                    THEN ': a listener has a transaction open for long; from half on writers ring no more' ELSE '' END);
+                    THEN ': a listener sits in a transaction, see SELECT pid FROM pg_stat_activity WHERE state = ''idle in transaction''; from half on writers ring no more' ELSE '' END);
 
     SELECT string_agg(format('%s by %s s', w.name, round(w.clock_skew)), '; ') AS text INTO v_row
     FROM reckoner_workers w JOIN worker_status s USING (name) WHERE s.alive AND abs(w.clock_skew) > 5;
     RETURN QUERY SELECT 'clocks', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
-        coalesce('the clock of a worker is off: ' || v_row.text || '; only its log shows it, times are the database''s',
+        coalesce('the clock of a worker is off: ' || v_row.text || '; only its log shows it, for times are the database''s: set the host''s clock',
                  'every worker''s clock agrees with the database''s');
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', '3c9d05bf7f9a0c30454abea816af855b0ff9c739f5eb88ecf8ab412902582c8a')
+    ('functions/71_health.sql', 'faed92ab4e5452221ef93817d30cdb33a04dcbffe8c1d1f8e6ba5797ef8102dc')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,6 +1,6 @@
 BEGIN;
--- What Prometheus is told of the whole queue, in one statement. Only the worker that started
--- first gets an answer, so that a scrape of many workers asks once. Called by worker/metrics.py.
+-- What Prometheus is told of the whole queue, in one statement. Of the workers that
+-- serve metrics only the one that started first gets an answer, so that a scrape of many workers asks once. Called by worker/metrics.py.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -8,7 +8,10 @@ SELECT pg_advisory_xact_lock(1380271947, 2);
 CREATE OR REPLACE FUNCTION reckoner_metrics(p_worker text)
 RETURNS TABLE (name text, label text, other text, value double precision) LANGUAGE sql STABLE AS $$
     WITH first AS (
-        SELECT w.name FROM worker_status w WHERE w.alive ORDER BY w.started_at, w.name LIMIT 1
+        SELECT w.name FROM reckoner_workers w
+        WHERE w.exports AND w.asleep_until IS NULL
+          AND w.last_seen_at > reckoner_now() - interval '1 minute'
+        ORDER BY w.started_at, w.name LIMIT 1
     ), live AS (
         SELECT o.topic, o.status, count(*) AS n,
                max(reckoner_now() - o.available_at) FILTER (
@@ -34,6 +37,6 @@ RETURNS TABLE (name text, label text, other text, value double precision) LANGUA
     SELECT t.name, t.label, t.other, t.value FROM told t WHERE p_worker = (SELECT f.name FROM first f)
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/72_metrics.sql', 'ab5cbcc4c3b3ad944ee8d8c3f71f1a35885db6927ca722210e5d00fa5556593b')
+    ('functions/72_metrics.sql', '79f4a8730a1b0d50fdb6687dbd1104b96823c4a140d9b2dd759e8d22fc3aa70a')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

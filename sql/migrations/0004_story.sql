@@ -14,7 +14,9 @@ COMMENT ON COLUMN outbox.trail IS
 
 -- How far a worker's own clock is from the database's, in seconds; nothing depends on it.
 ALTER TABLE reckoner_workers ADD COLUMN IF NOT EXISTS clock_skew double precision;
+-- Whether it serves metrics: the eldest that does tells of the whole queue.
+ALTER TABLE reckoner_workers ADD COLUMN IF NOT EXISTS exports boolean NOT NULL DEFAULT false;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('migrations/0004_story.sql', '74c0503a9edf26c73930c12bea6d4532ad0bcaf3ff664a7b55af4b5bceea7b10')
+    ('migrations/0004_story.sql', 'e02b7a263674e05d6dc60ff4779fab212d631966360fb681988f98882694373a')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

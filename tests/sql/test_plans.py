@@ -1,0 +1,132 @@
+"""What the hot statements cost after years: as much as on the first day, counted in blocks and rows.
+
+Not by time, and not by plans: functions hide theirs. Each statement is run as often as it takes
+PL/pgSQL to settle for a generic plan, as in a worker's session that lives for days.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.market.helpers import shared_database
+from tests.sql.big import HISTORY, OPEN, OUTCOMES, PREDICTIONS, SYMBOLS, Reads, load, reads
+from tests.support import Conn, value
+
+# The statement, about the {last} prediction, its {symbol} or the last event in {history}; the most
+# blocks that it may read, and rows of the big tables. A scan of one of these reads 7,000 blocks,
+# a walk over one topic of the outbox some 150.
+BOUNDS = {
+    "claim": ("SELECT * FROM outbox_claim('prediction', 'w', 10, 60)", 300, 0),
+    "claim, none ready": ("SELECT * FROM outbox_claim('ticker', 'w', 4, 60)", 100, 0),
+    "claim suspect": ("SELECT * FROM outbox_claim_suspect('w', 60)", 100, 0),
+    "next at": ("SELECT outbox_next_at(ARRAY['prediction', 'ticker'])", 100, 0),
+    "finish": ("SELECT outbox_finish(ARRAY[1], ARRAY[1], ARRAY['done'], ARRAY['{{}}']::jsonb[])", 300, 0),
+    "open": ("SELECT * FROM outcomes_open(ARRAY[{last}])", 300, 30),
+    "open ten": ("SELECT * FROM outcomes_open(ARRAY(SELECT {last} - n FROM generate_series(0, 9) n))", 2000, 300),
+    "fill": ("SELECT * FROM outcomes_fill(ARRAY[{last}], ARRAY['{symbol}'])", 300, 30),
+    "fill symbol": ("SELECT outcomes_fill_symbol('{symbol}', false)", 300, 30),
+    "wanting": ("SELECT outcomes_wanting(ARRAY[{last}], 365)", 300, 30),
+    "ticker plan": ("SELECT * FROM ticker_plan('S3', 365, false)", 300, 30),
+    "ticker plan, open": ("SELECT * FROM ticker_plan('{symbol}', 365, false)", 300, 30),
+    "sweep due": ("SELECT sweep_due()", 50 * OPEN, 10 * OPEN),
+    "sweep forgotten": ("SELECT sweep_forgotten(10)", 2000, 100),
+    "sweep unfetched": ("SELECT sweep_unfetched()", 300, 0),
+    "sweep prune, nothing": ("SELECT sweep_prune(30)", 300, 10),
+    "sweep prune": ("SELECT sweep_prune(15)", 100_000, 50_000),
+    "enqueue": ("SELECT * FROM enqueue_predictions(100000, 10, NULL, false)", 2000, 60),
+    "enqueue, dry": ("SELECT * FROM enqueue_predictions(100000, 10, NULL, true)", 2000, 60),
+    "requeue": ("SELECT outbox_requeue({history})", 300, 10),
+    "insert": ("INSERT INTO predictions (assets) VALUES ('[\"S1\"]')", 300, 10),
+    "explain": ("SELECT * FROM explain_prediction({last})", 6000, 200),
+    "explain event": ("SELECT * FROM explain_event({history})", 2000, 10),
+    "stuck": ("SELECT * FROM outbox_stuck LIMIT 1", 4000, 0),
+    "status": ("SELECT * FROM outbox_status", 4000, 0),
+    "health": ("SELECT * FROM reckoner_health()", 4000, 0),
+    "metrics": ("SELECT * FROM reckoner_metrics('w')", 4000, 0),
+}  # fmt: skip
+
+# Statements that lose their bound without an index.
+INDEXES = {
+    "prediction_outcomes_prediction_id_symbol_key": "fill",
+    "prediction_outcomes_symbol": "ticker plan",
+    "outbox_history_key": "sweep forgotten",
+    "outbox_history_finished": "sweep prune, nothing",
+    "outbox_history_pkey": "requeue",
+}
+
+
+@pytest.fixture(scope="module")
+def years(server_url: str, template: str) -> Iterator[Conn]:
+    """The big database, for all tests of this file: what they change they roll back."""
+    with shared_database(server_url, template) as conn:
+        load(conn)
+        yield conn
+
+
+def statement_of(name: str) -> str:
+    return BOUNDS[name][0].format(
+        last=PREDICTIONS, history=HISTORY, symbol=f"S{PREDICTIONS % SYMBOLS}"
+    )
+
+
+def worst(conn: Conn, statement: str) -> Reads:
+    """The most that a settled session reads; each run finds the same, the first only warms up."""
+    found = []
+    with conn.transaction(force_rollback=True):
+        conn.execute("SELECT worker_beat('w', 'host', 1, 'notify', 0, 60, NULL)")
+        for _ in range(8):
+            with conn.transaction(force_rollback=True):
+                found.append(reads(conn, statement))
+    return Reads(
+        max(each.blocks for each in found[1:]),
+        max(each.rows for each in found[1:]),
+        max(each.scans for each in found[1:]),
+    )
+
+
+def test_the_tables_are_big(years: Conn) -> None:
+    for table, rows, blocks in [
+        ("outbox_history", HISTORY, 20_000),
+        ("prediction_outcomes", OUTCOMES, 15_000),
+        ("predictions", PREDICTIONS, 5_000),
+    ]:
+        assert value(years, f"SELECT count(*) FROM {table}") == rows  # noqa: S608
+        assert value(years, "SELECT relpages FROM pg_class WHERE relname = %s", [table]) > blocks
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_what_a_statement_reads_is_bounded(years: Conn, name: str) -> None:
+    _, blocks, rows = BOUNDS[name]
+    found = worst(years, statement_of(name))
+    assert found.scans == 0, found
+    assert found.blocks <= blocks, found
+    assert found.rows <= rows, found
+
+
+@pytest.mark.parametrize(("index", "name"), INDEXES.items())
+def test_without_its_index_it_is_not(years: Conn, index: str, name: str) -> None:
+    table = "outbox_history" if "history" in index else "prediction_outcomes"
+    is_constraint = index.endswith(("symbol_key", "pkey"))
+    with years.transaction(force_rollback=True):
+        years.execute(
+            f"ALTER TABLE {table} DROP CONSTRAINT {index}".encode()
+            if is_constraint
+            else f"DROP INDEX {index}".encode()
+        )
+        assert reads(years, statement_of(name)).blocks > BOUNDS[name][1]
+
+
+def test_a_sweep_does_not_scan_a_bulk_backlog_for_each_outcome(years: Conn) -> None:
+    with years.transaction(force_rollback=True):
+        years.execute("DELETE FROM outbox WHERE topic = 'ticker' AND key NOT LIKE 'T1__'")
+        years.execute("ANALYZE outbox")
+        outbox = value(years, "SELECT pg_relation_size('outbox') / 8192")
+        assert worst(years, statement_of("sweep due")).blocks < BOUNDS["sweep due"][1] + 5 * outbox
+
+
+def test_a_sweep_costs_as_much_as_it_looks_at(years: Conn) -> None:
+    few = worst(years, "SELECT sweep_forgotten(100)")
+    many = worst(years, "SELECT sweep_forgotten(1000)")
+    assert many.scans == 0
+    assert many.blocks < 15 * few.blocks
+    assert many.rows <= 5 * 2000  # both stretches: a prediction, its outcomes, its history

@@ -1,0 +1,230 @@
+"""Every earlier state of the schema becomes today's, with its rows; no version works on another's."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sql.database import Database
+from sql.files import SchemaFile, schema_files
+from sql.migrate import migrate
+from tests.sql.test_migrate import applied, catalog
+from tests.support import Conn, WorkerProcess, command, connect, insert_prediction, value
+from tests.worker.scenes import SHORT, bars, event, until_complete
+
+MIGRATIONS = [file for file in schema_files() if file.is_migration]
+FIRST = [file for file in MIGRATIONS if file.name[11:15] in ("0001", "0002")]
+# Each prefix, with 0000 as it comes by name, and as the first release had them: without it.
+STATES = {
+    "first release": FIRST,
+    **{file.name[11:-4]: MIGRATIONS[: n + 1] for n, file in enumerate(MIGRATIONS)},
+    "first release and 0003": [*FIRST, *[f for f in MIGRATIONS if "0003" in f.name]],
+}
+
+# A row in every table; what a table of a later migration is called, nobody knows yet.
+ROWS = {
+    "predictions": "(assets, market_impact, post_timestamp) VALUES ('[\"AAPL\"]', '{}', '2024-03-05')",
+    "ticker_registry": "(symbol, fetched_from, fetched_to) VALUES ('AAPL', '2024-01-01', '2024-06-30')",
+    "market_sessions": "VALUES ('XNYS', '2024-03-05', 1, '2024-03-05 14:30Z', '2024-03-05 21:00Z')",
+    "market_prices": "(symbol, date, close) VALUES ('AAPL', '2024-03-05', 100), ('AAPL', '2024-07-05', 9)",
+    "prediction_outcomes": "(prediction_id, symbol, prediction_date, outcome_state, engine_version)"
+    " VALUES (1, 'AAPL', '2024-03-05', 'maturing', 1), (2, 'AAPL', '2024-03-05', NULL, NULL)",
+    "reckoner_installation": "(last_prediction_id) VALUES (0)",
+    "outbox": "(topic, key, status, lease, leased_by, leased_until) VALUES"
+    " ('prediction', '1', 'processing', 7, 'w', now() - interval '1 day'),"
+    " ('ticker', 'AAPL', 'pending', NULL, NULL, NULL), ('ticker', 'OLD', 'dead', NULL, NULL, NULL)",
+    "outbox_history": "(id, topic, key, verdict, attempts, crashes, created_at, finished_at)"
+    " VALUES (99, 'ticker', 'TSLA', 'done', 0, 0, now(), now())",
+    "reckoner_workers": "(name, host, pid, started_at, last_seen_at, mode)"
+    " VALUES ('w', 'host', 1, now(), now(), 'notify')",
+    "symbol_rules": "(pattern, provider_symbol) VALUES ('SQ', 'XYZ')",
+}
+
+
+def apply(conn: Conn, files: list[SchemaFile]) -> None:
+    """As psql does: each file with its own BEGIN and COMMIT."""
+    for file in files:
+        conn.execute(file.text.encode())
+
+
+def tables(conn: Conn) -> list[str]:
+    rows = conn.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+    )
+    return sorted(row["relname"] for row in rows)
+
+
+def rows_of(conn: Conn, names: dict[str, list[str]]) -> dict[str, list[Any]]:
+    """What the tables hold in these columns."""
+    return {
+        table: conn.execute(
+            f"SELECT ROW({', '.join(columns)})::text AS said FROM {table} ORDER BY 1".encode()  # noqa: S608
+        ).fetchall()
+        for table, columns in names.items()
+    }
+
+
+def columns_of(conn: Conn) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for row in conn.execute(
+        "SELECT table_name, column_name FROM information_schema.columns c JOIN pg_class t"
+        " ON t.relname = c.table_name AND t.relkind = 'r' WHERE table_schema = 'public'"
+        " AND t.relnamespace = 'public'::regnamespace ORDER BY ordinal_position"
+    ):
+        found.setdefault(row["table_name"], []).append(row["column_name"])
+    found.pop("reckoner_schema")
+    return found
+
+
+def same_as_from_empty(conn: Conn, expected: dict[str, list[Any]]) -> None:
+    made = catalog(conn)
+    for kind, texts in expected.items():
+        assert made[kind] == texts, kind
+    assert applied(conn) == {file.name: file.checksum for file in schema_files()}
+
+
+@pytest.fixture
+def expected(conn: Conn) -> dict[str, list[Any]]:
+    """The catalog of a database that was empty."""
+    return catalog(conn)
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_an_earlier_state_becomes_todays_with_its_rows(
+    empty_url: str, expected: dict[str, list[Any]], state: str
+) -> None:
+    with connect(empty_url) as conn, Database(empty_url) as database:
+        apply(conn, STATES[state])
+        for table in tables(conn):
+            if table in ROWS:
+                conn.execute(f"INSERT INTO {table} {ROWS[table]}".encode())
+        names = columns_of(conn)
+        before = rows_of(conn, names)
+        assert all(before.values()), "every table has a row"
+
+        changes = migrate(database)
+
+        done = {file.name for file in STATES[state]}
+        assert [change.name for change in changes] == [
+            file.name for file in schema_files() if file.name not in done
+        ]
+        same_as_from_empty(conn, expected)
+        assert rows_of(conn, names) == before
+        assert migrate(database) == []
+
+
+def test_prices_of_the_first_release_are_ours_where_its_providers_answered(empty_url: str) -> None:
+    with connect(empty_url) as conn, Database(empty_url) as database:
+        apply(conn, FIRST)
+        for table in ("reckoner_installation", "ticker_registry", "market_prices"):
+            conn.execute(f"INSERT INTO {table} {ROWS[table]}".encode())
+        migrate(database)
+        ours = "SELECT date::text FROM market_prices WHERE fetched_at IS NOT NULL"
+        assert conn.execute(ours.encode()).fetchall() == [{"date": "2024-03-05"}]
+
+
+def test_an_upgraded_queue_works(
+    empty_url: str, start_worker: Callable[..., WorkerProcess], tmp_path: Any
+) -> None:
+    with connect(empty_url) as conn, Database(empty_url) as database:
+        apply(conn, FIRST)
+        conn.execute(
+            "INSERT INTO predictions (assets, post_timestamp) VALUES ('[\"GOOD\"]', '2024-03-05 15:00Z')"
+        )
+        conn.execute("INSERT INTO reckoner_installation (last_prediction_id) VALUES (0)")
+        conn.execute(
+            "INSERT INTO outbox (topic, key, status, lease, leased_by, leased_until)"
+            " VALUES ('prediction', 1, 'processing', 7, 'an older worker', now() - interval '1 day')"
+        )
+        migrate(database)
+        folder = tmp_path / "bars"
+        first = start_worker("run", "--drain", DATABASE_URL=empty_url)  # loads the sessions
+        assert first.process.wait(60) == 0
+        bars(conn, folder, "GOOD")
+        conn.execute("SELECT outbox_requeue_ticker('GOOD')")
+        start_worker(**SHORT, DATABASE_URL=empty_url)
+        until_complete(conn, 1)
+        row = conn.execute("SELECT crashes, trail FROM outbox_history WHERE topic = 'prediction'")
+        [done] = row.fetchall()
+        assert done["crashes"] == 1
+        assert done["trail"][0]["worker"] == "an older worker"
+
+
+DROPPED = [
+    found
+    for file in schema_files()
+    for found in re.findall(r"DROP FUNCTION IF EXISTS (\w+)\(([^;]*)\);", file.text)
+]
+
+
+def test_functions_of_an_older_release_go_away(
+    empty_url: str, expected: dict[str, list[Any]]
+) -> None:
+    names = {name for name, _ in DROPPED}
+    assert {"enqueue_predictions", "outcomes_fill", "outbox_put_back", "worker_beat"} <= names
+    with connect(empty_url) as conn, Database(empty_url) as database:
+        apply(conn, FIRST)
+        for name, arguments in DROPPED:
+            conn.execute(
+                f"CREATE FUNCTION {name}({arguments}) RETURNS TABLE (what xml) LANGUAGE sql"
+                " AS 'SELECT NULL::xml'".encode()
+            )
+        migrate(database)
+        same_as_from_empty(conn, expected)
+    # And a function that changed while its file was there is replaced, whatever it returned.
+    with connect(empty_url) as conn, Database(empty_url) as database:
+        for name, arguments in DROPPED:
+            conn.execute(f"DROP FUNCTION IF EXISTS {name}({arguments})".encode())
+            conn.execute(
+                f"CREATE FUNCTION {name}({arguments}) RETURNS TABLE (what xml) LANGUAGE sql"
+                " AS 'SELECT NULL::xml'".encode()
+            )
+        conn.execute("UPDATE reckoner_schema SET checksum = 'older' WHERE name LIKE 'functions/%'")
+        migrate(database)
+        same_as_from_empty(conn, expected)
+
+
+FUTURE = "INSERT INTO reckoner_schema (name, checksum) VALUES ('migrations/9999_future.sql', repeat('0', 64))"
+
+
+def test_a_running_worker_leaves_a_schema_that_a_newer_version_migrated(
+    conn: Conn, start_worker: Callable[..., WorkerProcess]
+) -> None:
+    worker = start_worker(**SHORT).ready()
+    conn.execute(FUTURE)
+    assert worker.process.wait(30) == 3
+    said = worker.saw("worker and schema do not fit")
+    assert said is not None
+    assert "a newer version of Reckoner migrated this database" in said["reason"]
+    assert "9999_future.sql" in said["reason"]
+    assert said["level"] == "error"
+    assert worker.events[-1] == said
+    assert value(conn, "SELECT count(*) FROM reckoner_workers") == 0
+    # What is written meanwhile waits for the newer version.
+    number = insert_prediction(conn, ["GOOD"])
+    waiting = event(conn, number, "prediction")
+    assert waiting is not None
+    assert waiting["status"] == "pending"
+
+
+def test_a_running_worker_leaves_a_schema_whose_functions_changed(
+    conn: Conn, start_worker: Callable[..., WorkerProcess]
+) -> None:
+    worker = start_worker(**SHORT).ready()
+    conn.execute("UPDATE reckoner_schema SET checksum = 'newer' WHERE name LIKE 'functions/3%'")
+    assert worker.process.wait(30) == 3
+    assert worker.saw("worker and schema do not fit")
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["run", "--drain"], ["migrate"], ["migrate", "--check"], ["status"]]
+)
+def test_no_command_works_on_a_newer_schema(url: str, conn: Conn, arguments: list[str]) -> None:
+    conn.execute(FUTURE)
+    before = catalog(conn), applied(conn)
+    done = command(url, "worker", *arguments, MARKET_PROVIDERS="sample")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "a newer version of Reckoner migrated this database" in done.stderr
+    assert (catalog(conn), applied(conn)) == before

@@ -1,0 +1,193 @@
+"""`worker health`: each check's sentence says what is wrong, how much, and what mends it."""
+
+import json
+import re
+
+import pytest
+
+from sql.database import Database
+from sql.migrate import migrate
+from tests.conftest import with_database
+from tests.sql.verbs import add, claim_one, fail
+from tests.support import Conn, command, value
+from tests.worker.checks import beat, exit_code, look
+from worker import report
+
+CHECKS = [
+    "database", "schema", "workers", "listening", "backlog", "dead", "providers", "triggers",
+    "vacuum", "bloat", "notifications", "clocks",
+]  # fmt: skip
+
+
+@pytest.fixture
+def alive(conn: Conn) -> Conn:
+    """A database with a worker that lives, hears, and has the right time."""
+    beat(conn)
+    return conn
+
+
+def test_all_is_well_with_one_worker(url: str, alive: Conn, database: Database) -> None:
+    found = report.health(database)
+    assert [check.check for check in found] == CHECKS
+    assert {check.state for check in found} == {"ok"}, found
+    assert look(database, "workers") == ("ok", "1 alive")
+    done = command(url, "worker", "health", "--json")
+    assert done.returncode == 0
+    document = json.loads(done.stdout)
+    assert document == {"healthy": True, "checks": report.as_rows(found)}
+    assert value(alive, "SELECT count(*) FROM reckoner_health() WHERE state <> 'ok'") == 0
+
+
+def test_no_worker_alive(url: str, conn: Conn, database: Database) -> None:
+    assert look(database, "workers") == (
+        "fail",
+        "no worker alive: start one with python -m worker",
+    )
+    beat(conn)
+    conn.execute("UPDATE reckoner_workers SET last_seen_at = '2024-03-05 15:00:00+00'")
+    state, told = look(database, "workers")
+    assert state == "fail"
+    assert "the last was seen 2024-03-05 " in told
+    assert told.endswith("start one with python -m worker")
+    done = command(url, "worker", "health", "--json")
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["healthy"] is False
+
+
+def test_a_deaf_worker(url: str, alive: Conn, database: Database) -> None:
+    beat(alive, "deaf", "polling")
+    state, told = look(database, "listening")
+    assert state == "warn"
+    assert told.startswith("1 workers hear no notifications")
+    assert "LISTEN_DATABASE_URL" in told
+    assert exit_code(url) == 0  # it polls: nothing stands still
+
+
+def test_sleeping_workers_are_alive(alive: Conn, database: Database) -> None:
+    beat(alive, "deaf", "polling")  # while it sleeps it need not hear
+    alive.execute("SELECT worker_nap(name, 300) FROM reckoner_workers")
+    alive.execute("UPDATE reckoner_workers SET last_seen_at = now() - interval '4 minutes'")
+    state, told = look(database, "workers")
+    assert state == "ok"
+    next_look = value(alive, "SELECT min(asleep_until)::timestamptz(0)::text FROM reckoner_workers")
+    assert told == f"2 alive, all let the database sleep until {next_look}"
+    assert look(database, "listening")[0] == "ok"
+    alive.execute("UPDATE reckoner_workers SET asleep_until = now() - interval '2 minutes'")
+    assert look(database, "workers")[0] == "fail"
+
+
+def test_an_old_backlog(url: str, alive: Conn, database: Database) -> None:
+    add(alive, key="1")
+    add(alive, key="2", priority=-10, available_at="2024-03-05 15:00+00")  # bulk work may wait
+    add(alive, key="3", available_at="2099-01-01 00:00+00")
+    state, told = look(database, "backlog")
+    assert (state, told[:22]) == ("ok", "2 events are ready, th")
+    alive.execute("UPDATE outbox SET available_at = now() - interval '6 minutes' WHERE key = '1'")
+    state, told = look(database, "backlog")
+    assert state == "fail"
+    assert told.endswith("; 1 for more than five minutes: SELECT * FROM outbox_stuck")
+    assert exit_code(url) == 3
+
+
+def test_parked_events_and_the_statement_that_tries_them_again(
+    url: str, alive: Conn, database: Database
+) -> None:
+    for key in range(3):
+        add(alive, key=str(key))
+        fail(alive, claim_one(alive), most=1)
+    state, told = look(database, "dead")
+    assert state == "warn"
+    assert told.startswith("3 events are parked: SELECT * FROM outbox_stuck")
+    assert exit_code(url) == 0
+    [mend] = re.findall(r"SELECT outbox_requeue_dead\(\)", told)
+    assert value(alive, mend) == 3
+    assert look(database, "dead") == ("ok", "no event is parked")
+
+
+def test_a_paused_provider(url: str, alive: Conn, database: Database) -> None:
+    alive.execute("SELECT provider_pause('yahoo', 600, '429 too many')")
+    state, told = look(database, "providers")
+    assert state == "warn"
+    end = value(alive, "SELECT max(paused_until)::timestamptz(0)::text FROM reckoner_providers")
+    assert told == f"yahoo is paused until {end}: 429 too many; it goes on by itself,"
+        " or UPDATE reckoner_providers SET paused_until = NULL"
+    assert exit_code(url) == 0
+    alive.execute("UPDATE reckoner_providers SET paused_until = now()")
+    assert look(database, "providers")[0] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("statement", "word"),
+    [
+        ("ALTER TABLE {0} DISABLE TRIGGER {1}", "disabled"),
+        ("ALTER TABLE {0} ENABLE REPLICA TRIGGER {1}", "disabled"),
+        ("DROP TRIGGER {1} ON {0}", "missing"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("table", "trigger"),
+    [("predictions", "predictions_inserted"), ("outbox", "outbox_redriven")],
+)
+def test_a_trigger_that_is_off_or_gone(
+    alive: Conn, database: Database, statement: str, word: str, table: str, trigger: str
+) -> None:
+    alive.execute(statement.format(table, trigger).encode())
+    state, told = look(database, "triggers")
+    assert state == "fail"
+    assert told.startswith(f"trigger {trigger} on {table} is {word}: run python -m worker migrate")
+    assert look(database, "schema")[0] == "ok"
+    migrate(database)
+    assert look(database, "triggers") == ("ok", "all are there and enabled")
+
+
+def test_a_trigger_that_is_off_is_3(url: str, alive: Conn) -> None:
+    alive.execute("ALTER TABLE predictions DISABLE TRIGGER predictions_inserted")
+    assert exit_code(url) == 3
+
+
+@pytest.mark.parametrize(("clock", "seconds"), [("1 hour", "3600"), ("-1 hour", "-3600")])
+def test_a_worker_whose_clock_is_off(
+    url: str, alive: Conn, database: Database, clock: str, seconds: str
+) -> None:
+    beat(alive, "late", clock=clock)
+    beat(alive, "nearly", clock="3 seconds")
+    state, told = look(database, "clocks")
+    assert state == "warn"
+    assert f"a worker is off: late by {seconds} s;" in told
+    assert exit_code(url) == 0
+    beat(alive, "late")
+    assert look(database, "clocks")[0] == "ok"
+
+
+def test_a_migration_that_is_pending(url: str, conn: Conn, database: Database) -> None:
+    conn.execute("DELETE FROM reckoner_schema WHERE name IN ('functions/71_health.sql')")
+    conn.execute("UPDATE reckoner_schema SET checksum = 'x' WHERE name LIKE 'functions/1%'")
+    state, told = look(database, "schema")
+    assert state == "fail"
+    assert told.startswith("4 files pending (functions/10_clock.sql, functions/11_symbols.sql, ")
+    assert told.endswith("run python -m worker migrate")
+    assert exit_code(url) == 3
+    assert command(url, "worker", "migrate").returncode == 0
+    assert look(database, "schema") == ("ok", "is what this version expects")
+
+
+def test_a_database_that_a_newer_version_migrated(url: str, conn: Conn, database: Database) -> None:
+    conn.execute(
+        "INSERT INTO reckoner_schema (name, checksum) VALUES ('migrations/9999_future.sql', 'x')"
+    )
+    state, told = look(database, "schema")
+    assert state == "fail"
+    assert "9999_future" in told
+    assert "deploy that version" in told
+    assert exit_code(url) == 3
+
+
+@pytest.mark.parametrize("away", ["postgresql://reckoner@127.0.0.1:1/nowhere", "no_such_database"])
+def test_a_database_that_does_not_answer(server_url: str, away: str) -> None:
+    url = away if ":" in away else with_database(server_url, away)
+    done = command(url, "worker", "health", "--json")
+    assert done.returncode == 3, done.stderr
+    document = json.loads(done.stdout)
+    [check] = document["checks"]
+    assert (document["healthy"], check["check"], check["state"]) == (False, "database", "fail")
+    assert len(check["message"].splitlines()) == 1
