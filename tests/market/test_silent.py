@@ -95,7 +95,7 @@ def test_silence_is_tried_again_and_then_decided(url: str, conn: Conn) -> None:
 
     for attempt in (1, 2):
         (told,) = desk.turn(NOW + attempt * MINUTE)
-        assert (told["outcome"], told["status"]) == ("failed", "failed")
+        assert (told["outcome"], told["verdict"]) == ("failed", "failed")
         assert event(conn) == ("failed", attempt)
         assert (state(conn, old), state(conn, recent)) == ("awaiting_prices", "awaiting_prices")
         row = ticker(conn, "HUSH")

@@ -109,10 +109,8 @@ def test_a_paused_provider(url: str, alive: Conn, database: Database) -> None:
     state, told = look(database, "providers")
     assert state == "warn"
     end = value(alive, "SELECT max(paused_until)::timestamptz(0)::text FROM reckoner_providers")
-    assert told == (
-        f"yahoo is paused until {end}: 429 too many; it goes on by itself,"
-        " or UPDATE reckoner_providers SET paused_until = NULL"
-    )
+    assert told.startswith(f"yahoo is paused until {end}: 429 too many; it goes on by itself")
+    assert "SET paused_until = NULL" in told
     assert exit_code(url) == 0
     alive.execute("UPDATE reckoner_providers SET paused_until = now()")
     assert look(database, "providers")[0] == "ok"
