@@ -11,7 +11,6 @@ import pytest
 
 from tests.support import ROOT
 
-
 # What the exporter of traces needs beside opentelemetry's own packages.
 EXTRAS_TAIL = {"googleapis", "protobuf", "requests", "urllib3", "typing", "importlib", "zipp"}
 
