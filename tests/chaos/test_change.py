@@ -1,0 +1,149 @@
+"""Under load: a migration, a SIGTERM, a worker whose clock is off, workers killed all the time."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.world import LEASE_SECONDS, TICKERS, World, tell
+from tests.support import ROOT, command, insert_prediction, until, value
+from tests.worker.scenes import HangingTicker, bars, until_processing
+
+_DRAIN_SECONDS = 3.0
+_DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+
+
+def test_migrating_under_load_loses_nothing_and_blocks_nobody_for_long(world: World) -> None:
+    # Their sweep looks at the schema; these see it again when the migration is over.
+    workers = world.start_ready(2, WORKER_SWEEP_SECONDS="86400")
+    writer = world.writer()
+    with writer.working():
+        for _ in range(3):
+            writer.until_more(20)
+            # As if every function had changed, and one trigger were gone.
+            world.conn.execute("DELETE FROM reckoner_schema WHERE name LIKE 'functions/%'")
+            world.conn.execute("ALTER TABLE predictions DISABLE TRIGGER predictions_updated")
+            result = command(world.url, "worker", "migrate", "--json")
+            assert (result.returncode, result.stderr) == (0, ""), result
+            assert "functions/31_outbox_claim.sql" in result.stdout
+        writer.until_more(20)
+    assert [worker.process.poll() for worker in workers] == [None, None]
+    # Changes of predictions that no trigger told of, because it was away on purpose.
+    missed = world.conn.execute("SELECT id FROM predictions WHERE analysis_status = 'completed'")
+    for row in missed.fetchall():
+        world.conn.execute("SELECT outbox_requeue_prediction(%s)", [row["id"]])
+    assert world.ask(_DEADLOCKS) == 0
+    assert writer.interrupted == 0
+    world.check(writer)
+
+
+def test_sigterm_under_load_hands_everything_back_in_time(world: World, tmp_path: Path) -> None:
+    slow = HangingTicker(world.bars)
+    [worker] = world.start_ready(1, WORKER_DRAIN_SECONDS=str(_DRAIN_SECONDS))
+    writer = world.writer(operator=False)
+    with writer.working():
+        insert_prediction(world.conn, ["SLOW"], {"SLOW": "bullish"})
+        until_processing(world.conn, "SLOW")
+        slow.until_asked()
+        writer.until_more(20)
+        began = time.monotonic()
+        assert worker.stop() == 0
+        seconds = time.monotonic() - began
+        tell(f"SIGTERM: gone after {seconds:.1f} s of {_DRAIN_SECONDS:.0f}")
+        assert seconds < _DRAIN_SECONDS + 1.5  # the interpreter's own end
+        assert world.ask("SELECT count(*) FROM outbox WHERE status = 'processing'") == 0
+        assert world.ask("SELECT count(*) FROM reckoner_workers") == 0
+        writer.until_more(10)
+    assert worker.wait_for("worker stopped")["handed_back"] >= 1
+    slow.replace(bars(world.conn, tmp_path, "SLOW"))
+    world.start_ready(2)
+    world.check(writer)
+    assert value(world.conn, "SELECT max(crashes) FROM outbox_history") == 0
+
+
+_SHIFT = """
+import datetime, time
+_off, _time, _real = {seconds}, time.time, datetime.datetime
+
+class _Kind(type):
+    def __instancecheck__(cls, thing):
+        return isinstance(thing, _real)
+
+class _Shifted(_real, metaclass=_Kind):
+    @classmethod
+    def now(cls, tz=None):
+        return _real.now(tz) + datetime.timedelta(seconds=_off)
+
+time.time = lambda: _time() + _off
+datetime.datetime = _Shifted
+"""
+
+
+@pytest.mark.parametrize("seconds", [-3600, 3600])
+def test_a_worker_whose_clock_is_an_hour_off_changes_nothing(
+    world: World, tmp_path: Path, seconds: int
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(_SHIFT.format(seconds=seconds))
+    wrong = world.start(PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}").ready()
+    slow = HangingTicker(world.bars)
+    insert_prediction(world.conn, ["SLOW"], {"SLOW": "bullish"})
+    held = until_processing(world.conn, "SLOW")
+    slow.until_asked()
+    slow.replace(bars(world.conn, tmp_path, "SLOW"))
+    [right] = world.start_ready()
+    writer = world.writer()
+    with writer.working():
+        writer.until_more(60)
+        # What it holds stays its own, renewed by the database's clock.
+        renewed = (
+            "SELECT extract(epoch FROM leased_until - now())::float8 FROM outbox WHERE id = %s"
+        )
+        until(
+            "a lease is over",
+            lambda: value(world.conn, "SELECT now() > %s", [held["leased_until"]]),
+        )
+        assert 0 < value(world.conn, renewed, [held["id"]]) <= LEASE_SECONDS
+    assert right.saw("lease ended without a verdict") is None
+    slow.answer((world.bars / "SLOW.csv").read_text())
+    world.settle()
+    state, message = world.check_health()["clocks"]
+    assert state == "warn"
+    assert "only its log shows it" in message
+    skew = value(
+        world.conn,
+        "SELECT clock_skew FROM reckoner_workers WHERE pid = %s",
+        [wrong.process.pid],
+    )
+    assert skew == pytest.approx(seconds, abs=5)
+    world.check(writer)
+    assert value(world.conn, "SELECT max(crashes) FROM outbox_history") == 0
+
+
+def test_workers_that_are_killed_all_the_time_lose_nothing(world: World) -> None:
+    # Small batches, so that a kill finds events in hand.
+    settings = {"WORKER_BATCH_SIZE": "10", "WORKER_MAX_CRASHES": "50"}
+    workers = world.start_ready(2, **settings)
+    writer = world.writer()
+    rounds, with_work = 6, 0
+    with writer.working():
+        for _ in range(rounds):
+            victim = until(
+                "a worker holds events",
+                lambda: next((w for w in workers if _holds(world, w.process.pid)), None),
+                30,
+            )
+            victim.kill()
+            with_work += bool(_holds(world, victim.process.pid))
+            workers.remove(victim)
+            workers.append(world.start(**settings))
+    tell(f"{with_work} of {rounds} kills found events in hand")
+    assert with_work >= rounds // 3, "the kills hit workers with nothing in hand"
+    world.check(writer)
+    done = world.conn.execute("SELECT DISTINCT key FROM outbox_history WHERE topic = 'ticker'")
+    assert {row["key"] for row in done} >= set(TICKERS)
+
+
+def _holds(world: World, pid: int) -> int:
+    query = "SELECT count(*) FROM outbox WHERE split_part(leased_by, ':', 2) = %s"
+    return int(value(world.conn, query, [str(pid)]))

@@ -1,0 +1,126 @@
+"""Connections that are cut, deaf, or lost in the moment of a COMMIT."""
+
+import random
+import time
+
+import pytest
+
+from tests.chaos.relays import ForgetfulProxy
+from tests.chaos.safeguards import BOTH, promised
+from tests.chaos.world import LEASE_SECONDS, TICKERS, World, tell
+from tests.support import WorkerProcess, insert_prediction, until, value
+from tests.worker.proxy import DeafProxy
+from tests.worker.scenes import BELL_ONLY, SHORT, history
+from tests.worker.test_listen import healed, until_asleep
+
+_BACKENDS = (
+    "SELECT pid FROM pg_stat_activity WHERE application_name = 'reckoner worker'"
+    " AND datname = current_database()"
+)
+_LISTENING = " AND (query LIKE 'LISTEN%' OR query ~ 'doorbell_(lie_down|get_up)')"
+_STORM_SECONDS = 4.0
+_HEARTBEAT_SECONDS = 5.0
+
+
+def terminate(world: World, query: str) -> int:
+    """Terminate the backends that a query names; returns how many there were."""
+    kill = f"SELECT count(pg_terminate_backend(pid)) FROM ({query}) b"  # noqa: S608 - constants
+    return int(value(world.conn, kill))
+
+
+def test_backends_terminated_at_random_cost_nothing_and_all_hear_again(world: World) -> None:
+    # A lease three times as long as the heartbeat leaves the beat what it is told to be.
+    beat = {"WORKER_HEARTBEAT_SECONDS": "2", "WORKER_LEASE_SECONDS": "6"}
+    workers = world.start_ready(2, **beat)
+    writer = world.writer()
+    ended = 0
+    with writer.working():
+        storm = time.monotonic() + _STORM_SECONDS
+        while time.monotonic() < storm:
+            ended += terminate(world, f"{_BACKENDS} ORDER BY random() LIMIT 1")
+            time.sleep(random.uniform(0, 0.1))  # noqa: S311 - the fault itself
+        until("both hear themselves", lambda: ears(world) == 2 and all(map(hears, workers)), 30)
+        heard = [len(healed(worker)) for worker in workers]
+        began = time.monotonic()
+        assert terminate(world, _BACKENDS + _LISTENING) == 2
+        until(
+            "both hear themselves again",
+            lambda: all(len(healed(w)) > n for w, n in zip(workers, heard, strict=True)),
+        )
+        seconds = time.monotonic() - began
+        tell(f"{ended} backends ended; the ears were back after {seconds:.2f} s")
+        assert seconds < 2 * 2
+    assert ended > 20
+    world.check(writer)
+    assert [worker.stop() for worker in workers] == [0, 0]
+
+
+def ears(world: World) -> int:
+    """How many connections listen."""
+    return len(world.conn.execute((_BACKENDS + _LISTENING).encode()).fetchall())
+
+
+def hears(worker: WorkerProcess) -> bool:
+    """Whether the last that a worker said of its hearing is that it hears."""
+    told = [e["event"] for e in worker.events if e.get("mode") in {"notify", "polling"}]
+    return told[-1:] == ["listening"]
+
+
+@BOTH
+def test_a_deaf_listener_is_found_within_two_heartbeats_polls_and_heals(
+    world: World, kept: bool
+) -> None:
+    beat = _HEARTBEAT_SECONDS if kept else 3600
+    settings = {
+        **BELL_ONLY,
+        "WORKER_HEARTBEAT_SECONDS": str(beat),
+        "WORKER_LEASE_SECONDS": str(3 * beat),
+    }
+    with DeafProxy(world.url) as proxy:
+        [worker] = world.start_ready(1, **settings, LISTEN_DATABASE_URL=proxy.url)
+        mode = "SELECT mode FROM worker_status"
+        until("worker_status says that it hears", lambda: value(world.conn, mode) == "notify")
+        proxy.swallow.set()
+        began = time.monotonic()
+        with promised(kept):
+            until(
+                "worker_status says that it polls",
+                lambda: value(world.conn, mode) == "polling",
+                2 * _HEARTBEAT_SECONDS,
+            )
+            tell(f"deafness was found after {time.monotonic() - began:.1f} s")
+            state, message = world.check_health()["listening"]
+            assert state == "warn"
+            assert message.startswith("1 workers hear no notifications and poll every second")
+            insert_prediction(world.conn, [TICKERS[0]])
+            world.settle(10)
+        if not kept:
+            return
+        proxy.swallow.clear()
+        worker.wait_for("listening", mode="notify", healed=True)
+        until(
+            "health says so",
+            lambda: world.check_health()["listening"][0] == "ok",
+        )
+    world.check()
+
+
+@pytest.mark.parametrize("statement", ["outbox_claim(", "outbox_finish("])
+def test_a_commit_whose_answer_is_lost_delays_nothing_longer_than_a_lease(
+    world: World, statement: str
+) -> None:
+    # Only the bell makes it claim, so the first claim is the one that finds the event.
+    often = {name: SHORT[name] for name in ("WORKER_LEASE_SECONDS", "WORKER_HEARTBEAT_SECONDS")}
+    with ForgetfulProxy(world.url, statement) as proxy:
+        worker = world.start(url=proxy.url, **BELL_ONLY, **often).ready()
+        insert_prediction(world.conn, [TICKERS[0]])
+        world.settle()
+        until_asleep(world.conn)
+        proxy.lose.set()
+        number = insert_prediction(world.conn, [TICKERS[0]])
+        until("the answer is lost", proxy.lost.is_set)
+        world.settle(LEASE_SECONDS + 10)
+        world.check()
+        [done] = history(world.conn, number, "prediction")
+        assert (done["verdict"], done["attempts"]) == ("done", 0)
+        assert worker.stop() == 0
