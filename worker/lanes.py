@@ -46,18 +46,26 @@ class Lanes:
         self._tracer = tracer
         self._on_end = on_end
         self._handed: queue.SimpleQueue[Claim] = queue.SimpleQueue()
-        self._in_flight = 0
+        self._held: dict[int, int] = {}  # event to lease, of the ticker lane
+        # Whether something may be leased to us that nobody here works on.
+        self.may_have_lost_track = False
         self._in_flight_lock = threading.Lock()
 
     @property
     def in_flight(self) -> int:
         """Ticker events that were handed over and did not end yet."""
-        return self._in_flight
+        return len(self._held)
+
+    @property
+    def leases(self) -> list[int]:
+        """The leases that lane threads work on."""
+        with self._in_flight_lock:
+            return list(self._held.values())
 
     @property
     def free(self) -> int:
         """Ticker events that can be started now."""
-        return self._settings.worker_ticker_concurrency - self._in_flight
+        return self._settings.worker_ticker_concurrency - self.in_flight
 
     def predictions(self, claims: Sequence[Claim]) -> None:
         """Process a batch of prediction events; a bad one among them spoils no other."""
@@ -115,7 +123,7 @@ class Lanes:
         try:
             status = self._patience.insist("noting a failure", fail)
         except psycopg.Error as second:
-            # The lease will end, and the sweep counts a crash instead.
+            self.may_have_lost_track = True  # the loop hands it back
             log.error("could not note a failure", id=claim.id, error=error_line(second), first=line)
             return
         self._metrics.ended.labels(claim.topic, status or "lost").inc()
@@ -131,7 +139,7 @@ class Lanes:
     def hand_over(self, claim: Claim) -> None:
         """Give a ticker event to the next free lane thread."""
         with self._in_flight_lock:
-            self._in_flight += 1
+            self._held[claim.id] = claim.lease
         self._handed.put(claim)
 
     def run_ticker_lane(self) -> None:
@@ -145,7 +153,7 @@ class Lanes:
                 pass  # handed back when the process leaves
             finally:
                 with self._in_flight_lock:
-                    self._in_flight -= 1
+                    self._held.pop(claim.id, None)
                 self._on_end()
 
     def ticker(self, claim: Claim) -> None:

@@ -91,10 +91,20 @@ class Loop:
 
     def _turn(self) -> bool:
         """Claim and start what can be started now; True when that was anything."""
+        if self._lanes.may_have_lost_track:
+            self._hand_back_unknown()
         found = self._run_suspects() if self._suspects else self._claim_all()
         if found or self._lanes.in_flight:
             self._nap.busy()
         return found
+
+    def _hand_back_unknown(self) -> None:
+        """After an answer that was lost: what is leased to us and in nobody's hands goes back."""
+        with self._database.transaction(seconds=30) as conn:
+            released = outbox.release(conn, self._name, self._lanes.leases)
+        self._lanes.may_have_lost_track = False
+        if released:
+            log.warning("handed back what a lost answer had leased to us", events=released[:20])
 
     def _claim_all(self) -> bool:
         return self._claim_predictions() | self._claim_tickers()
@@ -145,10 +155,13 @@ class Loop:
         return True
 
     def _claim(self, topic: Topic, limit: int) -> list[Claim]:
+        unsure = self._lanes.may_have_lost_track
+        self._lanes.may_have_lost_track = True  # until the answer is here
         with self._database.transaction(seconds=30) as conn:
             claims = outbox.claim(
                 conn, topic, self._name, limit, self._settings.worker_lease_seconds
             )
+        self._lanes.may_have_lost_track = unsure
         if claims:
             self._since_wake.claimed(self._metrics)
         for claim in claims:
@@ -184,8 +197,10 @@ class Loop:
         """Run events that a worker did not survive one at a time, with nothing else in flight."""
         if self._lanes.in_flight:
             return False
+        self._lanes.may_have_lost_track = True
         with self._database.transaction(seconds=30) as conn:
             claim = outbox.claim_suspect(conn, self._name, self._settings.worker_lease_seconds)
+        self._lanes.may_have_lost_track = False
         if claim is None:
             self._suspects = False
             return True

@@ -112,9 +112,13 @@ def _status(conn: Connection, query: str, arguments: list[Any]) -> str | None:
     return row["status"] if row else None
 
 
-def release(conn: Connection, worker: str) -> list[int]:
-    """Hand back everything that this worker still holds; returns the events' ids."""
-    return [row["id"] for row in conn.execute("SELECT outbox_release(%s) AS id", [worker])]
+def release(conn: Connection, worker: str, held: Sequence[int] = ()) -> list[int]:
+    """Hand back everything that is leased to this worker, but for the leases `held`.
+
+    Returns the events' ids.
+    """
+    query = "SELECT outbox_release(%s, %s::bigint[]) AS id"
+    return [row["id"] for row in conn.execute(query, [worker, list(held)])]
 
 
 def expire(conn: Connection, max_crashes: int) -> list[dict[str, Any]]:

@@ -120,13 +120,17 @@ CREATE OR REPLACE FUNCTION outbox_delay(
     FROM outbox WHERE id = p_id AND lease = p_lease
 $$;
 
--- A worker that stops hands its events back, ready for the next one at once.
-CREATE OR REPLACE FUNCTION outbox_release(p_worker text) RETURNS SETOF bigint
-LANGUAGE plpgsql AS $$
+DROP FUNCTION IF EXISTS outbox_release(text);
+
+-- A worker that stops hands its events back, ready for the next one at once; and one that goes
+-- on those that it does not know of (all but p_held, the leases it works on), because the
+-- answer to its claim was lost: its own heartbeat would prolong them for ever.
+CREATE OR REPLACE FUNCTION outbox_release(p_worker text, p_held bigint[] DEFAULT '{}')
+RETURNS SETOF bigint LANGUAGE plpgsql AS $$
 BEGIN
     RETURN QUERY
     SELECT o.id FROM outbox o
-    WHERE o.status = 'processing' AND o.leased_by = p_worker
+    WHERE o.status = 'processing' AND o.leased_by = p_worker AND o.lease <> ALL (p_held)
       AND outbox_put_back(o.id, o.lease, 'handed back', 'pending', reckoner_now(),
                           o.attempts, o.crashes, NULL) IS NOT NULL;
     PERFORM doorbell_ring();
@@ -163,6 +167,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/32_outbox_end.sql', '44ca05b2f233f0f0e0bb6b2b37b861faf3e8d4f5f3b432ee86d5d382e8fd3f10')
+    ('functions/32_outbox_end.sql', '9a1d2192ceb6f270146361ab2e2d493aa9d133c0d8142addae2a0b1b0eef4d68')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -28,7 +28,8 @@ from tests.support import (
 from tests.worker.scenes import SHORT
 
 TICKERS = [f"TICK{number}" for number in range(8)]
-# Its prices end in the middle of what is predicted: some of its outcomes can never be.
+# Its prices end in the middle of what is predicted: some of its outcomes can never be, and
+# who is asked for its last year only has nothing, which is a failure.
 ENDING = "ENDED"
 # No provider knows it.
 UNKNOWN = "NOBODY"
@@ -75,7 +76,8 @@ class World:
 
     def _write_bars(self) -> None:
         chance = random.Random(20240305)  # noqa: S311 - no secret
-        days = sessions(self.conn, "2022-06-01", "2025-01-31")
+        # Up to today: a provider that has nothing for the last year has failed.
+        days = sessions(self.conn, "2022-06-01", self.ask("SELECT now()::date::text"))
         for symbol in [*TICKERS, ENDING]:
             price, rows = chance.uniform(5, 500), []
             for day in days:
@@ -149,7 +151,7 @@ class World:
             figures["committed"] = audit.check_commits(self.conn, writer)
             figures["interrupted"] = writer.interrupted
         figures["outcomes"] = audit.check_outcomes(self.conn, audit.read_closes(self.bars))
-        figures += audit.check_events(self.conn, dead=dead, attempts=attempts)
+        figures += audit.check_events(self.conn, dead=dead, attempts=attempts, failing=[ENDING])
         # Nothing but its own provider's word makes a ticker invalid.
         registry = self.conn.execute("SELECT symbol FROM ticker_registry WHERE status <> 'active'")
         assert {row["symbol"] for row in registry} <= {UNKNOWN}
