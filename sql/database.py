@@ -143,9 +143,8 @@ class Database:
 
         Every statement of it, and the whole of it with some grace, ends within `seconds`;
         waiting for a lock within `lock_seconds`, for a connection within `connect_seconds`.
-        Columns of other programs without a time
-        zone are written in UTC. Raises psycopg.Error; `is_away` tells which of them mean
-        that the database, not the statement, is to blame.
+        Columns of other programs without a time zone are written in UTC. Raises psycopg.Error;
+        `is_away` tells which of them mean that the database, not the statement, is to blame.
         """
         with (
             self._pool.connection(timeout=connect_seconds) as conn,

@@ -105,12 +105,11 @@ class Lanes:
         self, claims: Sequence[Claim], counts: Mapping[str, int], seconds: float
     ) -> None:
         for verdict in ("done", "cancelled", "lost"):
-            self._metrics.ended.labels("prediction", verdict).inc(counts[verdict])
+            self._metrics.count_end("prediction", verdict, counts[verdict])
         for claim in claims if counts["done"] == len(claims) else ():
             if claim.waited is not None:
                 self._metrics.insert_to_outcome.observe(claim.waited + seconds)
         if counts["lost"]:
-            self._metrics.lease_losses.inc(counts["lost"])
             log.warning("lease lost, nothing changed", events=counts["lost"], topic="prediction")
 
     def _fail(self, claim: Claim, error: BaseException) -> None:
@@ -126,7 +125,7 @@ class Lanes:
             self.may_have_lost_track = True  # the loop hands it back
             log.error("could not note a failure", id=claim.id, error=error_line(second), first=line)
             return
-        self._metrics.ended.labels(claim.topic, status or "lost").inc()
+        self._metrics.count_end(claim.topic, status or "lost")
         log.warning(
             "event failed",
             id=claim.id,
@@ -171,10 +170,8 @@ class Lanes:
         except Exception as error:  # noqa: BLE001 - a fault of this event, counted as its own
             self._fail(claim, error)
             return
-        self._metrics.ended.labels("ticker", told["verdict"]).inc()
+        self._metrics.count_end("ticker", told["verdict"])
         self._metrics.bars_written.inc(told.get("inserted", 0) + told.get("updated", 0))
-        if told["verdict"] == "lost":
-            self._metrics.lease_losses.inc()
         log.info(
             "ticker processed",
             id=claim.id,

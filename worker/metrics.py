@@ -86,6 +86,12 @@ class Metrics:
             registry=registry,
         )
 
+    def count_end(self, topic: str, verdict: str, number: int = 1) -> None:
+        """Claims ended; a lost one is a lease loss, wherever it was noticed."""
+        self.ended.labels(topic, verdict).inc(number)
+        if verdict == "lost":
+            self.lease_losses.inc(number)
+
 
 class Counted:
     """A provider whose answers are counted."""

@@ -11,10 +11,13 @@ from sql.database import Database, error_line, is_away
 log = structlog.get_logger()
 
 
-def expect(database: Database) -> None:
-    """Raise migrate.MigrationError when the schema is not, or no longer, this version's."""
+def expect(database: Database) -> list[migrate.Change]:
+    """Raise migrate.MigrationError when the schema is not, or no longer, this version's.
+
+    Returns what is only detached.
+    """
     with database.transaction(seconds=10) as conn:
-        migrate.expect(conn)
+        return migrate.expect(conn)
 
 
 def expect_schema(database: Database) -> None:
@@ -26,8 +29,7 @@ def expect_schema(database: Database) -> None:
     tries = 0
     while True:
         try:
-            with database.transaction(seconds=10) as conn:
-                changes = migrate.expect(conn)
+            changes = expect(database)
             break
         except psycopg.Error as error:
             if not is_away(error):
