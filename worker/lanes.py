@@ -47,8 +47,8 @@ class Lanes:
         self._on_end = on_end
         self._handed: queue.SimpleQueue[Claim] = queue.SimpleQueue()
         self._held: dict[int, int] = {}  # event to lease, of the ticker lane
-        # Whether something may be leased to us that nobody here works on.
-        self.may_have_lost_track = False
+        # Counts the times that something may have been leased to us that nobody here works on.
+        self._doubts = 0
         self._in_flight_lock = threading.Lock()
 
     @property
@@ -61,6 +61,19 @@ class Lanes:
         """The leases that lane threads work on."""
         with self._in_flight_lock:
             return list(self._held.values())
+
+    @property
+    def doubts(self) -> int:
+        """How often events may have been leased to us that are in nobody's hands.
+
+        A number and not a flag, because a doubt may come while an earlier one is cleared up.
+        """
+        return self._doubts
+
+    def doubt(self) -> None:
+        """Note that the answer to a claim, or the way to end one, was lost."""
+        with self._in_flight_lock:
+            self._doubts += 1
 
     @property
     def free(self) -> int:
@@ -122,8 +135,9 @@ class Lanes:
         try:
             status = self._patience.insist("noting a failure", fail)
         except psycopg.Error as second:
-            self.may_have_lost_track = True  # the loop hands it back
             log.error("could not note a failure", id=claim.id, error=error_line(second), first=line)
+            self._let_go(claim)
+            self.doubt()  # the loop hands it back
             return
         self._metrics.count_end(claim.topic, status or "lost")
         log.warning(
@@ -151,9 +165,12 @@ class Lanes:
             except StoppingError:
                 pass  # handed back when the process leaves
             finally:
-                with self._in_flight_lock:
-                    self._held.pop(claim.id, None)
+                self._let_go(claim)
                 self._on_end()
+
+    def _let_go(self, claim: Claim) -> None:
+        with self._in_flight_lock:
+            self._held.pop(claim.id, None)
 
     def ticker(self, claim: Claim) -> None:
         """Fetch and store one ticker, and end its event one way or the other."""

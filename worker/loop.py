@@ -5,7 +5,9 @@ theirs from it. Because one thread claims, it can stop claiming: when the proces
 and when an event is to run alone because an earlier worker did not survive it.
 """
 
+import contextlib
 import time
+from collections.abc import Iterator
 
 import psycopg
 import structlog
@@ -13,6 +15,7 @@ import structlog
 from sql.database import Database, error_line, is_away
 from worker import outbox, sweep
 from worker.doorbell import Doorbell
+from worker.frontier import Frontier
 from worker.lanes import Lanes
 from worker.metrics import Metrics, Stopwatch
 from worker.nap import Nap
@@ -59,6 +62,8 @@ class Loop:
         self._drain = drain
         self._deadline = deadline
         self._since_wake = Stopwatch()
+        self._frontier = Frontier()
+        self._cleared_up = 0  # of the lanes' doubts
         self._suspects = True  # there may be some from before
 
     def run(self) -> None:
@@ -91,7 +96,7 @@ class Loop:
 
     def _turn(self) -> bool:
         """Claim and start what can be started now; True when that was anything."""
-        if self._lanes.may_have_lost_track:
+        if self._lanes.doubts > self._cleared_up:
             self._hand_back_unknown()
         found = self._run_suspects() if self._suspects else self._claim_all()
         if found or self._lanes.in_flight:
@@ -100,9 +105,10 @@ class Loop:
 
     def _hand_back_unknown(self) -> None:
         """After an answer that was lost: what is leased to us and in nobody's hands goes back."""
+        doubts = self._lanes.doubts
         with self._database.transaction(seconds=30) as conn:
             released = outbox.release(conn, self._name, self._lanes.leases)
-        self._lanes.may_have_lost_track = False
+        self._cleared_up = doubts
         if released:
             log.warning("handed back what a lost answer had leased to us", events=released[:20])
 
@@ -112,10 +118,10 @@ class Loop:
     def _rest(self) -> bool:
         """Sleep until there may be work; True when there never will be (draining, all done)."""
         if self._drain:
-            if not self._lanes.in_flight:
-                return True
-            self._doorbell.sleep(0.5)
-            return False
+            if self._lanes.in_flight:
+                self._doorbell.sleep(0.5)
+                return False
+            return self._looked_everywhere()
         if self._nap.tempting and self._take_nap():
             return False
         lay = self._doorbell.lying
@@ -133,6 +139,9 @@ class Loop:
             seconds = min(seconds, max(due, _BUSY_KEY_SECONDS))
         if posture == "busy":
             seconds = min(seconds, _SHORTLY_SECONDS)
+        owed = self._frontier.seconds_owed(self._claimable)
+        if owed is not None:
+            seconds = min(seconds, owed)
         # Not longer than the heartbeat thinks that a turn may take.
         seconds = min(seconds, _LONGEST_SLEEP_SECONDS, self._deadline - time.monotonic())
         self._since_wake.woke(self._doorbell.sleep(max(0.0, seconds)))
@@ -140,9 +149,21 @@ class Loop:
 
     def _seconds_to_next(self) -> float | None:
         """Seconds until the next event that could be started is due; None: none waits."""
-        topics: list[Topic] = ["prediction", "ticker"] if self._lanes.free else ["prediction"]
+        places = {topic: self._frontier.places(topic) for topic in self._claimable}
         with self._database.transaction(seconds=10) as conn:
-            return outbox.seconds_to_next(conn, topics)
+            return outbox.seconds_to_next(conn, places)
+
+    @property
+    def _claimable(self) -> list[Topic]:
+        """The topics of which something could be started now."""
+        return ["prediction", "ticker"] if self._lanes.free > 0 else ["prediction"]
+
+    def _looked_everywhere(self) -> bool:
+        """Whether the last claims began at the beginning; if not, the next ones do."""
+        if self._frontier.seconds_owed(self._claimable) is None:
+            return True
+        self._frontier.forget()
+        return False
 
     def _take_nap(self) -> bool:
         """Let the database sleep if nothing is due for long; False when it was not the moment."""
@@ -155,21 +176,30 @@ class Loop:
         return True
 
     def _claim(self, topic: Topic, limit: int) -> list[Claim]:
-        unsure = self._lanes.may_have_lost_track
-        self._lanes.may_have_lost_track = True  # until the answer is here
-        with self._database.transaction(seconds=30) as conn:
+        """Claim, and wake others when there may be more than we can take."""
+        began, started = self._frontier.places(topic), time.monotonic()
+        with self._answered(), self._database.transaction(seconds=30) as conn:
             claims = outbox.claim(
-                conn, topic, self._name, limit, self._settings.worker_lease_seconds
+                conn, topic, self._name, limit, self._settings.worker_lease_seconds, began
             )
-        self._lanes.may_have_lost_track = unsure
+            if len(claims) == limit:
+                conn.execute("SELECT doorbell_call(%s)", [self._name])
+        self._frontier.claimed(topic, claims, time.monotonic() - started, began)
         if claims:
             self._since_wake.claimed(self._metrics)
         for claim in claims:
             if claim.waited is not None:
                 self._metrics.insert_to_claim.labels(topic).observe(claim.waited)
-        if len(claims) == limit:
-            self._call_others()
         return claims
+
+    @contextlib.contextmanager
+    def _answered(self) -> Iterator[None]:
+        """A claim that fails may have been committed: then it is leased to us, unknown to us."""
+        try:
+            yield
+        except BaseException:
+            self._lanes.doubt()
+            raise
 
     def _claim_predictions(self) -> bool:
         claims = self._claim("prediction", self._settings.worker_batch_size)
@@ -188,19 +218,12 @@ class Loop:
             self._doorbell.get_up()
         return bool(claims)
 
-    def _call_others(self) -> None:
-        """There may be more than we can take: wake workers that sleep."""
-        with self._database.transaction(seconds=10) as conn:
-            conn.execute("SELECT doorbell_call(%s)", [self._name])
-
     def _run_suspects(self) -> bool:
         """Run events that a worker did not survive one at a time, with nothing else in flight."""
         if self._lanes.in_flight:
             return False
-        self._lanes.may_have_lost_track = True
-        with self._database.transaction(seconds=30) as conn:
+        with self._answered(), self._database.transaction(seconds=30) as conn:
             claim = outbox.claim_suspect(conn, self._name, self._settings.worker_lease_seconds)
-        self._lanes.may_have_lost_track = False
         if claim is None:
             self._suspects = False
             return True

@@ -5,7 +5,7 @@ was no longer held instead of changing it.
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +14,9 @@ from psycopg.types.json import Jsonb
 from sql.database import Connection
 
 Topic = Literal["prediction", "ticker"]
+
+# Per priority the last event of an earlier claim: available_at and id. See worker/frontier.py.
+Places = dict[int, tuple[dt.datetime, int]]
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Claim:
     priority: int
     attempts: int
     crashes: int
+    available_at: dt.datetime
     lease: int
     waited: float | None = None  # seconds from insert to claim, where this is the first
 
@@ -41,20 +45,32 @@ class End:
 
 
 _COLUMNS = (
-    "id, topic, key, payload, priority, attempts, crashes, lease,"
+    "id, topic, key, payload, priority, attempts, crashes, available_at, lease,"
     " CASE WHEN trail IS NULL THEN extract(epoch FROM claimed_at - created_at)::float8 END AS waited"
 )
 
 
 def claim(
-    conn: Connection, topic: Topic, worker: str, limit: int, lease_seconds: float
+    conn: Connection,
+    topic: Topic,
+    worker: str,
+    limit: int,
+    lease_seconds: float,
+    after: Places | None = None,
 ) -> list[Claim]:
-    """Lease up to `limit` ready events of a topic; none of them ever ended without a verdict."""
+    """Lease up to `limit` ready events of a topic; none of them ever ended without a verdict.
+
+    after: look only behind these places.
+    """
     rows = conn.execute(
-        f"SELECT {_COLUMNS} FROM outbox_claim(%s, %s, %s, %s) ORDER BY id",  # noqa: S608 - a constant
-        [topic, worker, limit, lease_seconds],
+        f"SELECT {_COLUMNS} FROM outbox_claim(%s, %s, %s, %s, %s) ORDER BY id",  # noqa: S608 - a constant
+        [topic, worker, limit, lease_seconds, _places(after)],
     )
     return [Claim(**row) for row in rows]
+
+
+def _places(after: Places | None) -> Jsonb:
+    return Jsonb({priority: (at.isoformat(), id_) for priority, (at, id_) in (after or {}).items()})
 
 
 def claim_suspect(conn: Connection, worker: str, lease_seconds: float) -> Claim | None:
@@ -126,10 +142,13 @@ def expire(conn: Connection, max_crashes: int) -> list[dict[str, Any]]:
     return conn.execute("SELECT * FROM outbox_expire(%s)", [max_crashes]).fetchall()
 
 
-def seconds_to_next(conn: Connection, topics: Sequence[Topic]) -> float | None:
-    """Seconds until the next waiting event of these topics is due, negative if it is; None: none waits."""
+def seconds_to_next(conn: Connection, after: Mapping[Topic, Places]) -> float | None:
+    """Seconds until the next waiting event of some topics is due, negative if it is.
+
+    after: the topics, and for each the places before which nothing is looked at. None: none waits.
+    """
     row = conn.execute(
-        "SELECT extract(epoch FROM outbox_next_at(%s) - reckoner_now())::float8 AS seconds",
-        [list(topics)],
+        "SELECT extract(epoch FROM outbox_next_at(%s, %s) - reckoner_now())::float8 AS seconds",
+        [list(after), Jsonb({topic: _places(places).obj for topic, places in after.items()})],
     ).fetchone()
     return row["seconds"] if row else None

@@ -4,51 +4,82 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
+DROP FUNCTION IF EXISTS outbox_claim(text, text, integer, double precision);
+DROP FUNCTION IF EXISTS outbox_next_at(text[]);
+
 -- Up to p_limit ready events of a topic, highest priority first, then oldest, each with a
 -- new fencing token. Events of one key are never worked on by two claims at once (that
 -- orders an UPDATE of a prediction after the INSERT, and fetches a ticker once): an event
 -- whose key is in processing waits. Two claims in the same instant can still both pass
 -- that test; then both events were committed before either is read, and both do the same.
 -- One index range per priority, so that events waiting for a later time are not walked over.
+--
+-- p_after: where an earlier claim of this worker ended, {priority: [available_at, id]}; what
+-- lies before that is not looked at. While somebody holds an old snapshot, every event that was
+-- claimed since still lies at the beginning of the index, and a claim from there would read
+-- them all again. worker/frontier.py says when to look from the beginning ('{}') nevertheless.
+--
+-- The statements are written so that every plan for them is the same walk along an index,
+-- whatever the planner thinks of a table that was empty when it was last analysed: a scalar
+-- subquery where NOT EXISTS might become a join with all that is in processing, and an array
+-- of ids where a join might read the whole table.
 CREATE OR REPLACE FUNCTION outbox_claim(
-    p_topic text, p_worker text, p_limit integer, p_lease_seconds double precision
+    p_topic text, p_worker text, p_limit integer, p_lease_seconds double precision,
+    p_after jsonb DEFAULT '{}'
 ) RETURNS SETOF outbox LANGUAGE plpgsql AS $$
 DECLARE
     v_now      timestamptz := reckoner_now();
     v_priority smallint;
     v_below    integer := 32768; -- above every priority
     v_left     integer := p_limit;
-    v_taken    integer;
+    v_at       timestamptz;
+    v_id       bigint;
+    v_ids      bigint[];
 BEGIN
     LOOP
-        SELECT o.priority INTO v_priority FROM outbox o
-        WHERE o.topic = p_topic AND o.status IN ('pending', 'failed') AND o.crashes = 0
-          AND o.priority < v_below
-        ORDER BY o.priority DESC LIMIT 1;
-        EXIT WHEN NOT FOUND;
+        v_priority := outbox_priority_below(p_topic, v_below, p_after);
+        EXIT WHEN v_priority IS NULL;
         v_below := v_priority;
+        v_at := coalesce((p_after -> v_priority::text ->> 0)::timestamptz, '-infinity');
+        v_id := coalesce((p_after -> v_priority::text ->> 1)::bigint, 0);
 
-        RETURN QUERY
-        WITH ready AS MATERIALIZED (
+        v_ids := ARRAY(
             SELECT o.id FROM outbox o
             WHERE o.topic = p_topic AND o.status IN ('pending', 'failed') AND o.crashes = 0
               AND o.priority = v_priority AND o.available_at <= v_now
-              AND NOT EXISTS (SELECT FROM outbox p WHERE p.topic = o.topic AND p.key = o.key
-                              AND p.status = 'processing')
+              AND (o.available_at, o.id) > (v_at, v_id)
+              AND (SELECT p.id FROM outbox p WHERE p.topic = o.topic AND p.key = o.key
+                   AND p.status = 'processing' LIMIT 1) IS NULL
             ORDER BY o.available_at, o.id
-            LIMIT v_left FOR UPDATE OF o SKIP LOCKED
-        )
-        UPDATE outbox o
-        SET status = 'processing', lease = nextval('outbox_lease'), leased_by = p_worker,
-            leased_until = v_now + make_interval(secs => p_lease_seconds), updated_at = v_now,
-            claimed_at = v_now
-        FROM ready WHERE o.id = ready.id
-        RETURNING o.*;
-
-        GET DIAGNOSTICS v_taken = ROW_COUNT;
-        v_left := v_left - v_taken;
-        EXIT WHEN v_left <= 0;
+            LIMIT v_left FOR UPDATE OF o SKIP LOCKED);
+        IF v_ids <> '{}' THEN
+            RETURN QUERY
+            UPDATE outbox o
+            SET status = 'processing', lease = nextval('outbox_lease'), leased_by = p_worker,
+                leased_until = v_now + make_interval(secs => p_lease_seconds), updated_at = v_now,
+                claimed_at = v_now
+            WHERE o.id = ANY (v_ids)
+            RETURNING o.*;
+            v_left := v_left - cardinality(v_ids);
+            EXIT WHEN v_left <= 0;
+        END IF;
     END LOOP;
+END
+$$;
+
+-- The highest priority below p_below in which a topic may have something waiting; those that
+-- p_after names are taken for granted, so that none of what lies before its places is read.
+CREATE OR REPLACE FUNCTION outbox_priority_below(p_topic text, p_below integer, p_after jsonb)
+RETURNS smallint LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    v_known integer := (SELECT max(k::integer) FROM jsonb_object_keys(p_after) k WHERE k::integer < p_below);
+    v_found integer;
+BEGIN
+    SELECT o.priority INTO v_found FROM outbox o
+    WHERE o.topic = p_topic AND o.status IN ('pending', 'failed') AND o.crashes = 0
+      AND o.priority < p_below AND o.priority > coalesce(v_known, -32769)
+    ORDER BY o.priority DESC LIMIT 1;
+    RETURN coalesce(v_found, v_known);
 END
 $$;
 
@@ -64,32 +95,39 @@ RETURNS SETOF outbox LANGUAGE sql AS $$
         SELECT s.id FROM outbox s
         WHERE s.status IN ('pending', 'failed') AND s.crashes > 0
           AND s.available_at <= reckoner_now()
-          AND NOT EXISTS (SELECT FROM outbox p WHERE p.topic = s.topic AND p.key = s.key
-                          AND p.status = 'processing')
+          AND (SELECT p.id FROM outbox p WHERE p.topic = s.topic AND p.key = s.key
+               AND p.status = 'processing' LIMIT 1) IS NULL
         ORDER BY s.available_at, s.id
         LIMIT 1 FOR UPDATE OF s SKIP LOCKED)
     RETURNING o.*
 $$;
 
 -- When the next waiting event of these topics is due: the longest that a worker may sleep.
-CREATE OR REPLACE FUNCTION outbox_next_at(p_topics text[]) RETURNS timestamptz
-LANGUAGE plpgsql STABLE AS $$
+-- p_after: {topic: places}, as for the claim.
+CREATE OR REPLACE FUNCTION outbox_next_at(p_topics text[], p_after jsonb DEFAULT '{}')
+RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
 DECLARE
     v_topic    text;
-    v_below    integer;
+    v_places   jsonb;
+    v_priority integer;
     v_at       timestamptz;
     v_next     timestamptz;
 BEGIN
     SELECT min(available_at) INTO v_next FROM outbox
     WHERE status IN ('pending', 'failed') AND crashes > 0;
     FOREACH v_topic IN ARRAY p_topics LOOP
-        v_below := 32768;
+        v_places := coalesce(p_after -> v_topic, '{}');
+        v_priority := 32768;
         LOOP
-            SELECT o.priority, o.available_at INTO v_below, v_at FROM outbox o
+            v_priority := outbox_priority_below(v_topic, v_priority, v_places);
+            EXIT WHEN v_priority IS NULL;
+            SELECT o.available_at INTO v_at FROM outbox o
             WHERE o.topic = v_topic AND o.status IN ('pending', 'failed') AND o.crashes = 0
-              AND o.priority < v_below
-            ORDER BY o.priority DESC, o.available_at LIMIT 1;
-            EXIT WHEN NOT FOUND;
+              AND o.priority = v_priority
+              AND (o.available_at, o.id) > (
+                  coalesce((v_places -> v_priority::text ->> 0)::timestamptz, '-infinity'),
+                  coalesce((v_places -> v_priority::text ->> 1)::bigint, 0))
+            ORDER BY o.available_at, o.id LIMIT 1;
             v_next := least(v_next, v_at);
         END LOOP;
     END LOOP;
@@ -116,6 +154,6 @@ RETURNS bigint LANGUAGE sql AS $$
     SELECT count(*) FROM renewed
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/31_outbox_claim.sql', 'a0f7705e83e5fc0b140997eb7c9aaf5b524ffbeb5e2dafa3cf68e34ff7b296a1')
+    ('functions/31_outbox_claim.sql', 'eb2394bb84466429c213f1242b6886197f557a9bee0ed3562bf7e71ecd385aa4')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

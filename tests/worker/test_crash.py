@@ -163,3 +163,21 @@ def everything(conn: Conn) -> list[list[dict[str, object]]]:
         conn.execute(f"SELECT * FROM {table} ORDER BY id".encode()).fetchall()  # noqa: S608 - constants
         for table in tables
     ]
+
+
+def test_a_claim_is_not_lost_when_the_others_cannot_be_called(
+    conn: Conn, start_worker: Start, tmp_path: Path
+) -> None:
+    # A claim that took all that it may calls the other workers; here the first call fails as on
+    # a server that has no connection left.
+    conn.execute(
+        "CREATE SEQUENCE calls; CREATE OR REPLACE FUNCTION doorbell_call(p_worker text) RETURNS void"
+        " LANGUAGE plpgsql AS $$ BEGIN IF nextval('calls') = 1 THEN"
+        " RAISE 'no connection left' USING ERRCODE = 'too_many_connections'; END IF; END $$"
+    )
+    bars(conn, tmp_path / "bars", "GOOD")
+    worker = start_worker(WORKER_BATCH_SIZE="1").ready()
+    number = insert_prediction(conn, ["GOOD"])
+    worker.wait_for("the database is away, waiting for it")
+    until_done(conn, number, "prediction")
+    assert [row["verdict"] for row in history(conn, number, "prediction")] == ["done"]
