@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from market import registry
 from sql.database import Connection, Database, one
 
 STATES = ("awaiting_prices", "maturing", "complete", "unresolvable")
@@ -45,56 +45,37 @@ def process(
 ) -> Batch:
     """Register, open and fill everything that these predictions name, in the caller's transaction.
 
-    Cost: a handful of statements, however many predictions. Raises MissingCalendarsError,
+    Cost: one statement, however many predictions. Raises MissingCalendarsError,
     unless check_calendars is False: then such outcomes are unresolvable.
     """
     ids = list(prediction_ids)
-    registry.register_named(conn, ids)
-    rows = conn.execute(
-        "WITH opened AS (SELECT array_agg(prediction_id) AS ids, array_agg(symbol) AS symbols,"
-        " bool_or(entry_session IS NULL) AS lost FROM outcomes_open(%s::integer[]))"
-        " SELECT * FROM opened WHERE ids IS NOT NULL",
-        [ids],
-    ).fetchone()
-    if rows:
-        if check_calendars and rows["lost"] and (missing := registry.missing_calendars(conn, ids)):
-            raise MissingCalendarsError(missing)
-        conn.execute(
-            "SELECT count(*) FROM outcomes_fill(%s::integer[], %s::text[])",
-            [rows["ids"], rows["symbols"]],
-        )
-    wanting = [
-        row["symbol"]
-        for row in conn.execute(
-            "SELECT outcomes_wanting(%s::integer[], %s) AS symbol", [ids, backfill_days]
-        )
-    ]
-    return Batch(_describe(conn, ids), wanting)
-
-
-def _describe(conn: Connection, ids: list[int]) -> dict[int, Processed]:
     predictions = {number: Processed() for number in ids}
-    rows = conn.execute(
-        "SELECT k.id, p.prediction_id IS NOT NULL AS exists, coalesce(p.eligible, false) AS eligible,"
-        " e.element, e.symbol, o.outcome_state"
-        " FROM unnest(%(ids)s::integer[]) AS k(id)"
-        " LEFT JOIN prediction_inputs p ON p.prediction_id = k.id"
-        " LEFT JOIN prediction_elements(%(ids)s) e ON e.prediction_id = k.id"
-        " LEFT JOIN prediction_outcomes o ON o.prediction_id = k.id AND o.symbol = e.symbol",
-        {"ids": ids},
-    )
-    for row in rows:
-        done = predictions[row["id"]]
-        if not row["exists"]:
-            done.reason = "the prediction no longer exists"
-        elif not row["eligible"]:
-            done.reason = "the prediction is not completed, or names no assets"
-        elif row["symbol"] is None:
-            done.skipped.append({"element": row["element"][:50], "reason": "not a symbol"})
-        elif row["symbol"] not in done.symbols:
-            done.symbols.append(row["symbol"])
-            done.states[row["outcome_state"]] = done.states.get(row["outcome_state"], 0) + 1
-    return predictions
+    missing: list[str] = []
+    wanting: dict[str, None] = {}
+    for row in conn.execute(
+        "SELECT * FROM outcomes_process(%s::integer[], %s, %s)",
+        [ids, backfill_days, check_calendars],
+    ):
+        if row["missing_calendar"]:
+            missing.append(row["missing_calendar"])
+            continue
+        _note(predictions[row["prediction_id"]], row)
+        if row["wanting"]:
+            wanting[row["symbol"]] = None
+    if missing:
+        raise MissingCalendarsError(missing)
+    return Batch(predictions, sorted(wanting))
+
+
+def _note(done: Processed, row: dict[str, Any]) -> None:
+    """Take over what became of one element of a prediction's assets."""
+    if row["nothing"]:
+        done.reason = row["nothing"]
+    elif row["symbol"] is None:
+        done.skipped.append({"element": row["element"][:50], "reason": "not a symbol"})
+    elif row["symbol"] not in done.symbols:
+        done.symbols.append(row["symbol"])
+        done.states[row["outcome_state"]] = done.states.get(row["outcome_state"], 0) + 1
 
 
 def fill_symbol(conn: Connection, symbol: str, *, everything: bool = False) -> int:

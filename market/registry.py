@@ -36,24 +36,6 @@ def register(conn: Connection, elements: Sequence[str]) -> dict[str, list[str]]:
     }
 
 
-def register_named(conn: Connection, prediction_ids: Sequence[int]) -> list[str]:
-    """Register what predictions name, the earliest prediction as the source; returns the new symbols."""
-    rows = conn.execute(
-        "SELECT registry_register(array_agg(symbol), array_agg(prediction_id)) AS symbol"
-        " FROM prediction_elements(%s::integer[]) WHERE symbol IS NOT NULL HAVING count(*) > 0",
-        [list(prediction_ids)],
-    )
-    return [row["symbol"] for row in rows]
-
-
-def missing_calendars(conn: Connection, prediction_ids: Sequence[int]) -> list[str]:
-    """Calendars that these predictions need before their outcomes can be opened."""
-    rows = conn.execute(
-        "SELECT registry_missing_calendars(%s::integer[]) AS name", [list(prediction_ids)]
-    )
-    return [row["name"] for row in rows]
-
-
 def listing(conn: Connection, status: str | None) -> list[dict[str, Any]]:
     """The registry for people, optionally of one status."""
     return conn.execute(

@@ -41,7 +41,7 @@ class Frontier:
             self._owed.discard(topic)
             self._whole_at[topic] = self._clock() + min(_SHARE * seconds, _LONGEST_SECONDS)
         places = self._places.setdefault(topic, {})
-        for claim in sorted(claims, key=lambda claim: (claim.available_at, claim.id)):
+        for claim in claims:  # of each priority the last one stays
             places[claim.priority] = (claim.available_at, claim.id)
 
     def seconds_owed(self, topics: Sequence[Topic]) -> float | None:

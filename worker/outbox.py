@@ -16,7 +16,7 @@ from sql.database import Connection
 Topic = Literal["prediction", "ticker"]
 
 # Per priority the last event of an earlier claim: available_at and id. See worker/frontier.py.
-Places = dict[int, tuple[dt.datetime, int]]
+Places = dict[int, tuple[str, int]]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Claim:
     priority: int
     attempts: int
     crashes: int
-    available_at: dt.datetime
+    available_at: str  # as PostgreSQL writes it: an operator may have set it to -infinity
     lease: int
     waited: float | None = None  # seconds from insert to claim, where this is the first
 
@@ -45,7 +45,7 @@ class End:
 
 
 _COLUMNS = (
-    "id, topic, key, payload, priority, attempts, crashes, available_at, lease,"
+    "id, topic, key, payload, priority, attempts, crashes, available_at::text, lease,"
     " CASE WHEN trail IS NULL THEN extract(epoch FROM claimed_at - created_at)::float8 END AS waited"
 )
 
@@ -60,17 +60,14 @@ def claim(
 ) -> list[Claim]:
     """Lease up to `limit` ready events of a topic; none of them ever ended without a verdict.
 
-    after: look only behind these places.
+    after: look only behind these places. In the order in which they were to be claimed.
     """
     rows = conn.execute(
-        f"SELECT {_COLUMNS} FROM outbox_claim(%s, %s, %s, %s, %s) ORDER BY id",  # noqa: S608 - a constant
-        [topic, worker, limit, lease_seconds, _places(after)],
+        f"SELECT {_COLUMNS} FROM outbox_claim(%s, %s, %s, %s, %s) o"  # noqa: S608 - a constant
+        " ORDER BY o.priority DESC, o.available_at, o.id",
+        [topic, worker, limit, lease_seconds, Jsonb(after or {})],
     )
     return [Claim(**row) for row in rows]
-
-
-def _places(after: Places | None) -> Jsonb:
-    return Jsonb({priority: (at.isoformat(), id_) for priority, (at, id_) in (after or {}).items()})
 
 
 def claim_suspect(conn: Connection, worker: str, lease_seconds: float) -> Claim | None:
@@ -149,6 +146,6 @@ def seconds_to_next(conn: Connection, after: Mapping[Topic, Places]) -> float | 
     """
     row = conn.execute(
         "SELECT extract(epoch FROM outbox_next_at(%s, %s) - reckoner_now())::float8 AS seconds",
-        [list(after), Jsonb({topic: _places(places).obj for topic, places in after.items()})],
+        [list(after), Jsonb(dict(after))],
     ).fetchone()
     return row["seconds"] if row else None

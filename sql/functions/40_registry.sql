@@ -4,6 +4,17 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
+-- The sentiment that a prediction's market_impact has for a symbol, however both are spelled; the
+-- symbol's own spelling goes first.
+CREATE OR REPLACE FUNCTION element_sentiment(p_symbol text, p_impact jsonb) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT lower(btrim(m.value #>> '{}'))
+    FROM jsonb_each(CASE WHEN jsonb_typeof(p_impact) = 'object' THEN p_impact ELSE '{}' END) m
+    WHERE normalize_symbol(m.key) = p_symbol AND jsonb_typeof(m.value) = 'string'
+      AND lower(btrim(m.value #>> '{}')) IN ('bullish', 'bearish', 'neutral')
+    ORDER BY m.key = p_symbol DESC, m.key LIMIT 1
+$$;
+
 -- Symbols as their predictions write them: every element of `assets`, with the symbol where
 -- it is one and the reason where it is not, and the sentiment that market_impact has for
 -- just that symbol, whatever its case. A string counts as a list of one.
@@ -14,25 +25,17 @@ LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN -- PL/pgSQL, as in all of the hot path, because it keeps its plans
     RETURN QUERY
-    SELECT p.prediction_id, p.moment, p.confidence, e.element,
-           normalize_symbol(e.symbol_text), i.sentiment
+    SELECT p.prediction_id, p.moment, p.confidence, a.value::text, n.symbol,
+           -- Nearly always the key is the symbol and its value is lower case.
+           CASE WHEN p.market_impact ->> n.symbol IN ('bullish', 'bearish', 'neutral')
+                THEN p.market_impact ->> n.symbol
+                ELSE element_sentiment(n.symbol, p.market_impact) END
     FROM prediction_inputs p
-    CROSS JOIN LATERAL (
-        SELECT a.value::text AS element,
-               CASE WHEN jsonb_typeof(a.value) = 'string' THEN a.value #>> '{}' END AS symbol_text
-        FROM jsonb_array_elements(CASE WHEN jsonb_typeof(p.assets) = 'array' THEN p.assets
-                                       ELSE jsonb_build_array(p.assets) END) a(value)
-    ) e
-    LEFT JOIN LATERAL (
-        SELECT lower(btrim(m.value #>> '{}')) AS sentiment
-        FROM jsonb_each(CASE WHEN jsonb_typeof(p.market_impact) = 'object' THEN p.market_impact
-                             ELSE '{}' END) m
-        WHERE normalize_symbol(m.key) = normalize_symbol(e.symbol_text)
-          AND jsonb_typeof(m.value) = 'string'
-          AND lower(btrim(m.value #>> '{}')) IN ('bullish', 'bearish', 'neutral')
-        ORDER BY m.key = normalize_symbol(e.symbol_text) DESC, m.key
-        LIMIT 1
-    ) i ON true
+    CROSS JOIN LATERAL jsonb_array_elements(
+        CASE WHEN jsonb_typeof(p.assets) = 'array' THEN p.assets
+             ELSE jsonb_build_array(p.assets) END) a(value)
+    CROSS JOIN LATERAL (SELECT CASE WHEN jsonb_typeof(a.value) = 'string'
+                                    THEN normalize_symbol(a.value #>> '{}') END AS symbol OFFSET 0) n
     WHERE p.prediction_id = ANY (p_prediction_ids) AND p.eligible;
 END
 $$;
@@ -53,7 +56,8 @@ BEGIN
            r.provider_symbol, 0, 'pending', reckoner_now(), reckoner_now()
     FROM (SELECT DISTINCT ON (named.symbol) * FROM unnest(p_symbols, p_prediction_ids)
               AS named(symbol, prediction_id)
-          WHERE NOT EXISTS (SELECT FROM ticker_registry known WHERE known.symbol = named.symbol)
+          WHERE named.symbol IS NOT NULL
+            AND NOT EXISTS (SELECT FROM ticker_registry known WHERE known.symbol = named.symbol)
           ORDER BY named.symbol, named.prediction_id) s
     LEFT JOIN LATERAL symbol_rule(s.symbol) r ON true
     ORDER BY s.symbol
@@ -62,16 +66,7 @@ BEGIN
 END
 $$;
 
--- Calendars that these predictions need and market_sessions does not have yet.
-CREATE OR REPLACE FUNCTION registry_missing_calendars(p_prediction_ids integer[])
-RETURNS SETOF text LANGUAGE sql STABLE AS $$
-    SELECT DISTINCT c.calendar
-    FROM prediction_elements(p_prediction_ids) e
-    LEFT JOIN ticker_registry r ON r.symbol = e.symbol
-    CROSS JOIN LATERAL (SELECT coalesce(r.calendar, symbol_calendar(e.symbol)) AS calendar) c
-    WHERE e.symbol IS NOT NULL
-      AND NOT EXISTS (SELECT FROM market_sessions s WHERE s.calendar = c.calendar)
-$$;
+DROP FUNCTION IF EXISTS registry_missing_calendars(integer[]);
 
 -- What the registry learns from a fetch. p_status and p_reason: NULL leaves them.
 CREATE OR REPLACE FUNCTION registry_verdict(
@@ -85,6 +80,6 @@ CREATE OR REPLACE FUNCTION registry_verdict(
     WHERE symbol = p_symbol
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/40_registry.sql', '8e315036c6d7e355cd2e9d0e782c116879ddb9daa611c521532fe05443658b82')
+    ('functions/40_registry.sql', '8b343f01636b1bfd395352487455844b603bedb4c7369898077abe8eb122bbd2')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

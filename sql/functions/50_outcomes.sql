@@ -1,13 +1,18 @@
 BEGIN;
--- The outcome engine. Two statements, each over a whole set:
---   outcomes_open  makes the rows of a batch of predictions: entry session, sentiment.
---   outcomes_fill  computes everything that follows from stored prices, for any set of rows.
--- A prediction's batch calls both; a ticker's new prices call the second. An outcome is a
--- function of the prediction, the sessions, the clock and the bars, and nothing else: whatever
--- another program may have written into the row is computed anew. A price is taken only from
--- the very session that is meant, only when that session is over and settled, and only where
--- a provider of ours gave it (another program may store the bar of a day that is not over).
--- NULL means not yet known. Called by market/outcomes.py.
+-- The outcome engine. An outcome is a function of the prediction, the sessions, the clock and
+-- the bars, and nothing else: whatever another program may have written into a row is computed
+-- anew. A price is taken only from the very session that is meant, only when that session is over
+-- and settled, and only where a provider of ours gave it (another program may store the bar of a
+-- day that is not over). NULL means not yet known.
+--
+--   outcome_prices    what one (symbol, entry session) is worth: prices, state, reason. Many
+--                     predictions share one, so it is computed once for all of them.
+--   outcomes_write    writes rows, each complete at once, from that
+--   outcomes_process  a batch of predictions: what they name, and its rows
+--   outcomes_fill     rows that are there, after a ticker's prices or its status changed
+--
+-- PL/pgSQL throughout, because it keeps its plans: planning costs more than running for one row.
+-- Called by market/outcomes.py and by the sweep.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -24,8 +29,11 @@ RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 $$;
 
 DROP FUNCTION IF EXISTS outcome_keeps(prediction_outcomes, date);
+DROP FUNCTION IF EXISTS outcomes_fill(integer[], text[]);
 DROP FUNCTION IF EXISTS outcomes_fill(integer[], text[], boolean);
 DROP FUNCTION IF EXISTS outcomes_fill_symbol(text, boolean);
+DROP FUNCTION IF EXISTS outcomes_open(integer[]);
+DROP FUNCTION IF EXISTS outcomes_wanting(integer[], integer);
 
 -- Whether the table itself keeps (prediction_id, symbol) unique. A table that another program
 -- made may not, and may hold duplicates.
@@ -59,74 +67,6 @@ CREATE OR REPLACE FUNCTION outcomes_resolution() RETURNS text LANGUAGE sql IMMUT
         'ON public.prediction_outcomes (prediction_id, symbol);'
 $$;
 
--- One row for every symbol of these predictions, entry found, prices not yet. A row of ours
--- whose symbol the prediction no longer names goes away; a row that another program wrote
--- becomes ours, because its own prediction's event is being processed.
-CREATE OR REPLACE FUNCTION outcomes_open(p_prediction_ids integer[])
-RETURNS TABLE (prediction_id integer, symbol text, entry_session date) LANGUAGE plpgsql AS $$
-#variable_conflict use_column
-DECLARE
-    v_now   timestamptz := reckoner_now();
-    v_tries integer := 0;
-BEGIN
-    IF NOT outcomes_are_unique() THEN
-        -- Then only this lock keeps two batches from writing a pair twice.
-        PERFORM pg_advisory_xact_lock(1380271947, 4);
-    END IF;
-
-    DELETE FROM prediction_outcomes o
-    WHERE o.prediction_id = ANY (p_prediction_ids) AND o.engine_version IS NOT NULL
-      AND EXISTS (SELECT FROM prediction_inputs p WHERE p.prediction_id = o.prediction_id AND p.eligible)
-      AND NOT EXISTS (SELECT FROM prediction_elements(ARRAY[o.prediction_id]) e WHERE e.symbol = o.symbol);
-
-    -- MERGE, because it needs no unique index; duplicates that were there all become right.
-    LOOP
-        BEGIN
-            MERGE INTO prediction_outcomes o
-            USING (
-                SELECT DISTINCT ON (e.prediction_id, e.symbol)
-                       e.prediction_id, e.symbol, (e.moment AT TIME ZONE 'UTC')::date AS day,
-                       e.sentiment, e.confidence, s.entry,
-                       CASE WHEN s.entry IS NULL THEN 'unresolvable' ELSE 'awaiting_prices' END AS state,
-                       CASE WHEN s.entry IS NULL THEN
-                            format('the moment %s is outside the calendar %s', e.moment, c.calendar) END AS reason
-                FROM prediction_elements(p_prediction_ids) e
-                LEFT JOIN ticker_registry r ON r.symbol = e.symbol
-                CROSS JOIN LATERAL (SELECT coalesce(r.calendar, symbol_calendar(e.symbol)) AS calendar) c
-                CROSS JOIN LATERAL (SELECT session_entry(c.calendar, e.moment) AS entry) s
-                WHERE e.symbol IS NOT NULL
-                ORDER BY e.prediction_id, e.symbol
-            ) n ON o.prediction_id = n.prediction_id AND o.symbol = n.symbol
-            WHEN MATCHED THEN UPDATE SET
-                prediction_date = n.day, prediction_sentiment = n.sentiment,
-                prediction_confidence = n.confidence, entry_session = n.entry,
-                outcome_state = n.state, outcome_reason = n.reason, is_complete = false,
-                -- Prices for another entry, or of another program, are not ours to compare with.
-                price_at_prediction = CASE WHEN o.entry_session = n.entry THEN o.price_at_prediction END,
-                engine_version = 1, updated_at = v_now
-            WHEN NOT MATCHED THEN INSERT
-                (prediction_id, symbol, prediction_date, prediction_sentiment, prediction_confidence,
-                 is_complete, entry_session, outcome_state, outcome_reason, engine_version,
-                 created_at, updated_at)
-            VALUES (n.prediction_id, n.symbol, n.day, n.sentiment, n.confidence,
-                    false, n.entry, n.state, n.reason, 1, v_now, v_now);
-            EXIT;
-        EXCEPTION WHEN unique_violation THEN
-            -- Another program wrote one of these rows just now; the next try sees it.
-            v_tries := v_tries + 1;
-            IF v_tries = 5 THEN
-                RAISE;
-            END IF;
-        END;
-    END LOOP;
-
-    RETURN QUERY
-    SELECT DISTINCT o.prediction_id, o.symbol::text, o.entry_session
-    FROM prediction_outcomes o
-    WHERE o.prediction_id = ANY (p_prediction_ids) AND o.engine_version IS NOT NULL;
-END
-$$;
-
 -- What changed in prices that were known before, in words, or NULL when nothing did: old and
 -- new price at the entry and at the four horizons. A split restates prices and no return.
 CREATE OR REPLACE FUNCTION outcome_revision(
@@ -135,8 +75,12 @@ CREATE OR REPLACE FUNCTION outcome_revision(
 DECLARE
     v_returns text;
 BEGIN
-    IF p_old0 IS NULL OR (p_old0 IS NOT DISTINCT FROM p_new0 AND NOT EXISTS (
-        SELECT FROM unnest(p_old, p_new) AS h(old, new) WHERE h.old IS NOT NULL AND h.old IS DISTINCT FROM h.new)) THEN
+    -- Plain comparisons: this runs for every row that is written again.
+    IF p_old0 IS NULL OR (p_old0 IS NOT DISTINCT FROM p_new0
+        AND (p_old[1] IS NULL OR p_old[1] IS NOT DISTINCT FROM p_new[1])
+        AND (p_old[2] IS NULL OR p_old[2] IS NOT DISTINCT FROM p_new[2])
+        AND (p_old[3] IS NULL OR p_old[3] IS NOT DISTINCT FROM p_new[3])
+        AND (p_old[4] IS NULL OR p_old[4] IS NOT DISTINCT FROM p_new[4])) THEN
         RETURN NULL;
     END IF;
     SELECT string_agg(format('return_%s was %s', name, round(was::numeric, 4)), ', ' ORDER BY n) INTO v_returns
@@ -150,135 +94,341 @@ BEGIN
 END
 $$;
 
--- Fills the given rows of ours from the stored prices; returns those that it changed.
-CREATE OR REPLACE FUNCTION outcomes_fill(p_prediction_ids integer[], p_symbols text[])
-RETURNS TABLE (prediction_id integer, symbol text, outcome_state text) LANGUAGE plpgsql AS $$
+-- What each (symbol, entry session) is worth now; the arrays are parallel, and a pair may repeat.
+-- p0 to p30: the closes of the entry and of the sessions 1, 3, 7 and 30 later. due_at: when to ask
+-- again. (ROWS, because a hash join with the result is right also when the planner knows nothing.)
+CREATE OR REPLACE FUNCTION outcome_prices(p_symbols text[], p_entries date[])
+RETURNS TABLE (symbol text, entry date,
+               p0 double precision, p1 double precision, p3 double precision,
+               p7 double precision, p30 double precision,
+               complete boolean, state text, reason text, due_at timestamptz)
+LANGUAGE plpgsql STABLE ROWS 1000 AS $$
 #variable_conflict use_column
+DECLARE
+    v_now timestamptz := reckoner_now();
 BEGIN
-    -- PL/pgSQL for its plan cache: planning this costs more than running it for one row.
     RETURN QUERY
-    WITH target AS MATERIALIZED (
-        SELECT o.prediction_id, o.symbol, o.prediction_sentiment AS sentiment,
-               o.entry_session, o.outcome_reason AS old_reason, o.revision AS old_revision,
-               -- What the row said before, to tell when it is restated.
-               o.price_at_prediction AS old0, o.price_t1 AS old1, o.price_t3 AS old3,
-               o.price_t7 AS old7, o.price_t30 AS old30,
-               coalesce(r.calendar, symbol_calendar(o.symbol)) AS calendar,
-               r.fetched_from, r.fetched_to, r.price_data_start, r.price_data_end, r.last_backfill,
-               CASE WHEN r.status <> 'active' THEN
-                   format('ticker %s is %s: %s', o.symbol, r.status,
-                          coalesce(r.status_reason, 'no reason given')) END AS lost
-        FROM unnest(p_prediction_ids, p_symbols) AS k(prediction_id, symbol)
-        JOIN prediction_outcomes o ON o.prediction_id = k.prediction_id AND o.symbol = k.symbol
-        LEFT JOIN ticker_registry r ON r.symbol = o.symbol
-        WHERE o.engine_version IS NOT NULL
-        ORDER BY o.prediction_id, o.symbol FOR UPDATE OF o
-    ), clock AS MATERIALIZED (
+    WITH clock AS MATERIALIZED (
         SELECT c.calendar, (session_last_settled(c.calendar)).ordinal AS last_ordinal
-        FROM (SELECT DISTINCT calendar FROM target) c
+        FROM (SELECT DISTINCT coalesce(r.calendar, symbol_calendar(s.symbol)) AS calendar
+              FROM (SELECT DISTINCT unnest(p_symbols) AS symbol) s
+              LEFT JOIN ticker_registry r ON r.symbol = s.symbol) c
     ), priced AS (
-        SELECT t.*, h.*
-        FROM target t
-        JOIN clock c USING (calendar)
-        LEFT JOIN market_sessions e ON e.calendar = t.calendar AND e.session = t.entry_session
+        SELECT k.symbol, k.entry, c.last_ordinal, r.fetched_from, r.fetched_to, r.price_data_start,
+               r.price_data_end, r.last_backfill,
+               CASE WHEN r.status <> 'active' THEN
+                   format('ticker %s is %s: %s', k.symbol, r.status,
+                          coalesce(r.status_reason, 'no reason given')) END AS lost,
+               s0.session AS d0, s0.ordinal AS o0, s0.closes_at AS c0, b0.close AS p0,
+               s1.session AS d1, s1.ordinal AS o1, s1.closes_at AS c1, b1.close AS p1,
+               s3.session AS d3, s3.ordinal AS o3, s3.closes_at AS c3, b3.close AS p3,
+               s7.session AS d7, s7.ordinal AS o7, s7.closes_at AS c7, b7.close AS p7,
+               s30.session AS d30, s30.ordinal AS o30, s30.closes_at AS c30, b30.close AS p30,
+               b0.close IS NOT NULL AND b1.close IS NOT NULL AND b3.close IS NOT NULL
+               AND b7.close IS NOT NULL AND b30.close IS NOT NULL AS complete
+        FROM (SELECT DISTINCT u.symbol, u.entry FROM unnest(p_symbols, p_entries) AS u(symbol, entry)
+              WHERE u.entry IS NOT NULL) k
+        LEFT JOIN ticker_registry r ON r.symbol = k.symbol
+        JOIN clock c ON c.calendar = coalesce(r.calendar, symbol_calendar(k.symbol))
+        LEFT JOIN market_sessions s0 ON s0.calendar = c.calendar AND s0.session = k.entry
+        LEFT JOIN market_sessions s1 ON s1.calendar = c.calendar AND s1.ordinal = s0.ordinal + 1
+        LEFT JOIN market_sessions s3 ON s3.calendar = c.calendar AND s3.ordinal = s0.ordinal + 3
+        LEFT JOIN market_sessions s7 ON s7.calendar = c.calendar AND s7.ordinal = s0.ordinal + 7
+        LEFT JOIN market_sessions s30 ON s30.calendar = c.calendar AND s30.ordinal = s0.ordinal + 30
+        LEFT JOIN market_prices b0 ON b0.symbol = k.symbol AND b0.date = s0.session
+            AND s0.ordinal <= c.last_ordinal AND b0.fetched_at IS NOT NULL
+        LEFT JOIN market_prices b1 ON b1.symbol = k.symbol AND b1.date = s1.session
+            AND s1.ordinal <= c.last_ordinal AND b1.fetched_at IS NOT NULL
+        LEFT JOIN market_prices b3 ON b3.symbol = k.symbol AND b3.date = s3.session
+            AND s3.ordinal <= c.last_ordinal AND b3.fetched_at IS NOT NULL
+        LEFT JOIN market_prices b7 ON b7.symbol = k.symbol AND b7.date = s7.session
+            AND s7.ordinal <= c.last_ordinal AND b7.fetched_at IS NOT NULL
+        LEFT JOIN market_prices b30 ON b30.symbol = k.symbol AND b30.date = s30.session
+            AND s30.ordinal <= c.last_ordinal AND b30.fetched_at IS NOT NULL
+    ), judged AS (
+        SELECT p.*, h.*,
+               CASE WHEN p.complete THEN 'complete'
+                    WHEN h.entry_hopeless OR h.all_hopeless THEN 'unresolvable'
+                    WHEN h.is_awaiting THEN 'awaiting_prices'
+                    ELSE 'maturing' END AS state,
+               CASE WHEN h.first_hole_n = 0 THEN 'the entry session ' ELSE 't' || h.first_hole_n || ' on ' END
+               || h.first_hole AS hole_name
+        FROM priced p
+        -- Only what is missing has to be explained.
         CROSS JOIN LATERAL (
-            SELECT max(x.price) FILTER (WHERE n = 0) AS p0, max(x.price) FILTER (WHERE n = 1) AS p1,
-                   max(x.price) FILTER (WHERE n = 3) AS p3, max(x.price) FILTER (WHERE n = 7) AS p7,
-                   max(x.price) FILTER (WHERE n = 30) AS p30,
-                   bool_or(x.missing AND n = 0 AND x.hopeless) AS entry_hopeless,
-                   bool_and(x.hopeless) FILTER (WHERE x.missing) AS all_hopeless,
-                   bool_or(x.missing AND x.settled AND NOT x.hopeless) AS is_awaiting,
-                   min(x.due_at) FILTER (WHERE x.missing AND NOT x.hopeless AND x.is_over) AS missed_first,
-                   max(x.due_at) FILTER (WHERE x.missing AND NOT x.hopeless AND x.is_over) AS missed_last,
-                   min(x.due_at) FILTER (WHERE x.missing AND NOT x.hopeless AND NOT x.is_over) AS next_due,
-                   (array_agg(x.session ORDER BY n) FILTER (WHERE x.missing AND (x.hopeless OR x.settled)))[1] AS first_hole,
-                   (array_agg(n ORDER BY n) FILTER (WHERE x.missing AND (x.hopeless OR x.settled)))[1] AS first_hole_n,
-                   (array_agg(n ORDER BY n) FILTER (WHERE x.missing AND NOT x.hopeless))[1] AS next_n,
-                   (array_agg(x.session ORDER BY n) FILTER (WHERE x.missing AND NOT x.hopeless))[1] AS next_session
+            SELECT bool_or(x.n = 0 AND x.hopeless) AS entry_hopeless,
+                   bool_and(x.hopeless) AS all_hopeless,
+                   bool_or(x.is_over AND NOT x.hopeless) AS is_awaiting,
+                   min(x.due_at) FILTER (WHERE NOT x.hopeless AND x.is_over) AS missed_first,
+                   max(x.due_at) FILTER (WHERE NOT x.hopeless AND x.is_over) AS missed_last,
+                   min(x.due_at) FILTER (WHERE NOT x.hopeless AND NOT x.is_over) AS next_due,
+                   (array_agg(x.session ORDER BY x.n) FILTER (WHERE x.hopeless OR x.is_over))[1] AS first_hole,
+                   (array_agg(x.n ORDER BY x.n) FILTER (WHERE x.hopeless OR x.is_over))[1] AS first_hole_n,
+                   (array_agg(x.n ORDER BY x.n) FILTER (WHERE NOT x.hopeless))[1] AS next_n,
+                   (array_agg(x.session ORDER BY x.n) FILTER (WHERE NOT x.hopeless))[1] AS next_session
             FROM (
-                SELECT n, s.session, s.settled, p.close AS price, s.closes_at + session_settling() AS due_at,
-                       p.close IS NULL AS missing, coalesce(s.settled, false) AS is_over,
+                SELECT v.n, v.session, v.closes_at + session_settling() AS due_at,
+                       coalesce(v.ordinal <= p.last_ordinal, false) AS is_over,
                        -- It can never come: nobody knows the ticker, or providers answered for
                        -- that session and ten sessions later there still is no bar.
-                       t.lost IS NOT NULL OR coalesce(
-                           s.settled AND s.session BETWEEN t.fetched_from AND t.fetched_to
-                           AND s.ordinal <= c.last_ordinal - 10, false) AS hopeless
-                FROM (VALUES (0), (1), (3), (7), (30)) AS horizon(n)
-                LEFT JOIN LATERAL (
-                    SELECT m.*, m.ordinal <= c.last_ordinal AS settled FROM market_sessions m
-                    WHERE m.calendar = t.calendar AND m.ordinal = e.ordinal + n
-                ) s ON true
-                LEFT JOIN market_prices p ON p.symbol = t.symbol AND p.date = s.session
-                                         AND s.settled AND p.fetched_at IS NOT NULL
+                       p.lost IS NOT NULL OR coalesce(
+                           v.session BETWEEN p.fetched_from AND p.fetched_to
+                           AND v.ordinal <= p.last_ordinal - 10, false) AS hopeless
+                FROM (VALUES (0, p.d0, p.o0, p.c0, p.p0), (1, p.d1, p.o1, p.c1, p.p1),
+                             (3, p.d3, p.o3, p.c3, p.p3), (7, p.d7, p.o7, p.c7, p.p7),
+                             (30, p.d30, p.o30, p.c30, p.p30)) AS v(n, session, ordinal, closes_at, price)
+                WHERE NOT p.complete AND v.price IS NULL
             ) x
         ) h
-    ), returned AS (
-        SELECT p.*,
-               (p1 / p0 - 1) * 100 AS r1, (p3 / p0 - 1) * 100 AS r3,
-               (p7 / p0 - 1) * 100 AS r7, (p30 / p0 - 1) * 100 AS r30,
-               p0 IS NOT NULL AND p1 IS NOT NULL AND p3 IS NOT NULL AND p7 IS NOT NULL
-               AND p30 IS NOT NULL AS complete
-        FROM priced p
-    ), judged AS (
-        SELECT r.*,
-               CASE WHEN entry_session IS NULL THEN 'unresolvable' -- outcomes_open said why
-                    WHEN complete THEN 'complete'
-                    WHEN entry_hopeless OR all_hopeless THEN 'unresolvable'
-                    WHEN is_awaiting THEN 'awaiting_prices'
-                    ELSE 'maturing' END AS state,
-               CASE WHEN first_hole_n = 0 THEN 'the entry session ' ELSE 't' || first_hole_n || ' on ' END
-               || first_hole AS hole_name,
-               right(concat_ws('; ', old_revision, outcome_revision(
-                   old0, p0, ARRAY[old1, old3, old7, old30], ARRAY[p1, p3, p7, p30])), 500) AS new_revision,
-               -- When to ask again: at the next horizon, and for what should be there and is
-               -- not at once, then at pauses that grow with the time it is missing.
-               least(next_due, CASE
-                   WHEN missed_last > coalesce(last_backfill, '-infinity') THEN missed_last
-                   WHEN missed_last IS NOT NULL THEN
-                       reckoner_now() + greatest(interval '15 minutes', (reckoner_now() - missed_first) / 4)
-                   END) AS due_at
-        FROM returned r
-    ), explained AS (
-        SELECT j.*, CASE state
-            WHEN 'unresolvable' THEN coalesce(CASE WHEN entry_session IS NULL THEN old_reason END, lost, CASE
-                WHEN price_data_end IS NULL OR first_hole > price_data_end
-                THEN format('no bar for %s: the last bar is of %s, delisted or suspended?',
-                            hole_name, coalesce(price_data_end::text, 'no day at all'))
-                WHEN first_hole < price_data_start
-                THEN format('no bar for %s: the first bar is of %s, not yet listed?', hole_name, price_data_start)
-                ELSE format('no bar for %s: a hole in the data, ten sessions old', hole_name) END)
-            WHEN 'awaiting_prices' THEN format('no bar yet for %s', hole_name)
-            WHEN 'maturing' THEN format('next: %s on %s',
-                CASE WHEN next_n = 0 THEN 'entry' ELSE 't' || next_n END,
-                coalesce(next_session::text, 'a session beyond the calendar'))
-            END AS reason
-        FROM judged j
     )
-    UPDATE prediction_outcomes o SET
-        price_at_prediction = x.p0,
-        price_t1 = x.p1, return_t1 = x.r1, pnl_t1 = x.r1 / 100 * 1000, correct_t1 = outcome_correct(x.sentiment, x.r1),
-        price_t3 = x.p3, return_t3 = x.r3, pnl_t3 = x.r3 / 100 * 1000, correct_t3 = outcome_correct(x.sentiment, x.r3),
-        price_t7 = x.p7, return_t7 = x.r7, pnl_t7 = x.r7 / 100 * 1000, correct_t7 = outcome_correct(x.sentiment, x.r7),
-        price_t30 = x.p30, return_t30 = x.r30, pnl_t30 = x.r30 / 100 * 1000, correct_t30 = outcome_correct(x.sentiment, x.r30),
-        is_complete = x.complete, outcome_state = x.state, outcome_reason = x.reason,
-        due_at = CASE WHEN x.state IN ('awaiting_prices', 'maturing') THEN x.due_at END,
-        revision = nullif(x.new_revision, ''),
-        last_price_update = reckoner_now(), engine_version = 1, updated_at = reckoner_now()
-    FROM explained x
-    WHERE o.prediction_id = x.prediction_id AND o.symbol = x.symbol AND o.engine_version IS NOT NULL
-      AND (o.price_at_prediction, o.price_t1, o.price_t3, o.price_t7, o.price_t30,
-           o.return_t1, o.return_t3, o.return_t7, o.return_t30,
-           o.correct_t1, o.correct_t3, o.correct_t7, o.correct_t30,
-           o.pnl_t1, o.pnl_t3, o.pnl_t7, o.pnl_t30,
-           o.is_complete, o.outcome_state, o.outcome_reason, o.due_at)
-          IS DISTINCT FROM
-          (x.p0, x.p1, x.p3, x.p7, x.p30, x.r1, x.r3, x.r7, x.r30,
-           outcome_correct(x.sentiment, x.r1), outcome_correct(x.sentiment, x.r3),
-           outcome_correct(x.sentiment, x.r7), outcome_correct(x.sentiment, x.r30),
-           x.r1 / 100 * 1000, x.r3 / 100 * 1000, x.r7 / 100 * 1000, x.r30 / 100 * 1000,
-           x.complete, x.state, x.reason,
-           CASE WHEN x.state IN ('awaiting_prices', 'maturing') THEN x.due_at END)
-    RETURNING o.prediction_id, o.symbol::text, o.outcome_state;
+    SELECT j.symbol, j.entry, j.p0, j.p1, j.p3, j.p7, j.p30, j.complete, j.state,
+           CASE j.state
+               WHEN 'unresolvable' THEN coalesce(j.lost, CASE
+                   WHEN j.price_data_end IS NULL OR j.first_hole > j.price_data_end
+                   THEN format('no bar for %s: the last bar is of %s, delisted or suspended?',
+                               j.hole_name, coalesce(j.price_data_end::text, 'no day at all'))
+                   WHEN j.first_hole < j.price_data_start
+                   THEN format('no bar for %s: the first bar is of %s, not yet listed?', j.hole_name, j.price_data_start)
+                   ELSE format('no bar for %s: a hole in the data, ten sessions old', j.hole_name) END)
+               WHEN 'awaiting_prices' THEN format('no bar yet for %s', j.hole_name)
+               WHEN 'maturing' THEN format('next: %s on %s',
+                   CASE WHEN j.next_n = 0 THEN 'entry' ELSE 't' || j.next_n END,
+                   coalesce(j.next_session::text, 'a session beyond the calendar'))
+           END,
+           -- At the next horizon; and for what should be there and is not at once, then at
+           -- pauses that grow with the time it is missing.
+           CASE WHEN j.state IN ('awaiting_prices', 'maturing') THEN least(j.next_due, CASE
+               WHEN j.missed_last > coalesce(j.last_backfill, '-infinity') THEN j.missed_last
+               WHEN j.missed_last IS NOT NULL THEN
+                   v_now + greatest(interval '15 minutes', (v_now - j.missed_first) / 4)
+           END) END
+    FROM judged j;
+END
+$$;
+
+-- Writes rows, given as parallel arrays, with everything that the stored prices allow. p_entries:
+-- NULL where there is none, and then p_reasons says why. p_opening: rows that are not there are
+-- made, and a row that another program wrote becomes ours, because its own prediction's event is
+-- being processed; without it neither happens. Returns the number written.
+CREATE OR REPLACE FUNCTION outcomes_write(
+    p_prediction_ids integer[], p_symbols text[], p_days date[], p_sentiments text[],
+    p_confidences double precision[], p_entries date[], p_reasons text[], p_opening boolean
+) RETURNS bigint LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    v_now     timestamptz := reckoner_now();
+    v_written bigint;
+BEGIN
+    IF p_opening AND NOT outcomes_are_unique() THEN
+        -- Then only this lock keeps two batches from writing a pair twice.
+        PERFORM pg_advisory_xact_lock(1380271947, 4);
+    END IF;
+    -- MERGE, because it needs no unique index; duplicates that were there all become right.
+    MERGE INTO prediction_outcomes o
+    USING (
+        SELECT v.*,
+               outcome_correct(v.sentiment, v.r1) AS right1, v.r1 / 100 * 1000 AS pnl1,
+               outcome_correct(v.sentiment, v.r3) AS right3, v.r3 / 100 * 1000 AS pnl3,
+               outcome_correct(v.sentiment, v.r7) AS right7, v.r7 / 100 * 1000 AS pnl7,
+               outcome_correct(v.sentiment, v.r30) AS right30, v.r30 / 100 * 1000 AS pnl30
+        FROM (
+            SELECT k.prediction_id, k.symbol, k.day, k.sentiment, k.confidence, k.entry,
+                   p.p0, p.p1, p.p3, p.p7, p.p30,
+                   (p.p1 / p.p0 - 1) * 100 AS r1, (p.p3 / p.p0 - 1) * 100 AS r3,
+                   (p.p7 / p.p0 - 1) * 100 AS r7, (p.p30 / p.p0 - 1) * 100 AS r30,
+                   coalesce(p.complete, false) AS complete,
+                   coalesce(p.state, 'unresolvable') AS state,
+                   CASE WHEN p.state IS NULL THEN k.reason ELSE p.reason END AS reason, p.due_at
+            FROM unnest(p_prediction_ids, p_symbols, p_days, p_sentiments, p_confidences,
+                        p_entries, p_reasons)
+                 AS k(prediction_id, symbol, day, sentiment, confidence, entry, reason)
+            LEFT JOIN outcome_prices(p_symbols, p_entries) p
+                   ON p.symbol = k.symbol AND p.entry = k.entry
+            ORDER BY k.prediction_id, k.symbol
+        ) v
+    ) n ON o.prediction_id = n.prediction_id AND o.symbol = n.symbol
+    WHEN MATCHED AND (p_opening OR o.engine_version IS NOT NULL)
+        AND (o.prediction_date, o.prediction_sentiment, o.prediction_confidence, o.entry_session,
+             o.price_at_prediction, o.price_t1, o.price_t3, o.price_t7, o.price_t30,
+             o.return_t1, o.return_t3, o.return_t7, o.return_t30,
+             o.correct_t1, o.correct_t3, o.correct_t7, o.correct_t30,
+             o.pnl_t1, o.pnl_t3, o.pnl_t7, o.pnl_t30,
+             o.is_complete, o.outcome_state, o.outcome_reason, o.due_at, o.engine_version)
+            IS DISTINCT FROM
+            (n.day, n.sentiment, n.confidence, n.entry,
+             n.p0, n.p1, n.p3, n.p7, n.p30, n.r1, n.r3, n.r7, n.r30,
+             n.right1, n.right3, n.right7, n.right30, n.pnl1, n.pnl3, n.pnl7, n.pnl30,
+             n.complete, n.state, n.reason, n.due_at, 1)
+    THEN UPDATE SET
+        prediction_date = n.day, prediction_sentiment = n.sentiment,
+        prediction_confidence = n.confidence, entry_session = n.entry,
+        price_at_prediction = n.p0,
+        price_t1 = n.p1, return_t1 = n.r1, correct_t1 = n.right1, pnl_t1 = n.pnl1,
+        price_t3 = n.p3, return_t3 = n.r3, correct_t3 = n.right3, pnl_t3 = n.pnl3,
+        price_t7 = n.p7, return_t7 = n.r7, correct_t7 = n.right7, pnl_t7 = n.pnl7,
+        price_t30 = n.p30, return_t30 = n.r30, correct_t30 = n.right30, pnl_t30 = n.pnl30,
+        is_complete = n.complete, outcome_state = n.state, outcome_reason = n.reason,
+        due_at = n.due_at,
+        -- Prices for another entry, or of another program, are not ours to compare with.
+        revision = nullif(right(concat_ws('; ', o.revision, outcome_revision(
+            CASE WHEN o.entry_session = n.entry THEN o.price_at_prediction END, n.p0,
+            ARRAY[o.price_t1, o.price_t3, o.price_t7, o.price_t30],
+            ARRAY[n.p1, n.p3, n.p7, n.p30])), 500), ''),
+        last_price_update = v_now, engine_version = 1, updated_at = v_now
+    WHEN NOT MATCHED AND p_opening THEN INSERT
+        (prediction_id, symbol, prediction_date, prediction_sentiment, prediction_confidence,
+         entry_session, price_at_prediction,
+         price_t1, return_t1, correct_t1, pnl_t1, price_t3, return_t3, correct_t3, pnl_t3,
+         price_t7, return_t7, correct_t7, pnl_t7, price_t30, return_t30, correct_t30, pnl_t30,
+         is_complete, outcome_state, outcome_reason, due_at, last_price_update,
+         engine_version, created_at, updated_at)
+    VALUES (n.prediction_id, n.symbol, n.day, n.sentiment, n.confidence, n.entry, n.p0,
+            n.p1, n.r1, n.right1, n.pnl1, n.p3, n.r3, n.right3, n.pnl3,
+            n.p7, n.r7, n.right7, n.pnl7, n.p30, n.r30, n.right30, n.pnl30,
+            n.complete, n.state, n.reason, n.due_at, v_now, 1, v_now, v_now);
+    GET DIAGNOSTICS v_written = ROW_COUNT;
+    RETURN v_written;
+END
+$$;
+
+-- Everything that a batch of predictions asks for: registers what they name, writes their rows, and
+-- takes away rows of ours whose symbol a prediction no longer names. Returns a row for each element
+-- of the predictions' assets, in their order: symbol is NULL for what is no symbol; wanting says
+-- that a provider is needed for it (an entry or a horizon that is over has no bar, or the history
+-- before the moment is shorter than p_backfill_days, or the ticker was unknown when it was last
+-- asked for, more than a week ago). A prediction that has nothing to process has one row, whose
+-- nothing says why.
+-- p_check_calendars: where a calendar has no sessions yet, only rows with missing_calendar are
+-- returned, and nothing is written but new tickers.
+CREATE OR REPLACE FUNCTION outcomes_process(
+    p_prediction_ids integer[], p_backfill_days integer, p_check_calendars boolean DEFAULT true
+) RETURNS TABLE (prediction_id integer, element text, symbol text, outcome_state text,
+                 wanting boolean, nothing text, missing_calendar text) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    v_ids         integer[];
+    v_elements    text[];
+    v_symbols     text[];
+    v_moments     timestamptz[];
+    v_sentiments  text[];
+    v_confidences double precision[];
+    v_written     bigint;
+    v_tries       integer := 0;
+BEGIN
+    SELECT array_agg(e.prediction_id), array_agg(e.element), array_agg(e.symbol),
+           array_agg(e.moment), array_agg(e.sentiment), array_agg(e.confidence)
+    INTO v_ids, v_elements, v_symbols, v_moments, v_sentiments, v_confidences
+    FROM prediction_elements(p_prediction_ids) e;
+
+    RETURN QUERY
+    SELECT k.id, NULL, NULL, NULL, NULL::boolean,
+           CASE WHEN p.prediction_id IS NULL THEN 'the prediction no longer exists'
+                ELSE 'the prediction is not completed, or names no assets' END, NULL
+    FROM (SELECT unnest(p_prediction_ids) EXCEPT SELECT unnest(v_ids)) AS k(id)
+    LEFT JOIN prediction_inputs p ON p.prediction_id = k.id;
+
+    IF EXISTS (SELECT FROM unnest(v_symbols) AS k(symbol)
+               WHERE k.symbol IS NOT NULL
+                 AND NOT EXISTS (SELECT FROM ticker_registry r WHERE r.symbol = k.symbol)) THEN
+        PERFORM registry_register(v_symbols, v_ids);
+    END IF;
+    IF p_check_calendars THEN
+        RETURN QUERY
+        SELECT NULL::integer, NULL, NULL, NULL, NULL::boolean, NULL, c.calendar
+        FROM (SELECT DISTINCT coalesce(r.calendar, symbol_calendar(k.symbol)) AS calendar
+              FROM (SELECT DISTINCT unnest(v_symbols) AS symbol) k
+              LEFT JOIN ticker_registry r ON r.symbol = k.symbol
+              WHERE k.symbol IS NOT NULL) c
+        WHERE NOT EXISTS (SELECT FROM market_sessions s WHERE s.calendar = c.calendar);
+        IF FOUND THEN
+            RETURN;
+        END IF;
+    END IF;
+
+    DELETE FROM prediction_outcomes o
+    USING (SELECT h.prediction_id, h.symbol::text FROM prediction_outcomes h
+           WHERE h.prediction_id = ANY (v_ids) AND h.engine_version IS NOT NULL
+           EXCEPT SELECT * FROM unnest(v_ids, v_symbols)) AS gone(prediction_id, symbol)
+    WHERE o.prediction_id = gone.prediction_id AND o.symbol = gone.symbol
+      AND o.engine_version IS NOT NULL;
+
+    LOOP
+        BEGIN
+            WITH named AS MATERIALIZED (
+                SELECT DISTINCT ON (k.prediction_id, k.symbol)
+                       k.*, coalesce(r.calendar, symbol_calendar(k.symbol)) AS calendar
+                FROM unnest(v_ids, v_symbols, v_moments, v_sentiments, v_confidences)
+                     AS k(prediction_id, symbol, moment, sentiment, confidence)
+                LEFT JOIN ticker_registry r ON r.symbol = k.symbol
+                WHERE k.symbol IS NOT NULL
+                ORDER BY k.prediction_id, k.symbol
+            ), entries AS MATERIALIZED ( -- one look into the calendar for all symbols of a moment
+                SELECT m.calendar, m.moment, session_entry(m.calendar, m.moment) AS entry
+                FROM (SELECT DISTINCT n.calendar, n.moment FROM named n) m
+            )
+            SELECT outcomes_write(
+                array_agg(n.prediction_id), array_agg(n.symbol),
+                array_agg((n.moment AT TIME ZONE 'UTC')::date), array_agg(n.sentiment),
+                array_agg(n.confidence), array_agg(e.entry),
+                array_agg(CASE WHEN e.entry IS NULL THEN
+                    format('the moment %s is outside the calendar %s', n.moment, n.calendar) END), true)
+            INTO v_written
+            FROM named n JOIN entries e ON e.calendar = n.calendar AND e.moment = n.moment
+            HAVING count(*) > 0;
+            EXIT;
+        EXCEPTION WHEN unique_violation THEN
+            -- Another program wrote one of these rows just now; the next try sees it.
+            v_tries := v_tries + 1;
+            IF v_tries = 5 THEN
+                RAISE;
+            END IF;
+        END;
+    END LOOP;
+
+    RETURN QUERY
+    SELECT k.prediction_id, k.element, k.symbol, o.outcome_state,
+           o.entry_session IS NOT NULL AND CASE r.status
+               WHEN 'active' THEN
+                   o.outcome_state = 'awaiting_prices' OR r.fetched_from IS NULL
+                   OR (o.prediction_date - p_backfill_days < r.fetched_from
+                       AND o.outcome_state <> 'unresolvable')
+               WHEN 'invalid' THEN
+                   coalesce(r.last_backfill, '-infinity') < reckoner_now() - interval '7 days'
+               ELSE false END,
+           NULL::text, NULL::text
+    FROM unnest(v_ids, v_elements, v_symbols) AS k(prediction_id, element, symbol)
+    LEFT JOIN prediction_outcomes o ON o.prediction_id = k.prediction_id AND o.symbol = k.symbol
+    LEFT JOIN ticker_registry r ON r.symbol = k.symbol;
+END
+$$;
+
+-- Fills the given rows of ours from the stored prices; what another program wrote, and what has no
+-- entry, is left alone. Returns the number changed.
+CREATE OR REPLACE FUNCTION outcomes_fill(p_prediction_ids integer[], p_symbols text[])
+RETURNS bigint LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    v_written bigint;
+BEGIN
+    -- Locked in this order first: two that fill the same rows wait and do not deadlock.
+    SELECT outcomes_write(
+        array_agg(n.prediction_id), array_agg(n.symbol), array_agg(n.day), array_agg(n.sentiment),
+        array_agg(n.confidence), array_agg(n.entry), array_agg(NULL::text), false) INTO v_written
+    FROM (
+        SELECT DISTINCT ON (t.prediction_id, t.symbol) t.*
+        FROM (
+            SELECT o.prediction_id, o.symbol::text, o.prediction_date AS day,
+                   o.prediction_sentiment::text AS sentiment, o.prediction_confidence AS confidence,
+                   o.entry_session AS entry
+            FROM unnest(p_prediction_ids, p_symbols) AS k(prediction_id, symbol)
+            JOIN prediction_outcomes o ON o.prediction_id = k.prediction_id AND o.symbol = k.symbol
+            WHERE o.engine_version IS NOT NULL AND o.entry_session IS NOT NULL
+            ORDER BY o.prediction_id, o.symbol FOR UPDATE OF o
+        ) t
+        ORDER BY t.prediction_id, t.symbol
+    ) n
+    HAVING count(*) > 0;
+    RETURN coalesce(v_written, 0);
 END
 $$;
 
@@ -288,8 +438,7 @@ $$;
 CREATE OR REPLACE FUNCTION outcomes_fill_symbol(p_symbol text, p_all boolean)
 RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
-    v_ids     integer[];
-    v_changed bigint;
+    v_ids integer[];
 BEGIN
     IF p_all THEN
         v_ids := ARRAY(SELECT DISTINCT prediction_id FROM prediction_outcomes
@@ -298,34 +447,11 @@ BEGIN
         v_ids := ARRAY(SELECT DISTINCT prediction_id FROM prediction_outcomes
                        WHERE symbol = p_symbol AND outcome_state IN ('awaiting_prices', 'maturing'));
     END IF;
-    SELECT count(*) INTO v_changed
-    FROM outcomes_fill(v_ids, array_fill(p_symbol, ARRAY[cardinality(v_ids)]));
-    RETURN v_changed;
+    RETURN outcomes_fill(v_ids, array_fill(p_symbol, ARRAY[cardinality(v_ids)]));
 END
 $$;
 
--- Which of these predictions' symbols need a provider: an entry or a horizon that is over
--- has no bar, or the history before the moment is shorter than wanted, or the ticker was
--- unknown when it was last asked for, more than a week ago.
-CREATE OR REPLACE FUNCTION outcomes_wanting(p_prediction_ids integer[], p_backfill_days integer)
-RETURNS SETOF text LANGUAGE plpgsql STABLE AS $$
-BEGIN
-    RETURN QUERY
-    SELECT DISTINCT o.symbol::text
-    FROM prediction_outcomes o
-    JOIN ticker_registry r USING (symbol)
-    WHERE o.prediction_id = ANY (p_prediction_ids)
-      AND o.entry_session IS NOT NULL
-      AND CASE r.status
-          WHEN 'active' THEN
-              o.outcome_state = 'awaiting_prices' OR r.fetched_from IS NULL
-              OR (o.prediction_date - p_backfill_days < r.fetched_from AND o.outcome_state <> 'unresolvable')
-          WHEN 'invalid' THEN
-              coalesce(r.last_backfill, '-infinity') < reckoner_now() - interval '7 days'
-          ELSE false END;
-END
-$$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/50_outcomes.sql', 'f3a3ea36178c2b70cc845395bd6255ff6296765bf8d00fdd6edab8fce9c044be')
+    ('functions/50_outcomes.sql', '781148c9faef20ab59daf0dc93f3fe225ddfd731939a496533dc9f508c0a3a31')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -32,8 +32,8 @@ def _ask_again(world: World) -> tuple[str, str]:
 
 # Point: table, its lock, the statement that waits for it, and what starts the event.
 _POINTS = {
-    "after claim": ("ticker_registry", "ACCESS EXCLUSIVE", "registry_register", _predict),
-    "after registering": ("prediction_outcomes", "ACCESS EXCLUSIVE", "outcomes_open", _predict),
+    "after claim": ("ticker_registry", "ACCESS EXCLUSIVE", "outcomes_process", _predict),
+    "after registering": ("prediction_outcomes", "ACCESS EXCLUSIVE", "outcomes_process", _predict),
     "after outcomes before commit": ("outbox_history", "SHARE", "outbox_finish", _predict),
     "between fetch and store": ("market_prices", "SHARE", "bars_", _ask_again),
     "after store before commit": ("outbox_history", "SHARE", "outbox_finish", _ask_again),
