@@ -9,7 +9,7 @@ from market.console import CommandError, application, emit, run
 from market.logs import configure
 from market.settings import LogSettings
 from tests.benchmarks.bench import Bench, Line, OutOfTimeError, conditions, limited
-from tests.benchmarks.server import serve
+from tests.benchmarks.server import Server, serve
 from tests.support import ROOT
 
 NAMES = (
@@ -45,30 +45,32 @@ def bench(
     configure(LogSettings(log_level="WARNING"))
     lines: list[Line] = []
     remarks: list[str] = []
-    for name in wanted:
-        one = _run(name, quick=quick, alone=alone)
-        lines += one.lines
-        remarks += one.remarks
+    with serve() as server:
+        for name in wanted:
+            one = run_one(name, server, quick=quick, alone=alone)
+            remarks += [*one.remarks, f"{name}: {one.write(FOLDER).relative_to(ROOT)}"]
+            lines += one.lines
+        said = conditions(server)
     emit([vars(line) for line in lines], as_json=False)
     for remark in remarks:
         typer.echo(f"# {remark}")
+    typer.echo(
+        f"# PostgreSQL {said['postgresql']}, Python {said['python']},"
+        f" {said['cores']} x {said['processor']}, durable"
+    )
 
 
-def _run(name: str, *, quick: bool, alone: bool) -> Bench:
+def run_one(name: str, server: Server, *, quick: bool, alone: bool) -> Bench:
+    """Run one benchmark to its end, or until its time is over."""
     module = importlib.import_module(f"tests.benchmarks.{name}")
-    with serve() as server:
-        one = Bench(name, server, quick=quick, alone=alone)
-        try:
-            with limited():
-                module.measure(one)
-        except OutOfTimeError as error:
-            one.remark(str(error))
-        one.progress("done")
-        said = conditions(server)
-        one.remark(
-            f"PostgreSQL {said['postgresql']}, Python {said['python']}, {said['cores']} x"
-            f" {said['processor']}; {one.write(FOLDER).relative_to(ROOT)}"
-        )
+    one = Bench(name, server, quick=quick, alone=alone)
+    try:
+        with limited():
+            module.measure(one)
+    except OutOfTimeError as error:
+        one.remark(str(error))
+    module.judge(one)
+    one.progress("done")
     return one
 
 

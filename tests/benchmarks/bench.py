@@ -8,6 +8,7 @@ rounds. Nothing is corrected, left out or repeated because of what it says.
 import datetime as dt
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import signal
@@ -103,8 +104,8 @@ class Bench:
         self.figures[figure].extend(values)
 
     def median(self, figure: str) -> float:
-        """The median over the rounds."""
-        return statistics.median(self.figures[figure])
+        """The median over the rounds; NaN where the time was not enough for one."""
+        return statistics.median(self.figures[figure] or [math.nan])
 
     def at_most(self, what: str, reached: float, goal: float, unit: str = "") -> None:
         """A goal that is held when `reached` is not above it."""
@@ -120,7 +121,8 @@ class Bench:
 
     def _line(self, what: str, goal: str, reached: float, unit: str, *, holds: bool | None) -> None:
         said = "" if holds is None else "yes" if holds else "NO"
-        line = Line(self.name, what, goal, f"{_number(reached)}{unit}", said, self._rounds)
+        text = "not measured" if math.isnan(reached) else f"{_number(reached)}{unit}"
+        line = Line(self.name, what, goal, text, said, self._rounds)
         self.lines.append(line)
 
     def write(self, folder: Path) -> Path:

@@ -8,7 +8,7 @@ INSERT INTO market_prices (symbol, date, open, high, low, close, adjusted_close,
 SELECT 'S' || n, s.session, p.c, p.c * 1.01, p.c * 0.99, p.c, p.c, 1000000 + n, 'bench', now(), now()
 FROM generate_series(0, %(symbols)s - 1) n
 CROSS JOIN (SELECT session, ordinal FROM market_sessions
-            WHERE calendar = 'XNYS' AND closes_at < now() - interval '1 day'
+            WHERE calendar = 'XNYS' AND closes_at <= now() - session_settling()
             ORDER BY session DESC LIMIT %(sessions)s) s
 CROSS JOIN LATERAL (SELECT 100 * exp(0.3 * sin(n + s.ordinal / 37.0) + 0.01 * sin(s.ordinal * (n + 7))) AS c) p
 ORDER BY n, s.session
@@ -18,7 +18,7 @@ TICKERS = """
 INSERT INTO ticker_registry (symbol, calendar, fetched_from, fetched_to, price_data_start,
                              price_data_end, last_backfill, backfill_status)
 SELECT 'S' || n, 'XNYS', '1990-01-01', (SELECT max(session) FROM market_sessions
-       WHERE calendar = 'XNYS' AND closes_at < now() - interval '1 hour'),
+       WHERE calendar = 'XNYS' AND closes_at <= now() - session_settling()),
        '1990-01-01', current_date, now(), 'completed'
 FROM generate_series(0, %(symbols)s - 1) n
 """

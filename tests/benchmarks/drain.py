@@ -6,6 +6,7 @@ it to history, guarded by its leases. Only the work in between is nothing.
 
 import os
 import sys
+import time
 
 from sql.database import Database
 from tests.benchmarks.processes import done, ready
@@ -14,17 +15,21 @@ from worker.outbox import End
 from worker.settings import WorkerSettings
 
 
-def drain(database: Database, name: str, batch: int, seconds: float) -> list[int]:
-    """Drain the queue; returns how many events each batch had."""
-    sizes: list[int] = []
+def drain(database: Database, settings: WorkerSettings) -> list[float]:
+    """Drain the queue; returns the seconds that each claim took, its commit included."""
+    name = str(os.getpid())
+    latencies: list[float] = []
     while True:
+        begun = time.perf_counter()
         with database.transaction() as conn:
-            claims = outbox.claim(conn, "prediction", name, batch, seconds)
+            claims = outbox.claim(
+                conn, "prediction", name, settings.worker_batch_size, settings.worker_lease_seconds
+            )
         if not claims:
-            return sizes
+            return latencies
+        latencies.append(time.perf_counter() - begun)
         with database.transaction() as conn:
             outbox.finish(conn, [End(claim, "done", {}) for claim in claims])
-        sizes.append(len(claims))
 
 
 def main() -> None:
@@ -34,7 +39,7 @@ def main() -> None:
         with database.transaction() as conn:
             conn.execute("SELECT 1")
         ready()
-        drain(database, str(os.getpid()), settings.worker_batch_size, settings.worker_lease_seconds)
+        drain(database, settings)
         done()
 
 

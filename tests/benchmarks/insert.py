@@ -27,12 +27,16 @@ CLIENTS = {1: 1.1, 8: 1.25, 32: 1.35}
 BULK_GOAL = 1.5
 
 
-def _pgbench(url: str, script: Path, clients: int, seconds: int) -> float:
+def _bulk(bench: Bench) -> int:
+    return bench.size(100_000, 1_000)
+
+
+def _pgbench(url: str, script: Path, clients: int, length: str) -> float:
     """Inserts a second; connections stay open, the statement is prepared once."""
     result = subprocess.run(
         [
             program("pgbench"), "--no-vacuum", f"--client={clients}", f"--jobs={min(clients, 2)}",
-            f"--time={seconds}", "--protocol=prepared", f"--file={script}", url,
+            length, "--protocol=prepared", f"--file={script}", url,
         ],
         capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
@@ -50,7 +54,7 @@ def _empty(conn: Conn) -> None:
 
 
 def measure(bench: Bench) -> None:
-    seconds, bulk = bench.size(2, 1), bench.size(100_000, 1_000)
+    length, bulk = "--transactions=10" if bench.quick else "--time=2", _bulk(bench)
     with ExitStack() as stack:
         script = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "insert.sql"
         script.write_text(INSERT)
@@ -70,12 +74,15 @@ def measure(bench: Bench) -> None:
             for side, conn in conns.items():
                 for clients in CLIENTS:
                     _empty(conn)
-                    rate = _pgbench(urls[side], script, clients, seconds)
+                    rate = _pgbench(urls[side], script, clients, length)
                     bench.add(f"{side}, {clients} client(s)", rate)
                 _empty(conn)
                 with bench.timed(f"{side}, bulk"):
                     data.predictions(conn, bulk, SYMBOLS, SESSIONS // 4)
                 _empty(conn)
+
+
+def judge(bench: Bench) -> None:
     for clients, goal in CLIENTS.items():
         bare = bench.median(f"bare, {clients} client(s)")
         what = f"inserts/s, {clients} client(s): bare ÷ installed,"
@@ -85,7 +92,7 @@ def measure(bench: Bench) -> None:
         bench.beside(f"{what} no worker", ratio)
         bench.beside(f"bare, {clients} client(s)", bare, " inserts/s")
     bare = bench.median("bare, bulk")
-    what = f"one INSERT of {bulk:,}: installed ÷ bare,"
+    what = f"one INSERT of {_bulk(bench):,}: installed ÷ bare,"
     bench.at_most(f"{what} worker alive", bench.median("worker alive, bulk") / bare, BULK_GOAL)
     bench.beside(f"{what} no worker", bench.median("no worker, bulk") / bare)
     bench.beside("bare, bulk", bare, " s")

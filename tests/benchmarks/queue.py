@@ -16,14 +16,14 @@ FILL = "INSERT INTO outbox (topic, key) SELECT 'prediction', n FROM generate_ser
 
 
 def fill(conn: Conn, events: int) -> None:
-    """An empty queue, and a backlog in it."""
-    conn.execute("TRUNCATE outbox, outbox_history")
+    """Write a backlog."""
     conn.execute(FILL, [events])
     settle(conn, "outbox")
 
 
 def measure(bench: Bench) -> None:
     events, slice_ = bench.size(100_000, 2_000), bench.size(1_000, 200)
+    bench.remark(f"backlog {events:,}; procrastinate drained a slice of {slice_:,}")
     with ExitStack() as stack:
         ours = stack.enter_context(bench.server.migrated())
         theirs = stack.enter_context(bench.server.empty())
@@ -40,6 +40,7 @@ def measure(bench: Bench) -> None:
             with_procrastinate.install(theirs)
         for _ in bench.rounds():
             for processes in (1, 2, 4):
+                conn.execute("TRUNCATE outbox, outbox_history")
                 fill(conn, events)
                 seconds = together(ours, "tests.benchmarks.drain", processes)
                 bench.add(f"reckoner {processes}", events / seconds)
@@ -59,6 +60,9 @@ def measure(bench: Bench) -> None:
                 settle(other, "procrastinate_jobs")
                 seconds = together(theirs, with_procrastinate.__name__, processes)
                 bench.add(f"procrastinate {processes}", slice_ / seconds)
+
+
+def judge(bench: Bench) -> None:
     if not bench.alone:
         for peer, goal in (("pgqueuer", 4), ("procrastinate", 100)):
             for processes in (1, 2):
@@ -66,4 +70,3 @@ def measure(bench: Bench) -> None:
                 bench.at_least(f"Reckoner ÷ {peer}, {processes} process(es)", ratio, goal)
     for figure in bench.figures:
         bench.beside(f"{figure} process(es)", bench.median(figure), " events/s")
-    bench.remark(f"backlog {events:,}; procrastinate drained a slice of {slice_:,}")

@@ -10,7 +10,7 @@ import importlib.util
 import itertools
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -32,11 +32,13 @@ SETTINGS = {
 
 
 class Server:
-    """Databases on one server. `url` is the server's own, without anything of ours in it."""
+    """Databases on one server. `url` is one without anything of ours in it, `log` its log."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, log: Path) -> None:
         self.url = url
+        self.log = log
         self._numbers = itertools.count()
+        self._installed: str | None = None  # the name of a database to copy
 
     @contextlib.contextmanager
     def empty(self, template: str = "template0") -> Iterator[str]:
@@ -59,10 +61,15 @@ class Server:
     @contextlib.contextmanager
     def migrated(self) -> Iterator[str]:
         """A database with Reckoner installed and its sessions loaded."""
-        with self.empty() as url:
+        if self._installed is None:
+            with connect(self.url) as conn:
+                conn.execute("CREATE DATABASE bench_installed")
+            url = urlunsplit(urlsplit(self.url)._replace(path="/bench_installed"))
             with Database(url) as database:
                 migrate.migrate(database)
                 sessions.ensure(database)
+            self._installed = "bench_installed"
+        with self.empty(self._installed) as url:
             yield url
 
     @contextlib.contextmanager
@@ -73,13 +80,13 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve() -> Iterator[Server]:
+def serve(settings: Mapping[str, str] = SETTINGS) -> Iterator[Server]:
     """Start a server; stop it and remove its data afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="reckoner-bench-"))
     folder.chmod(0o755)  # root's server runs under another id
     try:
-        with embedded.use(folder, settings=SETTINGS) as url:
-            yield Server(url)
+        with embedded.use(folder, settings=settings) as url:
+            yield Server(url, folder / "server.log")
     finally:
         embedded.wait_until_stopped(folder)
         shutil.rmtree(folder, ignore_errors=True)

@@ -12,6 +12,7 @@ each prediction the worker has gone to sleep again. Beside it, in the same round
 """
 
 import contextlib
+import math
 import statistics
 import subprocess
 import sys
@@ -41,6 +42,10 @@ SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND objsubid = 2
 """
 # What a worker still does after its outcomes are visible, before and after it lies down.
 REST_SECONDS = 0.03
+
+
+def _times(bench: Bench) -> int:
+    return bench.size(100, 5)
 
 
 def _until_asleep(watch: Conn) -> None:
@@ -106,7 +111,7 @@ def _select(bench: Bench, conn: Conn, times: int) -> None:
 
 
 def measure(bench: Bench) -> None:
-    times = bench.size(150, 5)
+    times = _times(bench)
     with ExitStack() as stack:
         url = stack.enter_context(bench.server.migrated())
         conn = stack.enter_context(connect(url))
@@ -118,7 +123,10 @@ def measure(bench: Bench) -> None:
             _bare(bench, url, conn, watch, times)
             _notify(bench, url, conn, times)
             _select(bench, conn, times)
-    # A round's first wake is the new process's first, which a service makes once in its life.
+
+
+def judge(bench: Bench) -> None:
+    times = _times(bench)
     outcomes, bare = _percentiles(bench, "outcomes", times), _percentiles(bench, "bare wake", times)
     bench.at_most("COMMIT → outcome rows, p50", outcomes[0], 4, " ms")
     bench.at_most("COMMIT → outcome rows, p99", outcomes[1], 20, " ms")
@@ -131,6 +139,9 @@ def measure(bench: Bench) -> None:
 
 def _percentiles(bench: Bench, figure: str, times: int) -> tuple[float, float]:
     """p50 and p99 over all rounds, in ms."""
+    # A round's first wake is the new process's first, which a service makes once in its life.
     values = [v for n, v in enumerate(bench.figures[figure]) if n % times]
+    if len(values) < 2:
+        return math.nan, math.nan
     cuts = statistics.quantiles(values, n=100, method="inclusive")
     return cuts[49], cuts[98]
