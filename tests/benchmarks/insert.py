@@ -71,11 +71,12 @@ def measure(bench: Bench) -> None:
             conns["bare"].execute(f"DROP TRIGGER {trigger} ON predictions")
         stack.enter_context(worker(ours))
         for _ in bench.rounds():
-            for side, conn in conns.items():
-                for clients in CLIENTS:
+            for clients in CLIENTS:
+                for side, conn in conns.items():
                     _empty(conn)
                     rate = _pgbench(urls[side], script, clients, length)
                     bench.add(f"{side}, {clients} client(s)", rate)
+            for side, conn in conns.items():
                 _empty(conn)
                 with bench.timed(f"{side}, bulk"):
                     data.predictions(conn, bulk, SYMBOLS, SESSIONS // 4)
