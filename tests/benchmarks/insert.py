@@ -71,7 +71,7 @@ def measure(bench: Bench) -> None:
             conns["bare"].execute(f"DROP TRIGGER {trigger} ON predictions")
         stack.enter_context(worker(ours))
         for _ in bench.rounds():
-            for clients in CLIENTS:
+            for clients in [1] if bench.quick else CLIENTS:
                 for side, conn in conns.items():
                     _empty(conn)
                     rate = _pgbench(urls[side], script, clients, length)

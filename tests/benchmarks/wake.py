@@ -45,7 +45,7 @@ REST_SECONDS = 0.03
 
 
 def _times(bench: Bench) -> int:
-    return bench.size(100, 5)
+    return bench.size(100, 3)
 
 
 def _until_asleep(watch: Conn) -> None:
