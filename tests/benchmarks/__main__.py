@@ -46,18 +46,20 @@ def bench(
     lines: list[Line] = []
     remarks: list[str] = []
     with serve() as server:
-        for name in wanted:
-            one = run_one(name, server, quick=quick, alone=alone)
-            remarks += [*one.remarks, f"{name}: {one.write(FOLDER).relative_to(ROOT)}"]
-            lines += one.lines
         said = conditions(server)
-    emit([vars(line) for line in lines], as_json=False)
-    for remark in remarks:
-        typer.echo(f"# {remark}")
-    typer.echo(
-        f"# PostgreSQL {said['postgresql']}, Python {said['python']},"
-        f" {said['cores']} x {said['processor']}, durable"
-    )
+        try:
+            for name in wanted:
+                one = run_one(name, server, quick=quick, alone=alone)
+                lines += one.lines
+                remarks += [*one.remarks, f"{name}: {one.write(FOLDER).relative_to(ROOT)}"]
+        finally:  # what was measured before one went wrong is worth its while
+            emit([vars(line) for line in lines], as_json=False)
+            for remark in remarks:
+                typer.echo(f"# {remark}")
+            typer.echo(
+                f"# PostgreSQL {said['postgresql']}, Python {said['python']},"
+                f" {said['cores']} x {said['processor']}, durable"
+            )
 
 
 def run_one(name: str, server: Server, *, quick: bool, alone: bool) -> Bench:

@@ -121,7 +121,9 @@ class Bench:
 
     def _line(self, what: str, goal: str, reached: float, unit: str, *, holds: bool | None) -> None:
         said = "" if holds is None else "yes" if holds else "NO"
-        text = "not measured" if math.isnan(reached) else f"{_number(reached)}{unit}"
+        text = f"{_number(reached)}{unit}"
+        if math.isnan(reached):
+            said, text = "?", "not measured"
         line = Line(self.name, what, goal, text, said, self._rounds)
         self.lines.append(line)
 

@@ -1,6 +1,6 @@
 """`memory`: the worker's peak while 100,000 events and a 500-symbol backfill pass.
 
-The predictions name tickers that nobody knows; the worker registers them, fetches each from
+Each prediction names one ticker that nobody knows yet; the worker registers them, fetches each from
 CSV files of 600 sessions, stores the bars and fills the outcomes, until nothing is left. Its
 peak is the kernel's (VmHWM). Beside it the same with a tenth of the events. What grows with
 the backlog would differ between the two. One round, because memory is no race.
@@ -12,12 +12,16 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.benchmarks import data
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.processes import worker
 from tests.support import Conn, connect, until, value
 
 HISTORY = 600
+PREDICTIONS = """
+INSERT INTO predictions (assets, market_impact, confidence, post_timestamp)
+SELECT jsonb_build_array('S' || n %% %(symbols)s), '{}', 0.7, now() - interval '60 days' - n %% 100 * interval '1 day'
+FROM generate_series(1, %(events)s) n
+"""
 
 
 def _files(conn: Conn, folder: Path, symbols: int) -> None:
@@ -48,13 +52,13 @@ def _pass(bench: Bench, events: int, symbols: int) -> float:
         conn = stack.enter_context(connect(url))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         _files(conn, folder, symbols)
-        data.predictions(conn, events, symbols, 100)
+        conn.execute(PREDICTIONS, {"events": events, "symbols": symbols})
         process = stack.enter_context(worker(url, "run", MARKET_CSV_DIR=str(folder)))
         query = "SELECT NOT EXISTS (SELECT FROM outbox)"
         until("all is done", lambda: value(conn, query), 600)
         peak = _peak(process.process.pid)
         query = "SELECT count(*) FROM prediction_outcomes WHERE outcome_state = 'complete'"
-        assert value(conn, query) == 3 * events
+        assert value(conn, query) == events
         return peak
 
 
