@@ -7,7 +7,7 @@ to listen on. CPU is the kernel's count for the worker's process, and for its co
 One minute each round; three minutes allow two.
 """
 
-import os
+import contextlib
 import re
 import time
 from contextlib import ExitStack
@@ -18,7 +18,6 @@ from tests.benchmarks.bench import Bench
 from tests.benchmarks.processes import worker
 from tests.support import Conn, connect, until, value
 
-TICKS = os.sysconf("SC_CLK_TCK")
 BACKENDS = """
 SELECT pid FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = 'reckoner worker'
@@ -30,12 +29,12 @@ MESSAGE = re.compile(r"LOG:  (?:statement|execute [^:]*): ")
 
 
 def _cpu(pid: int) -> float:
-    """Seconds of CPU that a process has used; 0 where it is gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    """Seconds that the threads of a process have run, which the kernel counts in nanoseconds."""
+    ran = 0
+    for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError):  # a thread that just ended
+            ran += int(path.read_text().split()[0])
+    return ran / 1e9
 
 
 def _backends(conn: Conn) -> dict[int, float]:
