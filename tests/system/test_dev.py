@@ -29,13 +29,9 @@ def required(entries: list[str]) -> set[str]:
     return {canonical(match.group()) for match in found if match}
 
 
-def test_both_locks_pin_the_same_versions_with_hashes() -> None:
-    locked = {
-        canonical(package["name"]): package["version"]
-        for package in toml("uv.lock")["package"]
-        if "registry" in package["source"]
-    }
-    text = (ROOT / "dev.lock").read_text()
+def pins(name: str) -> dict[str, str]:
+    """The versions that an exported lock pins, each with its hashes."""
+    text = (ROOT / name).read_text()
     entries = re.split(r"\n(?=\S)", text.strip())
     pinned = {}
     for entry in entries:
@@ -43,9 +39,20 @@ def test_both_locks_pin_the_same_versions_with_hashes() -> None:
         assert match, entry[:80]
         assert "--hash=sha256:" in entry, match.group(1)
         pinned[canonical(match.group(1))] = match.group(2)
-    # uv.lock also knows what the extra brings; who wants that installs it.
+    return pinned
+
+
+def test_all_locks_pin_the_same_versions_with_hashes() -> None:
+    locked = {
+        canonical(package["name"]): package["version"]
+        for package in toml("uv.lock")["package"]
+        if "registry" in package["source"]
+    }
+    pinned, compared = pins("dev.lock"), pins("bench.lock")
     assert pinned.items() <= locked.items()
-    extra = locked.keys() - pinned.keys()
+    assert compared.items() <= locked.items()
+    # uv.lock also knows what the extra brings; who wants that installs it.
+    extra = locked.keys() - pinned.keys() - compared.keys()
     assert {name.partition("-")[0] for name in extra} <= {"opentelemetry", *EXTRAS_TAIL}
 
 
@@ -55,10 +62,20 @@ def test_what_pyproject_asks_for_is_locked() -> None:
     wanted = required(project["project"]["dependencies"] + project["dependency-groups"]["dev"])
     [own] = [p for p in toml("uv.lock")["package"] if p["name"] == project["project"]["name"]]
     groups = own["metadata"]
-    entries = groups["requires-dist"] + groups["requires-dev"]["dev"]
+    asked = groups["requires-dev"]
+    assert {canonical(entry["name"]) for entry in asked["bench"]} == required(
+        project["dependency-groups"]["bench"]
+    )
+    entries = groups["requires-dist"] + asked["dev"]
     assert {canonical(entry["name"]) for entry in entries} == wanted | tracing
     installed = {canonical(name) for names in packages_distributions().values() for name in names}
     assert wanted - installed <= {"pandas-stubs", "import-linter", "mypy", "ruff"}
+
+
+def test_peers_of_the_benchmarks_are_installed_for_nothing_else() -> None:
+    peers = required(toml("pyproject.toml")["dependency-groups"]["bench"])
+    assert peers <= pins("bench.lock").keys()
+    assert not peers & pins("dev.lock").keys()
 
 
 def test_procfile() -> None:
@@ -101,12 +118,13 @@ def test_every_import_is_declared(folder: str) -> None:
         declared |= required(project["project"]["optional-dependencies"]["tracing"])
     if folder == "tests":
         declared |= required(project["dependency-groups"]["dev"])
+        declared |= required(project["dependency-groups"]["bench"])  # which are not installed here
     distributions = packages_distributions()
     own = {"sql", "market", "worker", "tests"}
     for module, path in imports(folder).items():
         if module in sys.stdlib_module_names or module in own:
             continue
-        names = {canonical(name) for name in distributions.get(module, [])}
+        names = {canonical(name) for name in distributions.get(module, [module])}
         assert names & declared, f"{path} imports {module}, which pyproject.toml does not declare"
 
 
