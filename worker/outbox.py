@@ -5,6 +5,7 @@ was no longer held instead of changing it.
 """
 
 import datetime as dt
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -26,7 +27,7 @@ class Claim:
     id: int
     topic: Topic
     key: str
-    payload: dict[str, Any]
+    payload: dict[str, Any] | None  # None: nothing is in it
     priority: int
     attempts: int
     crashes: int
@@ -45,7 +46,7 @@ class End:
 
 
 _COLUMNS = (
-    "id, topic, key, payload, priority, attempts, crashes, available_at::text, lease,"
+    "id, topic, key, nullif(payload, '{}') AS payload, priority, attempts, crashes, available_at::text, lease,"
     " CASE WHEN trail IS NULL THEN extract(epoch FROM claimed_at - created_at)::float8 END AS waited"
 )
 
@@ -91,12 +92,12 @@ def hold(conn: Connection, claims: Sequence[Claim]) -> list[Claim]:
 def finish(conn: Connection, ends: Sequence[End]) -> int:
     """Move events to history; returns how many were still ours."""
     rows = conn.execute(
-        "SELECT outbox_finish(%s, %s, %s, %s)",
+        "SELECT outbox_finish(%s, %s, %s, %s::text[]::jsonb[])",
         [
             [end.claim.id for end in ends],
             [end.claim.lease for end in ends],
             [end.verdict for end in ends],
-            [Jsonb(end.result) for end in ends],
+            [json.dumps(end.result) for end in ends],
         ],
     ).fetchall()
     return len(rows)

@@ -45,11 +45,11 @@ BEGIN
 
         v_ids := ARRAY(
             SELECT o.id FROM outbox o
-            WHERE o.topic = p_topic AND o.status IN ('pending', 'failed') AND o.crashes = 0
+            WHERE o.topic = p_topic AND o.lease IS NULL AND o.status <> 'dead' AND o.crashes = 0
               AND o.priority = v_priority AND o.available_at <= v_now
               AND (o.available_at, o.id) > (v_at, v_id)
               AND (SELECT p.id FROM outbox p WHERE p.topic = o.topic AND p.key = o.key
-                   AND p.status = 'processing' LIMIT 1) IS NULL
+                   AND p.lease IS NOT NULL LIMIT 1) IS NULL
             ORDER BY o.available_at, o.id
             LIMIT v_left FOR UPDATE OF o SKIP LOCKED);
         IF v_ids <> '{}' THEN
@@ -76,7 +76,7 @@ DECLARE
     v_found integer;
 BEGIN
     SELECT o.priority INTO v_found FROM outbox o
-    WHERE o.topic = p_topic AND o.status IN ('pending', 'failed') AND o.crashes = 0
+    WHERE o.topic = p_topic AND o.lease IS NULL AND o.status <> 'dead' AND o.crashes = 0
       AND o.priority < p_below AND o.priority > coalesce(v_known, -32769)
     ORDER BY o.priority DESC LIMIT 1;
     RETURN coalesce(v_found, v_known);
@@ -93,10 +93,10 @@ RETURNS SETOF outbox LANGUAGE sql AS $$
         updated_at = reckoner_now(), claimed_at = reckoner_now()
     WHERE o.id = (
         SELECT s.id FROM outbox s
-        WHERE s.status IN ('pending', 'failed') AND s.crashes > 0
+        WHERE s.lease IS NULL AND s.status <> 'dead' AND s.crashes > 0
           AND s.available_at <= reckoner_now()
           AND (SELECT p.id FROM outbox p WHERE p.topic = s.topic AND p.key = s.key
-               AND p.status = 'processing' LIMIT 1) IS NULL
+               AND p.lease IS NOT NULL LIMIT 1) IS NULL
         ORDER BY s.available_at, s.id
         LIMIT 1 FOR UPDATE OF s SKIP LOCKED)
     RETURNING o.*
@@ -114,7 +114,7 @@ DECLARE
     v_next     timestamptz;
 BEGIN
     SELECT min(available_at) INTO v_next FROM outbox
-    WHERE status IN ('pending', 'failed') AND crashes > 0;
+    WHERE lease IS NULL AND status <> 'dead' AND crashes > 0;
     FOREACH v_topic IN ARRAY p_topics LOOP
         v_places := coalesce(p_after -> v_topic, '{}');
         v_priority := 32768;
@@ -122,7 +122,7 @@ BEGIN
             v_priority := outbox_priority_below(v_topic, v_priority, v_places);
             EXIT WHEN v_priority IS NULL;
             SELECT o.available_at INTO v_at FROM outbox o
-            WHERE o.topic = v_topic AND o.status IN ('pending', 'failed') AND o.crashes = 0
+            WHERE o.topic = v_topic AND o.lease IS NULL AND o.status <> 'dead' AND o.crashes = 0
               AND o.priority = v_priority
               AND (o.available_at, o.id) > (
                   coalesce((v_places -> v_priority::text ->> 0)::timestamptz, '-infinity'),
@@ -149,11 +149,11 @@ CREATE OR REPLACE FUNCTION outbox_renew(p_worker text, p_lease_seconds double pr
 RETURNS bigint LANGUAGE sql AS $$
     WITH renewed AS (
         UPDATE outbox SET leased_until = reckoner_now() + make_interval(secs => p_lease_seconds)
-        WHERE status = 'processing' AND leased_by = p_worker
+        WHERE lease IS NOT NULL AND leased_by = p_worker
         RETURNING 1)
     SELECT count(*) FROM renewed
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/31_outbox_claim.sql', 'eb2394bb84466429c213f1242b6886197f557a9bee0ed3562bf7e71ecd385aa4')
+    ('functions/31_outbox_claim.sql', '74df70e82de2470989b6779cbab8a62132a25b7bc361ed5d1155df4f5dd87fe0')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

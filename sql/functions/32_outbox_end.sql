@@ -11,23 +11,28 @@ CREATE OR REPLACE FUNCTION one_line(p_text text) RETURNS text LANGUAGE sql IMMUT
     SELECT left(btrim(regexp_replace(p_text, '\s+', ' ', 'g')), 500)
 $$;
 
--- Moves events to history. Returns the ids that were still held; the others are lost.
+-- Moves events to history. Returns the ids that were still held; the others are lost. The settings keep the plan to one look into the primary key per event: what is planned
+-- while the outbox is empty must still be right when it is not.
 CREATE OR REPLACE FUNCTION outbox_finish(
     p_ids bigint[], p_leases bigint[], p_verdicts text[], p_results jsonb[]
-) RETURNS SETOF bigint LANGUAGE sql AS $$
-    WITH verdicts AS (
-        SELECT * FROM unnest(p_ids, p_leases, p_verdicts, p_results) AS v(id, lease, verdict, result)
-    ), gone AS (
-        DELETE FROM outbox o USING verdicts v
+) RETURNS SETOF bigint LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+    RETURN QUERY
+    WITH gone AS (
+        DELETE FROM outbox o
+        USING unnest(p_ids, p_leases, p_verdicts, p_results) AS v(id, lease, verdict, result)
         WHERE o.id = v.id AND o.lease = v.lease
         RETURNING o.*, v.verdict, v.result
     )
-    INSERT INTO outbox_history (id, topic, key, verdict, attempts, crashes, created_at,
-                                finished_at, worker, result, payload, claimed_at, trail)
-    SELECT id, topic, key, verdict, attempts, crashes, created_at,
-           reckoner_now(), leased_by, result, payload, claimed_at, trail
-    FROM gone
-    RETURNING id
+    INSERT INTO outbox_history AS h
+        (id, topic, key, verdict, attempts, crashes, created_at, finished_at, worker, result,
+         payload, claimed_at, trail)
+    SELECT g.id, g.topic, g.key, g.verdict, g.attempts, g.crashes, g.created_at, reckoner_now(),
+           g.leased_by, g.result, g.payload, g.claimed_at, g.trail
+    FROM gone g
+    RETURNING h.id;
+END
 $$;
 
 -- A trail with one more entry; bounded, because what waits for a provider may wait for weeks.
@@ -130,7 +135,7 @@ RETURNS SETOF bigint LANGUAGE plpgsql AS $$
 BEGIN
     RETURN QUERY
     SELECT o.id FROM outbox o
-    WHERE o.status = 'processing' AND o.leased_by = p_worker AND o.lease <> ALL (p_held)
+    WHERE o.lease <> ALL (p_held) AND o.leased_by = p_worker
       AND outbox_put_back(o.id, o.lease, 'handed back', 'pending', reckoner_now(),
                           o.attempts, o.crashes, NULL) IS NOT NULL;
     PERFORM doorbell_ring();
@@ -146,7 +151,7 @@ DECLARE
 BEGIN
     FOR v_event IN
         SELECT o.* FROM outbox o
-        WHERE o.status = 'processing' AND o.leased_until < reckoner_now()
+        WHERE o.lease IS NOT NULL AND o.leased_until < reckoner_now()
         -- By key, as they collide with waiting twins: two that expire at once lock alike.
         ORDER BY o.topic, o.key, o.id FOR UPDATE SKIP LOCKED
     LOOP
@@ -167,6 +172,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/32_outbox_end.sql', '9a1d2192ceb6f270146361ab2e2d493aa9d133c0d8142addae2a0b1b0eef4d68')
+    ('functions/32_outbox_end.sql', '434ac3078b624018c9e90d2b858a03227bd1b4f8955c93a491d46aaf8ecc848f')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -15,6 +15,9 @@ DECLARE
     v_written bigint;
     v_woken   bigint := 0;
 BEGIN
+    IF p_symbols = '{}' THEN
+        RETURN 0; -- and no bell is rung
+    END IF;
     -- Status is not touched here: a waiting event keeps its backoff and its failures.
     WITH asked AS (
         INSERT INTO outbox AS o (topic, key, priority, available_at, created_at, updated_at)
@@ -33,6 +36,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/33_outbox_enqueue.sql', 'c2e563a30b07d0b3b6085fcc36fe01df5f9d503caf63f9bd123a3e7eaff4b62f')
+    ('functions/33_outbox_enqueue.sql', 'bd6f42c7a6e50b5a2364796e543ad2be6b117d9ca10f5c2ea1b945cded9206c4')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -345,6 +345,10 @@ BEGIN
         END IF;
     END IF;
 
+    -- Whoever just now stores prices for one of these rows ends first, and what follows sees them.
+    PERFORM FROM prediction_outcomes o WHERE o.prediction_id = ANY (v_ids)
+    ORDER BY o.prediction_id, o.symbol FOR UPDATE;
+
     DELETE FROM prediction_outcomes o
     USING (SELECT h.prediction_id, h.symbol::text FROM prediction_outcomes h
            WHERE h.prediction_id = ANY (v_ids) AND h.engine_version IS NOT NULL
@@ -432,26 +436,38 @@ BEGIN
 END
 $$;
 
--- A symbol's outcomes after its prices or its status changed: the open ones, or with p_all
--- every one of ours (the basis of the prices changed, or the ticker turned out to exist).
--- What another program wrote is left alone. Returns the number changed.
+-- A symbol's outcomes after its prices or its status changed: those that may change (that wait for
+-- a bar, or whose next horizon is over), or with p_all every one of ours (the basis of the prices
+-- changed, or the ticker turned out to exist). What another program wrote is left alone. Returns the
+-- number changed.
 CREATE OR REPLACE FUNCTION outcomes_fill_symbol(p_symbol text, p_all boolean)
 RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
-    v_ids integer[];
+    v_ids   integer[];
+    -- Of a ticker that nobody serves any more nothing will mature.
+    v_until timestamptz := CASE WHEN EXISTS (SELECT FROM ticker_registry r
+                                             WHERE r.symbol = p_symbol AND r.status <> 'active')
+                                THEN 'infinity' ELSE reckoner_now() END;
 BEGIN
     IF p_all THEN
         v_ids := ARRAY(SELECT DISTINCT prediction_id FROM prediction_outcomes
                        WHERE symbol = p_symbol AND engine_version IS NOT NULL AND entry_session IS NOT NULL);
     ELSE
-        v_ids := ARRAY(SELECT DISTINCT prediction_id FROM prediction_outcomes
-                       WHERE symbol = p_symbol AND outcome_state IN ('awaiting_prices', 'maturing'));
+        v_ids := ARRAY(
+            SELECT prediction_id FROM prediction_outcomes
+            WHERE symbol = p_symbol AND outcome_state = 'awaiting_prices'
+            UNION
+            SELECT prediction_id FROM prediction_outcomes
+            WHERE symbol = p_symbol AND outcome_state = 'maturing' AND due_at <= v_until
+            UNION
+            SELECT prediction_id FROM prediction_outcomes
+            WHERE symbol = p_symbol AND outcome_state = 'maturing' AND due_at IS NULL);
     END IF;
     RETURN outcomes_fill(v_ids, array_fill(p_symbol, ARRAY[cardinality(v_ids)]));
 END
 $$;
 
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/50_outcomes.sql', '781148c9faef20ab59daf0dc93f3fe225ddfd731939a496533dc9f508c0a3a31')
+    ('functions/50_outcomes.sql', 'f5beafc4d9bc860d5c2de62838b4110b54cd94beb4cc159eeded1254634ec0f3')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -16,12 +16,12 @@ DECLARE
     v_first  bigint;
     v_cursor bigint;
     v_last   bigint;
-    v_found  bigint;
+    v_keys   text[];
 BEGIN
     SELECT last_prediction_id, greatest(forgotten_cursor, last_prediction_id)
     INTO v_first, v_cursor FROM reckoner_installation;
     SELECT max(id) INTO v_last FROM predictions;
-    WITH forgotten AS (
+    v_keys := ARRAY(
         SELECT p.prediction_id::text AS key
         FROM prediction_inputs p
         WHERE p.prediction_id > v_first AND p.eligible
@@ -31,17 +31,17 @@ BEGIN
           AND NOT EXISTS (SELECT FROM outbox_history h
                           WHERE h.topic = 'prediction' AND h.key = p.prediction_id::text)
         -- One pass over the outbox, whatever the planner thinks of a table that just grew.
-        EXCEPT SELECT o.key FROM outbox o WHERE o.topic = 'prediction'
-    ), written AS (
+        EXCEPT SELECT o.key FROM outbox o WHERE o.topic = 'prediction');
+    IF v_keys <> '{}' THEN
         INSERT INTO outbox (topic, key, available_at, created_at, updated_at)
         SELECT 'prediction', key, reckoner_now(), reckoner_now(), reckoner_now()
-        FROM forgotten ORDER BY key::bigint RETURNING 1)
-    SELECT count(*) INTO v_found FROM written;
+        FROM unnest(v_keys) AS key ORDER BY key::bigint;
+    END IF;
     UPDATE reckoner_installation
     SET forgotten_cursor = CASE WHEN v_cursor + p_span >= v_last THEN v_first ELSE v_cursor + p_span END
     WHERE forgotten_cursor IS DISTINCT FROM
           CASE WHEN v_cursor + p_span >= v_last THEN v_first ELSE v_cursor + p_span END;
-    RETURN v_found;
+    RETURN cardinality(v_keys);
 END
 $$;
 
@@ -98,6 +98,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/60_sweep.sql', '5443e55553cc467a11fdb71855f90ddb4cfe938f0af326f3764b9f0a00ea7a61')
+    ('functions/60_sweep.sql', 'edbf9cb89dddec777b10b9991425272e95ba4e5a0b4cdd49ab15729ba1a652db')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -45,7 +45,7 @@ BEGIN
         FROM (SELECT e.symbol, min((e.moment AT TIME ZONE 'UTC')::date) AS first_day,
                      max((e.moment AT TIME ZONE 'UTC')::date) AS last_day
               FROM prediction_elements(v_ids) e WHERE e.symbol IS NOT NULL GROUP BY e.symbol) n;
-    ELSE
+    ELSIF v_ids <> '{}' THEN
         INSERT INTO outbox (topic, key, priority, available_at, created_at, updated_at)
         SELECT 'prediction', id, -10, reckoner_now(), reckoner_now(), reckoner_now()
         FROM unnest(v_ids) AS id ORDER BY id;
@@ -73,6 +73,6 @@ CREATE OR REPLACE FUNCTION enqueue_cost(
     LEFT JOIN ticker_registry r ON r.symbol = n.symbol
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/61_enqueue.sql', 'e684fd0e4bdf9f3c008a54f318996057c4d6f0de8410a2f0ff2ca88d862f9b24')
+    ('functions/61_enqueue.sql', '3adf2b6450194126557093afa0c0e347f3adc7382a44037b6729a6ce340e2eff')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

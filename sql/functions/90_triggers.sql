@@ -28,6 +28,9 @@ BEGIN
     SELECT 'prediction', n.id, t.payload, t.now, t.now, t.now
     FROM added n CROSS JOIN (SELECT reckoner_now() AS now, writers_payload() AS payload) t
     WHERE n.analysis_status = 'completed' AND has_assets(n.assets::text);
+    IF FOUND THEN
+        PERFORM doorbell_ring();
+    END IF;
     RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
     RAISE WARNING 'reckoner: no event written, the sweep will find these predictions: %', SQLERRM;
@@ -46,6 +49,9 @@ BEGIN
     WHERE n.analysis_status = 'completed' AND has_assets(n.assets::text)
       AND (n.assets::text, n.market_impact::text, n.analysis_status)
           IS DISTINCT FROM (o.assets::text, o.market_impact::text, o.analysis_status);
+    IF FOUND THEN
+        PERFORM doorbell_ring();
+    END IF;
     RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
     RAISE WARNING 'reckoner: no event written for changed predictions: %', SQLERRM;
@@ -58,7 +64,7 @@ CREATE OR REPLACE FUNCTION registry_inserted() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '100ms' AS $$
 BEGIN
-    PERFORM ticker_enqueue(array_agg(n.symbol::text), 0, true)
+    PERFORM ticker_enqueue(array_agg(n.symbol::text), 0, true), doorbell_ring()
     FROM added n
     WHERE n.status = 'active' AND normalize_symbol(n.symbol) = n.symbol
     HAVING count(*) > 0;
@@ -74,7 +80,7 @@ CREATE OR REPLACE FUNCTION reckoner_triggers()
 RETURNS TABLE (source text, trigger_name text, definition text) LANGUAGE sql IMMUTABLE AS $$
     VALUES
     ('outbox', 'outbox_inserted',
-     'AFTER INSERT ON public.outbox REFERENCING NEW TABLE AS added FOR EACH STATEMENT'),
+     'AFTER INSERT ON public.outbox FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0)'),
     ('outbox', 'outbox_redriven',
      'BEFORE UPDATE OF status ON public.outbox FOR EACH ROW'
      ' WHEN (NEW.status = ''pending'' AND NEW.lease IS NOT DISTINCT FROM OLD.lease)'),
@@ -130,6 +136,6 @@ $$;
 
 SELECT source_attach();
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/90_triggers.sql', '5762c738afc234bf18c6dc5df66d5a82e8a33eea6ee3a1f42102e777c51928b3')
+    ('functions/90_triggers.sql', '6f1b6cbc2b58d39dba0a74e98a51d4e5f2993fb40ac31554d9b826af3cabfddf')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
