@@ -15,10 +15,14 @@ _PLAN_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class Paused:
-    """The provider is not to be asked before `until` (the database's clock)."""
+    """The provider is not to be asked before `until` (the database's clock).
+
+    answer: the one that paused it; None when it was paused already and not asked.
+    """
 
     until: dt.datetime
     reason: str
+    answer: Answer | None = None
 
 
 def ask(
@@ -83,10 +87,10 @@ def _note(conn: Connection, name: str, symbol: str, answer: Answer) -> Answer | 
                 "SELECT provider_pause(%s, %s, %s) AS until",
                 [name, answer.retry_after or seconds, message],
             )
-            return Paused(row["until"], f"{name} is paused: {message}")
+            return Paused(row["until"], f"{name} is paused: {message}", answer)
         case Kind.DOWN:
             row = one(conn, "SELECT provider_failed(%s, %s, NULL) AS until", [name, message])
-            return Paused(row["until"], f"{name} is {message}")
+            return Paused(row["until"], f"{name} is {message}", answer)
         case Kind.BAD_ANSWER:
             conn.execute("SELECT provider_failed(%s, %s, %s)", [name, message, symbol])
     return answer

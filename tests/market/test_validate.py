@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from market.prices import validate
 from market.providers import Bar
+from market.validation import validate
 from tests.market.helpers import day
 
 SESSIONS = [day("2024-03-04") + dt.timedelta(days=n) for n in range(12)]
