@@ -5,12 +5,11 @@ that all of it is written in the transaction that stores the bars, or the failur
 payload, a payload its bytes and address, the audit who was asked before and why it was not used.
 """
 
-import datetime as dt
+import contextlib
 import json
 import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 from market.providers import Action, Payload, Request
 from market.validation import Known, Report
 from sql.database import Connection, one
-from sql.settings import redact
+from sql.settings import one_line
 
 # Lines of what was found that are kept for each batch; the counts tell of the rest.
 _NOTES = 20
@@ -74,7 +73,7 @@ def keep(conn: Connection, asked: Sequence[Asked], run: Run) -> dict[str, int]:
         [
             [payload.sha256 for _, payload in answers],
             [each.provider for each, _ in answers],
-            [_line(payload.url) for _, payload in answers],
+            [one_line(payload.url) for _, payload in answers],
             [payload.status for _, payload in answers],
             [each.kind for each, _ in answers],
             [len(payload.body) for _, payload in answers],
@@ -100,8 +99,6 @@ def log(
     checks = [
         _check(symbol, each, each.report) for each in asked if each.report and each.report.given
     ]
-    if checks:
-        conn.execute("SELECT quality_log(%s::jsonb)", [json.dumps(checks)])
     judged = [each for each in asked if each.report]
     used = next(
         (each for each in reversed(judged) if details.get("provider") == each.provider), None
@@ -111,7 +108,7 @@ def log(
     sha256 = shown.payload.sha256 if shown and shown.payload else None
     row = one(
         conn,
-        "SELECT to_jsonb(ingestion_log(%s::jsonb)) AS run",
+        "SELECT to_jsonb(ingestion_log(%s::jsonb, %s::jsonb)) AS run",
         [
             json.dumps(
                 {
@@ -129,10 +126,11 @@ def log(
                     "hash": sha256,
                     "payload_id": ids.get(sha256 or ""),
                     "duration": round(sum(each.seconds for each in asked), 3),
-                    "error": _line(str(details["reason"])) if "reason" in details else None,
+                    "error": one_line(str(details["reason"])) if "reason" in details else None,
                     "asked": [_told(each, ids) for each in asked],
                 }
-            )
+            ),
+            json.dumps(checks),
         ],
     )
     return dict(row["run"])
@@ -151,7 +149,7 @@ def _check(symbol: str, asked: Asked, report: Report) -> dict[str, Any]:
         "expected": report.expected,
         "missing": report.missing,
         "parts": {name: round(part, 4) for name, part in report.parts.items()},
-        "notes": [_line(note) for note in notes[:_NOTES]],
+        "notes": [one_line(note) for note in notes[:_NOTES]],
         "score": report.score,
         "verdict": report.verdict,
     }
@@ -161,7 +159,7 @@ def _told(asked: Asked, ids: Mapping[str, int]) -> dict[str, Any]:
     told: dict[str, Any] = {
         "provider": asked.provider,
         "class": asked.kind,
-        "message": _line(asked.message),
+        "message": one_line(asked.message),
         "seconds": round(asked.seconds, 3),
     }
     if asked.report:
@@ -171,48 +169,44 @@ def _told(asked: Asked, ids: Mapping[str, int]) -> dict[str, Any]:
     return told
 
 
-def _line(text: str) -> str:
-    """One line without secrets, as Postgres can hold it."""
-    return " ".join(redact(text).replace("\0", " ").split())[:500]
-
-
 def body(conn: Connection, payload_id: int) -> bytes | None:
     """The bytes of a payload as they came; None when they are not kept (any more)."""
     row = conn.execute("SELECT body FROM provider_payloads WHERE id = %s", [payload_id]).fetchone()
     return None if row is None else zlib.decompress(row["body"])
 
 
-class AuditFile:
-    """A file of JSON Lines, one for each run, that holds what is stored and nothing else.
+class AuditError(Exception):
+    """A line could not be written to the audit file: a full disk, mostly."""
 
-    Raises OSError where it cannot be written.
-    """
+
+class AuditFile:
+    """A file of JSON Lines, one for each run, that holds what is stored and nothing else."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("ab")
+        """Open for appending; raises OSError."""
+        # Unbuffered: what a full disk took no more of is not written later.
+        self._file = path.open("ab", buffering=0)
 
-    @contextmanager
+    @contextlib.contextmanager
     def entry(self) -> Iterator["AuditFile"]:
         """Take back what the body appended if it raises, as the transaction within does."""
-        before = self._file.seek(0, os.SEEK_END)
+        before = os.fstat(self._file.fileno()).st_size
         try:
             yield self
         except BaseException:
-            if self._file.seekable() and self._file.tell() > before:
+            with contextlib.suppress(OSError):  # a pipe or a terminal keeps what it was given
                 self._file.truncate(before)
             raise
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Append one line and see it on the disk."""
-        line = json.dumps(row, default=_plain, allow_nan=False).encode() + b"\n"
-        self._file.write(line)
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Append one line; raises AuditError."""
+        line = json.dumps(row, allow_nan=False).encode() + b"\n"
+        try:
+            if self._file.write(line) != len(line):
+                raise AuditError("the disk is full")
+        except OSError as error:
+            raise AuditError(error.strerror or str(error)) from None
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-
-def _plain(value: Any) -> str:
-    return value.isoformat() if isinstance(value, dt.date | dt.datetime) else str(value)

@@ -2,10 +2,11 @@
 
 import datetime as dt
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from market.providers.base import Answer, Kind, Provider, Request
 from sql.database import Connection, Database, one
+from sql.settings import one_line
 
 # 429s come in bursts for every symbol at once; asking on makes them last.
 _THROTTLE_SECONDS = 300.0
@@ -45,6 +46,12 @@ def ask(
             admission["paused_until"], f"{provider.name} is paused: {admission['reason']}"
         )
     answer = provider.fetch(request)
+    # Words of strangers: some echo the key, and they go into rows, logs and errors.
+    answer = replace(
+        answer,
+        message=one_line(answer.message),
+        rejected=[one_line(line) for line in answer.rejected],
+    )
     with database.transaction() as conn:
         return _note(conn, provider.name, request.symbol, answer)
 

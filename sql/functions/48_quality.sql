@@ -30,17 +30,16 @@ BEGIN
 END
 $$;
 
--- Writes what was found in validated batches: a JSON list of rows of data_quality_log.
-CREATE OR REPLACE FUNCTION quality_log(p_checks jsonb) RETURNS void LANGUAGE sql AS $$
+-- Writes one run, and what was found in the batches that were validated for it (a JSON list of
+-- rows of data_quality_log), at one moment. Returns the run's row.
+CREATE OR REPLACE FUNCTION ingestion_log(p_run jsonb, p_checks jsonb) RETURNS ingestion_audit
+LANGUAGE sql AS $$
     INSERT INTO data_quality_log (symbol, checked_at, provider, range_from, range_to, given, rejected,
                                   flagged, expected, missing, parts, notes, score, verdict)
     SELECT c.symbol, reckoner_now(), c.provider, c.range_from, c.range_to, c.given, c.rejected,
            c.flagged, c.expected, c.missing, c.parts, c.notes, c.score, c.verdict
-    FROM jsonb_populate_recordset(NULL::data_quality_log, p_checks) c
-$$;
+    FROM jsonb_populate_recordset(NULL::data_quality_log, p_checks) c;
 
--- Writes one run; returns its row.
-CREATE OR REPLACE FUNCTION ingestion_log(p_run jsonb) RETURNS ingestion_audit LANGUAGE sql AS $$
     INSERT INTO ingestion_audit (symbol, finished_at, job, outcome, provider, range_from, range_to, rows,
                                  inserted, updated, rejected, score, hash, payload_id, duration, error, asked)
     SELECT r.symbol, reckoner_now(), r.job, r.outcome, r.provider, r.range_from, r.range_to, r.rows,
@@ -48,6 +47,25 @@ CREATE OR REPLACE FUNCTION ingestion_log(p_run jsonb) RETURNS ingestion_audit LA
            one_line(r.error), r.asked
     FROM jsonb_populate_record(NULL::ingestion_audit, p_run) r
     RETURNING ingestion_audit
+$$;
+
+-- What was odd in the answers for a symbol: who was asked in vain and where the bytes of that
+-- answer are, and what was rejected or flagged in the others.
+CREATE OR REPLACE FUNCTION ingestion_story(p_symbol text, p_since timestamptz)
+RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE sql STABLE AS $$
+    SELECT r.finished_at, 'answer',
+           format('%s: %s', a.value ->> 'provider', coalesce(nullif(a.value ->> 'verdict', 'accepted'), a.value ->> 'class'))
+           || coalesce(' ' || nullif(a.value ->> 'message', ''), '')
+           || coalesce(', score ' || (a.value ->> 'score'), '')
+           || coalesce(' (payload ' || (a.value ->> 'payload_id') || ')', '')
+           || coalesce(': ' || (SELECT array_to_string(q.notes[1:3], '; ') FROM data_quality_log q
+                                WHERE q.symbol = p_symbol AND q.checked_at = r.finished_at
+                                  AND q.provider = a.value ->> 'provider' AND a.value ? 'verdict'
+                                ORDER BY q.id LIMIT 1), '')
+    FROM ingestion_audit r CROSS JOIN jsonb_array_elements(r.asked) WITH ORDINALITY a(value, n)
+    WHERE r.symbol = p_symbol AND r.finished_at >= p_since
+      AND NOT (a.value ->> 'class' IN ('ok', 'empty') AND coalesce(a.value ->> 'verdict', 'accepted') = 'accepted')
+    ORDER BY r.finished_at, r.id, a.n
 $$;
 
 -- Checks and runs older than p_days, in bites. Returns how many went.
@@ -67,6 +85,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/48_quality.sql', '83d6aa27078f08798cf4a78219e3b9e81d4718b5470d97647209ef5cc73f7b6b')
+    ('functions/48_quality.sql', '562b5b57f73cf51a265f58d49fd091ecb4da480e42602b5ae5ab8fb17b985b3c')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
