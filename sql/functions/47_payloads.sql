@@ -6,7 +6,8 @@ SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
 -- Keeps bodies that are not there yet, and notes that the others were seen again (once a day).
--- Ordered by hash: two transactions with the same bodies wait for each other and never cross.
+-- Some bodies are everyone's ("Too Many Requests"): one that is there is not locked, so that
+-- nobody waits for whoever else stores it. New ones go in ordered by hash, and never cross.
 DROP FUNCTION IF EXISTS payloads_keep(text[], text[], text[], integer[], text[], integer[], bytea[]);
 CREATE OR REPLACE FUNCTION payloads_keep(
     p_hashes text[], p_providers text[], p_urls text[], p_statuses integer[], p_classes text[],
@@ -15,14 +16,18 @@ CREATE OR REPLACE FUNCTION payloads_keep(
 DECLARE
     v_now timestamptz := reckoner_now();
 BEGIN
-    INSERT INTO provider_payloads AS p
+    UPDATE provider_payloads SET last_seen_at = v_now WHERE id IN (
+        SELECT p.id FROM provider_payloads p
+        WHERE p.sha256 = ANY (p_hashes) AND p.last_seen_at < v_now - interval '1 day'
+        FOR NO KEY UPDATE SKIP LOCKED);
+    INSERT INTO provider_payloads
         (sha256, provider, url, status, class, size, body, fetched_at, last_seen_at)
     SELECT DISTINCT ON (g.sha256) g.sha256, g.provider, g.url, g.status, g.class, g.size, g.body, v_now, v_now
     FROM unnest(p_hashes, p_providers, p_urls, p_statuses, p_classes, p_sizes, p_bodies)
          AS g(sha256, provider, url, status, class, size, body)
+    WHERE NOT EXISTS (SELECT FROM provider_payloads p WHERE p.sha256 = g.sha256)
     ORDER BY g.sha256
-    ON CONFLICT (sha256) DO UPDATE SET last_seen_at = v_now
-    WHERE p.last_seen_at < v_now - interval '1 day';
+    ON CONFLICT (sha256) DO NOTHING;
     RETURN QUERY SELECT p.sha256, p.id FROM provider_payloads p WHERE p.sha256 = ANY (p_hashes);
 END
 $$;
@@ -53,6 +58,6 @@ LANGUAGE sql STABLE AS $$
         'no longer kept')
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/47_payloads.sql', '0ccb737b46cc6f25603967d4d93ba6de44431a6180c7eeb0646237872eefb088')
+    ('functions/47_payloads.sql', '2cbfbf7022d0dcfb374717913a5aefc91955ad672d2d87fb0c696c327fd4f080')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -22,7 +22,8 @@ BEGIN
                           WHERE g.date = a.date AND g.kind = a.kind);
     END IF;
     INSERT INTO corporate_actions AS a (symbol, date, kind, value, provider, first_seen_at, updated_at)
-    SELECT p_symbol, g.date, g.kind, CASE WHEN g.kind = 'split' THEN exp(sum(ln(g.value))) ELSE sum(g.value) END,
+    SELECT p_symbol, g.date, g.kind, CASE WHEN count(*) = 1 THEN max(g.value)
+                                      WHEN g.kind = 'split' THEN exp(sum(ln(g.value))) ELSE sum(g.value) END,
            p_provider, reckoner_now(), reckoner_now()
     FROM unnest(p_dates, p_kinds, p_values) AS g(date, kind, value)
     WHERE g.value > 0
@@ -64,6 +65,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/49_actions.sql', 'f340171ef108eb1f3d4d17ac16d2f1efd68dc6c9a683c525113b61f4f01e11cd')
+    ('functions/49_actions.sql', 'ea7456a46aa50de47e2696bdd7a1631e29c00c753bba5ba44eab93594b417d05')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
+from market import prices
+from market.providers import Action
 from market.providers.csv_files import CsvFiles
+from sql.database import Database
 from tests.market.desk import Desk
 from tests.market.helpers import HORIZONS, clock, day, outcome, utc
 from tests.support import Conn, connect, sessions, value, write_csv
@@ -143,6 +146,20 @@ def test_a_split_states_earlier_dividends_per_share_of_today(
         (day("2024-05-17"), "dividend", 1.0, "csv"),
         (SPLIT, "split", 4.0, "csv"),
     ]
+
+
+def test_values_are_as_told_and_two_of_a_day_are_one(database: Database, conn: Conn) -> None:
+    ratio, cash = day("2024-05-13"), day("2024-05-14")
+    with database.transaction() as inside:
+        told = [
+            Action(ratio, "split", 3.0),
+            Action(cash, "dividend", 0.3),
+            Action(cash, "dividend", 0.5),
+        ]
+        first = prices.store_actions(inside, "ACME", "csv", told, ratio, cash, rebased=False)
+        again = prices.store_actions(inside, "ACME", "other", told, ratio, cash, rebased=False)
+    assert (first, again) == (2, 0)
+    assert actions(conn) == [(ratio, "split", 3.0, "csv"), (cash, "dividend", 0.8, "csv")]
 
 
 def test_what_a_provider_takes_back_goes_and_what_another_told_stays(

@@ -197,6 +197,18 @@ def test_nothing_is_kept_where_nothing_shall_be(
     assert (row["payload_id"], len(row["hash"])) == (None, 64)
 
 
+def test_nobody_waits_for_whoever_else_stores_the_same_bytes(database: Database) -> None:
+    """Some bodies are everyone's: the page that says "too many requests"."""
+    request = Request("ACME", day(T1), day(T1), [day(T1)])
+    page = Payload("https://remote/ACME", 429, b"Too Many Requests")
+    asked = [provenance.Asked("remote", request, "throttled", "", 0.1, page)]
+    with database.transaction() as first:
+        known = provenance.keep(first, asked, provenance.Run())
+    with database.transaction() as one, database.transaction(lock_seconds=0.5) as other:
+        assert provenance.keep(one, asked, provenance.Run()) == known
+        assert provenance.keep(other, asked, provenance.Run()) == known
+
+
 def test_many_payloads_are_pruned_in_bites(url: str, conn: Conn) -> None:
     conn.execute(
         "INSERT INTO provider_payloads (sha256, provider, url, class, size, body, fetched_at, last_seen_at)"
