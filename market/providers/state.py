@@ -50,7 +50,7 @@ def ask(
     answer = replace(
         answer,
         message=one_line(answer.message),
-        rejected=[one_line(line) for line in answer.rejected],
+        rejected=tuple(one_line(line) for line in answer.rejected),
     )
     with database.transaction() as conn:
         return _note(conn, provider.name, request.symbol, answer)
