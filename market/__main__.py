@@ -1,14 +1,16 @@
 """`python -m market …`: the commands of tickers, prices and outcomes."""
 
+import contextlib
 import datetime as dt
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from market import backfill, outcomes, prices, registry, sessions
+from market import backfill, outcomes, prices, provenance, registry, sessions
 from market.console import (
     CommandError,
     DryRunOption,
@@ -20,6 +22,7 @@ from market.console import (
     waiting,
 )
 from market.logs import configure
+from market.provenance import AuditFile, Run
 from market.providers import Provider, build
 from market.settings import LogSettings, MarketSettings
 from sql.database import Connection, Database, one
@@ -29,6 +32,12 @@ app = application(
     "Reckoner's market: tickers, prices, outcomes.",
     no_args_is_help=True,
 )
+
+
+AuditOption = Annotated[
+    Path | None,
+    typer.Option("--audit", help="Append each run as a line of JSON to this file.", dir_okay=False),
+]
 
 
 @app.callback()
@@ -85,17 +94,19 @@ def fetch_prices(
     days: Annotated[
         int, typer.Option("-d", "--days", min=1, help="Calendar days back from today.")
     ] = 30,
+    audit: AuditOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Fetch and store the daily bars of symbols now, and fill the outcomes that wait for them.
 
     Examples: `python -m market fetch-prices -s AAPL -d 30`,
-    `python -m market fetch-prices -s AAPL -s BTC-USD -d 365 --json`.
+    `python -m market fetch-prices -s AAPL -s BTC-USD -d 365 --json --audit runs.jsonl`.
     """
     settings = load(MarketSettings)
     providers = build(settings)
-    with command_database() as database:
+    run = Run("fetch-prices", settings.raw_retention_days)
+    with _audit_file(None if dry_run else audit) as file, command_database() as database:
         with waiting("loading sessions"):
             sessions.ensure(database)
         with database.transaction() as conn, conn.transaction(force_rollback=dry_run):
@@ -111,7 +122,10 @@ def fetch_prices(
         with database.transaction() as conn, conn.transaction(force_rollback=dry_run):
             registry.register(conn, symbol)
             plans = [_plan(conn, name, days) for name in names]
-        rows = [_planned(plan) if dry_run else _fetch(database, providers, plan) for plan in plans]
+        rows = [
+            _planned(plan) if dry_run else _fetch(database, providers, plan, run, file)
+            for plan in plans
+        ]
     emit(rows, as_json=as_json)
     if any(row["outcome"] not in {"fetched", "up to date", "would fetch"} for row in rows):
         sys.exit(1)
@@ -137,15 +151,41 @@ def _planned(plan: backfill.Plan) -> dict[str, Any]:
     }
 
 
+@contextlib.contextmanager
+def _audit_file(path: Path | None) -> Iterator[AuditFile | None]:
+    """Open the file before anything is fetched, and say so in a line where it cannot be written."""
+    if path is None:
+        yield None
+        return
+    try:
+        file = AuditFile(path)
+    except OSError as error:
+        raise CommandError(f"--audit {path}: {error.strerror}; nothing was fetched", 2) from None
+    try:
+        yield file
+    except provenance.AuditError as error:
+        raise CommandError(f"--audit {path}: {error}; its symbol was not stored") from None
+    finally:
+        file.close()
+
+
 def _fetch(
-    database: Database, providers: Sequence[Provider], plan: backfill.Plan
+    database: Database,
+    providers: Sequence[Provider],
+    plan: backfill.Plan,
+    run: Run,
+    file: AuditFile | None,
 ) -> dict[str, Any]:
     with waiting(f"fetching {plan.symbol}"):
         verdict = backfill.fetch(database, providers, plan, time.sleep)
-    with database.transaction(seconds=300) as conn:
+    # The line is taken back where the transaction is, and the transaction where the line is.
+    entry = file.entry() if file else contextlib.nullcontext()
+    with entry, database.transaction(seconds=300) as conn:
         before = prices.count(conn, plan.symbol)
-        summary = backfill.store(conn, plan, verdict)
+        summary = backfill.store(conn, plan, verdict, run)
         after = prices.count(conn, plan.symbol)
+        if file and summary.audit:
+            file.append(summary.audit)
     counts = {"bars_before": before, "bars_after": after}
     return {"symbol": plan.symbol, "outcome": summary.outcome, **summary.details, **counts}
 
@@ -167,6 +207,23 @@ def calculate_outcomes(
     row |= {f"{state}_before": done.before[state] for state in outcomes.STATES}
     row |= {f"{state}_after": done.after[state] for state in outcomes.STATES}
     emit([row], as_json=as_json)
+
+
+@app.command("payload")
+def payload(
+    number: Annotated[int, typer.Argument(help="An id of provider_payloads.")],
+) -> None:
+    """Write the bytes of a provider's answer to stdout, as they came.
+
+    Examples: `python -m market payload 17 > answer.json`, `python -m market payload 17 | jq .chart.error`.
+    """
+    with command_database() as database, database.transaction() as conn:
+        body = provenance.body(conn, number)
+    if body is None:
+        raise CommandError(
+            f"payload {number} is not kept (any more); RAW_RETENTION_DAYS says how long they are"
+        )
+    sys.stdout.buffer.write(body)
 
 
 @app.command("price-stats")

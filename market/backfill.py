@@ -7,13 +7,16 @@ classes below.
 """
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from market import outcomes, prices, sessions
-from market.providers import Answer, Bar, Kind, Provider, Request
+from market import outcomes, prices, provenance, sessions
+from market.provenance import Asked, Run
+from market.providers import Action, Answer, Bar, Kind, Payload, Provider, Request
 from market.providers.state import Paused, ask, is_trusted
+from market.validation import LEAST_SCORE, Report, validate
 from sql.database import Connection, Database
 
 # How many stored bars a refresh fetches again, to see whether their basis changed.
@@ -48,6 +51,9 @@ class Bars:
     rebased: bool = False
     asset_type: str | None = None
     exchange: str | None = None
+    actions: Sequence[Action] = ()
+    payload: Payload | None = None
+    asked: Sequence[Asked] = ()  # as in every verdict: everyone who was asked for it, in order
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,7 @@ class Unknown:
     """Every provider that gave a verdict said that it does not know the symbol."""
 
     reason: str
+    asked: Sequence[Asked] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ class Later:
 
     until: dt.datetime
     reason: str
+    asked: Sequence[Asked] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,7 @@ class Failed:
     """Providers answered, and no answer could be used."""
 
     reason: str
+    asked: Sequence[Asked] = ()
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,7 @@ class Silent:
 
     reason: str
     nothing: Bars
+    asked: Sequence[Asked] = ()
 
 
 Verdict = Bars | Unknown | Later | Failed | Silent
@@ -161,21 +171,36 @@ def fetch(
         return Failed(f"the calendar {plan.calendar} has no sessions")
     if plan.request is None:
         return None
-    verdict = _ask_all(database, providers, plan, plan.request, wait)
+    asked: list[Asked] = []
+    verdict = _fetch(database, providers, plan, plan.request, wait, asked)
+    if isinstance(verdict, Silent):
+        verdict = replace(verdict, nothing=replace(verdict.nothing, asked=asked))
+    return replace(verdict, asked=asked)
+
+
+def _fetch(
+    database: Database,
+    providers: Sequence[Provider],
+    plan: Plan,
+    request: Request,
+    wait: Callable[[float], None],
+    asked: list[Asked],
+) -> Verdict:
+    verdict = _ask_all(database, providers, plan, request, wait, asked)
     if isinstance(verdict, Bars) and plan.last_bar is not None:
         # A split newer than what is stored changes the basis of all that is stored, a dividend
         # that of all adjusted closes; and so does whatever made a provider answer differently
         # for days that are stored.
         changed = any(
             (bar.has_split or bar.has_dividend) and bar.date > plan.last_bar for bar in verdict.bars
-        )
+        ) or any(action.date > plan.last_bar for action in verdict.actions)
         if not changed:
             with database.transaction() as conn:
                 changed = prices.basis_changed(conn, plan.symbol, verdict.bars)
         if changed and plan.request is plan.whole:
             return replace(verdict, rebased=True)
         if changed and plan.whole is not None:
-            return _ask_all(database, providers, plan, plan.whole, wait, rebased=True)
+            return _ask_all(database, providers, plan, plan.whole, wait, asked, rebased=True)
     return verdict
 
 
@@ -185,6 +210,7 @@ def _ask_all(
     plan: Plan,
     request: Request,
     wait: Callable[[float], None],
+    asked: list[Asked],
     *,
     rebased: bool = False,
 ) -> Verdict:
@@ -193,13 +219,18 @@ def _ask_all(
     paused: list[Paused] = []
     empty: list[tuple[Provider, str]] = []
     for provider in providers:
+        started = time.monotonic()
         answer = ask(database, provider, request, wait)
+        entry = _asked(provider.name, request, answer, time.monotonic() - started)
+        asked.append(entry)
         if isinstance(answer, Paused):
             paused.append(answer)
             continue
         said = f"{provider.name}: {answer.kind} {answer.message}".strip()
         if answer.kind is Kind.OK:
-            usable = _usable(plan, provider.name, request, answer)
+            report = _validated(database, plan, request, answer)
+            asked[-1] = replace(entry, report=report)
+            usable = _usable(provider.name, request, answer, report)
             if isinstance(usable, Bars):
                 return replace(usable, rebased=rebased)
             failed.append(f"{said}, {usable}")
@@ -240,21 +271,43 @@ def _nothing(
     return nothing if plan.known_silent and not mixed else Silent(reasons, nothing)
 
 
-def _usable(plan: Plan, source: str, request: Request, answer: Answer) -> Bars | str:
-    """The answer's bars, validated, or why none of them can be used."""
+def _asked(name: str, request: Request, answer: Answer | Paused, seconds: float) -> Asked:
+    if isinstance(answer, Paused):
+        if answer.answer is None:
+            return Asked(name, request, "paused", answer.reason, seconds)
+        answer = answer.answer
+    return Asked(name, request, str(answer.kind), answer.message, seconds, answer.payload)
+
+
+def _validated(database: Database, plan: Plan, request: Request, answer: Answer) -> Report:
+    with database.transaction() as conn:
+        known = provenance.known(conn, plan.symbol, plan.calendar, request, refetch=plan.refetch)
+    report = validate(
+        answer.bars,
+        request.sessions,
+        actions=answer.actions,
+        known=known,
+        unreadable=answer.rejected,
+    )
     if fault := _other_instrument(plan, answer):
-        return fault
-    valid = prices.validate(answer.bars, request.sessions)
-    if not valid.bars:
-        return f"none of {len(answer.bars)} bars is usable: {valid.rejected[0]}"
-    rejected = [*answer.rejected, *valid.rejected]
+        report.parts["stored"] = 0.0
+        report.faults.insert(0, fault)
+    return report
+
+
+def _usable(source: str, request: Request, answer: Answer, report: Report) -> Bars | str:
+    """The answer's bars, or why none of them can be used."""
+    if report.score < LEAST_SCORE:
+        return report.reason
     return Bars(
         source,
         request,
-        valid.bars,
-        rejected,
+        report.bars,
+        report.rejected,
         asset_type=answer.asset_type,
         exchange=answer.exchange,
+        actions=answer.actions,
+        payload=answer.payload,
     )
 
 
@@ -276,41 +329,64 @@ class Summary:
     symbol: str
     outcome: str
     details: dict[str, Any] = field(default_factory=dict)
+    audit: dict[str, Any] | None = None  # the run's row of ingestion_audit
 
 
-def store(conn: Connection, plan: Plan, verdict: Verdict | None) -> Summary:
+def store(conn: Connection, plan: Plan, verdict: Verdict | None, run: Run | None = None) -> Summary:
     """Write what `fetch` concluded, and the outcomes that follow, in the caller's transaction.
 
-    verdict None: nothing was missing. `Later` and `Failed` are noted and decide nothing.
+    verdict None: nothing was missing. `Later` and `Failed` are noted and decide nothing. With it
+    goes the record of who was asked and what they said, whatever came of it.
     """
+    if verdict is None:
+        changed = outcomes.fill_symbol(conn, plan.symbol)
+        return Summary(plan.symbol, "up to date", {"outcomes": changed})
+    run = run or Run()
+    ids = provenance.keep(conn, verdict.asked, run)
+    summary = _store(conn, plan, verdict, ids)
+    summary.audit = provenance.log(
+        conn, plan.symbol, verdict.asked, ids, run, summary.outcome, summary.details
+    )
+    return summary
+
+
+def _store(conn: Connection, plan: Plan, verdict: Verdict, ids: Mapping[str, int]) -> Summary:
     match verdict:
-        case None:
-            changed = outcomes.fill_symbol(conn, plan.symbol)
-            return Summary(plan.symbol, "up to date", {"outcomes": changed})
         case Bars():
-            return _store_bars(conn, plan, verdict)
-        case Unknown(reason):
+            return _store_bars(conn, plan, verdict, ids)
+        case Unknown(reason=reason):
             _verdict(conn, plan.symbol, "invalid", reason, "failed", reason)
             changed = outcomes.fill_symbol(conn, plan.symbol)
             return Summary(plan.symbol, "unknown", {"reason": reason, "outcomes": changed})
-        case Later(_, reason):
+        case Later(reason=reason):
             _note(conn, plan.symbol, "pending", reason)
             return Summary(plan.symbol, "later", {"reason": reason})
-        case Failed(reason) | Silent(reason):
+        case Failed(reason=reason) | Silent(reason=reason):
             _note(conn, plan.symbol, "failed", reason)
             outcomes.fill_symbol(conn, plan.symbol)  # what is over by now is awaited, not maturing
             return Summary(plan.symbol, "failed", {"reason": reason})
 
 
-def _store_bars(conn: Connection, plan: Plan, verdict: Bars) -> Summary:
+def _store_bars(conn: Connection, plan: Plan, verdict: Bars, ids: Mapping[str, int]) -> Summary:
+    request = verdict.request
+    prices.store_actions(
+        conn,
+        plan.symbol,
+        verdict.source,
+        verdict.actions,
+        request.start,
+        request.end,
+        rebased=verdict.rebased,
+    )
     counts = prices.store(
         conn,
         plan.symbol,
         verdict.source,
         verdict.bars,
-        verdict.request.start,
-        verdict.request.end,
+        request.start,
+        request.end,
         rebased=verdict.rebased,
+        payload_id=ids.get(verdict.payload.sha256) if verdict.payload else None,
     )
     _describe(conn, plan.symbol, verdict)
     # Complete ones too where their prices changed, unresolvable ones too where the ticker
@@ -319,8 +395,8 @@ def _store_bars(conn: Connection, plan: Plan, verdict: Bars) -> Summary:
     changed = outcomes.fill_symbol(conn, plan.symbol, everything=everything)
     details: dict[str, Any] = {
         "provider": verdict.source,
-        "from": str(verdict.request.start),
-        "to": str(verdict.request.end),
+        "from": str(request.start),
+        "to": str(request.end),
         "bars": len(verdict.bars),
         **counts,
         "rejected": len(verdict.rejected),

@@ -11,7 +11,13 @@ from sql.settings import Settings
 PROVIDER_NAMES = ("yahoo", "csv", "sample")
 
 
-class MarketSettings(Settings):
+class RetentionSettings(Settings):
+    """How many days providers' raw answers are kept; 0: not at all. The sweep prunes by it."""
+
+    raw_retention_days: int = Field(default=90, ge=0, le=36500)
+
+
+class MarketSettings(RetentionSettings):
     """Which providers, in which order, how far back; see the README's table of settings."""
 
     market_providers: Annotated[tuple[str, ...], NoDecode] = ("yahoo",)

@@ -1,7 +1,8 @@
 """Takes our objects out of a database and leaves the data: `worker migrate --remove`.
 
 Triggers, views, functions, the queue and what only serves it go; predictions, tickers,
-prices and outcomes stay, with the columns that were added to them. Whoever wants to change
+prices and outcomes stay, with the columns that were added to them and the record of where the
+prices came from. Whoever wants to change
 the type of a column of `predictions` needs this too, because our view reads it.
 """
 

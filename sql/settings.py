@@ -86,6 +86,12 @@ def redact(text: str) -> str:
     return text
 
 
+def one_line(text: str) -> str:
+    """Return a stranger's text as one line without secrets that Postgres and JSON can hold."""
+    whole = redact(text).replace("\0", " ").encode(errors="replace").decode()
+    return " ".join(whole.split())[:500]
+
+
 def normalize_url(url: str) -> str:
     """Bring a database URL into libpq's form; `embedded:PATH` and `key=value` pass.
 

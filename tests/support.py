@@ -114,7 +114,7 @@ def environment(url: str, **settings: str) -> dict[str, str]:
     clean = {
         name: text
         for name, text in os.environ.items()
-        if name not in ours and not name.startswith(("MARKET_", "WORKER_", "LOG_"))
+        if name not in ours and not name.startswith(("MARKET_", "WORKER_", "LOG_", "RAW_"))
     }
     return {**clean, "DATABASE_URL": url, "LOG_FORMAT": "json", "PYTHONPATH": str(ROOT), **settings}
 

@@ -12,6 +12,7 @@ import structlog
 
 from market import backfill, outcomes, sessions
 from market.outcomes import MissingCalendarsError, Processed
+from market.provenance import Run
 from market.providers import Provider
 from market.settings import MarketSettings
 from sql.database import Database
@@ -122,13 +123,14 @@ class TickerWork:
             verdict = self._verdict
             if isinstance(verdict, backfill.Silent) and self._claim.attempts + 1 >= max_attempts:
                 verdict = verdict.nothing  # asked often enough: there is nothing to have
-            summary = backfill.store(conn, self._plan, verdict)
+            run = Run(f"event {self._claim.id}", self._context.market.raw_retention_days)
+            summary = backfill.store(conn, self._plan, verdict, run)
             told = {"outcome": summary.outcome, **summary.details}
             match verdict:
-                case backfill.Later(until, reason):
+                case backfill.Later(until=until, reason=reason):
                     outbox.delay(conn, self._claim, until, reason)
                     return {"verdict": "delayed", **told}
-                case backfill.Failed(reason) | backfill.Silent(reason):
+                case backfill.Failed(reason=reason) | backfill.Silent(reason=reason):
                     status = outbox.fail(conn, self._claim, reason, max_attempts)
                     return {"verdict": status or "lost", **told}
                 case _:

@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from sql.settings import Settings
+from market.settings import RetentionSettings
 
 
-class WorkerSettings(Settings):
+class WorkerSettings(RetentionSettings):
     """See the README's table of settings; seconds everywhere."""
 
     worker_batch_size: int = Field(default=500, ge=1, le=10_000)

@@ -17,6 +17,8 @@ from worker.metrics import Metrics
 from worker.settings import WorkerSettings
 
 _HISTORY_DAYS = 30
+# A year can be compared with the one before.
+_RECORD_DAYS = 400
 # How many ids one sweep looks at: the newest, and as many of the slow walk over all.
 _FORGOTTEN_SPAN = 20_000
 
@@ -36,6 +38,8 @@ def once(
         "due": ("SELECT sweep_due() AS n", None),
         "unfetched": ("SELECT sweep_unfetched() AS n", None),
         "pruned": ("SELECT sweep_prune(%s) AS n", _HISTORY_DAYS),
+        "payloads": ("SELECT sweep_payloads(%s) AS n", settings.raw_retention_days),
+        "records": ("SELECT sweep_records(%s) AS n", _RECORD_DAYS),
     }
     for part, (query, argument) in parts.items():
         try:
@@ -83,7 +87,7 @@ def end_leases(database: Database, settings: WorkerSettings, *, dry_run: bool = 
 
 def report(found: Mapping[str, Any], metrics: Metrics) -> None:
     """Count what a sweep found, and log it when there was anything."""
-    for part in ("forgotten", "due", "unfetched", "pruned"):
+    for part in ("forgotten", "due", "unfetched", "pruned", "payloads", "records"):
         metrics.swept.labels(part).inc(found.get(part) or 0)
     if any(found.values()):
         log.info("swept", **found)

@@ -1,12 +1,12 @@
 """Market data providers: one file each, one interface (`base`), shared state (`state`)."""
 
-from market.providers.base import Answer, Bar, Kind, Provider, Request
+from market.providers.base import Action, Answer, Bar, Kind, Payload, Provider, Request
 from market.providers.csv_files import CsvFiles
 from market.providers.sample import Sample
 from market.providers.yahoo import Yahoo
 from market.settings import MarketSettings
 
-__all__ = ["Answer", "Bar", "Kind", "Provider", "Request", "build"]
+__all__ = ["Action", "Answer", "Bar", "Kind", "Payload", "Provider", "Request", "build"]
 
 
 def build(settings: MarketSettings) -> list[Provider]:

@@ -6,9 +6,10 @@ and empty frames decide nothing.
 
 import datetime as dt
 import enum
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 
 class Kind(enum.StrEnum):
@@ -41,6 +42,35 @@ class Bar(NamedTuple):
     has_dividend: bool = False
 
 
+class Action(NamedTuple):
+    """A split or a dividend, on the first session at the new price.
+
+    value: of a split the new shares for an old one (4.0 for 4:1); of a dividend the amount per
+    share of today (adjusted for later splits, as `close` is), in the listing's currency.
+    """
+
+    date: dt.date
+    kind: Literal["split", "dividend"]
+    value: float
+
+
+@dataclass(frozen=True)
+class Payload:
+    """The bytes of an answer. url: where they came from, without key or password.
+
+    status: of HTTP; None where there is none, as for a file.
+    """
+
+    url: str
+    status: int | None
+    body: bytes
+
+    @property
+    def sha256(self) -> str:
+        """Of the body, in hexadecimal digits."""
+        return hashlib.sha256(self.body).hexdigest()
+
+
 @dataclass(frozen=True)
 class Request:
     """One range of one symbol. `sessions`: the dates on which a bar is expected, ascending."""
@@ -53,7 +83,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """One provider's answer. `message`: one line for people. `rejected`: unreadable rows."""
+    """One provider's answer. `message`: one line for people. `rejected`: unreadable rows.
+
+    actions: the splits and dividends that the provider knows of in the range. payload: what the
+    answer was read from; None where there were no bytes (no connection, invented prices).
+    """
 
     kind: Kind
     bars: Sequence[Bar] = ()
@@ -62,6 +96,8 @@ class Answer:
     retry_after: float | None = None
     asset_type: str | None = None
     exchange: str | None = None
+    actions: Sequence[Action] = ()
+    payload: Payload | None = None
 
 
 class Provider(Protocol):

@@ -8,13 +8,13 @@ ex-date is multiplied by 1 - dividend / (last close before the ex-date).
 
 import csv
 import datetime as dt
+import io
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from market.providers.base import Answer, Bar, Kind, Request
+from market.providers.base import Action, Answer, Bar, Kind, Payload, Request
 
 _REQUIRED = ("date", "open", "high", "low", "close", "volume")
 
@@ -45,45 +45,55 @@ class CsvFiles:
         """Read the symbol's file; rows that cannot be bars are counted, the rest is used."""
         path = self._folder / f"{quote(request.symbol, safe='')}.csv"
         try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(file)
-                columns = [name.strip().lower() for name in reader.fieldnames or ()]
-                reader.fieldnames = columns
-                missing = [name for name in _REQUIRED if name not in columns]
-                if missing:
-                    return Answer(
-                        Kind.BAD_ANSWER, message=f"{path.name}: no column {', '.join(missing)}"
-                    )
-                rows, rejected = _read(reader)
+            body = path.read_bytes()
         except FileNotFoundError:
             if not self._folder.is_dir():
                 return Answer(Kind.DOWN, message=f"MARKET_CSV_DIR: {self._folder} is no folder")
             return Answer(Kind.UNKNOWN, message=f"no file {path.name}")
         except OSError as error:
             return Answer(Kind.DOWN, message=f"{path.name}: {error.strerror}")
-        except (UnicodeDecodeError, csv.Error) as error:
-            return Answer(Kind.BAD_ANSWER, message=f"{path.name}: {error}")
-        bars = [
-            bar
-            for bar in _adjust(rows, know_dividends="dividend" in columns)
-            if request.start <= bar.date <= request.end
-        ]
-        return Answer(Kind.OK if bars else Kind.EMPTY, bars, path.name, rejected)
+        return replace(_parse(request, path.name, body), payload=Payload(path.name, None, body))
 
 
-def _read(reader: "csv.DictReader[str]") -> tuple[list[_Row], list[str]]:
+def _parse(request: Request, name: str, body: bytes) -> Answer:
+    try:
+        reader = csv.DictReader(io.StringIO(body.decode("utf-8-sig"), newline=""))
+        columns = [column.strip().lower() for column in reader.fieldnames or ()]
+        reader.fieldnames = columns
+        missing = [column for column in _REQUIRED if column not in columns]
+        if missing:
+            return Answer(Kind.BAD_ANSWER, message=f"{name}: no column {', '.join(missing)}")
+        rows, rejected = _read(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        return Answer(Kind.BAD_ANSWER, message=f"{name}: {error}")
+    # A file holds everything that there is: what is outside the range was not asked for.
+    bars, actions = _adjust(rows, know_dividends="dividend" in columns)
+    bars = [bar for bar in bars if request.start <= bar.date <= request.end]
+    return Answer(
+        Kind.OK if bars else Kind.EMPTY,
+        bars,
+        name,
+        [line for date, line in rejected if date is None or request.start <= date <= request.end],
+        actions=[action for action in actions if request.start <= action.date <= request.end],
+    )
+
+
+def _read(reader: "csv.DictReader[str]") -> tuple[list[_Row], list[tuple[dt.date | None, str]]]:
+    """Read the rows, ascending, and the lines that are none, each with the last date before it."""
     rows: dict[dt.date, _Row] = {}
-    rejected = []
+    rejected: list[tuple[dt.date | None, str]] = []
+    date = None
     for fields in reader:
         try:
             row = _event(fields)
         except (ValueError, TypeError) as error:
-            rejected.append(f"line {reader.line_num}: {error}")
+            rejected.append((date, f"line {reader.line_num}: {error}"))
             continue
+        date = row.date
         try:
             row = _with_prices(row, fields)
         except ValueError as error:
-            rejected.append(f"line {reader.line_num}: {error}")
+            rejected.append((date, f"line {reader.line_num}: {error}"))
             if row.date in rows:
                 continue  # rubbish does not replace a good line of its date
         rows[row.date] = row  # of a duplicated date the later line counts
@@ -125,12 +135,16 @@ def _number(fields: dict[str, str], name: str) -> float | None:
     return value
 
 
-def _adjust(rows: list[_Row], *, know_dividends: bool) -> Iterable[Bar]:
+def _adjust(rows: list[_Row], *, know_dividends: bool) -> tuple[list[Bar], list[Action]]:
     """Adjust from the newest row back, as each split and dividend changes what came before it."""
     shares, paid = 1.0, 1.0  # new shares per share then; part of the price kept after dividends
     owed = 0.0  # a dividend that waits for the last close before it, in shares of its day
-    bars = []
+    bars, actions = [], []
     for row in reversed(rows):
+        if row.dividend > 0:
+            actions.append(Action(row.date, "dividend", row.dividend / shares))
+        if row.split != 1:
+            actions.append(Action(row.date, "split", row.split))
         if row.close is not None:
             if 0 < owed < row.close:
                 paid *= 1 - owed / row.close
@@ -155,7 +169,7 @@ def _adjust(rows: list[_Row], *, know_dividends: bool) -> Iterable[Bar]:
         # Both stand on the first session at the new price: they change what came before.
         owed = (owed + row.dividend) * row.split
         shares *= row.split
-    return reversed(bars)
+    return bars[::-1], actions[::-1]
 
 
 def _over(price: float | None, shares: float) -> float | None:

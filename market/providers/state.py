@@ -2,10 +2,11 @@
 
 import datetime as dt
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from market.providers.base import Answer, Kind, Provider, Request
 from sql.database import Connection, Database, one
+from sql.settings import one_line
 
 # 429s come in bursts for every symbol at once; asking on makes them last.
 _THROTTLE_SECONDS = 300.0
@@ -15,10 +16,14 @@ _PLAN_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class Paused:
-    """The provider is not to be asked before `until` (the database's clock)."""
+    """The provider is not to be asked before `until` (the database's clock).
+
+    answer: the one that paused it; None when it was paused already and not asked.
+    """
 
     until: dt.datetime
     reason: str
+    answer: Answer | None = None
 
 
 def ask(
@@ -41,6 +46,12 @@ def ask(
             admission["paused_until"], f"{provider.name} is paused: {admission['reason']}"
         )
     answer = provider.fetch(request)
+    # Words of strangers: some echo the key, and they go into rows, logs and errors.
+    answer = replace(
+        answer,
+        message=one_line(answer.message),
+        rejected=tuple(one_line(line) for line in answer.rejected),
+    )
     with database.transaction() as conn:
         return _note(conn, provider.name, request.symbol, answer)
 
@@ -83,10 +94,10 @@ def _note(conn: Connection, name: str, symbol: str, answer: Answer) -> Answer | 
                 "SELECT provider_pause(%s, %s, %s) AS until",
                 [name, answer.retry_after or seconds, message],
             )
-            return Paused(row["until"], f"{name} is paused: {message}")
+            return Paused(row["until"], f"{name} is paused: {message}", answer)
         case Kind.DOWN:
             row = one(conn, "SELECT provider_failed(%s, %s, NULL) AS until", [name, message])
-            return Paused(row["until"], f"{name} is {message}")
+            return Paused(row["until"], f"{name} is {message}", answer)
         case Kind.BAD_ANSWER:
             conn.execute("SELECT provider_failed(%s, %s, %s)", [name, message, symbol])
     return answer

@@ -12,11 +12,13 @@ import tempfile
 import threading
 import warnings
 import zoneinfo
+from dataclasses import replace
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import tenacity
 
-from market.providers.base import Answer, Bar, Kind, Request
+from market.providers.base import Action, Answer, Bar, Kind, Payload, Request
 
 _URL = "https://query2.finance.yahoo.com/v8/finance/chart/"
 _TIMEOUT_SECONDS = 15.0
@@ -66,8 +68,13 @@ class Yahoo:
             return Answer(
                 Kind.DOWN, message=f"{type(error).__name__}: {str(error).split('. See')[0]}"
             )
-        return classify(
+        answer = classify(
             request, response.status_code, response.content, response.headers.get("retry-after")
+        )
+        # The address as we made it: yfinance adds a crumb, which is a key of a kind.
+        url = f"{_URL}{quote(request.symbol)}?{urlencode(params)}"
+        return replace(
+            answer, payload=Payload(url, int(response.status_code), bytes(response.content))
         )
 
     def _get(self, transport: Any, url: str, params: dict[str, Any]) -> Any:
@@ -157,17 +164,18 @@ def _parse(request: Request, result: dict[str, Any]) -> Answer:
     if "timestamp" not in result:
         return Answer(Kind.EMPTY, message="no bars in the range")
     zone = _zone(meta)
-    splits = _event_dates(result, "splits", zone)
-    dividends = _event_dates(result, "dividends", zone)
-    quote = result["indicators"]["quote"][0]
+    actions = _actions(result, zone)
+    splits = {action.date for action in actions if action.kind == "split"}
+    dividends = {action.date for action in actions if action.kind == "dividend"}
+    quotes = result["indicators"]["quote"][0]
     adjusted = result["indicators"].get("adjclose", [{}])[0].get("adjclose")
-    columns = {name: quote[name] for name in ("open", "high", "low", "close", "volume")}
+    columns = {name: quotes[name] for name in ("open", "high", "low", "close", "volume")}
     columns["adjusted_close"] = adjusted or [None] * len(result["timestamp"])
     bars = []
     for timestamp, *values in zip(result["timestamp"], *columns.values(), strict=True):
         date = dt.datetime.fromtimestamp(timestamp, zone).date()
-        if not request.start <= date <= request.end:
-            continue
+        if date < request.start:
+            continue  # of the day more that was asked for
         numbers = {
             name: None if value is None else float(value)
             for name, value in zip(columns, values, strict=True)
@@ -182,11 +190,13 @@ def _parse(request: Request, result: dict[str, Any]) -> Answer:
                 has_dividend=date in dividends,
             )
         )
+    # Later bars go along: whether a day is over, or yet to come, is the validator's to say.
     return Answer(
-        Kind.OK if bars else Kind.EMPTY,
+        Kind.OK if any(bar.date <= request.end for bar in bars) else Kind.EMPTY,
         bars,
         asset_type=_ASSET_TYPES.get(str(meta.get("instrumentType"))),
         exchange=meta.get("exchangeName"),
+        actions=[action for action in actions if request.start <= action.date <= request.end],
     )
 
 
@@ -196,6 +206,14 @@ def _zone(meta: dict[str, Any]) -> dt.tzinfo:
     return dt.timezone(dt.timedelta(seconds=meta["gmtoffset"]))
 
 
-def _event_dates(result: dict[str, Any], kind: str, zone: dt.tzinfo) -> set[dt.date]:
-    events = (result.get("events") or {}).get(kind) or {}
-    return {dt.datetime.fromtimestamp(event["date"], zone).date() for event in events.values()}
+def _actions(result: dict[str, Any], zone: dt.tzinfo) -> list[Action]:
+    """The chart's events; dividends come adjusted for the splits that followed."""
+    events = result.get("events") or {}
+    found = []
+    for event in (events.get("splits") or {}).values():
+        date = dt.datetime.fromtimestamp(event["date"], zone).date()
+        found.append(Action(date, "split", float(event["numerator"]) / float(event["denominator"])))
+    for event in (events.get("dividends") or {}).values():
+        date = dt.datetime.fromtimestamp(event["date"], zone).date()
+        found.append(Action(date, "dividend", float(event["amount"])))
+    return sorted(found)

@@ -119,9 +119,10 @@ $$;
 -- program's marked as given by us (fetched_at), equal ones not touched, in one statement. p_from, p_to: the range that the provider was asked for and
 -- answered. p_rebased: the basis of the prices changed, so that a stored bar of the range
 -- which the new history lacks goes away; it would stand beside bars of another basis.
--- revised counts stored closes that changed.
+-- revised counts stored closes that changed. p_payload_id: the answer that the bars were read from.
+DROP FUNCTION IF EXISTS bars_merge(text, text, date, date, boolean);
 CREATE OR REPLACE FUNCTION bars_merge(
-    p_symbol text, p_source text, p_from date, p_to date, p_rebased boolean
+    p_symbol text, p_source text, p_from date, p_to date, p_rebased boolean, p_payload_id bigint DEFAULT NULL
 )
 RETURNS TABLE (inserted bigint, updated bigint, revised bigint) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -145,16 +146,17 @@ BEGIN
     ), written AS (
         INSERT INTO market_prices AS p
             (symbol, date, open, high, low, close, adjusted_close, volume, source, last_updated,
-             has_split, has_dividend, is_market_open, fetched_at, created_at, updated_at)
+             has_split, has_dividend, is_market_open, fetched_at, created_at, updated_at, payload_id)
         SELECT p_symbol, date, open, high, low, close, adjusted_close, volume, p_source, v_now,
-               has_split, has_dividend, true, v_now, v_now, v_now
+               has_split, has_dividend, true, v_now, v_now, v_now, p_payload_id
         FROM fresh ORDER BY date
         ON CONFLICT (symbol, date) DO UPDATE
         SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
             adjusted_close = excluded.adjusted_close, volume = excluded.volume,
             source = excluded.source, last_updated = excluded.last_updated,
             has_split = excluded.has_split, has_dividend = excluded.has_dividend,
-            is_market_open = true, fetched_at = excluded.fetched_at, updated_at = excluded.updated_at
+            is_market_open = true, fetched_at = excluded.fetched_at, updated_at = excluded.updated_at,
+            payload_id = excluded.payload_id
     )
     SELECT count(*) FILTER (WHERE is_new), count(*) FILTER (WHERE NOT is_new),
            count(*) FILTER (WHERE is_revised)
@@ -189,6 +191,6 @@ LEFT JOIN LATERAL (
     FROM market_prices WHERE market_prices.symbol = r.symbol
 ) p ON true;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_prices.sql', '531ee7db5e89f003de86b8a18e0d07436cfee5b24e6c1191cab276a5e88e932b')
+    ('functions/42_prices.sql', 'e61495fc8f72d66e7b4f09456d9fdf21f6284a1821b02d0d378a675459dc9752')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -123,9 +123,23 @@ BEGIN
            format('%s: %s, the close of %s', CASE h.n WHEN 0 THEN 'entry' ELSE 't' || h.n END, h.price, h.session)
            || coalesce(', return ' || round(h.return::numeric, 2) || ' %', '')
            || CASE h.correct WHEN true THEN ', correct' WHEN false THEN ', not correct' ELSE '' END
-           || coalesce(' (from ' || p.source || ')', '')
+           || coalesce(' (from ' || p.source || coalesce(', payload ' || p.payload_id, '') || ')', '')
     FROM horizon h LEFT JOIN market_prices p ON p.symbol = h.symbol AND p.date = h.session
     ORDER BY h.symbol, h.n)
+    UNION ALL
+    (SELECT b.fetched_at, 'payload ' || b.payload_id, payload_in_words(b.symbol, b.payload_id)
+    FROM (SELECT DISTINCT ON (p.payload_id) p.payload_id, h.symbol, p.fetched_at
+          FROM horizon h JOIN market_prices p ON p.symbol = h.symbol AND p.date = h.session
+          WHERE p.payload_id IS NOT NULL ORDER BY p.payload_id, p.fetched_at) b)
+    UNION ALL
+    (SELECT v.replaced_at, 'outcome ' || v.symbol,
+           format('the close of %s was %s (from %s%s), and became %s (from %s%s)', v.date, v.old_close,
+                  coalesce(v.old_source, 'another program'), coalesce(', payload ' || v.old_payload_id, ''),
+                  coalesce(v.new_close::text, 'unknown'), v.new_source,
+                  coalesce(', payload ' || v.new_payload_id, ''))
+    FROM horizon h JOIN market_price_revisions v ON v.symbol = h.symbol AND v.date = h.session
+    WHERE v.old_close IS DISTINCT FROM v.new_close AND v.old_fetched_at IS NOT NULL
+    ORDER BY v.replaced_at, v.date, v.id)
     UNION ALL
     SELECT NULL, 'outcome ' || o.symbol, 'revised: ' || o.revision FROM outcome o WHERE o.revision IS NOT NULL
     UNION ALL
@@ -207,6 +221,7 @@ BEGIN
     RETURN QUERY
     WITH story AS (
         SELECT * FROM event_story('ticker', v_symbol, reckoner_now() - interval '30 days', NULL)
+        UNION ALL SELECT * FROM ingestion_story(v_symbol, reckoner_now() - interval '30 days')
         UNION ALL SELECT * FROM ticker_standing(v_symbol)
         UNION ALL
         SELECT min(o.due_at), 'outcomes', format('%s are %s', count(*), o.outcome_state)
@@ -231,6 +246,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/70_explain.sql', '85041b478efed682f797d1890e5ce157667716cba9f57148eb2a7c93d062d0f6')
+    ('functions/70_explain.sql', '341984bc97310693eed7cdcf0982928f579bc29618daf605c89095928091605c')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

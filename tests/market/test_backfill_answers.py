@@ -82,7 +82,7 @@ def test_an_ok_without_one_usable_bar_is_a_failure(run: Run, conn: Conn) -> None
     rubbish = Answer(Kind.OK, plain_bars([dt.date(1970, 1, 4)]))
     verdict, _ = run(FakeProvider("only", rubbish))
     assert isinstance(verdict, backfill.Failed)
-    assert "no finished session" in verdict.reason
+    assert "no session of its calendar" in verdict.reason
     assert ticker(conn, "ACME")["status"] == "active"
 
 

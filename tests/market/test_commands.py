@@ -17,6 +17,7 @@ COMMANDS = (
     "register-tickers",
     "ticker-registry",
     "fetch-prices",
+    "payload",
     "calculate-outcomes",
     "price-stats",
 )

@@ -68,13 +68,13 @@ def test_a_refusal_pauses_the_provider_for_everyone(
 
 def test_other_providers_are_not_paused(database: Database) -> None:
     ask_once(database, Answer(Kind.THROTTLED))
-    assert ask(database, FakeProvider("another", OK), REQUEST, never) is OK
+    assert ask(database, FakeProvider("another", OK), REQUEST, never) == OK
 
 
 def test_after_the_pause_it_is_asked_again(database: Database, conn: Conn) -> None:
     ask_once(database, Answer(Kind.THROTTLED))
     over(conn)
-    assert ask_once(database, OK) is OK
+    assert ask_once(database, OK) == OK
 
 
 def test_a_shorter_pause_never_shortens_a_longer_one(database: Database, conn: Conn) -> None:
@@ -145,7 +145,7 @@ def test_the_pace_is_kept_by_all_together(database: Database, url: str, conn: Co
     with Database(url, name="another worker") as other:
         for way in (database, other, database, other):
             answer = ask(way, FakeProvider("remote", OK), REQUEST, waits.append)
-            assert answer is OK
+            assert answer == OK
     # The first goes at once; each of the others gets the next place.
     assert waits == pytest.approx([2.5, 5.0, 7.5], abs=1.0)
     assert sorted(waits) == waits
@@ -153,7 +153,7 @@ def test_the_pace_is_kept_by_all_together(database: Database, url: str, conn: Co
 
 def test_a_place_too_far_away_is_not_waited_for(database: Database, conn: Conn) -> None:
     spaced(conn, 30)
-    assert ask(database, FakeProvider("remote", OK), REQUEST, never) is OK
+    assert ask(database, FakeProvider("remote", OK), REQUEST, never) == OK
     provider = FakeProvider("remote", OK)
     verdict = ask(database, provider, REQUEST, never)
     assert isinstance(verdict, Paused)
@@ -197,4 +197,4 @@ def test_no_transaction_is_open_while_a_provider_is_asked(database: Database, co
         assert open_ones == 0
         return OK
 
-    assert ask(database, FakeProvider("remote", answers), REQUEST, never) is OK
+    assert ask(database, FakeProvider("remote", answers), REQUEST, never) == OK

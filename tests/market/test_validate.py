@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from market.prices import validate
-from market.providers import Bar
+from market.providers import Action, Bar
+from market.validation import LEAST_SCORE, Known, validate
 from tests.market.helpers import day
 
 SESSIONS = [day("2024-03-04") + dt.timedelta(days=n) for n in range(12)]
@@ -86,6 +86,31 @@ def test_each_rejected_bar_has_one_reason_and_the_rest_is_there(bars: list[Bar])
     # What is neither rejected nor there was replaced by a later bar of its date.
     assert len(found.bars) <= kept
     assert found.bars or found.rejected or not bars
+
+
+@given(
+    bars=st.lists(any_bar, max_size=30),
+    stored=st.dictionaries(st.sampled_from(SESSIONS), st.floats(1e-6, 1e6)),
+    actions=st.lists(
+        st.builds(
+            Action,
+            date=st.sampled_from(SESSIONS),
+            kind=st.sampled_from(["split", "dividend"]),
+            value=st.floats(1e-3, 1e3),
+        )
+    ),
+)
+def test_whatever_comes_has_a_score_and_a_verdict(
+    bars: list[Bar], stored: dict[dt.date, float], actions: list[Action]
+) -> None:
+    half = len(actions) // 2
+    known = Known(SESSIONS[-1], stored, actions[:half])
+    found = validate(bars, SESSIONS[:-2], actions=actions[half:], known=known)
+    assert all(0 <= part <= 1 for part in found.parts.values())
+    assert 0 <= found.score <= 1
+    assert (found.verdict == "refused") == (found.score < LEAST_SCORE)
+    assert found.reason
+    assert len(found.bars) + len(found.rejected) == found.given
 
 
 @pytest.mark.parametrize(

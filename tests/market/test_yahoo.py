@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from market.prices import validate
 from market.providers import Kind, Request
 from market.providers.yahoo import classify
+from market.validation import validate
 from tests.market.helpers import day
 from tests.market.yahoo_bodies import (
     HTML,
@@ -180,9 +180,11 @@ def test_an_unknown_zone_falls_back_to_the_offset(zone: str | None) -> None:
         assert [bar.date for bar in answer.bars] == DAYS
 
 
-def test_bars_beyond_the_range_are_left_out() -> None:
+def test_bars_before_the_range_are_left_out_and_later_ones_are_the_validators() -> None:
     request = Request("ACME", DAYS[1], DAYS[1], [DAYS[1]])
-    assert [bar.date for bar in classify(request, 200, body(GOOD)).bars] == [DAYS[1]]
+    answer = classify(request, 200, body(GOOD))
+    assert [bar.date for bar in answer.bars] == DAYS[1:]
+    assert [bar.date for bar in validate(answer.bars, request.sessions).bars] == [DAYS[1]]
 
 
 def paths(node: Any, prefix: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

@@ -23,7 +23,17 @@ from tests.support import (
 from tests.worker.scenes import MOMENT, bars, completed, until_complete
 
 # What holds the owner's data, and what was there before us.
-_KEPT = ("market_prices", "prediction_outcomes", "predictions", "ticker_registry")
+_KEPT = (
+    "corporate_actions",
+    "data_quality_log",
+    "ingestion_audit",
+    "market_price_revisions",
+    "market_prices",
+    "prediction_outcomes",
+    "predictions",
+    "provider_payloads",
+    "ticker_registry",
+)
 
 Start = Callable[..., WorkerProcess]
 Sums = dict[str, tuple[int, str]]
@@ -111,6 +121,11 @@ def worked(conn: Conn, start_worker: Start, tmp_path: Path) -> Sums:
     insert_prediction(conn, ["NOBODY"], moment=MOMENT)
     assert start_worker("run", "--drain").process.wait(60) == 0
     insert_prediction(conn, ["GOOD"], moment=MOMENT)  # an event that is still alive
+    conn.execute(
+        "INSERT INTO corporate_actions VALUES ('GOOD', '2024-06-10', 'split', 4, 'csv', now(), now());"
+        " INSERT INTO market_price_revisions (symbol, date, old_close, new_source, replaced_at)"
+        " VALUES ('GOOD', '2024-06-07', 400, 'csv', now())"
+    )
     found = sums(conn)
     assert all(count for count, _ in found.values())
     return found

@@ -39,6 +39,16 @@ ROWS = {
     "reckoner_workers": "(name, host, pid, started_at, last_seen_at, mode)"
     " VALUES ('w', 'host', 1, now(), now(), 'notify')",
     "symbol_rules": "(pattern, provider_symbol) VALUES ('SQ', 'XYZ')",
+    "provider_payloads": "(sha256, provider, url, class, size, body, fetched_at, last_seen_at)"
+    " VALUES ('abc', 'csv', 'AAPL.csv', 'ok', 1, 'x', now(), now())",
+    "data_quality_log": "(symbol, checked_at, provider, range_from, range_to, given, rejected, flagged,"
+    " expected, missing, parts, notes, score, verdict)"
+    " VALUES ('AAPL', now(), 'csv', '2024-03-05', '2024-03-05', 1, 0, 0, 1, 0, '{}', '{}', 1, 'accepted')",
+    "corporate_actions": "VALUES ('AAPL', '2020-08-31', 'split', 4, 'csv', now(), now())",
+    "market_price_revisions": "(symbol, date, old_close, new_close, new_source, replaced_at)"
+    " VALUES ('AAPL', '2024-03-05', 400, 100, 'csv', now())",
+    "ingestion_audit": "(symbol, finished_at, outcome, rows, inserted, updated, rejected, duration, asked)"
+    " VALUES ('AAPL', now(), 'fetched', 1, 1, 0, 0, 0.1, '[]')",
 }
 
 

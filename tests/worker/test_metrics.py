@@ -32,7 +32,7 @@ LABELS = {
     "status": {"pending", "processing", "failed", "dead"},
     "provider": {"yahoo", "csv", "sample"},
     "kind": {"ok", "empty", "unknown", "throttled", "plan", "bad_answer", "down"},
-    "part": {"forgotten", "due", "unfetched", "pruned"},
+    "part": {"forgotten", "due", "unfetched", "pruned", "payloads", "records"},
     "wake": {"ring", "poll", "call"},
     "mode": {"notify", "polling"},
 }

@@ -134,7 +134,7 @@ class Town:
         until("the outbox is empty", self._empty_outbox)
         self.conn.execute(
             "DELETE FROM prediction_outcomes; DELETE FROM predictions; DELETE FROM market_prices;"
-            " DELETE FROM ticker_registry; DELETE FROM outbox_history;"
+            " DELETE FROM ticker_registry; DELETE FROM outbox_history; DELETE FROM corporate_actions;"
             " UPDATE reckoner_providers SET spacing = '0', next_request_at = '-infinity',"
             " paused_until = NULL, pause_reason = NULL, failures = 0, last_ok_at = NULL,"
             " last_error = NULL WHERE name = 'yahoo'"

@@ -3,6 +3,12 @@
 The bad bar is one that no horizon needs, so that the outcome shows that the others are right.
 """
 
+import datetime as dt
+import hashlib
+import json
+import zlib
+from typing import Any
+
 import pytest
 
 from tests.market.helpers import outcome, utc
@@ -144,3 +150,55 @@ def test_bad_bars_of_many_symbols_do_not_mix(town: Town) -> None:
         check_outcome(town.conn, number, symbol, wanted)
     invalid = "SELECT array_agg(symbol::text) FROM ticker_registry WHERE status <> 'active'"
     assert value(town.conn, invalid) == ["NOPE"]
+
+
+def payload(town: Town, kind: str) -> dict[str, Any]:
+    """The kept answer of a class about ACME, its body unpacked."""
+    query = "SELECT * FROM provider_payloads WHERE class = %s AND url LIKE '%%/ACME?%%' ORDER BY id DESC"
+    row = town.conn.execute(query, [kind]).fetchone()
+    assert row is not None
+    return {**row, "body": zlib.decompress(row["body"])}
+
+
+def test_a_bar_leads_to_the_chart_that_it_was_read_from(town: Town) -> None:
+    ex, split = dt.date(2024, 3, 11), dt.date(2024, 4, 8)
+    town.list_("ACME", dividends={ex: 4.0}, splits={split: 4.0})
+    town.predict("ACME")
+    town.until_complete()
+
+    kept = payload(town, "ok")
+    ids = value(town.conn, "SELECT array_agg(DISTINCT payload_id) FROM market_prices")
+    assert ids == [kept["id"]]
+    assert hashlib.sha256(kept["body"]).hexdigest() == kept["sha256"]
+    chart = json.loads(kept["body"])["chart"]["result"][0]
+    assert max(closes(town.conn).values()) in chart["indicators"]["quote"][0]["close"]
+    assert (kept["status"], kept["provider"]) == (200, "yahoo")
+    assert kept["url"].startswith("https://query2.finance.yahoo.com/v8/finance/chart/ACME?period1=")
+    assert "crumb" not in kept["url"]
+    told = town.conn.execute("SELECT date, kind, value, provider FROM corporate_actions ORDER BY 1")
+    assert [tuple(row.values()) for row in told] == [
+        (ex, "dividend", 4.0, "yahoo"),
+        (split, "split", 4.0, "yahoo"),
+    ]
+
+
+def test_a_chart_of_another_form_is_kept_for_whoever_mends_the_adapter(town: Town) -> None:
+    town.list_("ACME")
+    town.yahoo.fail("ACME", "truncated_json")
+    town.predict("ACME")
+    town.until_tried("ACME")
+    kept = payload(town, "bad_answer")
+    assert b'"chart"' in kept["body"]
+    with pytest.raises(ValueError, match=r"Expecting|Unterminated"):
+        json.loads(kept["body"])
+    (asked,) = value(town.conn, "SELECT asked FROM ingestion_audit ORDER BY id DESC LIMIT 1")
+    assert (asked["class"], asked["payload_id"]) == ("bad_answer", kept["id"])
+
+
+def test_a_day_to_come_is_told_of_and_not_stored(town: Town) -> None:
+    town.list_("ACME")
+    town.yahoo.fail("ACME", "future_bar")
+    town.predict("ACME")
+    town.until_complete()
+    notes = value(town.conn, "SELECT notes FROM data_quality_log ORDER BY id DESC LIMIT 1")
+    assert notes == ["2024-05-18: no finished session: too new"]

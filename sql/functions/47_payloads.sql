@@ -1,0 +1,63 @@
+BEGIN;
+-- Raw answers: kept once per body, pruned by the sweep. Called by market/provenance.py and
+-- worker/sweep.py.
+SET LOCAL search_path = public;
+SET LOCAL lock_timeout = '3s';
+SELECT pg_advisory_xact_lock(1380271947, 2);
+
+-- Keeps bodies that are not there yet, and notes that the others were seen again (once a day).
+-- Some bodies are everyone's ("Too Many Requests"): one that is there is not locked, so that
+-- nobody waits for whoever else stores it. New ones go in ordered by hash, and never cross.
+DROP FUNCTION IF EXISTS payloads_keep(text[], text[], text[], integer[], text[], integer[], bytea[]);
+CREATE OR REPLACE FUNCTION payloads_keep(
+    p_hashes text[], p_providers text[], p_urls text[], p_statuses integer[], p_classes text[],
+    p_sizes integer[], p_bodies bytea[]
+) RETURNS TABLE (hash text, payload_id bigint) LANGUAGE plpgsql AS $$
+DECLARE
+    v_now timestamptz := reckoner_now();
+BEGIN
+    UPDATE provider_payloads SET last_seen_at = v_now WHERE id IN (
+        SELECT p.id FROM provider_payloads p
+        WHERE p.sha256 = ANY (p_hashes) AND p.last_seen_at < v_now - interval '1 day'
+        FOR NO KEY UPDATE SKIP LOCKED);
+    INSERT INTO provider_payloads
+        (sha256, provider, url, status, class, size, body, fetched_at, last_seen_at)
+    SELECT DISTINCT ON (g.sha256) g.sha256, g.provider, g.url, g.status, g.class, g.size, g.body, v_now, v_now
+    FROM unnest(p_hashes, p_providers, p_urls, p_statuses, p_classes, p_sizes, p_bodies)
+         AS g(sha256, provider, url, status, class, size, body)
+    WHERE NOT EXISTS (SELECT FROM provider_payloads p WHERE p.sha256 = g.sha256)
+    ORDER BY g.sha256
+    ON CONFLICT (sha256) DO NOTHING;
+    RETURN QUERY SELECT p.sha256, p.id FROM provider_payloads p WHERE p.sha256 = ANY (p_hashes);
+END
+$$;
+
+-- What was not seen for p_days, in bites; 0 days: everything. Returns how many went.
+CREATE OR REPLACE FUNCTION sweep_payloads(p_days integer) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v_pruned bigint;
+BEGIN
+    DELETE FROM provider_payloads WHERE id = ANY (ARRAY(
+        SELECT id FROM provider_payloads
+        WHERE last_seen_at < reckoner_now() - make_interval(days => p_days)
+        ORDER BY last_seen_at LIMIT 1000));
+    GET DIAGNOSTICS v_pruned = ROW_COUNT;
+    RETURN v_pruned;
+END
+$$;
+
+-- A payload in words, whether it is kept or only its hash is known.
+CREATE OR REPLACE FUNCTION payload_in_words(p_symbol text, p_payload_id bigint) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT coalesce(
+        (SELECT format('%s%s, %s bytes from %s, sha256 %s; to read it: python -m market payload %s',
+                       p.class, coalesce(' with status ' || p.status, ''), p.size, p.url, p.sha256, p.id)
+         FROM provider_payloads p WHERE p.id = p_payload_id),
+        (SELECT format('no longer kept, sha256 %s', a.hash) FROM ingestion_audit a
+         WHERE a.symbol = p_symbol AND a.payload_id = p_payload_id ORDER BY a.finished_at LIMIT 1),
+        'no longer kept')
+$$;
+INSERT INTO reckoner_schema (name, checksum) VALUES
+    ('functions/47_payloads.sql', '2cbfbf7022d0dcfb374717913a5aefc91955ad672d2d87fb0c696c327fd4f080')
+ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
+COMMIT;

@@ -1,0 +1,90 @@
+BEGIN;
+-- The record of what was checked, and of every run. Called by market/provenance.py, in the
+-- transaction that stores the bars.
+SET LOCAL search_path = public;
+SET LOCAL lock_timeout = '3s';
+SELECT pg_advisory_xact_lock(1380271947, 2);
+
+-- What is known of a symbol before a batch for p_from to p_to is judged: stored closes of ours in
+-- that range and the last before it (none with p_refetch: then the answer is taken as it is),
+-- the splits and dividends that any provider told of, and the last session that has opened.
+DROP FUNCTION IF EXISTS batch_known(text, text, date, date, boolean);
+CREATE OR REPLACE FUNCTION batch_known(
+    p_symbol text, p_calendar text, p_from date, p_to date, p_refetch boolean
+) RETURNS TABLE (begun date, dates date[], closes double precision[],
+                 action_dates date[], kinds text[], amounts double precision[]) LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT (SELECT max(s.session) FROM market_sessions s
+            WHERE s.calendar = p_calendar AND s.opens_at <= reckoner_now()
+              AND s.closes_at > reckoner_now() - interval '7 days'),
+           p.dates, p.closes, a.dates, a.kinds, a.amounts
+    FROM (SELECT array_agg(date) AS dates, array_agg(close) AS closes FROM market_prices
+          WHERE NOT p_refetch AND symbol = p_symbol AND fetched_at IS NOT NULL AND date <= p_to
+            AND date >= coalesce((SELECT max(b.date) FROM market_prices b
+                                  WHERE b.symbol = p_symbol AND b.fetched_at IS NOT NULL AND b.date < p_from),
+                                 p_from)) p,
+         (SELECT array_agg(date) AS dates, array_agg(kind) AS kinds, array_agg(value) AS amounts
+          FROM corporate_actions WHERE symbol = p_symbol AND date <= p_to) a;
+END
+$$;
+
+-- Writes one run, and what was found in the batches that were validated for it (a JSON list of
+-- rows of data_quality_log), at one moment. Returns the run's row.
+CREATE OR REPLACE FUNCTION ingestion_log(p_run jsonb, p_checks jsonb) RETURNS ingestion_audit
+LANGUAGE sql AS $$
+    INSERT INTO data_quality_log (symbol, checked_at, provider, range_from, range_to, given, rejected,
+                                  flagged, expected, missing, parts, notes, score, verdict)
+    SELECT c.symbol, reckoner_now(), c.provider, c.range_from, c.range_to, c.given, c.rejected,
+           c.flagged, c.expected, c.missing, c.parts, c.notes, c.score, c.verdict
+    FROM jsonb_populate_recordset(NULL::data_quality_log, p_checks) c;
+
+    INSERT INTO ingestion_audit (symbol, finished_at, job, outcome, provider, range_from, range_to, rows,
+                                 inserted, updated, rejected, score, hash, payload_id, duration, error, asked)
+    SELECT r.symbol, reckoner_now(), r.job, r.outcome, r.provider, r.range_from, r.range_to, r.rows,
+           r.inserted, r.updated, r.rejected, r.score, r.hash, r.payload_id, r.duration,
+           one_line(r.error), r.asked
+    FROM jsonb_populate_record(NULL::ingestion_audit, p_run) r
+    RETURNING ingestion_audit
+$$;
+
+-- What was odd in the answers for a symbol: who was asked in vain and where the bytes of that
+-- answer are, and what was rejected or flagged in the others.
+CREATE OR REPLACE FUNCTION ingestion_story(p_symbol text, p_since timestamptz)
+RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE sql STABLE AS $$
+    SELECT r.finished_at, 'answer',
+           format('%s: %s', a.value ->> 'provider', coalesce(nullif(a.value ->> 'verdict', 'accepted'), a.value ->> 'class'))
+           || coalesce(' ' || nullif(a.value ->> 'message', ''), '')
+           || coalesce(', score ' || (a.value ->> 'score'), '')
+           || coalesce(' (payload ' || (a.value ->> 'payload_id') || ')', '')
+           || coalesce(': ' || (SELECT array_to_string(q.notes[1:3], '; ') FROM data_quality_log q
+                                WHERE q.symbol = p_symbol AND q.checked_at = r.finished_at
+                                  AND q.provider = a.value ->> 'provider' AND a.value ? 'verdict'
+                                ORDER BY q.id LIMIT 1), '')
+    FROM ingestion_audit r CROSS JOIN jsonb_array_elements(r.asked) WITH ORDINALITY a(value, n)
+    WHERE r.symbol = p_symbol AND r.finished_at >= p_since
+      AND NOT (a.value ->> 'class' IN ('ok', 'empty') AND coalesce(a.value ->> 'verdict', 'accepted') = 'accepted')
+    ORDER BY r.finished_at, r.id, a.n
+$$;
+
+-- Checks and runs older than p_days, in bites. Returns how many went.
+CREATE OR REPLACE FUNCTION sweep_records(p_days integer) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v_before timestamptz := reckoner_now() - make_interval(days => p_days);
+    v_checks bigint;
+    v_runs   bigint;
+BEGIN
+    DELETE FROM data_quality_log WHERE id = ANY (ARRAY(
+        SELECT id FROM data_quality_log WHERE checked_at < v_before ORDER BY checked_at LIMIT 10000));
+    GET DIAGNOSTICS v_checks = ROW_COUNT;
+    DELETE FROM ingestion_audit WHERE id = ANY (ARRAY(
+        SELECT id FROM ingestion_audit WHERE finished_at < v_before ORDER BY finished_at LIMIT 10000));
+    GET DIAGNOSTICS v_runs = ROW_COUNT;
+    RETURN v_checks + v_runs;
+END
+$$;
+INSERT INTO reckoner_schema (name, checksum) VALUES
+    ('functions/48_quality.sql', '562b5b57f73cf51a265f58d49fd091ecb4da480e42602b5ae5ab8fb17b985b3c')
+ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
+COMMIT;

@@ -1,0 +1,338 @@
+"""What a batch is judged by, through the csv provider: faulty files, and what becomes of them."""
+
+import datetime as dt
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from market.providers import Answer, Bar, Kind, Provider, Request
+from market.providers.csv_files import CsvFiles
+from market.validation import LEAST_SCORE, WEIGHTS, Known, validate
+from tests.market.desk import Desk, Told
+from tests.market.helpers import FakeProvider, clock, day, serving, utc
+from tests.support import Conn, connect, flat_bars, sessions, value, write_csv
+
+NOW = utc("2024-05-17 22:00")
+FIRST = "2023-05-01"  # a year of sessions before NOW
+
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture
+def days(conn: Conn) -> list[dt.date]:
+    return sessions(conn, FIRST, "2024-05-17")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "bars"
+
+
+def scaled(row: dict[str, Any], factor: float) -> dict[str, Any]:
+    return row | {name: row[name] * factor for name in ("open", "high", "low", "close")}
+
+
+def ingest(url: str, *providers: Provider, symbol: str = "ACME") -> list[Told]:
+    """Register a symbol and let a worker of the desk fetch it at NOW."""
+    desk = Desk(url, *providers)
+    add(url, symbol)
+    return desk.turn(NOW)
+
+
+def add(url: str, symbol: str = "ACME", now: dt.datetime = NOW) -> None:
+    """Register a symbol at a moment, or ask for its prices again."""
+    with clock(url, now), connect(url) as conn:
+        conn.execute(
+            "INSERT INTO ticker_registry (symbol) VALUES (%s) ON CONFLICT DO NOTHING", [symbol]
+        )
+        conn.execute("SELECT ticker_enqueue(ARRAY[%s], 0, false)", [symbol])
+
+
+def again(url: str, conn: Conn, *providers: Provider, since: str) -> list[Told]:
+    """As if the sessions after `since` had not been asked for yet, fetch them."""
+    conn.execute("UPDATE ticker_registry SET fetched_to = %s", [since])
+    conn.execute("DELETE FROM market_prices WHERE date > %s", [since])
+    add(url)
+    return Desk(url, *providers).turn(NOW)
+
+
+def checked(conn: Conn, provider: str = "csv") -> dict[str, Any]:
+    """The last check of a provider's batch."""
+    row = conn.execute(
+        "SELECT * FROM data_quality_log WHERE provider = %s ORDER BY id DESC LIMIT 1", [provider]
+    ).fetchone()
+    assert row is not None
+    return row
+
+
+def stored(conn: Conn) -> dict[dt.date, float]:
+    return {
+        row["date"]: row["close"]
+        for row in conn.execute("SELECT date, close FROM market_prices WHERE symbol = 'ACME'")
+    }
+
+
+def closes(rows: Rows) -> dict[dt.date, float]:
+    return {day(row["date"]): row["close"] for row in rows}
+
+
+def test_a_good_batch_has_a_score_of_one(
+    url: str, conn: Conn, folder: Path, days: list[dt.date]
+) -> None:
+    rows = flat_bars(days)
+    write_csv(folder, "ACME", rows)
+    ingest(url, CsvFiles(folder))
+
+    row = checked(conn)
+    assert (row["symbol"], row["score"], row["verdict"]) == ("ACME", 1.0, "accepted")
+    assert row["parts"] == dict.fromkeys(WEIGHTS, 1.0)
+    assert row["given"] == row["expected"] == len(stored(conn))
+    assert (row["rejected"], row["missing"], row["flagged"], row["notes"]) == (0, 0, 0, [])
+
+
+# The closes of AIG as they were traded in the worst of 2008, a month around the bailout.
+CRASH = [23.25, 22.76, 18.37, 17.55, 12.14, 4.76, 3.75, 2.05, 2.69, 3.85, 4.72, 5.00, 3.31, 3.12]
+
+
+def test_a_true_crash_is_flagged_and_every_bar_of_it_stored(
+    url: str, conn: Conn, folder: Path, days: list[dt.date]
+) -> None:
+    rows = flat_bars(days, start=CRASH[0], step=0.0)
+    for row, close in zip(rows[100:], CRASH, strict=False):
+        row |= {"open": close, "high": close, "low": close, "close": close}
+    for row in rows[100 + len(CRASH) :]:
+        row |= {"open": CRASH[-1], "high": CRASH[-1], "low": CRASH[-1], "close": CRASH[-1]}
+    write_csv(folder, "ACME", rows)
+    ingest(url, CsvFiles(folder))
+
+    wanted = closes(rows)
+    assert stored(conn) == {date: wanted[date] for date in stored(conn)}
+    row = checked(conn)
+    assert row["expected"] == len(stored(conn))
+    big = sum(abs(b / a - 1) > 0.25 for a, b in itertools.pairwise(CRASH))
+    assert big >= 5
+    assert (row["rejected"], row["flagged"], row["verdict"]) == (0, big, "flagged")
+    assert LEAST_SCORE < row["score"] < 1
+    assert all("no split or dividend explains it" in note for note in row["notes"])
+
+
+@pytest.mark.parametrize("factor", [100.0, 0.01, 1000.0])
+@pytest.mark.parametrize("length", [1, 5])
+def test_days_in_another_unit_are_rejected_and_the_rest_is_stored(
+    url: str, conn: Conn, folder: Path, days: list[dt.date], factor: float, length: int
+) -> None:
+    rows = flat_bars(days, step=0.1)
+    wrong = [n for n, row in enumerate(rows) if row["date"] >= "2024-03-11"][:length]
+    faulty = [scaled(row, factor) if n in wrong else row for n, row in enumerate(rows)]
+    write_csv(folder, "ACME", faulty)
+    ingest(url, CsvFiles(folder))
+
+    wanted = closes([row for n, row in enumerate(rows) if n not in wrong])
+    found = stored(conn)
+    assert found == {date: close for date, close in wanted.items() if date >= min(found)}
+    row = checked(conn)
+    assert (row["rejected"], row["missing"], row["verdict"]) == (length, length, "flagged")
+    assert "a hundred times off" in row["notes"][0]
+
+
+def rubbish(rows: Rows) -> Rows:
+    """More than four in ten rows are no bars, each kind of fault in its turn."""
+    faults: Sequence[dict[str, Any]] = (
+        {"close": ""},
+        {"close": -5},
+        {"high": 1, "low": 2},
+        {"close": "n/a"},
+        {"date": "yesterday"},
+    )
+    return [row | faults[n % 5] if n % 2 else row for n, row in enumerate(rows)]
+
+
+def test_a_batch_of_rubbish_stores_nothing_and_the_next_provider_is_asked(
+    url: str, conn: Conn, folder: Path, days: list[dt.date]
+) -> None:
+    write_csv(folder, "ACME", rubbish(flat_bars(days)))
+    (told,) = ingest(url, CsvFiles(folder), FakeProvider("next", serving(lambda _: 50.0)))
+
+    assert (told["verdict"], told["provider"]) == ("done", "next")
+    assert value(conn, "SELECT array_agg(DISTINCT source::text) FROM market_prices") == ["next"]
+    refused = checked(conn)
+    assert refused["verdict"] == "refused"
+    assert refused["score"] < LEAST_SCORE
+    assert refused["parts"]["rows"] < 0.6
+    assert checked(conn, "next")["verdict"] == "accepted"
+    asked = value(conn, "SELECT asked FROM ingestion_audit")
+    assert [each["verdict"] for each in asked] == ["refused", "accepted"]
+
+
+def test_rubbish_from_everyone_is_a_failure_and_stores_nothing(
+    url: str, conn: Conn, folder: Path, days: list[dt.date]
+) -> None:
+    write_csv(folder, "ACME", rubbish(flat_bars(days)))
+    (told,) = ingest(url, CsvFiles(folder))
+    assert told["verdict"] == "failed"
+    assert "score 0." in told["reason"]
+    assert stored(conn) == {}
+    audit = conn.execute("SELECT * FROM ingestion_audit").fetchall()
+    assert [(row["outcome"], row["provider"], row["rows"]) for row in audit] == [
+        ("failed", None, 0)
+    ]
+    assert audit[0]["score"] == checked(conn)["score"]
+    assert audit[0]["error"] == told["reason"]
+
+
+def test_old_broken_lines_of_a_file_do_not_spoil_the_newest_day(
+    url: str, conn: Conn, folder: Path, days: list[dt.date]
+) -> None:
+    rows = flat_bars(days)
+    good = write_csv(folder, "ACME", rows)
+    ingest(url, CsvFiles(folder))
+    broken = rubbish(rows[:200]) + rows[200:]
+    good.unlink()
+    write_csv(folder, "ACME", broken)
+    (told,) = again(url, conn, CsvFiles(folder), since="2024-05-16")
+    assert (told["verdict"], told["rejected"]) == ("done", 0)
+    assert max(stored(conn)) == day("2024-05-17")
+
+
+def test_a_whole_answer_in_another_unit_is_not_taken_for_a_new_basis(
+    url: str, conn: Conn, folder: Path, days: list[dt.date]
+) -> None:
+    rows = flat_bars(days)
+    write_csv(folder, "ACME", rows)
+    ingest(url, CsvFiles(folder))
+    write_csv(folder, "ACME", [scaled(row, 100.0) for row in rows])
+    (told,) = again(url, conn, CsvFiles(folder), since="2024-05-16")
+
+    assert told["verdict"] == "failed"
+    assert "times the stored ones" in told["reason"]
+    assert max(stored(conn).values()) < 1000
+    assert checked(conn)["parts"]["units"] == 0
+
+    # A person who knows better asks for everything again, and is obeyed.
+    with connect(url) as living_then:
+        living_then.execute("SELECT outbox_requeue_ticker('ACME')")
+    (told,) = Desk(url, CsvFiles(folder)).turn(NOW + dt.timedelta(hours=1))
+    assert told["verdict"] == "done"
+    assert min(stored(conn).values()) > 1000
+
+
+def test_another_instrument_under_the_same_name_is_refused(
+    url: str, conn: Conn, folder: Path, days: list[dt.date]
+) -> None:
+    write_csv(folder, "ACME", flat_bars(days, step=0.0))
+    ingest(url, CsvFiles(folder))
+    before = stored(conn)
+    other = [scaled(row, 1 + n % 3) for n, row in enumerate(flat_bars(days, step=0.3))]
+    write_csv(folder, "ACME", other)
+    (told,) = again(url, conn, CsvFiles(folder), since="2024-05-16")
+    assert told["verdict"] == "failed"
+    assert "another instrument" in told["reason"]
+    assert stored(conn) == {d: close for d, close in before.items() if d <= day("2024-05-16")}
+
+
+def test_closes_that_leave_out_a_known_split_are_refused(
+    url: str, conn: Conn, folder: Path, days: list[dt.date]
+) -> None:
+    rows = flat_bars(days, step=0.0)
+    split = "2024-03-11"
+    raw = [scaled(row, 4.0) if row["date"] < split else row for row in rows]
+    write_csv(folder, "ACME", raw)
+    conn.execute(
+        "INSERT INTO corporate_actions VALUES ('ACME', %s, 'split', 4, 'yahoo', now(), now())",
+        [split],
+    )
+    (told,) = ingest(url, CsvFiles(folder))
+    assert told["verdict"] == "failed"
+    assert f"{split}: closes are not adjusted for a split of 4" in told["reason"]
+    assert stored(conn) == {}
+
+
+def test_adjusted_closes_that_know_of_a_split_give_it_away(
+    url: str, folder: Path, days: list[dt.date]
+) -> None:
+    split = "2024-03-11"
+    raw = [
+        scaled(row, 4.0 if row["date"] < split else 1.0) | {"adjusted_close": row["close"]}
+        for row in flat_bars(days, step=0.1)
+    ]
+    write_csv(folder, "ACME", raw)
+    (told,) = ingest(url, CsvFiles(folder))
+    assert told["verdict"] == "failed"
+    assert "not adjusted for a split of 4" in told["reason"]
+
+
+def test_a_special_dividend_explains_its_drop(
+    url: str, conn: Conn, folder: Path, days: list[dt.date]
+) -> None:
+    ex = "2024-03-11"
+    rows = [
+        scaled(row, 1.0 if row["date"] < ex else 0.6) | {"dividend": 40 if row["date"] == ex else 0}
+        for row in flat_bars(days, step=0.0)
+    ]
+    write_csv(folder, "ACME", rows)
+    ingest(url, CsvFiles(folder))
+    assert checked(conn)["verdict"] == "accepted"
+
+
+def test_missing_sessions_lower_the_score_and_refuse_nothing(
+    url: str, conn: Conn, folder: Path, days: list[dt.date]
+) -> None:
+    rows = flat_bars(days, step=0.0)
+    write_csv(folder, "ACME", [*rows[:20], *rows[20::8]])
+    ingest(url, CsvFiles(folder))
+    row = checked(conn)
+    assert row["verdict"] == "flagged"
+    assert row["missing"] == row["expected"] - len(stored(conn)) > 100
+    assert LEAST_SCORE < row["score"] < 0.8
+
+
+def test_the_open_session_is_no_fault_and_a_day_to_come_is_one(
+    url: str, conn: Conn, days: list[dt.date]
+) -> None:
+    noon = utc("2024-05-17 16:00")
+
+    def answer(request: Request) -> Answer:
+        dates = [*request.sessions, day("2024-05-17"), day("2024-05-20")]
+        return Answer(Kind.OK, [Bar(date, 1.0, 1.0, 1.0, 1.0) for date in dates])
+
+    desk = Desk(url, FakeProvider("remote", answer))
+    add(url, now=noon)
+    desk.turn(noon)
+    row = checked(conn, "remote")
+    assert max(stored(conn)) == day("2024-05-16")
+    assert row["rejected"] == 1
+    assert row["notes"] == ["2024-05-20: no finished session: too new"]
+    assert row["given"] == len(stored(conn)) + 1
+    assert days
+
+
+# The formula itself.
+
+SESSIONS = [day("2024-03-04") + dt.timedelta(days=n) for n in range(10)]
+
+
+def flat(*changed: tuple[int, float]) -> list[Bar]:
+    prices = dict(changed)
+    return [Bar(date, None, None, None, prices.get(n, 10.0)) for n, date in enumerate(SESSIONS)]
+
+
+@pytest.mark.parametrize(
+    ("bars", "known", "score"),
+    [
+        (flat(), None, 1.0),
+        (flat((4, -1.0)), None, 1 - 0.1 - 0.3 * 0.1),  # a row, and its session
+        (flat((4, 1000.0)), None, 1 - 0.1 - 0.3 * 0.1),  # a unit, and its session
+        (flat((4, 20.0)), None, round(1 - 0.5 * 2 / 9, 4)),  # there and back
+        (flat()[5:], None, 1.0),  # listed later
+        (flat()[:5], None, 1 - 0.3 * 0.5),
+        (flat(), Known(closes=dict.fromkeys(SESSIONS, 1000.0)), 0.0),
+        (flat(), Known(closes={date: 3.0 * n + 20 for n, date in enumerate(SESSIONS)}), 0.0),
+        (flat(), Known(closes=dict.fromkeys(SESSIONS, 20.0)), 1.0),  # restated: flagged
+        ([], None, 0.0),
+    ],
+)
+def test_the_score(bars: list[Bar], known: Known | None, score: float) -> None:
+    assert validate(bars, SESSIONS, known=known).score == pytest.approx(score, abs=1e-4)
