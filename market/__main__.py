@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from market import backfill, outcomes, prices, registry, sessions
+from market import backfill, outcomes, prices, registry, reports_cli, sessions
 from market.console import (
     CommandError,
     DryRunOption,
@@ -29,6 +29,7 @@ app = application(
     "Reckoner's market: tickers, prices, outcomes.",
     no_args_is_help=True,
 )
+app.add_typer(reports_cli.app)
 
 
 @app.callback()

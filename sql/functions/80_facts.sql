@@ -46,7 +46,7 @@ SELECT o.prediction_id, o.symbol::text AS symbol, h.horizon, h.sessions,
        outcome_correct('bullish', h.return_pct) AS bullish_correct,
        h.pnl_usd,
        m.benchmark_return_pct, h.return_pct - m.benchmark_return_pct AS excess_pct,
-       m.total_return_pct - m.benchmark_total_return_pct AS total_excess_pct
+       coalesce(m.total_return_pct, h.return_pct) - m.benchmark_total_return_pct AS total_excess_pct
 FROM prediction_outcomes o
 CROSS JOIN LATERAL (VALUES
     ('t1', 1, o.price_t1, o.return_t1, o.correct_t1, o.pnl_t1),
@@ -101,7 +101,7 @@ COMMENT ON COLUMN outcome_facts.bullish_correct IS 'whether "bullish" would have
 COMMENT ON COLUMN outcome_facts.pnl_usd IS 'of a long position of $1,000 whatever the sentiment, US dollars; times direction it is the directional one';
 COMMENT ON COLUMN outcome_facts.benchmark_return_pct IS 'price return of reckoner_benchmark() over the same two sessions, percent; NULL where it has no close on one of them';
 COMMENT ON COLUMN outcome_facts.excess_pct IS 'return_pct less benchmark_return_pct, percentage points';
-COMMENT ON COLUMN outcome_facts.total_excess_pct IS 'the same of total returns, percentage points';
+COMMENT ON COLUMN outcome_facts.total_excess_pct IS 'the same of total returns, percentage points; a symbol without adjusted closes counts with its price return';
 
 -- Each entry once, however many predictions share it.
 CREATE OR REPLACE VIEW event_paths AS
@@ -122,6 +122,6 @@ COMMENT ON COLUMN event_paths.session_offset IS 'sessions of the symbol''s calen
 COMMENT ON COLUMN event_paths.session IS 'the date of that session';
 COMMENT ON COLUMN event_paths.path_pct IS 'its close against the entry''s, percent; 0 at the entry';
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/80_facts.sql', '84e6185d391f30bd88468ebb584d2828d95390494a20eb4671367283e3eeff74')
+    ('functions/80_facts.sql', '077152ff1440b0a1a5ed37476a4e196e66616100737746b4d22e41e5e761ccf1')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

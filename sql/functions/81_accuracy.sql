@@ -22,7 +22,8 @@ SELECT g.grouping, coalesce(g.value, 'not given') AS value, f.horizon, f.session
        avg(f.return_pct) FILTER (WHERE f.correct IS NOT NULL) AS mean_return_pct,
        percentile_cont(0.5) WITHIN GROUP (ORDER BY f.return_pct) FILTER (WHERE f.correct IS NOT NULL)
            AS median_return_pct,
-       avg(f.total_return_pct) FILTER (WHERE f.correct IS NOT NULL) AS mean_total_return_pct,
+       -- On the same rows as the price return, or the two could not be compared.
+       avg(coalesce(f.total_return_pct, f.return_pct)) FILTER (WHERE f.correct IS NOT NULL) AS mean_total_return_pct,
        avg(f.direction * f.return_pct) FILTER (WHERE f.correct IS NOT NULL) AS directional_return_pct,
        avg(f.excess_pct) FILTER (WHERE f.correct IS NOT NULL) AS mean_excess_pct,
        sum(f.pnl_usd) FILTER (WHERE f.correct IS NOT NULL) AS pnl_usd,
@@ -51,7 +52,7 @@ COMMENT ON COLUMN accuracy_by_group.accuracy IS 'correct / (correct + incorrect)
 COMMENT ON COLUMN accuracy_by_group.base_rate IS 'what "always bullish" would have scored on the same rows, 0..1';
 COMMENT ON COLUMN accuracy_by_group.mean_return_pct IS 'price return, percent';
 COMMENT ON COLUMN accuracy_by_group.median_return_pct IS 'price return, percent';
-COMMENT ON COLUMN accuracy_by_group.mean_total_return_pct IS 'with dividends, percent';
+COMMENT ON COLUMN accuracy_by_group.mean_total_return_pct IS 'with dividends reinvested, percent; a row whose total return is not known counts with its price return';
 COMMENT ON COLUMN accuracy_by_group.directional_return_pct IS 'mean of direction times price return, percent; a neutral row counts as 0';
 COMMENT ON COLUMN accuracy_by_group.mean_excess_pct IS 'over reckoner_benchmark(), price returns, percentage points';
 COMMENT ON COLUMN accuracy_by_group.pnl_usd IS 'sum of long positions of $1,000, US dollars';
@@ -64,6 +65,6 @@ SELECT value AS confidence_tier, horizon, sessions, predictions, outcomes, corre
 FROM accuracy_by_group WHERE grouping = 'confidence';
 COMMENT ON VIEW accuracy_by_confidence IS 'accuracy_by_group for the tiers of confidence; 1.0 belongs to 0.9-1.0.';
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/81_accuracy.sql', '6009803b4db9769bec4e60adf7d78f5dc49615316adb23cd7f39e1a67d648d39')
+    ('functions/81_accuracy.sql', 'cc8304dc78c88536b45156f52c8bcf23871a48e8040faded34ad58281ed51e0e')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
