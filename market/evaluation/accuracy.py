@@ -203,7 +203,7 @@ class _Horizon:
             base_p_value=base_p,
             chance_p_value=chance_p,
             chance_q_value=math.nan,
-            p_value=max(base_p, chance_p) if is_same_side else 1.0,
+            p_value=max(base_p, chance_p) if is_same_side or not len(edges) else 1.0,
             q_value=math.nan,
             verdict="the same as always bullish" if is_bullish else "",
             mean_return_pct=_mean(row["return_pct"]),
@@ -262,9 +262,9 @@ class _Chance:
         expected = self._shares[cells]
         own = np.zeros(len(self._correct))
         own[mask] = (self._correct[mask] - expected) / n
-        return float(expected.mean()), self._blocks.sums(own) - self._deviations @ (
-            self._table(cells) / n
-        )
+        sums = self._blocks.sums(own) - self._deviations @ (self._table(cells) / n)
+        # Who always says the same differs from chance by rounding only.
+        return float(expected.mean()), np.where(np.abs(sums) < 1e-12, 0.0, sums)
 
     def _table(self, cells: Integers) -> Floats:
         return np.bincount(cells, minlength=self._cells).astype(np.float64)
