@@ -141,7 +141,7 @@ class _Horizon:
     def __init__(self, rows: pd.DataFrame, labels: NDArray[np.object_]) -> None:
         self._rows = rows
         self._labels = labels
-        is_judged = rows["correct"].notna().to_numpy()
+        is_judged = rows[["correct", "direction", "return_pct"]].notna().all(axis=1).to_numpy()
         judged = rows[is_judged]
         self._judged_labels = labels[is_judged]
         self._judged = judged
@@ -249,7 +249,7 @@ class _Chance:
         # The same counted per block, less what is expected: symbols x 3 per block.
         counts = np.zeros((blocks.count, self._cells))
         np.add.at(counts, (blocks.codes, self._symbols * 3 + self._came), 1)
-        per_symbol = counts.reshape(blocks.count, -1, 3).sum(axis=2)
+        per_symbol = counts.reshape(blocks.count, self._cells // 3, 3).sum(axis=2)
         expected = np.repeat(per_symbol, 3, axis=1) * self._shares
         self._deviations = (counts - expected) / np.repeat(rows, 3)
 

@@ -123,19 +123,14 @@ def _against_chance(groups: Sequence[Group]) -> Table:
 
 
 def _counts(groups: Sequence[Group]) -> Table:
-    names = (
-        "predictions",
-        "outcomes",
-        "correct",
-        "incorrect",
-        "unjudged",
-        "pending",
-        "unresolvable",
-    )
+    names = ("outcomes", "correct", "incorrect", "unjudged", "pending", "unresolvable")
     return Table(
         "Counts: outcomes = correct + incorrect + unjudged (no sentiment) + pending + unresolvable",
-        ("", "group", *names),
-        [(*_key(g), *(f"{getattr(g, name):,}" for name in names)) for g in groups],
+        ("", "group", "posts", *names),
+        [
+            (*_key(g), *(f"{getattr(g, name):,}" for name in ("predictions", *names)))
+            for g in groups
+        ],
     )
 
 

@@ -58,7 +58,9 @@ LEFT JOIN prediction_inputs i ON i.prediction_id = o.prediction_id
 LEFT JOIN ticker_registry r ON r.symbol = o.symbol
 LEFT JOIN market_sessions e ON e.session = o.entry_session
                            AND e.calendar = coalesce(r.calendar, symbol_calendar(o.symbol))
-LEFT JOIN market_sessions x ON x.calendar = e.calendar AND x.ordinal = e.ordinal + h.sessions
+-- LIMIT: looked up by the index for each row; a join is planned badly while the table has no statistics.
+LEFT JOIN LATERAL (SELECT s.session FROM market_sessions s
+                   WHERE s.calendar = e.calendar AND s.ordinal = e.ordinal + h.sessions LIMIT 1) x ON true
 LEFT JOIN market_prices p0 ON p0.symbol = o.symbol AND p0.date = o.entry_session AND p0.fetched_at IS NOT NULL
 LEFT JOIN market_prices p1 ON p1.symbol = o.symbol AND p1.date = x.session AND p1.fetched_at IS NOT NULL
 LEFT JOIN market_prices b0 ON b0.symbol = reckoner_benchmark() AND b0.date = o.entry_session
@@ -122,6 +124,6 @@ COMMENT ON COLUMN event_paths.session_offset IS 'sessions of the symbol''s calen
 COMMENT ON COLUMN event_paths.session IS 'the date of that session';
 COMMENT ON COLUMN event_paths.path_pct IS 'its close against the entry''s, percent; 0 at the entry';
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/80_facts.sql', '077152ff1440b0a1a5ed37476a4e196e66616100737746b4d22e41e5e761ccf1')
+    ('functions/80_facts.sql', '704bc3cb9eef0c16a6c0dd5bac6a5f5b76e5617d56644e5e77635d559671bcb9')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
