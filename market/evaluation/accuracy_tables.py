@@ -179,7 +179,9 @@ def _without_single(table: Table) -> Table:
 
 
 def _key(group: Group) -> tuple[str, str]:
-    return horizon_name(group.horizon), group.group
+    # Other people's text: nothing in it steers a terminal.
+    name = "".join(letter if letter.isprintable() else "?" for letter in group.group)
+    return horizon_name(group.horizon), name
 
 
 def _p(value: float) -> str:

@@ -25,6 +25,7 @@ from tests.support import ROOT, Conn, command, environment
 PICTURES = {"accuracy-by-horizon", "cumulative-pnl", "event-study", "reliability"}
 # What other people's data may hold.
 EVIL = "<script>alert(1)</script>|$x$ & co"
+STEERING = "\x1b[2J\x07red"
 Done = subprocess.CompletedProcess[str]
 
 
@@ -138,6 +139,15 @@ def test_a_terminal_of_80_columns_holds_every_table(outcomes: Conn) -> None:
                 assert (
                     f"{100 * group.accuracy:.1f} %" in line or not group.correct + group.incorrect
                 )
+
+
+def test_nothing_in_a_group_steers_the_terminal(outcomes: Conn) -> None:
+    groups = accuracy.groups(outcomes_frame(outcomes).assign(model=STEERING), "model")
+    stream = io.StringIO()
+    told = accuracy_tables.report(groups, {"benchmark": "SPY"})
+    show.on_terminal(told, "some", wide=True, file=stream, width=120)
+    assert "?[2J?red" in stream.getvalue()
+    assert "\x1b" not in stream.getvalue()
 
 
 def test_markdown_escapes_what_others_wrote(models_url: str) -> None:
