@@ -25,7 +25,7 @@ _LEGEND = (
 )
 _VERDICT_NOTE = (
     "Verdict: better or worse at q < 0.05 than both 'always bullish' and the same calls dealt out at"
-    " random; p-values corrected over the {} lines (Benjamini-Hochberg)."
+    " random; 'than chance only': than the latter alone; p-values corrected over the {} lines (Benjamini-Hochberg)."
 )
 
 
