@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from market import backfill, outcomes, prices, provenance, registry, sessions
+from market import backfill, outcomes, prices, provenance, registry, reports_cli, sessions
 from market.console import (
     CommandError,
     DryRunOption,
@@ -32,6 +32,7 @@ app = application(
     "Reckoner's market: tickers, prices, outcomes.",
     no_args_is_help=True,
 )
+app.add_typer(reports_cli.app)
 
 
 AuditOption = Annotated[

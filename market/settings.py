@@ -44,6 +44,17 @@ class MarketSettings(RetentionSettings):
         return self
 
 
+class ReportSettings(Settings):
+    """What reports compare with."""
+
+    benchmark_symbol: str = Field(default="SPY", pattern=r"^[-A-Z0-9.^=:/]{1,20}$")
+
+    @field_validator("benchmark_symbol", mode="before")
+    @classmethod
+    def _symbol(cls, value: object) -> object:
+        return value.strip().upper() if isinstance(value, str) else value
+
+
 class LogSettings(Settings):
     """How the log is written; it always goes to stderr."""
 

@@ -56,9 +56,12 @@ BEGIN
         'SELECT predictions.id AS prediction_id, coalesce(%s) AS moment, %s AS assets,'
         ' %s AS market_impact, predictions.confidence::double precision AS confidence,'
         ' coalesce(predictions.analysis_status = ''completed'', false)'
-        ' AND has_assets(predictions.assets::text) AS eligible FROM public.predictions%s',
+        ' AND has_assets(predictions.assets::text) AS eligible, %s::text AS model FROM public.predictions%s',
         array_to_string(v_moments, ', '), source_json('predictions', 'assets'),
-        source_json('predictions', 'market_impact'), v_joins);
+        source_json('predictions', 'market_impact'),
+        -- Who predicted, where that is written down: reports are grouped by it.
+        CASE WHEN source_has('predictions', 'llm_model') THEN 'predictions.llm_model' ELSE 'NULL' END,
+        v_joins);
 END
 $$;
 
@@ -77,6 +80,6 @@ $$;
 
 SELECT source_attach_view();
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/12_source.sql', '13f308f28825cf3d25145d55d63ea93296b16cdc8cf34196ffe782a93f722161')
+    ('functions/12_source.sql', 'ad93eb7d32dc3687d9aa1f2146e767e5957b948ebeaeda8f061313e57969c3dc')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,0 +1,188 @@
+"""The accuracy report: which of its numbers stand where, and in which words."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from market.evaluation import accuracy, blocks
+from market.evaluation.accuracy import Group
+from market.evaluation.tables import (
+    METHOD,
+    Report,
+    Table,
+    horizon_name,
+    method,
+    number,
+    plain,
+    share,
+    span,
+)
+
+_LEGEND = (
+    "right: came true by the 0.5 % rule. base: what 'always bullish' would have scored on the same"
+    " rows. 95 %: stretches of time are drawn anew, not rows, because rows depend on each other;"
+    f" * below {blocks.MIN_BLOCKS} such stretches."
+)
+_VERDICT_NOTE = (
+    "Verdict: better or worse at q < 0.05 than both 'always bullish' and the same calls dealt out at"
+    " random; 'than chance only': than the latter alone; p-values corrected over the {} lines (Benjamini-Hochberg)."
+)
+
+
+def report(groups: Sequence[Group], about: Mapping[str, Any]) -> Report:
+    """The accuracy report of groups. about: benchmark, by, since, until, and so on, for `document`."""
+    judged = sum(group.correct + group.incorrect for group in groups)
+    known = sum(group.benchmark_rows for group in groups)
+    benchmark = about["benchmark"]
+    notes = [f"95 %: {METHOD}", _VERDICT_NOTE.format(len(groups))]
+    if judged and not known:
+        notes.append(
+            f"{benchmark} has no prices here, so there is no excess over it:"
+            f" python -m market fetch-prices -s {benchmark} -d DAYS"
+        )
+    elif known < judged:
+        notes.append(
+            f"Excess: on {known:,} of {judged:,} rows, where {benchmark} has a close on both sessions."
+        )
+    tables = [
+        _answer(groups),
+        _against_bullish(groups),
+        _against_chance(groups),
+        _counts(groups),
+        _returns(groups),
+        _money(groups, benchmark),
+    ]
+    return Report(
+        "Did they come true?",
+        [_without_single(table) for table in tables],
+        _LEGEND,
+        notes,
+        {
+            "about": dict(about),
+            "method": method() | {"significant": accuracy.SIGNIFICANT},
+            "groups": [plain(dataclasses.asdict(group)) for group in groups],
+        },
+    )
+
+
+def _answer(groups: Sequence[Group]) -> Table:
+    return Table(
+        "",
+        ("", "group", "judged", "right", "95 %", "base", "verdict"),
+        [
+            (
+                *_key(g),
+                f"{g.correct + g.incorrect:,}",
+                share(g.accuracy),
+                span(g.accuracy_low, g.accuracy_high, 100)
+                + ("*" if g.interval == "wilson" else ""),
+                share(g.base_rate),
+                g.verdict,
+            )
+            for g in groups
+        ],
+    )
+
+
+def _against_bullish(groups: Sequence[Group]) -> Table:
+    return Table(
+        "Against 'always bullish': right less base, percentage points; q both: corrected p of differing"
+        " from that and from chance, which is below",
+        ("", "group", "blocks", "less base", "95 %", "p", "q both"),
+        [
+            (
+                *_key(g),
+                str(g.blocks),
+                number(g.edge * 100, "+.1f"),
+                span(g.edge_low, g.edge_high, 100),
+                _p(g.base_p_value),
+                _p(g.q_value),
+            )
+            for g in groups
+        ],
+    )
+
+
+def _against_chance(groups: Sequence[Group]) -> Table:
+    return Table(
+        "Against the same calls dealt out at random over each symbol's rows, and whether confidence"
+        " ranks returns (IC: Spearman)",
+        ("", "group", "chance", "p", "q", "IC", "95 % IC"),
+        [
+            (
+                *_key(g),
+                share(g.chance_rate),
+                _p(g.chance_p_value),
+                _p(g.chance_q_value),
+                number(g.information_coefficient, "+.3f"),
+                span(g.ic_low, g.ic_high, 1, ".2f"),
+            )
+            for g in groups
+        ],
+    )
+
+
+def _counts(groups: Sequence[Group]) -> Table:
+    names = ("outcomes", "correct", "incorrect", "unjudged", "pending", "unresolvable")
+    return Table(
+        "Counts: outcomes = correct + incorrect + unjudged (no sentiment) + pending + unresolvable",
+        ("", "group", "posts", *names),
+        [
+            (*_key(g), *(f"{getattr(g, name):,}" for name in ("predictions", *names)))
+            for g in groups
+        ],
+    )
+
+
+def _returns(groups: Sequence[Group]) -> Table:
+    return Table(
+        "Returns, percent; directional: times the sign of the sentiment",
+        ("", "group", "mean", "median", "with dividends", "directional", "95 %"),
+        [
+            (
+                *_key(g),
+                number(g.mean_return_pct, "+.2f"),
+                number(g.median_return_pct, "+.2f"),
+                number(g.mean_total_return_pct, "+.2f"),
+                number(g.directional_return_pct, "+.2f"),
+                span(g.directional_low_pct, g.directional_high_pct, 1, ".2f"),
+            )
+            for g in groups
+        ],
+    )
+
+
+def _money(groups: Sequence[Group], benchmark: str) -> Table:
+    return Table(
+        f"Excess over {benchmark} in percentage points, pnl of positions of $1,000",
+        ("", "group", "excess", "with dividends", "directional", "pnl $", "directional $"),
+        [
+            (
+                *_key(g),
+                number(g.mean_excess_pct, "+.2f"),
+                number(g.mean_total_excess_pct, "+.2f"),
+                number(g.directional_excess_pct, "+.2f"),
+                f"{g.pnl_usd:,.0f}",
+                f"{g.directional_pnl_usd:,.0f}",
+            )
+            for g in groups
+        ],
+    )
+
+
+def _without_single(table: Table) -> Table:
+    """The table without the column "group" where there is only one and it is called all."""
+    if any(row[1] != "all" for row in table.rows):
+        return table
+    header = (table.header[0], *table.header[2:])
+    return dataclasses.replace(table, header=header, rows=[(r[0], *r[2:]) for r in table.rows])
+
+
+def _key(group: Group) -> tuple[str, str]:
+    # Other people's text: nothing in it steers a terminal.
+    name = "".join(letter if letter.isprintable() else "?" for letter in group.group)
+    return horizon_name(group.horizon), name
+
+
+def _p(value: float) -> str:
+    return "<0.001" if value < 0.001 else number(value, ".3f")

@@ -1,0 +1,132 @@
+"""From the views `outcome_facts` and `event_paths` to pandas, by COPY.
+
+What a column means is said once, in the views' comments (`\\d+ outcome_facts`) and in
+`outcomes_frame`; the views hold everything that a report needs, so that SQL and a notebook
+give the same answers.
+"""
+
+import datetime as dt
+import io
+from collections.abc import Sequence
+from typing import Any, LiteralString
+
+import pandas as pd
+import psycopg
+
+HORIZONS = {"t1": 1, "t3": 3, "t7": 7, "t30": 30}
+
+# Booleans come as 0 and 1, so that NULL stays apart from false in CSV.
+_FACTS = """
+COPY (
+    SELECT prediction_id, symbol, horizon, sessions, moment, prediction_date, entry_session,
+           exit_session, sentiment, direction, confidence, confidence_tier, sector, model, state,
+           entry_price, exit_price, return_pct, total_return_pct, correct::integer AS correct,
+           bullish_correct::integer AS bullish_correct, pnl_usd, benchmark_return_pct, excess_pct,
+           total_excess_pct
+    FROM outcome_facts
+    WHERE horizon = ANY (%(horizons)s)
+      AND (%(min_confidence)s::float8 IS NULL OR confidence >= %(min_confidence)s)
+      AND (%(since)s::date IS NULL OR prediction_date >= %(since)s)
+      AND (%(until)s::date IS NULL OR prediction_date <= %(until)s)
+) TO STDOUT (FORMAT csv, HEADER)
+"""
+_PATHS = """
+COPY (
+    SELECT p.symbol, p.entry_session, p.session_offset, p.path_pct FROM event_paths p
+    WHERE (%(since)s::date IS NULL OR p.entry_session >= %(since)s)
+    ORDER BY 1, 2, 3
+) TO STDOUT (FORMAT csv, HEADER)
+"""
+_WORDS = ("symbol", "horizon", "sentiment", "confidence_tier", "sector", "model", "state")
+_DAYS = ("prediction_date", "entry_session", "exit_session")
+
+
+def outcomes_frame(
+    conn: psycopg.Connection[Any],
+    *,
+    horizons: Sequence[str] = tuple(HORIZONS),
+    min_confidence: float | None = None,
+    since: dt.date | None = None,
+    until: dt.date | None = None,
+    benchmark: str = "SPY",
+) -> pd.DataFrame:
+    """Return one row per prediction, symbol and horizon, ordered by them.
+
+    horizons: of t1, t3, t7, t30. min_confidence: 0..1, and up. since, until: UTC dates of the
+    moment, both included. benchmark: the symbol to compare with; without bars its columns are
+    NaN. Raises psycopg.Error.
+
+    | column | type | meaning, unit |
+    |---|---|---|
+    | prediction_id | int64 | predictions.id |
+    | symbol | category | upper case, as the prediction wrote it |
+    | horizon, sessions | category, int64 | t1, t3, t7, t30; trading sessions after the entry |
+    | moment | datetime64, UTC | when the text was published |
+    | prediction_date | datetime64 | the moment's UTC date |
+    | entry_session, exit_session | datetime64 | trading days of the symbol's calendar; NaT: outside of it |
+    | sentiment | category | bullish, bearish, neutral; NaN: none for this symbol |
+    | direction | float64 | 1, -1, 0 for neutral, NaN without a sentiment |
+    | confidence | float64 | the prediction's own, 0..1; NaN: none given |
+    | confidence_tier | category | 0.0-0.5, 0.5-0.6, …, 0.9-1.0 (1.0 belongs to it), not given, out of range |
+    | sector, model | category | NaN where nobody filled it, or the source has no such column |
+    | state | category | known, pending, unresolvable |
+    | entry_price, exit_price | float64 | closes adjusted for splits, the listing's currency |
+    | return_pct | float64 | price return, percent; NaN: not known |
+    | total_return_pct | float64 | with dividends reinvested, percent; NaN: not known |
+    | correct | boolean | whether the sentiment came true; NA: not judged |
+    | bullish_correct | boolean | whether "bullish" would have; NA: no return yet |
+    | pnl_usd | float64 | of a long position of $1,000, US dollars |
+    | benchmark_return_pct | float64 | the benchmark's price return over the same sessions, percent |
+    | excess_pct | float64 | return_pct less benchmark_return_pct, percentage points |
+    | total_excess_pct | float64 | the same of total returns; without one the price return counts |
+    """
+    parameters = {
+        "horizons": list(horizons),
+        "min_confidence": min_confidence,
+        "since": since,
+        "until": until,
+    }
+    with conn.transaction():
+        conn.execute("SELECT set_config('reckoner.benchmark_symbol', %s, true)", [benchmark])
+        frame = _copy(conn, _FACTS, parameters)
+    for name in _DAYS:
+        frame[name] = pd.to_datetime(frame[name], format="%Y-%m-%d")
+    frame["moment"] = pd.to_datetime(frame["moment"], format="ISO8601", utc=True)
+    for name in ("correct", "bullish_correct"):
+        frame[name] = frame[name].astype("boolean")
+    return frame.sort_values(["prediction_id", "symbol", "sessions"], ignore_index=True)
+
+
+def paths_frame(conn: psycopg.Connection[Any], since: dt.date | None = None) -> pd.DataFrame:
+    """Return event_paths: symbol, entry_session, session_offset (-10..30), path_pct (percent)."""
+    frame = _copy(conn, _PATHS, {"since": since})
+    frame["entry_session"] = pd.to_datetime(frame["entry_session"], format="%Y-%m-%d")
+    return frame
+
+
+def _copy(
+    conn: psycopg.Connection[Any], query: LiteralString, parameters: dict[str, Any]
+) -> pd.DataFrame:
+    buffer = io.BytesIO()
+    with conn.cursor() as cursor, cursor.copy(query, parameters) as copy:
+        for chunk in copy:
+            buffer.write(chunk)
+    buffer.seek(0)
+    # NA and NAN are symbols; only an empty field is NULL.
+    return pd.read_csv(
+        buffer,
+        keep_default_na=False,
+        na_values=[""],
+        dtype=_types(buffer),
+    )
+
+
+def _types(buffer: io.BytesIO) -> dict[str, str]:
+    """Types by the header: words are categories, days and moments text, what is left numbers."""
+    names = buffer.readline().decode().strip().split(",")
+    buffer.seek(0)
+    types = dict.fromkeys(names, "float64")
+    types |= dict.fromkeys(("prediction_id", "sessions", "session_offset"), "int64")
+    types |= dict.fromkeys(_WORDS, "category")
+    types |= dict.fromkeys((*_DAYS, "moment"), "str")
+    return {name: types[name] for name in names}

@@ -1,0 +1,135 @@
+"""A report on a terminal, as Markdown, and as a page that opens without a network.
+
+Symbols, sectors and models are other people's text: what is shown is escaped, and the page
+forbids scripts and every address beside its own pictures.
+"""
+
+import base64
+import html
+from collections.abc import Mapping
+from typing import IO
+
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from market.evaluation.tables import Report, Table
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #1f2933; background: #fff; max-width: 62rem;
+       margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; margin-bottom: .2rem; } h2 { font-size: 1rem; margin: 2rem 0 .4rem; }
+p.about { color: #52606d; margin-top: 0; } div.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th { font-weight: 600; color: #52606d; border-bottom: 2px solid #cbd2d9; }
+th, td { padding: .25rem .7rem; text-align: right; } td { border-bottom: 1px solid #e4e7eb; }
+th.word, td.word { text-align: left; } tr.next td { border-top: 2px solid #cbd2d9; }
+ul { color: #52606d; padding-left: 1.1rem; max-width: 48rem; font-size: .9rem; }
+figure { margin: 1.5rem 0; } img { max-width: 100%; height: auto; }
+"""
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def on_terminal(
+    report: Report, about: str, *, wide: bool, file: IO[str], width: int | None = None
+) -> None:
+    """Draw the answer, with `wide` every table. width: columns, None for the terminal's own."""
+    console = Console(file=file, width=width, highlight=False)
+    console.print(Text(report.title, style="bold"), Text(about))
+    for table in report.tables if wide else report.tables[:1]:
+        if table.title:
+            console.print()
+            console.print(Text(table.title, style="bold"))
+        console.print(_rich(table))
+    notes = report.notes if wide else ["--wide: what it rests on, and how."]
+    for note in [report.legend, *notes]:
+        console.print(Text(note, style="dim"))
+
+
+def _rich(table: Table) -> RichTable:
+    shown = RichTable(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    for name in table.header:
+        is_word = name in table.words
+        shown.add_column(Text(name), justify="left" if is_word else "right", no_wrap=not is_word)
+    for n, row in enumerate(table.rows):
+        is_last = n + 1 < len(table.rows) and _is_next(table, row, table.rows[n + 1])
+        shown.add_row(*(Text(cell) for cell in row), end_section=is_last)
+        if is_last and len(table.rows) > len({r[0] for r in table.rows}):
+            shown.add_row()
+    return shown
+
+
+def _is_next(table: Table, row: tuple[str, ...], following: tuple[str, ...]) -> bool:
+    """Whether another horizon begins after this row."""
+    return not table.header[0] and row[0] != following[0]
+
+
+def as_markdown(report: Report, about: str) -> str:
+    """Every table as a GitHub table."""
+    lines = [f"# {report.title}", "", _escaped(about), ""]
+    for table in report.tables:
+        if table.title:
+            lines += [f"## {_escaped(table.title)}", ""]
+        lines.append("| " + " | ".join(table.header) + " |")
+        lines.append(
+            "|" + "|".join("---" if n in table.words else "--:" for n in table.header) + "|"
+        )
+        lines += ["| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in table.rows]
+        lines.append("")
+    return "\n".join(
+        [*lines, *(f"- {_escaped(note)}" for note in [report.legend, *report.notes]), ""]
+    )
+
+
+def _escaped(text: str) -> str:
+    """Text of others as text: neither a column's end nor HTML nor an emphasis."""
+    text = html.escape(" ".join(text.split()), quote=False)
+    for mark in "\\|*_`[]":
+        text = text.replace(mark, "\\" + mark)
+    return text
+
+
+def as_page(report: Report, about: str, pictures: Mapping[str, bytes]) -> str:
+    """One HTML document. pictures: caption to SVG."""
+    answer, *others = report.tables
+    parts = [
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{html.escape(report.title)}</title><style>{_STYLE}</style></head><body>",
+        f'<h1>{html.escape(report.title)}</h1><p class="about">{html.escape(about)}</p>',
+        _html_table(answer),
+        "<ul>"
+        + "".join(f"<li>{html.escape(note)}</li>" for note in [report.legend, *report.notes])
+        + "</ul>",
+    ]
+    for caption, svg in pictures.items():
+        data = base64.b64encode(svg).decode()
+        text = html.escape(caption)
+        parts.append(
+            f"<h2>{text}</h2><figure>"
+            f'<img alt="{text}" src="data:image/svg+xml;base64,{data}"></figure>'
+        )
+    parts += [_html_table(table) for table in others]
+    return "\n".join([*parts, "</body></html>", ""])
+
+
+def _html_table(table: Table) -> str:
+    marks = [' class="word"' if name in table.words else "" for name in table.header]
+    head = "".join(
+        f"<th{mark}>{html.escape(name)}</th>"
+        for mark, name in zip(marks, table.header, strict=True)
+    )
+    body = []
+    for n, row in enumerate(table.rows):
+        is_next = n > 0 and _is_next(table, table.rows[n - 1], row)
+        cells = "".join(
+            f"<td{mark}>{html.escape(cell)}</td>" for mark, cell in zip(marks, row, strict=True)
+        )
+        mark = ' class="next"' if is_next else ""
+        body.append(f"<tr{mark}>{cells}</tr>")
+    title = f"<h2>{html.escape(table.title)}</h2>" if table.title else ""
+    return (
+        f'{title}<div class="wide"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table></div>"
+    )

@@ -1,0 +1,87 @@
+"""A report as tables of text: what all reports share.
+
+The first table is the answer; the others hold what it rests on. How they are drawn, on a
+terminal, in Markdown or in a page, is not decided here.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from market.evaluation import blocks
+
+# What is not known.
+NONE = "·"
+
+METHOD = (
+    "whole blocks of the calendar, two horizons long, drawn anew"
+    f" {blocks.RESAMPLES:,} times (bootstrap-t, seed {blocks.SEED}), so that outcomes of one post,"
+    " overlapping horizons and the days' market count as dependent;"
+    f" below {blocks.MIN_BLOCKS} blocks Wilson's interval on the number of blocks."
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text; columns whose name is in `words` are set to the left, numbers to the right."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    words: frozenset[str] = frozenset({"group", "verdict", "confidence"})
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a report says, the answer first."""
+
+    title: str
+    tables: list[Table]
+    legend: str  # without which the answer cannot be read
+    notes: list[str]  # how it was found
+    document: dict[str, Any]  # the same for programs; NaN is None
+
+
+def method() -> dict[str, Any]:
+    """How intervals and p-values are found, for programs."""
+    return {
+        "interval": "cluster bootstrap-t, symmetric, 95 %",
+        "resamples": blocks.RESAMPLES,
+        "seed": blocks.SEED,
+        "block_days": {f"t{n}": blocks.block_days(n) for n in (1, 3, 7, 30)},
+        "least_blocks": blocks.MIN_BLOCKS,
+        "fallback": "Wilson, n = blocks",
+        "p_value": "sign flips of block sums; the larger of those against base_rate and chance_rate",
+        "correction": "Benjamini-Hochberg over the groups",
+    }
+
+
+def plain(values: Any) -> Any:
+    """The same with None for NaN and infinities, which JSON cannot hold."""
+    if isinstance(values, dict):
+        return {name: plain(value) for name, value in values.items()}
+    if isinstance(values, list):
+        return [plain(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
+
+
+def horizon_name(horizon: str) -> str:
+    """T+7 for t7."""
+    return "T+" + horizon.removeprefix("t")
+
+
+def number(value: float, form: str) -> str:
+    """A number in a format, or NONE."""
+    return NONE if math.isnan(value) else format(value, form)
+
+
+def share(value: float) -> str:
+    """0..1 as percent."""
+    return NONE if math.isnan(value) else f"{100 * value:.1f} %"
+
+
+def span(low: float, high: float, scale: float, form: str = ".1f") -> str:
+    """An interval times a scale."""
+    if math.isnan(low) or math.isnan(high):
+        return NONE
+    return f"{format(low * scale, form)} to {format(high * scale, form)}"

@@ -1,0 +1,35 @@
+"""The views that reports are made from, on what other programs left."""
+
+import pytest
+
+from market.evaluation import accuracy, outcomes_frame
+from sql.database import Database
+from tests.market.helpers import process
+from tests.support import connect, value
+
+
+@pytest.mark.parametrize("view", ["event_paths", "accuracy_by_confidence"])
+def test_the_views_fit_every_generation(migrated_url: str, view: str) -> None:
+    with connect(migrated_url) as conn:
+        conn.execute(f"SELECT * FROM {view}".encode())  # noqa: S608
+
+
+def test_a_report_counts_our_outcomes_once_and_theirs_not(migrated_url: str) -> None:
+    with connect(migrated_url) as conn, Database(migrated_url) as database:
+        assert value(conn, "SELECT count(*) FROM prediction_outcomes") > 0
+        assert outcomes_frame(conn).empty
+        ids = conn.execute(
+            "SELECT prediction_id AS id FROM prediction_inputs WHERE eligible"
+        ).fetchall()
+        process(database, *(row["id"] for row in ids))
+        pairs = value(
+            conn,
+            "SELECT count(DISTINCT (prediction_id, symbol)) FROM prediction_outcomes WHERE engine_version = 1",
+        )
+        frame = outcomes_frame(conn)
+        assert len(frame) == 4 * pairs > 0
+        # Their prices are not used, so nothing is judged; every generation knows the model.
+        groups = accuracy.groups(frame, "model")
+        assert sum(group.outcomes for group in groups) == 4 * pairs
+        assert {group.verdict for group in groups} == {"nothing judged yet"}
+        assert {group.group for group in groups} > {"not given"} or frame["model"].notna().all()
