@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from sql.settings import Settings
@@ -36,6 +36,15 @@ class MarketSettings(Settings):
         if "csv" in self.market_providers and self.market_csv_dir is None:
             raise ValueError("MARKET_CSV_DIR: the provider csv needs the folder with its files")
         return self
+
+
+class NeonSettings(Settings):
+    """For `db backup --neon-branch`: whose project is branched; the key is never shown."""
+
+    neon_api_key: SecretStr | None = None
+    neon_project_id: str | None = Field(default=None, pattern="^[a-z0-9-]+$")
+    neon_branch_id: str | None = Field(default=None, pattern="^[a-z0-9-]+$")
+    neon_api_url: str = "https://console.neon.tech/api/v2"
 
 
 class LogSettings(Settings):

@@ -128,12 +128,12 @@ BEGIN
     old := v_target.old;
     new := v_target.new;
     IF NOT EXISTS (SELECT FROM market_sessions s WHERE s.calendar = v_target.calendar) THEN
-        RAISE EXCEPTION 'the sessions of calendar % are not loaded: python -m market remap-ticker loads them',
+        RAISE EXCEPTION 'calendar % has no sessions here; python -m market remap-ticker loads those that exchange_calendars knows',
             v_target.calendar USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
     events_cancelled := ticker_cancel_events(old, 'the ticker was remapped to ' || new);
-    provider_before := coalesce(v_registry.provider_symbol,
-                                (SELECT r.provider_symbol FROM symbol_rule(old) r), old);
+    -- A fetch notes the name that it used, if it was not the symbol itself.
+    provider_before := coalesce(v_registry.provider_symbol, old);
     provider_after := v_target.provider_symbol;
     calendar_before := coalesce(v_registry.calendar, symbol_calendar(old));
     calendar_after := v_target.calendar;
@@ -208,6 +208,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/83_ticker_verbs.sql', '3d682b7543d60f614a08b47eb02739491d6afb5abe89353120f6caaacf54bf1e')
+    ('functions/83_ticker_verbs.sql', 'dc96c799fab125f9932e6a7b90acf5a07db082fdcedd84d189a0d3a6d523bf9a')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
