@@ -30,4 +30,5 @@ def complete_symbol(incomplete: str) -> list[str]:
             ).fetchall()
     except (psycopg.Error, SettingsError, OSError):
         return []
-    return [row[0] for row in rows]
+    # As it was typed, so that the shell sees its beginning in it.
+    return [row[0].lower() if incomplete.islower() else row[0] for row in rows]

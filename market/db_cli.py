@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from market import backup, neon
+from market import backup
 from market.console import (
     CommandError,
     JsonOption,
@@ -147,6 +147,8 @@ def backup_command(
         if pg_dump is not None:
             row = backup.dump(database, pg_dump)
         else:
+            from market import neon  # noqa: PLC0415 - brings httpx, for this alone
+
             at = backup.now(database)
             made = neon.create_branch(load(NeonSettings), at)
             backup.record(database, "neon-branch", made["id"], at, None)

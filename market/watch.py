@@ -105,7 +105,7 @@ class Watcher:
     def _lose(self, error: psycopg.Error) -> None:
         if self._lost is None:
             since = time.strftime("%H:%M:%S", time.gmtime())
-            self._lost = f"the database does not answer since {since}: {error_line(error)}"
+            self._lost = f"no answer since {since}, trying again: {error_line(error)}"
         self._close()
 
     def _close(self) -> None:

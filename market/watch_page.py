@@ -138,15 +138,18 @@ def _result(result: dict[str, Any]) -> str:
 def _outcomes(outcomes: Rows) -> Rows:
     return [
         {
-            "prediction": row["prediction_id"],
+            "id": row["prediction_id"],
             "symbol": row["symbol"],
-            "says": row["sentiment"],
+            "says": _SAYS.get(row["sentiment"], ""),
             "entry": row["entry_session"],
             **{f"T+{n} %": _move(row[f"return_t{n}"], row[f"correct_t{n}"]) for n in (1, 3, 7, 30)},
             "state": str(row["state"] or "").replace("_", " "),
         }
         for row in outcomes
     ]
+
+
+_SAYS = {"bullish": "bull", "bearish": "bear", "neutral": "flat"}
 
 
 def _move(value: float | None, correct: bool | None) -> str:
@@ -157,9 +160,7 @@ def _move(value: float | None, correct: bool | None) -> str:
 
 def _note(page: Page, lost: str | None) -> Text:
     if lost:
-        return Text(
-            _clean(f"{lost}; trying again"), style="bold red", no_wrap=True, overflow="ellipsis"
-        )
+        return Text(_clean(lost), style="bold red", no_wrap=True, overflow="ellipsis")
     paused = "; ".join(
         f"{row['name']} is paused for {_duration(row['seconds'])}: {row['reason']}"
         for row in page["paused"]
@@ -186,20 +187,23 @@ _RIGHT = {
     "prediction",
 }
 _WIDE = {"result", "worker", "state"}
+_MOST_LETTERS = 20
 
 
 def _table(rows: Rows) -> RenderableType:
     if not rows:
         return Text("nothing yet", style="dim")
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False, expand=False)
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", pad_edge=False)
     for name in rows[0]:
         right = name in _RIGHT or name.startswith("T+")
+        longest = max(len(name), *(len(str(row[name] or "")) for row in rows))
         table.add_column(
             Text(name, style="dim"),
             justify="right" if right else "left",
             no_wrap=True,
             overflow="ellipsis",
-            min_width=None if name in _WIDE else min(len(name), 8),
+            # Where it is too narrow for all, these give way.
+            min_width=None if name in _WIDE else min(longest, _MOST_LETTERS),
         )
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))

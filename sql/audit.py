@@ -161,7 +161,9 @@ def _routines(want: list[Item], have: _Have, conn: Connection) -> list[Differenc
         live = have.get(item.identity)
         if live is None or live.detail != item.detail:
             found.append(differences.routine(item, missing=live is None))
-    for item in (item for item in want if item.kind == "view"):
+    order = ["prediction_inputs", *definitions()]  # as their files make them: some read others
+    views = [item for item in want if item.kind == "view"]
+    for item in sorted(views, key=lambda view: order.index(view.name)):
         live = have.get(item.identity)
         if item.name == "prediction_inputs":
             found += _source(item, live)

