@@ -114,16 +114,17 @@ BEGIN
                extract(epoch FROM v_now - w.last_seen_at)::bigint AS seen,
                extract(epoch FROM v_now - w.started_at)::bigint AS age
         FROM worker_status w ORDER BY w.alive DESC, w.name LIMIT p_rows
+    ), recent AS MATERIALIZED (
+        SELECT h.id, h.topic, h.key, h.verdict, h.finished_at, h.created_at, h.result
+        FROM outbox_history h ORDER BY h.finished_at DESC LIMIT 3 * p_rows
     ), events AS (
         SELECT h.id, h.topic, h.key, h.verdict, h.finished_at, h.result,
                extract(epoch FROM h.finished_at - h.created_at)::float8 AS took
-        FROM outbox_history h ORDER BY h.finished_at DESC, h.id DESC LIMIT p_rows
+        FROM recent h ORDER BY h.finished_at DESC, h.id DESC LIMIT p_rows
     ), named AS (
-        SELECT n.prediction_id FROM (
-            SELECT h.key::integer AS prediction_id FROM outbox_history h
-            WHERE h.finished_at >= (SELECT min(e.finished_at) FROM events e) - interval '1 hour'
-              AND h.topic = 'prediction' AND h.verdict = 'done'
-            ORDER BY h.finished_at DESC, h.id DESC LIMIT p_rows) n
+        SELECT h.key::integer AS prediction_id FROM recent h
+        WHERE h.topic = 'prediction' AND h.verdict = 'done'
+        ORDER BY h.finished_at DESC, h.id DESC LIMIT p_rows
     ), outcomes AS (
         SELECT o.prediction_id, o.symbol, o.prediction_sentiment AS sentiment, o.entry_session,
                o.outcome_state AS state, o.return_t1, o.return_t3, o.return_t7, o.return_t30,
@@ -144,6 +145,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/82_stages.sql', 'f52f895a5668d05f85542af5ce2d1ce8dab3c1a08818cc6e7ceaf9dc8f7defeb')
+    ('functions/82_stages.sql', '6a7250a71792490e4ff57fc5b0f3a5e7c5fe11e4bed64d9b9df015ae25ac0303')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
