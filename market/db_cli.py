@@ -41,9 +41,7 @@ def audit(as_json: JsonOption = False) -> None:
     if as_json:
         emit_json([asdict(each) for each in found])
     else:
-        emit([_row(each) for each in found], as_json=False, empty="as this version expects")
-        if found and sys.stdout.isatty():
-            say(repairing.script(found))
+        _tell(found, "as this version expects")
     if found:
         sys.exit(3)
 
@@ -80,7 +78,7 @@ def repair(
     else:
         emit([counts], as_json=False)
         emit([{"object": name, "result": said} for name, said in told.items()], as_json=False)
-        emit([_row(each) for each in left], as_json=False, empty="nothing is left")
+        _tell(left, "nothing is left")
     if counts["failed"]:
         sys.exit(1)
     if left:
@@ -94,15 +92,23 @@ def _print_script(found: list[Difference], *, as_json: bool) -> None:
         say(repairing.script(found))
 
 
-def _row(each: Difference) -> dict[str, Any]:
-    return {
-        "object": each.object,
-        "difference": each.difference,
-        "level": each.level,
-        "risk": each.risk,
-        "repair": "additive" if each.additive else "by hand",
-        "sql": each.short,
-    }
+def _tell(found: list[Difference], empty: str) -> None:
+    """A table for the eye and the SQL below it; in a pipe the SQL is a column."""
+    at_terminal = sys.stdout.isatty()
+    rows: list[dict[str, Any]] = [
+        {
+            "object": each.object,
+            "difference": each.difference,
+            "level": each.level,
+            "risk": each.risk,
+            "repair": "additive" if each.additive else "by hand",
+            **({} if at_terminal else {"sql": each.short}),
+        }
+        for each in found
+    ]
+    emit(rows, as_json=False, empty=empty)
+    if found and at_terminal:
+        say(repairing.script(found))
 
 
 @app.command()
