@@ -10,11 +10,25 @@ from typing import Annotated, Any
 
 import typer
 
-from market import backfill, outcomes, prices, provenance, registry, reports_cli, sessions
+from market import (
+    backfill,
+    backup,
+    db_cli,
+    outcomes,
+    prices,
+    provenance,
+    registry,
+    reports_cli,
+    sessions,
+    stats_cli,
+    ticker_cli,
+)
+from market.completion import complete_symbol
 from market.console import (
     CommandError,
     DryRunOption,
     JsonOption,
+    YesOption,
     application,
     command_database,
     emit,
@@ -91,7 +105,12 @@ def ticker_registry(
 
 @app.command("fetch-prices")
 def fetch_prices(
-    symbol: Annotated[list[str], typer.Option("-s", "--symbol", help="A symbol; may be repeated.")],
+    symbol: Annotated[
+        list[str],
+        typer.Option(
+            "-s", "--symbol", autocompletion=complete_symbol, help="A symbol; may be repeated."
+        ),
+    ],
     days: Annotated[
         int, typer.Option("-d", "--days", min=1, help="Calendar days back from today.")
     ] = 30,
@@ -195,6 +214,7 @@ def _fetch(
 def calculate_outcomes(
     force: Annotated[bool, typer.Option("--force", help="Also those that are complete.")] = False,
     dry_run: DryRunOption = False,
+    yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Fill open outcomes from the stored prices; with --force compute all of ours anew.
@@ -202,8 +222,11 @@ def calculate_outcomes(
     Examples: `python -m market calculate-outcomes --dry-run`,
     `python -m market calculate-outcomes --force --json`.
     """
-    with command_database() as database, waiting("computing outcomes"):
-        done = outcomes.calculate(database, force=force, dry_run=dry_run)
+    with command_database() as database:
+        if force and not dry_run and not yes:
+            backup.ask_before(database, outcomes.count_ours(database))
+        with waiting("computing outcomes"):
+            done = outcomes.calculate(database, force=force, dry_run=dry_run)
     row = {"symbols": len(done.changed), "changed": sum(done.changed.values()), "dry_run": dry_run}
     row |= {f"{state}_before": done.before[state] for state in outcomes.STATES}
     row |= {f"{state}_after": done.after[state] for state in outcomes.STATES}
@@ -229,7 +252,10 @@ def payload(
 
 @app.command("price-stats")
 def price_stats(
-    symbol: Annotated[str | None, typer.Argument(help="One symbol; without it all.")] = None,
+    symbol: Annotated[
+        str | None,
+        typer.Argument(autocompletion=complete_symbol, help="One symbol; without it all."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show how many bars are stored, of which dates and sources.
@@ -244,6 +270,10 @@ def price_stats(
         )
     emit(rows, as_json=as_json, empty="no ticker")
 
+
+app.add_typer(ticker_cli.app)
+app.add_typer(stats_cli.app)
+app.add_typer(db_cli.app, name="db")
 
 if __name__ == "__main__":
     run(app)

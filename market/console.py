@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import psycopg
 import typer
+from typer.completion import completion_init  # type: ignore[attr-defined] # in no __all__
 
 from sql import migrate
 from sql.access import open_database
@@ -25,6 +26,7 @@ from sql.settings import DatabaseSettings, SettingsError, load, redact
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask, whatever is rewritten.")]
 
 
 def application(help_text: str, **options: Any) -> typer.Typer:
@@ -75,10 +77,15 @@ class CommandError(Exception):
         self.code = code
 
 
-def run(app: Callable[[], Any]) -> None:
+# With this in the environment a command line says what may follow, see `./dev completion`.
+_COMPLETE = "_RECKONER_COMPLETE"
+
+
+def run(app: Callable[..., Any]) -> None:
     """Run a typer app; every expected error becomes one line on stderr and an exit code."""
+    completion_init()
     try:
-        app()
+        app(complete_var=_COMPLETE)
     except SettingsError as error:
         fail(str(error), 2)
     except CommandError as error:

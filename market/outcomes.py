@@ -122,6 +122,13 @@ def calculate(database: Database, *, force: bool, dry_run: bool) -> Calculated:
     return done
 
 
+def count_ours(database: Database) -> int:
+    """Number of outcomes that are not another program's: what `calculate` may rewrite with force."""
+    with database.transaction() as conn:
+        query = "SELECT count(*) AS n FROM prediction_outcomes WHERE engine_version IS NOT NULL"
+        return int(one(conn, query)["n"])
+
+
 def _counts(conn: Connection, symbol: str | None) -> Counter[str]:
     """Number of outcomes per state; rows of other programs without a state are left out."""
     rows = conn.execute(

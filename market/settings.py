@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from sql.settings import Settings
@@ -53,6 +53,15 @@ class ReportSettings(Settings):
     @classmethod
     def _symbol(cls, value: object) -> object:
         return value.strip().upper() if isinstance(value, str) else value
+
+
+class NeonSettings(Settings):
+    """For `db backup --neon-branch`: whose project is branched; the key is never shown."""
+
+    neon_api_key: SecretStr | None = None
+    neon_project_id: str | None = Field(default=None, pattern="^[a-z0-9-]+$")
+    neon_branch_id: str | None = Field(default=None, pattern="^[a-z0-9-]+$")
+    neon_api_url: str = "https://console.neon.tech/api/v2"
 
 
 class LogSettings(Settings):

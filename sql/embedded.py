@@ -47,7 +47,7 @@ def use(
     path.mkdir(parents=True, exist_ok=True)
     with _locked(path / "users.lock", fcntl.LOCK_SH):
         with _locked(path / "start.lock", fcntl.LOCK_EX):
-            url = _running(path) or _start_guardian(path, settings or {}, version)
+            url = running(path) or _start_guardian(path, settings or {}, version)
         yield url
 
 
@@ -93,7 +93,8 @@ def _locked(path: Path, kind: int) -> Iterator[None]:
         yield
 
 
-def _running(path: Path) -> str | None:
+def running(path: Path) -> str | None:
+    """The URL of the server under `path` where it runs by now; starts none and keeps none."""
     with contextlib.suppress(OSError, ValueError, KeyError, psycopg.OperationalError):
         url = url_of(json.loads((path / "server.json").read_text())["socket_folder"])
         psycopg.connect(url, connect_timeout=5).close()
@@ -115,7 +116,7 @@ def _start_guardian(path: Path, settings: Mapping[str, str], version: int) -> st
         )
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        if (path / "server.json").exists() and (url := _running(path)):
+        if (path / "server.json").exists() and (url := running(path)):
             # The guardian outlives us on purpose; nobody will wait for it.
             guardian.returncode = 0
             return url

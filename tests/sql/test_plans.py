@@ -42,6 +42,7 @@ BOUNDS = {
     "stuck": ("SELECT * FROM outbox_stuck LIMIT 1", 4000, 0),
     "status": ("SELECT * FROM outbox_status", 4000, 0),
     "health": ("SELECT * FROM reckoner_health()", 4000, 0),
+    "watch": ("SELECT watch_page(30)", 4000, 200),
     "metrics": ("SELECT * FROM reckoner_metrics('w')", 4000, 0),
 }  # fmt: skip
 

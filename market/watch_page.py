@@ -1,0 +1,232 @@
+"""How the page of `watch` looks: readable at 80 columns and 24 lines, more where there is room.
+
+What comes from the database is text and never markup, and what is not printable is left out,
+so that nothing in a row can reach the terminal as a command.
+"""
+
+from collections import defaultdict
+from typing import Any
+
+from rich.console import ConsoleDimensions, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+Page = dict[str, Any]
+Rows = list[dict[str, Any]]
+
+# The most rows of a kind that are asked for; what fits is drawn.
+MAX_ROWS = 30
+# Lines that are there always: title, note, four headings, the queue's two rows, three gaps.
+_FIXED_LINES = 11
+_STATUSES = ("pending", "processing", "failed", "dead")
+
+
+def draw(page: Page | None, lost: str | None, size: ConsoleDimensions) -> RenderableType:
+    """The page for a terminal of this size; lost: why it is not fresh."""
+    if page is None:
+        return Text(_clean(lost or ""), style="bold red")
+    workers, events, outcomes = page["workers"], page["events"], page["outcomes"]
+    free = max(size.height - _FIXED_LINES, 3)
+    n_workers = min(max(len(workers), 1), max(free // 4, 1))
+    n_events = max(1, (free - n_workers + 1) // 2)
+    n_outcomes = max(1, free - n_workers - n_events)
+    return Group(
+        Text.assemble(("Reckoner", "bold"), f"  {page['now']} UTC", no_wrap=True),
+        _note(page, lost),
+        _table(queue(page)),
+        Text(),
+        _table(_workers(workers, n_workers)),
+        Text(),
+        _table(_events(events[:n_events])),
+        Text(),
+        _table(_outcomes(outcomes[:n_outcomes])),
+    )
+
+
+def tables(page: Page) -> list[Rows]:
+    """The same for a pipe: a table of each kind, empty ones left out."""
+    shown = [queue(page), _workers(page["workers"], MAX_ROWS), _events(page["events"])]
+    return [rows for rows in [*shown, _outcomes(page["outcomes"])] if rows]
+
+
+def queue(page: Page) -> Rows:
+    """One row a topic: events by status, the oldest, the pace."""
+    found: dict[str, dict[str, Any]] = defaultdict(dict)
+    for row in page["queue"]:
+        found[row["topic"]][row["status"]] = row
+    rows = []
+    for topic in ("prediction", "ticker"):
+        by_status = found[topic]
+        ages = [row["oldest"] for row in by_status.values() if row["oldest"] is not None]
+        etas = [row["eta"] for row in by_status.values() if row["eta"] is not None]
+        done = [row["done_last_hour"] for row in by_status.values()]
+        rows.append(
+            {
+                "queue": topic,
+                **{name: by_status.get(name, {}).get("count", 0) for name in _STATUSES},
+                "oldest": _duration(max(ages, default=None)),
+                "done/h": max(done, default=0),
+                "eta": _duration(max(etas, default=None)),
+            }
+        )
+    return rows
+
+
+def _workers(workers: Rows, most: int) -> Rows:
+    rows = [
+        {
+            "worker": row["name"],
+            "state": "dead?"
+            if not row["alive"]
+            else "asleep"
+            if row["asleep"]
+            else str(row["mode"]),
+            "in flight": row["in_flight"],
+            "seen ago": _duration(row["seen"]),
+            "up": _duration(row["age"]),
+        }
+        for row in workers
+    ]
+    if len(rows) > most:
+        rest = len(rows) - most + 1
+        more = {
+            "worker": f"and {rest} more",
+            "state": "",
+            "in flight": "",
+            "seen ago": "",
+            "up": "",
+        }
+        return [*rows[: most - 1], more]
+    none = {
+        "worker": "none: python -m worker",
+        "state": "",
+        "in flight": "",
+        "seen ago": "",
+        "up": "",
+    }
+    return rows or [none]
+
+
+def _events(events: Rows) -> Rows:
+    return [
+        {
+            "at": row["at"],
+            "event": f"{row['topic']} {row['key']}",
+            "verdict": row["verdict"],
+            "took": _duration(row["took"]),
+            "result": _result(row["result"]),
+        }
+        for row in events
+    ]
+
+
+def _result(result: dict[str, Any]) -> str:
+    """What a finished event did, in a few words."""
+    if "reason" in result:
+        return str(result["reason"])
+    if isinstance(states := result.get("outcomes"), dict):
+        words = [f"{count} {state.replace('_', ' ')}" for state, count in states.items()]
+        skipped = len(result.get("skipped", ()))
+        return ", ".join([*words, *([f"{skipped} skipped"] if skipped else [])])
+    words = [str(result.get("outcome", ""))]
+    words += [
+        f"{result[key]} {key}" for key in ("inserted", "updated", "outcomes") if result.get(key)
+    ]
+    return ", ".join(words)
+
+
+def _outcomes(outcomes: Rows) -> Rows:
+    return [
+        {
+            "id": row["prediction_id"],
+            "symbol": row["symbol"],
+            "says": _SAYS.get(row["sentiment"], ""),
+            "entry": row["entry_session"],
+            **{f"T+{n} %": _move(row[f"return_t{n}"], row[f"correct_t{n}"]) for n in (1, 3, 7, 30)},
+            "state": str(row["state"] or "").replace("_", " "),
+        }
+        for row in outcomes
+    ]
+
+
+_SAYS = {"bullish": "bull", "bearish": "bear", "neutral": "flat"}
+
+
+def _move(value: float | None, correct: bool | None) -> str:
+    if value is None:
+        return "·"
+    return f"{value:+.1f}{'' if correct is None else ' ✓' if correct else ' ✗'}"
+
+
+def _note(page: Page, lost: str | None) -> Text:
+    if lost:
+        return Text(_clean(lost), style="bold red", no_wrap=True, overflow="ellipsis")
+    paused = "; ".join(
+        f"{row['name']} is paused for {_duration(row['seconds'])}: {row['reason']}"
+        for row in page["paused"]
+    )
+    return Text(_clean(paused), style="yellow", no_wrap=True, overflow="ellipsis")
+
+
+_STYLES = {
+    "✓": "green",
+    "✗": "red",
+    "dead?": "bold red",
+    "cancelled": "yellow",
+    "none:": "bold red",
+}
+_RIGHT = {
+    *_STATUSES,
+    "in flight",
+    "seen ago",
+    "up",
+    "took",
+    "oldest",
+    "done/h",
+    "eta",
+    "prediction",
+}
+_WIDE = {"result", "worker", "state"}
+_MOST_LETTERS = 20
+
+
+def _table(rows: Rows) -> RenderableType:
+    if not rows:
+        return Text("nothing yet", style="dim")
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", pad_edge=False)
+    for name in rows[0]:
+        right = name in _RIGHT or name.startswith("T+")
+        longest = max(len(name), *(len(str(row[name] or "")) for row in rows))
+        table.add_column(
+            Text(name, style="dim"),
+            justify="right" if right else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            # Where it is too narrow for all, these give way.
+            min_width=None if name in _WIDE else min(longest, _MOST_LETTERS),
+        )
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    return table
+
+
+def _cell(value: Any) -> Text:
+    said = _clean("" if value is None else str(value))
+    style = next((style for sign, style in _STYLES.items() if sign in said), "")
+    return Text(said, style=style)
+
+
+def _clean(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def _duration(seconds: float | None) -> str:
+    """`12 s`, `3 min`, `5 h`, `4 d`: as much as one looks at."""
+    if seconds is None:
+        return ""
+    if seconds < 1:
+        return f"{max(seconds, 0) * 1000:.0f} ms" if seconds > 0 else "0 s"
+    for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds / 86400:.0f} d"

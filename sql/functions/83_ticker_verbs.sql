@@ -1,0 +1,213 @@
+BEGIN;
+-- What a person decides about a ticker: `market set-ticker` and `market remap-ticker`. The
+-- registry, the queue, the prices and the outcomes change together, predictions never. Both take
+-- the ticker's events first: whoever fetches it just now has lost its lease and stores nothing.
+-- Unknown tickers are SQLSTATE P0002, words that are none 22023.
+SET LOCAL search_path = public;
+SET LOCAL lock_timeout = '3s';
+SELECT pg_advisory_xact_lock(1380271947, 2);
+
+-- The registered ticker of this name, or an error.
+CREATE OR REPLACE FUNCTION ticker_named(p_symbol text) RETURNS ticker_registry
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    v_registry ticker_registry;
+BEGIN
+    IF normalize_symbol(p_symbol) IS NULL THEN
+        RAISE EXCEPTION '"%" is not a symbol', p_symbol USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    SELECT * INTO v_registry FROM ticker_registry WHERE symbol = normalize_symbol(p_symbol);
+    IF NOT FOUND THEN
+        RAISE EXCEPTION '% is not registered: python -m market register-tickers %',
+            normalize_symbol(p_symbol), normalize_symbol(p_symbol) USING ERRCODE = 'no_data_found';
+    END IF;
+    RETURN v_registry;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION ticker_cancel_events(p_symbol text, p_reason text) RETURNS bigint
+LANGUAGE sql AS $$
+    SELECT count(outbox_cancel(o.id, p_reason))
+    FROM (SELECT id FROM outbox WHERE topic = 'ticker' AND key = p_symbol ORDER BY id FOR UPDATE) o
+$$;
+
+-- Sets a ticker's status and what follows: an `inactive` or `invalid` one is no longer fetched
+-- and what its outcomes lack they will never get; an `active` one is fetched again, and all its
+-- outcomes are computed anew. `invalid` is looked at again when a prediction names the ticker
+-- more than a week later; `inactive` stays.
+CREATE OR REPLACE FUNCTION ticker_set_status(p_symbol text, p_status text, p_reason text)
+RETURNS TABLE (symbol text, status_before text, status_after text, predictions bigint, outcomes bigint,
+               outcomes_changed bigint, unresolvable_before bigint, unresolvable_after bigint,
+               events_cancelled bigint)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    v_registry ticker_registry := ticker_named(p_symbol);
+BEGIN
+    IF p_status NOT IN ('active', 'inactive', 'invalid') THEN
+        RAISE EXCEPTION 'a status is active, inactive or invalid, not %', p_status
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    symbol := v_registry.symbol;
+    status_before := v_registry.status;
+    status_after := p_status;
+    events_cancelled := CASE WHEN p_status = 'active' THEN 0
+                             ELSE ticker_cancel_events(symbol, 'the ticker was made ' || p_status) END;
+    SELECT count(DISTINCT o.prediction_id), count(*), count(*) FILTER (WHERE o.outcome_state = 'unresolvable')
+    INTO predictions, outcomes, unresolvable_before
+    FROM prediction_outcomes o WHERE o.symbol = v_registry.symbol AND o.engine_version IS NOT NULL;
+    UPDATE ticker_registry r
+    SET status = p_status, status_reason = left(one_line(p_reason), 255),
+        last_backfill = CASE WHEN p_status = 'invalid' THEN reckoner_now() ELSE r.last_backfill END,
+        updated_at = reckoner_now()
+    WHERE r.symbol = v_registry.symbol;
+    outcomes_changed := outcomes_fill_symbol(symbol, p_status = 'active');
+    SELECT count(*) INTO unresolvable_after FROM prediction_outcomes o
+    WHERE o.symbol = v_registry.symbol AND o.engine_version IS NOT NULL AND o.outcome_state = 'unresolvable';
+    IF p_status = 'active' THEN
+        PERFORM outbox_requeue_ticker(symbol);
+    END IF;
+    RETURN NEXT;
+END
+$$;
+
+-- What providers are to be asked for in place of a ticker, and whose sessions that has: as the
+-- other ticker itself is asked for. A ticker that is remapped to itself gets its own name back.
+CREATE OR REPLACE FUNCTION ticker_remap_target(p_old text, p_new text)
+RETURNS TABLE (old text, new text, provider_symbol text, calendar text) LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+    v_new ticker_registry;
+BEGIN
+    old := (ticker_named(p_old)).symbol;
+    new := normalize_symbol(p_new);
+    IF new IS NULL THEN
+        RAISE EXCEPTION '"%" is not a symbol', p_new USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF new = old THEN
+        provider_symbol := old;
+        SELECT r.calendar INTO calendar FROM symbol_rules r
+        WHERE old ~ ('^(?:' || r.pattern || ')$') AND r.pattern <> symbol_pattern(old)
+        ORDER BY r.priority DESC, r.pattern LIMIT 1;
+        calendar := coalesce(calendar, CASE WHEN symbol_asset_type(old) = 'crypto' THEN '24/7' ELSE 'XNYS' END);
+    ELSE
+        SELECT * INTO v_new FROM ticker_registry WHERE symbol = new;
+        provider_symbol := coalesce(v_new.provider_symbol, (SELECT r.provider_symbol FROM symbol_rule(new) r), new);
+        calendar := coalesce(v_new.calendar, symbol_calendar(new));
+    END IF;
+    RETURN NEXT;
+END
+$$;
+
+-- A symbol as a pattern of symbol_rules that matches it alone.
+CREATE OR REPLACE FUNCTION symbol_pattern(p_symbol text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT regexp_replace(p_symbol, '([.^])', '\\\1', 'g')
+$$;
+
+-- From now on p_old is what p_new is: a rename, a merger, a spelling. Predictions and outcomes keep
+-- the symbol that the prediction wrote; its prices come under the other name, its sessions are
+-- the other's, and its outcomes are computed anew. The rule that this leaves in symbol_rules
+-- makes it hold for whatever is processed later, also should the registry's row be lost.
+-- What was fetched under the old name is set aside (fetched_at NULL), so that no outcome
+-- mixes two listings; where p_new has bars they are taken over at once, and in any case the
+-- whole range is asked for.
+CREATE OR REPLACE FUNCTION ticker_remap(p_old text, p_new text)
+RETURNS TABLE (old text, new text, provider_before text, provider_after text, calendar_before text,
+               calendar_after text, predictions bigint, naming_both bigint, outcomes bigint,
+               entries_moved bigint, outcomes_changed bigint, complete_before bigint,
+               complete_after bigint, bars_set_aside bigint, bars_taken bigint, events_cancelled bigint)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    v_target   record;
+    v_registry ticker_registry := ticker_named(p_old);
+    v_from     ticker_registry;
+    v_ids      integer[];
+BEGIN
+    SELECT * INTO v_target FROM ticker_remap_target(p_old, p_new);
+    old := v_target.old;
+    new := v_target.new;
+    IF NOT EXISTS (SELECT FROM market_sessions s WHERE s.calendar = v_target.calendar) THEN
+        RAISE EXCEPTION 'calendar % has no sessions here; python -m market remap-ticker loads those that exchange_calendars knows',
+            v_target.calendar USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    events_cancelled := ticker_cancel_events(old, 'the ticker was remapped to ' || new);
+    -- A fetch notes the name that it used, if it was not the symbol itself.
+    provider_before := coalesce(v_registry.provider_symbol, old);
+    provider_after := v_target.provider_symbol;
+    calendar_before := coalesce(v_registry.calendar, symbol_calendar(old));
+    calendar_after := v_target.calendar;
+
+    INSERT INTO symbol_rules AS r (pattern, provider_symbol, calendar, priority, note)
+    VALUES (symbol_pattern(old), provider_after, calendar_after,
+            (SELECT greatest(1000, max(m.priority) + 1) FROM symbol_rules m
+             WHERE old ~ ('^(?:' || m.pattern || ')$') AND m.pattern <> symbol_pattern(old)),
+            format('remapped to %s on %s', new, (reckoner_now() AT TIME ZONE 'UTC')::date))
+    ON CONFLICT (pattern) DO UPDATE
+    SET provider_symbol = excluded.provider_symbol, calendar = excluded.calendar,
+        priority = greatest(r.priority, excluded.priority), note = excluded.note;
+
+    bars_set_aside := 0;
+    bars_taken := 0;
+    IF provider_before <> provider_after THEN
+        UPDATE market_prices p SET fetched_at = NULL, updated_at = reckoner_now()
+        WHERE p.symbol = old AND p.fetched_at IS NOT NULL;
+        GET DIAGNOSTICS bars_set_aside = ROW_COUNT;
+    END IF;
+    UPDATE ticker_registry r
+    SET provider_symbol = nullif(provider_after, old), calendar = calendar_after,
+        asset_type = symbol_asset_type(provider_after), status = 'active',
+        status_reason = format('remapped to %s', new), updated_at = reckoner_now()
+    WHERE r.symbol = old;
+    IF provider_before <> provider_after THEN
+        UPDATE ticker_registry r
+        SET fetched_from = NULL, fetched_to = NULL, price_data_start = NULL, price_data_end = NULL,
+            exchange = NULL, last_backfill = NULL, backfill_status = 'pending', backfill_error = NULL
+        WHERE r.symbol = old;
+        SELECT * INTO v_from FROM ticker_registry r WHERE r.symbol = new AND r.symbol <> old;
+        IF v_from.fetched_from IS NOT NULL THEN
+            PERFORM bars_staging();
+            INSERT INTO pg_temp.bar_staging
+            SELECT p.date, p.open, p.high, p.low, p.close, p.adjusted_close, p.volume,
+                   coalesce(p.has_split, false), coalesce(p.has_dividend, false)
+            FROM market_prices p
+            WHERE p.symbol = new AND p.fetched_at IS NOT NULL
+              AND p.date BETWEEN v_from.fetched_from AND v_from.fetched_to;
+            GET DIAGNOSTICS bars_taken = ROW_COUNT;
+            PERFORM bars_merge(old, (SELECT p.source FROM market_prices p
+                                     WHERE p.symbol = new AND p.fetched_at IS NOT NULL
+                                     ORDER BY p.date DESC LIMIT 1),
+                               v_from.fetched_from, v_from.fetched_to, true);
+        END IF;
+    END IF;
+
+    SELECT coalesce(array_agg(DISTINCT o.prediction_id), '{}'), count(*), count(*) FILTER (WHERE o.is_complete)
+    INTO v_ids, outcomes, complete_before
+    FROM prediction_outcomes o WHERE o.symbol = v_target.old AND o.engine_version IS NOT NULL;
+    predictions := cardinality(v_ids);
+    naming_both := (SELECT count(DISTINCT o.prediction_id) FROM prediction_outcomes o
+                    WHERE new <> old AND o.symbol = new AND o.prediction_id = ANY (v_ids));
+    WITH moved AS (
+        UPDATE prediction_outcomes o
+        SET entry_session = n.entry,
+            outcome_state = CASE WHEN n.entry IS NULL THEN 'unresolvable' ELSE 'awaiting_prices' END,
+            outcome_reason = CASE WHEN n.entry IS NULL THEN
+                format('the moment %s is outside the calendar %s', n.moment, calendar_after) END,
+            price_at_prediction = NULL, is_complete = false, updated_at = reckoner_now()
+        FROM (SELECT i.prediction_id, i.moment, session_entry(calendar_after, i.moment) AS entry
+              FROM prediction_inputs i WHERE i.prediction_id = ANY (v_ids)) n
+        WHERE o.prediction_id = n.prediction_id AND o.symbol = v_target.old AND o.engine_version IS NOT NULL
+          AND o.entry_session IS DISTINCT FROM n.entry
+        RETURNING 1)
+    SELECT count(*) INTO entries_moved FROM moved;
+    outcomes_changed := outcomes_fill(v_ids, array_fill(old, ARRAY[predictions::integer]));
+    complete_after := (SELECT count(*) FROM prediction_outcomes o
+                       WHERE o.symbol = v_target.old AND o.engine_version IS NOT NULL AND o.is_complete);
+    PERFORM outbox_requeue_ticker(old);
+    RETURN NEXT;
+END
+$$;
+INSERT INTO reckoner_schema (name, checksum) VALUES
+    ('functions/83_ticker_verbs.sql', 'd5c7b9339937b86c8c76dcb421a50e22f3d5c6f8f152c37182a8cfeafc57c40f')
+ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
+COMMIT;
