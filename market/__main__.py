@@ -111,7 +111,10 @@ def fetch_prices(
         with database.transaction() as conn, conn.transaction(force_rollback=dry_run):
             registry.register(conn, symbol)
             plans = [_plan(conn, name, days) for name in names]
-        rows = [_planned(plan) if dry_run else _fetch(database, providers, plan) for plan in plans]
+        rows = [
+            _planned(plan) if dry_run else _fetch(database, providers, plan, settings)
+            for plan in plans
+        ]
     emit(rows, as_json=as_json)
     if any(row["outcome"] not in {"fetched", "up to date", "would fetch"} for row in rows):
         sys.exit(1)
@@ -138,10 +141,13 @@ def _planned(plan: backfill.Plan) -> dict[str, Any]:
 
 
 def _fetch(
-    database: Database, providers: Sequence[Provider], plan: backfill.Plan
+    database: Database,
+    providers: Sequence[Provider],
+    plan: backfill.Plan,
+    settings: MarketSettings,
 ) -> dict[str, Any]:
     with waiting(f"fetching {plan.symbol}"):
-        verdict = backfill.fetch(database, providers, plan, time.sleep)
+        verdict = backfill.fetch(database, providers, plan, time.sleep, by_merit=settings.chooses)
     with database.transaction(seconds=300) as conn:
         before = prices.count(conn, plan.symbol)
         summary = backfill.store(conn, plan, verdict)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from market import outcomes, prices, sessions
-from market.providers import Answer, Bar, Kind, Provider, Request
-from market.providers.state import Paused, ask, is_trusted
+from market.providers import Answer, Bar, Kind, Provider, Request, choice
+from market.providers.state import Paused, ask, is_trusted, score
 from sql.database import Connection, Database
 
 # How many stored bars a refresh fetches again, to see whether their basis changed.
@@ -150,33 +150,66 @@ def _request(conn: Connection, row: dict[str, Any], start: dt.date, end: dt.date
 
 
 def fetch(
-    database: Database, providers: Sequence[Provider], plan: Plan, wait: Callable[[float], None]
+    database: Database,
+    providers: Sequence[Provider],
+    plan: Plan,
+    wait: Callable[[float], None],
+    *,
+    by_merit: bool = False,
 ) -> Verdict | None:
     """Ask the providers in order until one gives bars; no transaction is open meanwhile.
 
     Returns None when nothing is missing. Raises psycopg.Error.
-    wait: called with seconds until a provider's next free place.
+    wait: called with seconds until a provider's next free place. by_merit: their scores may
+    change the order.
     """
     if not plan.has_sessions:
         return Failed(f"the calendar {plan.calendar} has no sessions")
     if plan.request is None:
         return None
-    verdict = _ask_all(database, providers, plan, plan.request, wait)
+    verdict = _ask_all(database, providers, plan, plan.request, wait, by_merit=by_merit)
     if isinstance(verdict, Bars) and plan.last_bar is not None:
-        # A split newer than what is stored changes the basis of all that is stored, a dividend
-        # that of all adjusted closes; and so does whatever made a provider answer differently
-        # for days that are stored.
-        changed = any(
-            (bar.has_split or bar.has_dividend) and bar.date > plan.last_bar for bar in verdict.bars
-        )
-        if not changed:
-            with database.transaction() as conn:
-                changed = prices.basis_changed(conn, plan.symbol, verdict.bars)
+        with database.transaction() as conn:
+            changed = _has_new_basis(conn, plan, verdict.bars)
         if changed and plan.request is plan.whole:
             return replace(verdict, rebased=True)
         if changed and plan.whole is not None:
-            return _ask_all(database, providers, plan, plan.whole, wait, rebased=True)
+            whole = _ask_all(database, providers, plan, plan.whole, wait, by_merit=by_merit)
+            return replace(whole, rebased=True) if isinstance(whole, Bars) else whole
     return verdict
+
+
+def _has_new_basis(conn: Connection, plan: Plan, bars: Sequence[Bar]) -> bool:
+    """Whether these bars cannot stand beside the stored ones.
+
+    A split newer than what is stored changes the basis of all that is stored, a dividend that of
+    all adjusted closes; and so does whatever made a provider answer differently for days that
+    are stored.
+    """
+    return any(
+        (bar.has_split or bar.has_dividend)
+        and plan.last_bar is not None
+        and bar.date > plan.last_bar
+        for bar in bars
+    ) or prices.basis_changed(conn, plan.symbol, bars)
+
+
+def continuation(
+    conn: Connection, plan: Plan, source: str, request: Request, answer: Answer
+) -> Bars | None:
+    """The bars of an answer that go on where the stored ones end, for one that was not asked alone.
+
+    They pass what those of `fetch` pass. None where a fetch has to decide: no usable bar of the
+    newest session, none of the last stored one to compare, another basis.
+    """
+    usable = _usable(plan, source, request, answer)
+    if isinstance(usable, str) or usable.bars[-1].date != request.end:
+        return None
+    if plan.last_bar not in {bar.date for bar in usable.bars}:
+        return None
+    if _has_new_basis(conn, plan, usable.bars):
+        return None
+    return replace(usable, bars=[bar for bar in usable.bars if bar.date > plan.last_bar])
 
 
 def _ask_all(
@@ -186,13 +219,15 @@ def _ask_all(
     request: Request,
     wait: Callable[[float], None],
     *,
-    rebased: bool = False,
+    by_merit: bool,
 ) -> Verdict:
     unknown: list[str] = []
     failed: list[str] = []
     paused: list[Paused] = []
     empty: list[tuple[Provider, str]] = []
-    for provider in providers:
+    vague: list[tuple[Provider, str]] = []  # empty, or unknown: the provider does not say which
+    able, aside = _able(database, providers, plan, request, by_merit=by_merit)
+    for provider in able:
         answer = ask(database, provider, request, wait)
         if isinstance(answer, Paused):
             paused.append(answer)
@@ -200,11 +235,14 @@ def _ask_all(
         said = f"{provider.name}: {answer.kind} {answer.message}".strip()
         if answer.kind is Kind.OK:
             usable = _usable(plan, provider.name, request, answer)
+            _weigh(database, provider, request, usable)
             if isinstance(usable, Bars):
-                return replace(usable, rebased=rebased)
+                return usable
             failed.append(f"{said}, {usable}")
         elif answer.kind is Kind.EMPTY:
-            empty.append((provider, said))
+            (vague if answer.abstains else empty).append((provider, said))
+        elif answer.kind is Kind.PLAN:
+            aside.append(said)
         elif answer.kind is Kind.UNKNOWN:
             trust = is_trusted(database, provider, request, wait)
             if isinstance(trust, Paused):
@@ -219,10 +257,36 @@ def _ask_all(
         # Who could not be asked may know it: no verdict before everyone was.
         soonest = min(paused, key=lambda pause: pause.until)
         return Later(soonest.until, soonest.reason)
-    reasons = "; ".join([*failed, *(said for _, said in empty), *unknown])
-    if failed or not (unknown or empty):
+    reasons = "; ".join([*failed, *(said for _, said in [*empty, *vague]), *unknown, *aside])
+    if failed or not (unknown or empty or vague):
         return Failed(reasons or "no provider to ask")
+    if not unknown:
+        empty += vague
     return _nothing(plan, request, empty, reasons, mixed=bool(unknown))
+
+
+def _able(
+    database: Database,
+    providers: Sequence[Provider],
+    plan: Plan,
+    request: Request,
+    *,
+    by_merit: bool,
+) -> tuple[Sequence[Provider], list[str]]:
+    """Who can have what is asked for, in the order in which to ask; and why the others cannot."""
+    lacks = [choice.lack(each, plan.asset_type, plan.calendar, request) for each in providers]
+    able = [each for each, lack in zip(providers, lacks, strict=True) if not lack]
+    if by_merit and len(able) > 1:
+        with database.transaction() as conn:
+            able = choice.ranked(conn, able, plan.symbol, request)
+    return able, [lack for lack in lacks if lack]
+
+
+def _weigh(database: Database, provider: Provider, request: Request, usable: Bars | str) -> None:
+    if provider.canary is not None:
+        bars = usable.bars if isinstance(usable, Bars) else ()
+        with database.transaction() as conn:
+            score(conn, provider, choice.worth(bars, request))
 
 
 def _nothing(

@@ -8,13 +8,14 @@ ex-date is multiplied by 1 - dividend / (last close before the ex-date).
 
 import csv
 import datetime as dt
+import io
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from market.providers.base import Answer, Bar, Kind, Request
+from market.providers.base import Answer, Bar, Capabilities, Kind, Payload, Request
 
 _REQUIRED = ("date", "open", "high", "low", "close", "volume")
 
@@ -37,6 +38,7 @@ class CsvFiles:
 
     name = "csv"
     canary = None
+    capabilities = Capabilities(plan="local files")
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -45,30 +47,34 @@ class CsvFiles:
         """Read the symbol's file; rows that cannot be bars are counted, the rest is used."""
         path = self._folder / f"{quote(request.symbol, safe='')}.csv"
         try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(file)
-                columns = [name.strip().lower() for name in reader.fieldnames or ()]
-                reader.fieldnames = columns
-                missing = [name for name in _REQUIRED if name not in columns]
-                if missing:
-                    return Answer(
-                        Kind.BAD_ANSWER, message=f"{path.name}: no column {', '.join(missing)}"
-                    )
-                rows, rejected = _read(reader)
+            body = path.read_bytes()
         except FileNotFoundError:
             if not self._folder.is_dir():
                 return Answer(Kind.DOWN, message=f"MARKET_CSV_DIR: {self._folder} is no folder")
             return Answer(Kind.UNKNOWN, message=f"no file {path.name}")
         except OSError as error:
             return Answer(Kind.DOWN, message=f"{path.name}: {error.strerror}")
+        payload = Payload(path.name, None, body)
+        try:
+            return replace(_answer(request, path.name, body.decode("utf-8-sig")), payload=payload)
         except (UnicodeDecodeError, csv.Error) as error:
-            return Answer(Kind.BAD_ANSWER, message=f"{path.name}: {error}")
-        bars = [
-            bar
-            for bar in _adjust(rows, know_dividends="dividend" in columns)
-            if request.start <= bar.date <= request.end
-        ]
-        return Answer(Kind.OK if bars else Kind.EMPTY, bars, path.name, rejected)
+            return Answer(Kind.BAD_ANSWER, message=f"{path.name}: {error}", payload=payload)
+
+
+def _answer(request: Request, name: str, text: str) -> Answer:
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    columns = [column.strip().lower() for column in reader.fieldnames or ()]
+    reader.fieldnames = columns
+    missing = [column for column in _REQUIRED if column not in columns]
+    if missing:
+        return Answer(Kind.BAD_ANSWER, message=f"{name}: no column {', '.join(missing)}")
+    rows, rejected = _read(reader)
+    bars = [
+        bar
+        for bar in _adjust(rows, know_dividends="dividend" in columns)
+        if request.start <= bar.date <= request.end
+    ]
+    return Answer(Kind.OK if bars else Kind.EMPTY, bars, name, rejected)
 
 
 def _read(reader: "csv.DictReader[str]") -> tuple[list[_Row], list[str]]:

@@ -3,6 +3,10 @@
 yfinance brings the browser's TLS fingerprint, cookie and crumb, and gives back status and
 bytes. Its friendlier calls swallow errors, remember failures and rewrite prices, so the
 answer is parsed here: `close` comes adjusted for splits, `adjclose` for dividends too.
+
+Before the first answer yfinance fetches a cookie and a crumb, by requests with timeouts of its
+own, one after the other and under one lock: on a network that swallows packets that takes two
+minutes. So its session is ours, and gives every request only what is left of the fetch's time.
 """
 
 import contextlib
@@ -10,16 +14,21 @@ import datetime as dt
 import json
 import tempfile
 import threading
+import time
 import warnings
 import zoneinfo
+from dataclasses import replace
 from typing import Any
+from urllib.parse import urlencode
 
 import tenacity
 
-from market.providers.base import Answer, Bar, Kind, Request
+from market.providers.base import Answer, Bar, Capabilities, Kind, Payload, Request
 
 _URL = "https://query2.finance.yahoo.com/v8/finance/chart/"
+# Of one request, and of a fetch with all that yfinance asks before and after it.
 _TIMEOUT_SECONDS = 15.0
+_FETCH_SECONDS = 25.0
 # What reading a document of another form raises.
 _OTHER_FORM = (ValueError, KeyError, TypeError, AttributeError, IndexError)
 _ASSET_TYPES = {
@@ -33,12 +42,18 @@ _ASSET_TYPES = {
 
 
 class Yahoo:
-    """Daily bars of nearly everything; about one request a second is what it bears."""
+    """Daily bars of nearly everything; about one request a second is what it bears.
+
+    seconds: the longest that a fetch waits for Yahoo, cookies and all.
+    """
 
     name = "yahoo"
     canary = "SPY"
+    capabilities = Capabilities()
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = _FETCH_SECONDS) -> None:
+        self._seconds = seconds
+        self._fetch = threading.local()  # .ends: when the fetch of this thread has to be over
         self._lock = threading.Lock()
         self._transport: Any = None
         self._cookies: tempfile.TemporaryDirectory[str] | None = None
@@ -57,6 +72,7 @@ class Yahoo:
             "events": "div,splits",
         }
         transport = self._ready()
+        self._fetch.ends = time.monotonic() + self._seconds
         try:
             response = self._get(transport, _URL + request.symbol, params)
         except self._throttled as error:
@@ -66,9 +82,11 @@ class Yahoo:
             return Answer(
                 Kind.DOWN, message=f"{type(error).__name__}: {str(error).split('. See')[0]}"
             )
-        return classify(
-            request, response.status_code, response.content, response.headers.get("retry-after")
-        )
+        status, body = response.status_code, response.content
+        answer = classify(request, status, body, response.headers.get("retry-after"))
+        # Not the URL of the response: that one has the crumb.
+        url = f"{_URL}{request.symbol}?{urlencode(params)}"
+        return replace(answer, payload=Payload(url, status, body))
 
     def _get(self, transport: Any, url: str, params: dict[str, Any]) -> Any:
         """Try a refused or reset connection three times; a timeout or any answer once."""
@@ -78,7 +96,7 @@ class Yahoo:
 
         for attempt in tenacity.Retrying(
             retry=tenacity.retry_if_exception(is_passing),
-            wait=tenacity.wait_exponential_jitter(initial=0.3, max=3),
+            wait=tenacity.wait_random_exponential(multiplier=0.3, max=3),
             stop=tenacity.stop_after_attempt(3),
             reraise=True,
         ):
@@ -95,7 +113,18 @@ class Yahoo:
                     import yfinance.cache  # noqa: PLC0415
                     import yfinance.data  # noqa: PLC0415
                     import yfinance.exceptions  # noqa: PLC0415
+                    from curl_cffi.requests import Session  # noqa: PLC0415
                     from curl_cffi.requests.exceptions import Timeout  # noqa: PLC0415
+
+                fetch = self._fetch
+
+                class Hurried(Session[Any]):
+                    def request(self, method: Any, url: str, **options: Any) -> Any:  # type: ignore[override]
+                        left = fetch.ends - time.monotonic()
+                        if left <= 0:
+                            raise Timeout("no answer within the time of a fetch")
+                        options["timeout"] = min(options.get("timeout") or left, left)
+                        return super().request(method, url, **options)
 
                 # Its cookie cache is SQLite in the home folder, which may not be writable.
                 self._cookies = tempfile.TemporaryDirectory(
@@ -105,7 +134,7 @@ class Yahoo:
                 warnings.filterwarnings("ignore", module="yfinance")
                 self._throttled = yfinance.exceptions.YFRateLimitError
                 self._timeout = Timeout
-                self._transport = yfinance.data.YfData()
+                self._transport = yfinance.data.YfData(session=Hurried(impersonate="chrome"))
             return self._transport
 
 
