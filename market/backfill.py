@@ -221,16 +221,12 @@ def _ask_all(
     *,
     by_merit: bool,
 ) -> Verdict:
-    unknown: list[str] = []
-    failed: list[str] = []
-    paused: list[Paused] = []
-    empty: list[tuple[Provider, str]] = []
-    vague: list[tuple[Provider, str]] = []  # empty, or unknown: the provider does not say which
-    able, aside = _able(database, providers, plan, request, by_merit=by_merit)
+    heard = _Heard()
+    able, heard.aside = _able(database, providers, plan, request, by_merit=by_merit)
     for provider in able:
         answer = ask(database, provider, request, wait)
         if isinstance(answer, Paused):
-            paused.append(answer)
+            heard.paused.append(answer)
             continue
         said = f"{provider.name}: {answer.kind} {answer.message}".strip()
         if answer.kind is Kind.OK:
@@ -238,31 +234,52 @@ def _ask_all(
             _weigh(database, provider, request, usable)
             if isinstance(usable, Bars):
                 return usable
-            failed.append(f"{said}, {usable}")
-        elif answer.kind is Kind.EMPTY:
-            (vague if answer.abstains else empty).append((provider, said))
-        elif answer.kind is Kind.PLAN:
-            aside.append(said)
+            heard.failed.append(f"{said}, {usable}")
         elif answer.kind is Kind.UNKNOWN:
             trust = is_trusted(database, provider, request, wait)
             if isinstance(trust, Paused):
-                paused.append(trust)
+                heard.paused.append(trust)
             elif trust:
-                unknown.append(said)
+                heard.unknown.append(said)
             else:
-                failed.append(f"{said}, nor does it know {provider.canary}")
+                heard.failed.append(f"{said}, nor does it know {provider.canary}")
         else:
-            failed.append(said)
-    if paused:
-        # Who could not be asked may know it: no verdict before everyone was.
-        soonest = min(paused, key=lambda pause: pause.until)
-        return Later(soonest.until, soonest.reason)
-    reasons = "; ".join([*failed, *(said for _, said in [*empty, *vague]), *unknown, *aside])
-    if failed or not (unknown or empty or vague):
-        return Failed(reasons or "no provider to ask")
-    if not unknown:
-        empty += vague
-    return _nothing(plan, request, empty, reasons, mixed=bool(unknown))
+            heard.note(provider, answer, said)
+    return heard.verdict(plan, request)
+
+
+@dataclass
+class _Heard:
+    """What providers said that gave no bars, and what it means that none did."""
+
+    unknown: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    paused: list[Paused] = field(default_factory=list)
+    empty: list[tuple[Provider, str]] = field(default_factory=list)
+    # Empty, or unknown to a provider that does not say which.
+    vague: list[tuple[Provider, str]] = field(default_factory=list)
+    aside: list[str] = field(default_factory=list)  # who has no say in it, and why
+
+    def note(self, provider: Provider, answer: Answer, said: str) -> None:
+        """Take in an answer that is neither bars nor a verdict."""
+        if answer.kind is Kind.EMPTY:
+            (self.vague if answer.abstains else self.empty).append((provider, said))
+        else:
+            (self.aside if answer.abstains else self.failed).append(said)
+
+    def verdict(self, plan: Plan, request: Request) -> Verdict:
+        """What follows when everybody was asked."""
+        if self.paused:
+            # Who could not be asked may know it: no verdict before everyone was.
+            soonest = min(self.paused, key=lambda pause: pause.until)
+            return Later(soonest.until, soonest.reason)
+        silent = [said for _, said in [*self.empty, *self.vague]]
+        reasons = "; ".join([*self.failed, *silent, *self.unknown, *self.aside])
+        if self.failed or not (self.unknown or silent):
+            return Failed(reasons or "no provider to ask")
+        # One that knows the symbol outweighs one that may just not know it.
+        empty = self.empty if self.unknown else [*self.empty, *self.vague]
+        return _nothing(plan, request, empty, reasons, mixed=bool(self.unknown))
 
 
 def _able(

@@ -86,8 +86,9 @@ class Client:
         self._base_url = base_url
         self._headers = {header[0]: header[1].format(key)} if header and key else {}
         self._secret = {param: key} if param and key else {}
-        forms = {key, quote(key, safe=""), quote_plus(key), json.dumps(key)[1:-1]} - {""}
-        self._forms = sorted(forms, key=len, reverse=True)
+        quoted = json.dumps(key)[1:-1]
+        forms = {key, quote(key, safe=""), quote_plus(key), quoted, quoted.replace("/", "\\/")}
+        self._forms = sorted(forms - {""}, key=len, reverse=True)
 
     def ask(
         self,

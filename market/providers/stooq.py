@@ -65,7 +65,7 @@ class Stooq:
 
 def _refused(reply: Reply) -> Answer | None:
     text = reply.start
-    if text.startswith("<"):
+    if reply.status == 200 and text.startswith("<"):
         return Answer(Kind.BAD_ANSWER, message=f"HTTP {reply.status}, a web page for browsers")
     if "hits limit" in text:
         return Answer(Kind.THROTTLED, message=text, exhausted="day")
