@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from market import backfill, outcomes, prices, registry, sessions
+from market import backfill, cross_check, outcomes, prices, registry, sessions
 from market.console import (
     CommandError,
     DryRunOption,
@@ -21,6 +21,7 @@ from market.console import (
 )
 from market.logs import configure
 from market.providers import Provider, build
+from market.providers.status import overview
 from market.settings import LogSettings, MarketSettings
 from sql.database import Connection, Database, one
 from sql.settings import load
@@ -191,6 +192,49 @@ def price_stats(
             f"{symbol} is not registered: python -m market register-tickers {symbol}"
         )
     emit(rows, as_json=as_json, empty="no ticker")
+
+
+@app.command("providers")
+def providers_status(as_json: JsonOption = False) -> None:
+    """Show the price providers: order, plan, quota, breaker, last success, errors, score.
+
+    Those in use stand first, in the order in which they are asked; the keys and
+    MARKET_PROVIDERS or MARKET_PROVIDER_POLICY decide it.
+
+    Examples: `python -m market providers`, `python -m market providers --json`.
+    """
+    providers = build(load(MarketSettings))
+    with command_database() as database, database.transaction() as conn:
+        rows = overview(conn, providers)
+    emit(rows, as_json=as_json)
+
+
+@app.command("cross-check")
+def cross_check_prices(
+    sample: Annotated[
+        int | None,
+        typer.Option(min=1, help="Symbols to compare; without it MARKET_CROSS_CHECK_SAMPLE."),
+    ] = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare a sample of the closes fetched in the last day with a second provider's.
+
+    What differs is kept in provider_disagreements with both values; no price changes.
+
+    Examples: `python -m market cross-check --sample 5`, `python -m market cross-check --json`.
+    """
+    settings = load(MarketSettings)
+    number = sample or settings.market_cross_check_sample
+    if not number:
+        raise CommandError("MARKET_CROSS_CHECK_SAMPLE is 0: set it, or say --sample N", 2)
+    with command_database() as database:
+        if dry_run:
+            rows = cross_check.sampled(database, number)
+        else:
+            with waiting("comparing"):
+                rows = cross_check.run(database, build(settings), number, time.sleep)
+    emit(rows, as_json=as_json, empty="nothing was fetched in the last day")
 
 
 if __name__ == "__main__":

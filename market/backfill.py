@@ -202,6 +202,8 @@ def continuation(
     They pass what those of `fetch` pass. None where a fetch has to decide: no usable bar of the
     newest session, none of the last stored one to compare, another basis.
     """
+    if answer.kind is not Kind.OK:
+        return None
     usable = _usable(plan, source, request, answer)
     if isinstance(usable, str) or usable.bars[-1].date != request.end:
         return None

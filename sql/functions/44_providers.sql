@@ -161,7 +161,30 @@ SELECT p.name,
        CASE WHEN d.weight > 0 THEN p.good / (p.good + p.bad) END AS score, d.weight AS answers_scored
 FROM reckoner_providers p
 CROSS JOIN LATERAL (SELECT (p.good + p.bad) * provider_decay(p.scored_at) AS weight) d;
+
+-- The same for those in use (p_names), in their order and with their quotas, then the others.
+-- Those that were never asked have a row too. Called by market/providers/status.py.
+CREATE OR REPLACE FUNCTION provider_overview(p_names text[])
+RETURNS TABLE (name text, breaker text, paused_until timestamptz, pause_reason text, used jsonb,
+               remaining jsonb, last_ok_at timestamptz, score double precision,
+               answers double precision, errors jsonb, last_error text)
+LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN -- PL/pgSQL, because provider_quota_status is in a later file
+    RETURN QUERY
+    SELECT k.name, coalesce(p.breaker, 'closed'), p.paused_until, p.pause_reason, q.used, q.remaining,
+           p.last_ok_at, p.score, p.answers_scored, p.errors, p.last_error
+    FROM (SELECT n.name, n.place FROM unnest(p_names) WITH ORDINALITY AS n(name, place)
+          UNION ALL
+          SELECT s.name, NULL FROM provider_status s WHERE s.name <> ALL (p_names)) k
+    LEFT JOIN provider_status p ON p.name = k.name
+    LEFT JOIN LATERAL (SELECT jsonb_object_agg(s.per, s.used) AS used,
+                              jsonb_object_agg(s.per, s.remaining) AS remaining
+                       FROM provider_quota_status s WHERE s.name = k.name) q ON true
+    ORDER BY k.place NULLS LAST, k.name;
+END
+$$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/44_providers.sql', '3d914f6ad3fbf39d93881b0ed72559d6fc5da967c1dd13f0f8d4364a9f766d22')
+    ('functions/44_providers.sql', 'baa0ed2996ac7f54b735f4ea770934e84f4eaa534472e4918f013c1a7d2e47ad')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
