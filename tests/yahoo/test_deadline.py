@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support import ROOT, Conn, environment
+from tests.support import ROOT, Conn, environment, until
 from tests.yahoo.listings import steady
 from tests.yahoo.scenes import LAST, trading_days
 from tests.yahoo.server import Yahoo
