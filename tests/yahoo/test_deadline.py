@@ -40,22 +40,23 @@ def test_a_network_that_swallows_everything_is_down_within_the_time_of_a_fetch(
     yahoo.listings["ACME"] = steady(trading_days(conn))
     yahoo.cut("hang")
     said = tmp_path / "said"
-    with said.open("w") as file:
-        process = subprocess.Popen(
+    with (
+        said.open("w") as file,
+        subprocess.Popen(
             [sys.executable, "-c", SCRIPT, f"{LAST}"],
             env=environment("", **yahoo.environment),
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=file,
             text=True,
-        )
-    try:
-        until("it is ready", lambda: "ready\n" in said.read_text(), 60)
-        # yfinance's own timeout for the first of its requests is half a minute.
-        until("all are down", lambda: "down down down down\n" in said.read_text(), 15)
-        yahoo.cut("up")
-        process.communicate("\n", timeout=60)
-        assert said.read_text().endswith("ok\n")
-    finally:
-        process.kill()
-        process.wait()
+        ) as process,
+    ):
+        try:
+            until("it is ready", lambda: "ready\n" in said.read_text(), 60)
+            # yfinance's own timeout for the first of its requests is half a minute.
+            until("all are down", lambda: "down down down down\n" in said.read_text(), 15)
+            yahoo.cut("up")
+            process.communicate("\n", timeout=60)
+            assert said.read_text().endswith("ok\n")
+        finally:
+            process.kill()
