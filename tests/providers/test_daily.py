@@ -17,6 +17,7 @@ from tests.market.helpers import FakeProvider, at, clock, put_bars, serving, utc
 from tests.providers.vendor import Asked, Said, Vendor
 from tests.providers.words import KEY, new_york, twelve_series
 from tests.support import Conn, connect, value
+from worker.metrics import Counted, Metrics
 
 THURSDAY, FRIDAY = dt.date(2024, 5, 16), dt.date(2024, 5, 17)
 SYMBOLS = ["AAPL", "BRK.B", "MSFT"]
@@ -231,6 +232,16 @@ def test_a_batch_is_no_longer_than_the_provider_takes(
     done = go(friday, TwelveData(http, vendor.url, KEY, is_paid=False), symbols=names)
     assert sorted(done.stored) == names
     assert [len(asked.query["symbol"].split(",")) for asked in vendor.log] == [8, 2]
+
+
+def test_a_worker_that_counts_answers_takes_batches_too(
+    friday: Database, http: httpx.Client, vendor: Vendor
+) -> None:
+    vendor.says = market(**{"AAPL": 101.0, "BRK.B": 102.0, "MSFT": 103.0})
+    metrics = Metrics()
+    assert go(friday, Counted(polygon(http, vendor), metrics)).left == []
+    labels = {"provider": "polygon", "kind": "ok"}
+    assert metrics.registry.get_sample_value("reckoner_provider_requests_total", labels) == 1
 
 
 def test_bars_are_bars(http: httpx.Client, vendor: Vendor) -> None:

@@ -30,7 +30,8 @@ for lane in lanes:
 print(*kinds, flush=True)
 sys.stdin.readline()
 yahoo._seconds = 15.0
-print(yahoo.fetch(request).kind, flush=True)
+answer = yahoo.fetch(request)
+print(answer.kind, answer.payload.status, len(answer.payload.body) > 100, answer.payload.url, flush=True)
 """
 
 
@@ -57,6 +58,9 @@ def test_a_network_that_swallows_everything_is_down_within_the_time_of_a_fetch(
             until("all are down", lambda: "down down down down\n" in said.read_text(), 15)
             yahoo.cut("up")
             process.communicate("\n", timeout=60)
-            assert said.read_text().endswith("ok\n")
+            kind, status, is_whole, url = said.read_text().splitlines()[-1].split(" ", 3)
+            assert (kind, status, is_whole) == ("ok", "200", "True")
+            assert url.startswith("https://query2.finance.yahoo.com/v8/finance/chart/ACME?period1=")
+            assert "crumb" not in url
         finally:
             process.kill()
