@@ -49,7 +49,8 @@ BEGIN
                                  calendar, provider_symbol, total_price_records, backfill_status,
                                  created_at, updated_at)
     SELECT s.symbol, (reckoner_now() AT TIME ZONE 'UTC')::date, s.prediction_id, 'active',
-           symbol_asset_type(s.symbol), coalesce(r.calendar, symbol_calendar(s.symbol)),
+           symbol_asset_type(coalesce(r.provider_symbol, s.symbol)),
+           coalesce(r.calendar, symbol_calendar(s.symbol)),
            r.provider_symbol, 0, 'pending', reckoner_now(), reckoner_now()
     FROM (SELECT DISTINCT ON (named.symbol) * FROM unnest(p_symbols, p_prediction_ids)
               AS named(symbol, prediction_id)
@@ -85,6 +86,6 @@ CREATE OR REPLACE FUNCTION registry_verdict(
     WHERE symbol = p_symbol
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/40_registry.sql', '8e315036c6d7e355cd2e9d0e782c116879ddb9daa611c521532fe05443658b82')
+    ('functions/40_registry.sql', 'dd230eec911fe562c9274e99ba5dcb201ac8c71fdc4221b61198bf4c0ff1a450')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
