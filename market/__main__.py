@@ -13,6 +13,7 @@ import typer
 from market import (
     backfill,
     backup,
+    cross_check,
     db_cli,
     outcomes,
     prices,
@@ -38,6 +39,7 @@ from market.console import (
 from market.logs import configure
 from market.provenance import AuditFile, Run
 from market.providers import Provider, build
+from market.providers.status import overview
 from market.settings import LogSettings, MarketSettings
 from sql.database import Connection, Database, one
 from sql.settings import load
@@ -143,7 +145,7 @@ def fetch_prices(
             registry.register(conn, symbol)
             plans = [_plan(conn, name, days) for name in names]
         rows = [
-            _planned(plan) if dry_run else _fetch(database, providers, plan, run, file)
+            _planned(plan) if dry_run else _fetch(database, providers, plan, settings, run, file)
             for plan in plans
         ]
     emit(rows, as_json=as_json)
@@ -193,11 +195,12 @@ def _fetch(
     database: Database,
     providers: Sequence[Provider],
     plan: backfill.Plan,
+    settings: MarketSettings,
     run: Run,
     file: AuditFile | None,
 ) -> dict[str, Any]:
     with waiting(f"fetching {plan.symbol}"):
-        verdict = backfill.fetch(database, providers, plan, time.sleep)
+        verdict = backfill.fetch(database, providers, plan, time.sleep, by_merit=settings.chooses)
     # The line is taken back where the transaction is, and the transaction where the line is.
     entry = file.entry() if file else contextlib.nullcontext()
     with entry, database.transaction(seconds=300) as conn:
@@ -269,6 +272,49 @@ def price_stats(
             f"{symbol} is not registered: python -m market register-tickers {symbol}"
         )
     emit(rows, as_json=as_json, empty="no ticker")
+
+
+@app.command("providers")
+def providers_status(as_json: JsonOption = False) -> None:
+    """Show the price providers: order, plan, quota, breaker, last success, errors, score.
+
+    Those in use stand first, in the order in which they are asked; the keys and
+    MARKET_PROVIDERS or MARKET_PROVIDER_POLICY decide it.
+
+    Examples: `python -m market providers`, `python -m market providers --json`.
+    """
+    providers = build(load(MarketSettings))
+    with command_database() as database, database.transaction() as conn:
+        rows = overview(conn, providers)
+    emit(rows, as_json=as_json)
+
+
+@app.command("cross-check")
+def cross_check_prices(
+    sample: Annotated[
+        int | None,
+        typer.Option(min=1, help="Symbols to compare; without it MARKET_CROSS_CHECK_SAMPLE."),
+    ] = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare a sample of the closes fetched in the last day with a second provider's.
+
+    What differs is kept in provider_disagreements with both values; no price changes.
+
+    Examples: `python -m market cross-check --sample 5`, `python -m market cross-check --json`.
+    """
+    settings = load(MarketSettings)
+    number = sample or settings.market_cross_check_sample
+    if not number:
+        raise CommandError("MARKET_CROSS_CHECK_SAMPLE is 0: set it, or say --sample N", 2)
+    with command_database() as database:
+        if dry_run:
+            rows = cross_check.sampled(database, number)
+        else:
+            with waiting("comparing"):
+                rows = cross_check.run(database, build(settings), number, time.sleep)
+    emit(rows, as_json=as_json, empty="nothing was fetched in the last day")
 
 
 app.add_typer(ticker_cli.app)

@@ -1,100 +1,30 @@
-"""Fetching a ticker's prices: what is missing, who is asked, what an answer means.
+"""Fetching a ticker's prices: what is missing, and writing what came of asking for it.
 
 Three steps with a seam between them, so that the network is never awaited inside a
-transaction: `plan` (one statement), `fetch` (providers, no transaction), `store` (in the
-transaction in which the caller ends its event). What `fetch` concludes is one of the five
-classes below.
+transaction: `plan` (one statement), `asking.fetch` (providers, no transaction), `store` (in the
+transaction in which the caller ends its event).
 """
 
 import datetime as dt
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from market import outcomes, prices, provenance, sessions
-from market.provenance import Asked, Run
-from market.providers import Action, Answer, Bar, Kind, Payload, Provider, Request
-from market.providers.state import Paused, ask, is_trusted
-from market.validation import LEAST_SCORE, Report, validate
+from market.asking import continuation, fetch
+from market.provenance import Run
+from market.providers import Request
+from market.verdicts import Bars, Failed, Later, Plan, Silent, Unknown, Verdict
 from sql.database import Connection, Database
+
+# The whole of a backfill can be had from here.
+__all__ = [
+    "Bars", "Failed", "Later", "Plan", "Silent", "Summary", "Unknown", "Verdict",
+    "continuation", "fetch", "plan", "prepare", "store",
+]  # fmt: skip
 
 # How many stored bars a refresh fetches again, to see whether their basis changed.
 _OVERLAP_SESSIONS = 5
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What one ticker needs. `request` is None when nothing is missing."""
-
-    symbol: str
-    calendar: str
-    status: str
-    name: str  # what providers call it
-    asset_type: str  # as its name tells
-    request: Request | None
-    whole: Request | None  # all that is stored and wanted, for when the basis changed
-    last_bar: dt.date | None
-    refetch: bool  # somebody asked for the whole range again
-    known_silent: bool  # providers answered for days behind its last bar, and had none
-    has_sessions: bool  # the calendar is loaded
-
-
-@dataclass(frozen=True)
-class Bars:
-    """A provider gave bars (or a good, empty answer for a range behind stored bars)."""
-
-    source: str
-    request: Request
-    bars: Sequence[Bar]
-    rejected: Sequence[str] = ()
-    rebased: bool = False
-    asset_type: str | None = None
-    exchange: str | None = None
-    actions: Sequence[Action] = ()
-    payload: Payload | None = None
-    asked: Sequence[Asked] = ()  # as in every verdict: everyone who was asked for it, in order
-
-
-@dataclass(frozen=True)
-class Unknown:
-    """Every provider that gave a verdict said that it does not know the symbol."""
-
-    reason: str
-    asked: Sequence[Asked] = ()
-
-
-@dataclass(frozen=True)
-class Later:
-    """Nobody could be asked now; not the ticker's fault. `until` is the database's time."""
-
-    until: dt.datetime
-    reason: str
-    asked: Sequence[Asked] = ()
-
-
-@dataclass(frozen=True)
-class Failed:
-    """Providers answered, and no answer could be used."""
-
-    reason: str
-    asked: Sequence[Asked] = ()
-
-
-@dataclass(frozen=True)
-class Silent:
-    """Every provider answered well and had nothing, where bars were expected.
-
-    A slip of theirs, or a ticker that was never traded in the range: only asking again tells.
-    Once the caller has asked often enough, `nothing` is what to store.
-    """
-
-    reason: str
-    nothing: Bars
-    asked: Sequence[Asked] = ()
-
-
-Verdict = Bars | Unknown | Later | Failed | Silent
 
 
 def plan(
@@ -157,169 +87,6 @@ def _request(conn: Connection, row: dict[str, Any], start: dt.date, end: dt.date
         [row["calendar"], start, end],
     )
     return Request(row["provider_symbol"], start, end, [each["session"] for each in rows])
-
-
-def fetch(
-    database: Database, providers: Sequence[Provider], plan: Plan, wait: Callable[[float], None]
-) -> Verdict | None:
-    """Ask the providers in order until one gives bars; no transaction is open meanwhile.
-
-    Returns None when nothing is missing. Raises psycopg.Error.
-    wait: called with seconds until a provider's next free place.
-    """
-    if not plan.has_sessions:
-        return Failed(f"the calendar {plan.calendar} has no sessions")
-    if plan.request is None:
-        return None
-    asked: list[Asked] = []
-    verdict = _fetch(database, providers, plan, plan.request, wait, asked)
-    if isinstance(verdict, Silent):
-        verdict = replace(verdict, nothing=replace(verdict.nothing, asked=asked))
-    return replace(verdict, asked=asked)
-
-
-def _fetch(
-    database: Database,
-    providers: Sequence[Provider],
-    plan: Plan,
-    request: Request,
-    wait: Callable[[float], None],
-    asked: list[Asked],
-) -> Verdict:
-    verdict = _ask_all(database, providers, plan, request, wait, asked)
-    if isinstance(verdict, Bars) and plan.last_bar is not None:
-        # A split newer than what is stored changes the basis of all that is stored, a dividend
-        # that of all adjusted closes; and so does whatever made a provider answer differently
-        # for days that are stored.
-        changed = any(
-            (bar.has_split or bar.has_dividend) and bar.date > plan.last_bar for bar in verdict.bars
-        ) or any(action.date > plan.last_bar for action in verdict.actions)
-        if not changed:
-            with database.transaction() as conn:
-                changed = prices.basis_changed(conn, plan.symbol, verdict.bars)
-        if changed and plan.request is plan.whole:
-            return replace(verdict, rebased=True)
-        if changed and plan.whole is not None:
-            return _ask_all(database, providers, plan, plan.whole, wait, asked, rebased=True)
-    return verdict
-
-
-def _ask_all(
-    database: Database,
-    providers: Sequence[Provider],
-    plan: Plan,
-    request: Request,
-    wait: Callable[[float], None],
-    asked: list[Asked],
-    *,
-    rebased: bool = False,
-) -> Verdict:
-    unknown: list[str] = []
-    failed: list[str] = []
-    paused: list[Paused] = []
-    empty: list[tuple[Provider, str]] = []
-    for provider in providers:
-        started = time.monotonic()
-        answer = ask(database, provider, request, wait)
-        entry = _asked(provider.name, request, answer, time.monotonic() - started)
-        asked.append(entry)
-        if isinstance(answer, Paused):
-            paused.append(answer)
-            continue
-        said = f"{provider.name}: {answer.kind} {answer.message}".strip()
-        if answer.kind is Kind.OK:
-            report = _validated(database, plan, request, answer)
-            asked[-1] = replace(entry, report=report)
-            usable = _usable(provider.name, request, answer, report)
-            if isinstance(usable, Bars):
-                return replace(usable, rebased=rebased)
-            failed.append(f"{said}, {usable}")
-        elif answer.kind is Kind.EMPTY:
-            empty.append((provider, said))
-        elif answer.kind is Kind.UNKNOWN:
-            trust = is_trusted(database, provider, request, wait)
-            if isinstance(trust, Paused):
-                paused.append(trust)
-            elif trust:
-                unknown.append(said)
-            else:
-                failed.append(f"{said}, nor does it know {provider.canary}")
-        else:
-            failed.append(said)
-    if paused:
-        # Who could not be asked may know it: no verdict before everyone was.
-        soonest = min(paused, key=lambda pause: pause.until)
-        return Later(soonest.until, soonest.reason)
-    reasons = "; ".join([*failed, *(said for _, said in empty), *unknown])
-    if failed or not (unknown or empty):
-        return Failed(reasons or "no provider to ask")
-    return _nothing(plan, request, empty, reasons, mixed=bool(unknown))
-
-
-def _nothing(
-    plan: Plan,
-    request: Request,
-    empty: Sequence[tuple[Provider, str]],
-    reasons: str,
-    *,
-    mixed: bool,
-) -> Verdict:
-    """What it means that nobody has bars: unknown to all, or empty for some."""
-    if not empty:
-        return Unknown(reasons)
-    nothing = Bars(empty[0][0].name, request, ())
-    return nothing if plan.known_silent and not mixed else Silent(reasons, nothing)
-
-
-def _asked(name: str, request: Request, answer: Answer | Paused, seconds: float) -> Asked:
-    if isinstance(answer, Paused):
-        if answer.answer is None:
-            return Asked(name, request, "paused", answer.reason, seconds)
-        answer = answer.answer
-    return Asked(name, request, str(answer.kind), answer.message, seconds, answer.payload)
-
-
-def _validated(database: Database, plan: Plan, request: Request, answer: Answer) -> Report:
-    with database.transaction() as conn:
-        known = provenance.known(conn, plan.symbol, plan.calendar, request, refetch=plan.refetch)
-    report = validate(
-        answer.bars,
-        request.sessions,
-        actions=answer.actions,
-        known=known,
-        unreadable=answer.rejected,
-    )
-    if fault := _other_instrument(plan, answer):
-        report.parts["stored"] = 0.0
-        report.faults.insert(0, fault)
-    return report
-
-
-def _usable(source: str, request: Request, answer: Answer, report: Report) -> Bars | str:
-    """The answer's bars, or why none of them can be used."""
-    if report.score < LEAST_SCORE:
-        return report.reason
-    return Bars(
-        source,
-        request,
-        report.bars,
-        report.rejected,
-        asset_type=answer.asset_type,
-        exchange=answer.exchange,
-        actions=answer.actions,
-        payload=answer.payload,
-    )
-
-
-def _other_instrument(plan: Plan, answer: Answer) -> str | None:
-    """Why bars under the right name are another instrument's, or None."""
-    # BTC is a fund and BTC-USD a coin; a coin's symbol names the currency that it is in.
-    is_coin = answer.asset_type == "crypto"
-    if answer.asset_type and (
-        (plan.asset_type == "crypto" and not is_coin) or (is_coin and "-" not in plan.name)
-    ):
-        return f"another instrument: {answer.asset_type} where {plan.asset_type} is expected"
-    return None
 
 
 @dataclass

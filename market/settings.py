@@ -1,14 +1,32 @@
-"""The settings of this floor: providers, history, and how the log is written."""
+"""The settings of this floor: providers and their keys, history, and how the log is written."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from sql.settings import Settings
 
-PROVIDER_NAMES = ("yahoo", "csv", "sample")
+PROVIDER_NAMES = (
+    "yahoo",
+    "csv",
+    "sample",
+    "fmp",
+    "twelve_data",
+    "polygon",
+    "alpha_vantage",
+    "finnhub",
+    "stooq",
+)
+# Who is asked without MARKET_PROVIDERS, of those whose key is there. Without paying, Finnhub has
+# no daily bars and Stooq is closed; who pays is better served by an API than by a website.
+_ORDER = {
+    "free": ("yahoo", "fmp", "twelve_data", "polygon", "alpha_vantage"),
+    "paid": ("polygon", "fmp", "twelve_data", "finnhub", "alpha_vantage", "yahoo"),
+}
+_NEED_A_KEY = ("fmp", "twelve_data", "polygon", "alpha_vantage", "finnhub")
 
 
 class RetentionSettings(Settings):
@@ -18,11 +36,53 @@ class RetentionSettings(Settings):
 
 
 class MarketSettings(RetentionSettings):
-    """Which providers, in which order, how far back; see the README's table of settings."""
+    """Which providers, in which order, how far back; see the README's table of settings.
 
-    market_providers: Annotated[tuple[str, ...], NoDecode] = ("yahoo",)
+    market_providers: empty where the policy decides.
+    """
+
+    market_providers: Annotated[tuple[str, ...], NoDecode] = ()
+    market_provider_policy: Literal["free", "paid"] = "free"
     market_csv_dir: Path | None = None
+    market_cross_check_sample: int = Field(default=0, ge=0, le=1000)
     backfill_days: int = Field(default=365, ge=1, le=36500)
+
+    fmp_api_key: SecretStr | None = None
+    twelve_data_api_key: SecretStr | None = None
+    polygon_api_key: SecretStr | None = None
+    alpha_vantage_api_key: SecretStr | None = None
+    finnhub_api_key: SecretStr | None = None
+    stooq_api_key: SecretStr | None = None
+
+    fmp_base_url: str = "https://financialmodelingprep.com"
+    twelve_data_base_url: str = "https://api.twelvedata.com"
+    polygon_base_url: str = "https://api.polygon.io"
+    alpha_vantage_base_url: str = "https://www.alphavantage.co"
+    finnhub_base_url: str = "https://finnhub.io"
+    stooq_base_url: str = "https://stooq.com"
+
+    @property
+    def provider_names(self) -> tuple[str, ...]:
+        """The providers in order of preference: those that were named, or what the policy says."""
+        return self.market_providers or tuple(
+            name
+            for name in _ORDER[self.market_provider_policy]
+            if name not in _NEED_A_KEY or self.key(name)
+        )
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the providers' order is ours to change: a list that was named is an order."""
+        return not self.market_providers
+
+    def key(self, name: str) -> str:
+        """A provider's key, or an empty string."""
+        secret: SecretStr | None = getattr(self, f"{name}_api_key")
+        return secret.get_secret_value() if secret else ""
+
+    def base_url(self, name: str) -> str:
+        """Where a provider's paths begin."""
+        return str(getattr(self, f"{name}_base_url"))
 
     @field_validator("market_providers", mode="before")
     @classmethod
@@ -37,10 +97,43 @@ class MarketSettings(RetentionSettings):
             )
         return tuple(dict.fromkeys(names))
 
+    @field_validator("market_provider_policy", mode="before")
+    @classmethod
+    def _policy(cls, value: object) -> object:
+        return value.strip().lower() if isinstance(value, str) else value
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _key(cls, value: Any) -> Any:
+        if not isinstance(value, SecretStr):
+            return value
+        text = value.get_secret_value().strip().strip("\"'")
+        if not (text.isascii() and text.isprintable() and " " not in text):
+            raise ValueError("not a key: it has a space or a character that no key has")
+        return SecretStr(text) if text else None
+
+    @field_validator(*(f"{name}_base_url" for name in (*_NEED_A_KEY, "stooq")))
+    @classmethod
+    def _base_url(cls, value: str) -> str:
+        try:
+            parts = urlsplit(value.strip())
+            usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable or parts.query or parts.fragment or parts.username:
+            raise ValueError("not the beginning of a URL, such as https://host or http://host:8080")
+        return value.strip().rstrip("/")
+
     @model_validator(mode="after")
-    def _csv_needs_a_folder(self) -> Self:
+    def _has_what_was_named(self) -> Self:
         if "csv" in self.market_providers and self.market_csv_dir is None:
             raise ValueError("MARKET_CSV_DIR: the provider csv needs the folder with its files")
+        for name in _NEED_A_KEY:
+            if name in self.market_providers and not self.key(name):
+                raise ValueError(
+                    f"{name.upper()}_API_KEY: the provider {name} needs a key; set it, or leave"
+                    f" {name} out of MARKET_PROVIDERS"
+                )
         return self
 
 

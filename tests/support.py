@@ -114,7 +114,9 @@ def environment(url: str, **settings: str) -> dict[str, str]:
     clean = {
         name: text
         for name, text in os.environ.items()
-        if name not in ours and not name.startswith(("MARKET_", "WORKER_", "LOG_", "RAW_"))
+        if name not in ours
+        and not name.startswith(("MARKET_", "WORKER_", "LOG_", "RAW_"))
+        and not name.endswith(("_API_KEY", "_BASE_URL"))
     }
     return {**clean, "DATABASE_URL": url, "LOG_FORMAT": "json", "PYTHONPATH": str(ROOT), **settings}
 

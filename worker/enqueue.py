@@ -52,7 +52,7 @@ def estimate(database: Database, settings: MarketSettings, since: dt.datetime | 
         for symbol, first_day, last_day in zip(*columns, strict=True):
             first[symbol] = min(first_day, first.get(symbol, first_day))
             last[symbol] = max(last_day, last.get(symbol, last_day))
-    provider = settings.market_providers[0]
+    provider = settings.provider_names[0]
     with database.transaction() as conn:
         cost = one(
             conn,

@@ -106,7 +106,11 @@ class TickerWork:
         )
         if self._plan is not None:
             self._verdict = backfill.fetch(
-                self._context.database, self._context.providers, self._plan, self._context.wait
+                self._context.database,
+                self._context.providers,
+                self._plan,
+                self._context.wait,
+                by_merit=self._context.market.chooses,
             )
 
     def store(self, max_attempts: int) -> dict[str, Any]:

@@ -6,8 +6,8 @@ longest-lived worker, so that ten workers cost the database no more than one.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
 
 import psycopg
 import structlog
@@ -16,6 +16,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from market.providers import Answer, Provider, Request
+from market.providers.base import Batching
 from sql.database import Database, error_line
 
 _MILLISECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60, 600, 3600)
@@ -101,12 +102,26 @@ class Counted:
         self._metrics = metrics
         self.name = provider.name
         self.canary = provider.canary
+        self.capabilities = provider.capabilities
 
     def fetch(self, request: Request) -> Answer:
         """Ask, and count the class of the answer."""
         answer = self._provider.fetch(request)
-        self._metrics.provider_requests.labels(self.name, answer.kind.value).inc()
+        self._count(answer)
         return answer
+
+    def credits_for(self, requests: Sequence[Request]) -> int:
+        """As the provider says; only of one that takes several symbols at once."""
+        return cast("Batching", self._provider).credits_for(requests)
+
+    def fetch_many(self, requests: Sequence[Request]) -> Sequence[Answer]:
+        """Ask, and count one class for the batch: the first answer's."""
+        answers = cast("Batching", self._provider).fetch_many(requests)
+        self._count(answers[0])
+        return answers
+
+    def _count(self, answer: Answer) -> None:
+        self._metrics.provider_requests.labels(self.name, answer.kind.value).inc()
 
 
 class QueueCollector(Collector):

@@ -9,7 +9,7 @@ import enum
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, cast
 
 
 class Kind(enum.StrEnum):
@@ -87,6 +87,9 @@ class Answer:
 
     actions: the splits and dividends that the provider knows of in the range. payload: what the
     answer was read from; None where there were no bytes (no connection, invented prices).
+    abstains: the answer says nothing of the symbol: a PLAN that is about this symbol or range
+    only, or an EMPTY that the provider also gives for symbols that it does not know.
+    exhausted: THROTTLED until this window of the provider's quota ends.
     """
 
     kind: Kind
@@ -98,16 +101,61 @@ class Answer:
     exchange: str | None = None
     actions: Sequence[Action] = ()
     payload: Payload | None = None
+    abstains: bool = False
+    exhausted: Literal["minute", "day"] | None = None
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a provider has, as data; who asks it for more is not asked (`choice`).
+
+    asset_types, calendars: those of a ticker's plan; None is all. history_days: calendar days
+    back from the last session. batch: symbols in one `fetch_many`. credits: what one `fetch`
+    costs of its quota at most. plan: of the key, for people.
+    """
+
+    asset_types: frozenset[str] | None = None
+    calendars: frozenset[str] | None = None
+    history_days: int | None = None
+    batch: int = 1
+    credits: int = 1
+    plan: str = "no key needed"
+
+
+# Calendars of those who have US listings and coins only.
+US = frozenset({"XNYS", "24/7"})
 
 
 class Provider(Protocol):
-    """A source of daily bars. `canary`: a symbol that it surely knows, or None if it is local."""
+    """A source of daily bars. `canary`: a symbol that it surely knows, or None if it is local.
+
+    Every bar's `close` is adjusted for splits and nothing else, whatever the wire has.
+    """
 
     @property
     def name(self) -> str: ...  # noqa: D102
     @property
     def canary(self) -> str | None: ...  # noqa: D102
+    @property
+    def capabilities(self) -> Capabilities: ...  # noqa: D102
 
     def fetch(self, request: Request) -> Answer:
         """Ask once. Never raises for what a provider may answer; always ends within a minute."""
         ...
+
+
+class Batching(Provider, Protocol):
+    """A provider that answers for many symbols at once; see `batching`."""
+
+    def credits_for(self, requests: Sequence[Request]) -> int:
+        """What `fetch_many` of these costs of the quota."""
+        ...
+
+    def fetch_many(self, requests: Sequence[Request]) -> Sequence[Answer]:
+        """Ask for the same range of many symbols; an answer for each, in their order."""
+        ...
+
+
+def batching(provider: Provider) -> Batching | None:
+    """The provider as one that takes several symbols at once, or None when it does not."""
+    return cast("Batching", provider) if provider.capabilities.batch > 1 else None

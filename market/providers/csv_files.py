@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from market.providers.base import Action, Answer, Bar, Kind, Payload, Request
+from market.providers.base import Action, Answer, Bar, Capabilities, Kind, Payload, Request
 
 _REQUIRED = ("date", "open", "high", "low", "close", "volume")
 
@@ -37,6 +37,7 @@ class CsvFiles:
 
     name = "csv"
     canary = None
+    capabilities = Capabilities(plan="local files")
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -7,7 +7,7 @@ different days fit together. Used only when it is named; `source` says 'sample'.
 import hashlib
 import math
 
-from market.providers.base import Answer, Bar, Kind, Request
+from market.providers.base import Answer, Bar, Capabilities, Kind, Request
 
 
 class Sample:
@@ -15,6 +15,7 @@ class Sample:
 
     name = "sample"
     canary = None
+    capabilities = Capabilities(plan="invented")
 
     def fetch(self, request: Request) -> Answer:
         """Answer OK with a bar for every session asked for."""

@@ -1,10 +1,10 @@
-"""What all workers share about a provider: its pace, its pauses, its failures; rows, not memory."""
+"""What all workers share about a provider: quota, pace, pauses, failures, score; rows, not memory."""
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from market.providers.base import Answer, Kind, Provider, Request
+from market.providers.base import Answer, Batching, Kind, Provider, Request
 from sql.database import Connection, Database, one
 from sql.settings import one_line
 
@@ -12,6 +12,8 @@ from sql.settings import one_line
 _THROTTLE_SECONDS = 300.0
 # A wrong key or plan mends itself only when an operator acts.
 _PLAN_SECONDS = 3600.0
+# After these nobody asks for a while, whatever the symbol.
+_PAUSING = (Kind.THROTTLED, Kind.DOWN, Kind.PLAN)
 
 
 @dataclass(frozen=True)
@@ -29,31 +31,61 @@ class Paused:
 def ask(
     database: Database, provider: Provider, request: Request, wait: Callable[[float], None]
 ) -> Answer | Paused:
-    """Ask a provider when its pace and its pauses allow, and note what the answer says of it.
+    """Ask a provider when its quota, pace and pauses allow, and note what the answer says of it.
 
     wait: called with seconds until the reserved place in the provider's queue; may raise.
     No transaction is open while the provider is asked. Raises psycopg.Error.
     """
+    paused = _admit(database, provider, provider.capabilities.credits, wait)
+    if paused:
+        return paused
+    answer = _cleaned(provider.fetch(request))
     with database.transaction() as conn:
-        admission = one(conn, "SELECT * FROM provider_admit(%s)", [provider.name])
+        return _note(conn, provider, request.symbol, answer)
+
+
+def _cleaned(answer: Answer) -> Answer:
+    """Words of strangers: some echo the key, and they go into rows, logs and errors."""
+    return replace(
+        answer,
+        message=one_line(answer.message),
+        rejected=tuple(one_line(line) for line in answer.rejected),
+    )
+
+
+def ask_many(
+    database: Database,
+    provider: Batching,
+    requests: Sequence[Request],
+    wait: Callable[[float], None],
+) -> Sequence[Answer] | Paused:
+    """As `ask`, for the same range of several symbols; one answer of the batch is noted."""
+    paused = _admit(database, provider, provider.credits_for(requests), wait)
+    if paused:
+        return paused
+    answers = [_cleaned(answer) for answer in provider.fetch_many(requests)]
+    # Refusals and outages are the whole batch's; else whatever is good says that it is up.
+    telling = [*_PAUSING, Kind.OK, *Kind]
+    number = min(range(len(answers)), key=lambda n: telling.index(answers[n].kind))
+    with database.transaction() as conn:
+        noted = _note(conn, provider, requests[number].symbol, answers[number])
+    return noted if isinstance(noted, Paused) else answers
+
+
+def _admit(
+    database: Database, provider: Provider, cost: int, wait: Callable[[float], None]
+) -> Paused | None:
+    """Reserve the cost and a place, and wait for the place; Paused when it is not to be asked."""
+    with database.transaction() as conn:
+        admission = one(conn, "SELECT * FROM provider_admit(%s, %s)", [provider.name, cost])
     if admission["paused_until"] is None and admission["wait_seconds"] > 0:
         wait(admission["wait_seconds"])
         # Another request may have met a 429 while this one waited for its place.
         with database.transaction() as conn:
             admission = one(conn, "SELECT * FROM provider_paused(%s)", [provider.name])
-    if admission["paused_until"] is not None:
-        return Paused(
-            admission["paused_until"], f"{provider.name} is paused: {admission['reason']}"
-        )
-    answer = provider.fetch(request)
-    # Words of strangers: some echo the key, and they go into rows, logs and errors.
-    answer = replace(
-        answer,
-        message=one_line(answer.message),
-        rejected=tuple(one_line(line) for line in answer.rejected),
-    )
-    with database.transaction() as conn:
-        return _note(conn, provider.name, request.symbol, answer)
+    if admission["paused_until"] is None:
+        return None
+    return Paused(admission["paused_until"], f"{provider.name} is paused: {admission['reason']}")
 
 
 def is_trusted(
@@ -81,18 +113,23 @@ def is_trusted(
     return answer if isinstance(answer, Paused) else answer.kind is Kind.OK
 
 
-def _note(conn: Connection, name: str, symbol: str, answer: Answer) -> Answer | Paused:
-    message = f"{answer.kind}: {answer.message}"
+def _note(conn: Connection, provider: Provider, symbol: str, answer: Answer) -> Answer | Paused:
+    name, message = provider.name, f"{answer.kind}: {answer.message}"
+    if answer.kind not in {Kind.OK, Kind.EMPTY, Kind.UNKNOWN}:
+        conn.execute("SELECT provider_erred(%s, %s, %s)", [name, answer.kind.value, message])
+    if answer.kind in {Kind.THROTTLED, Kind.DOWN, Kind.BAD_ANSWER}:
+        score(conn, provider, 0.0)
     match answer.kind:
+        case Kind.PLAN if answer.abstains:
+            conn.execute("SELECT provider_answered(%s, false)", [name])
         case Kind.OK | Kind.EMPTY | Kind.UNKNOWN:
             knew = answer.kind is Kind.OK
             conn.execute("SELECT provider_answered(%s, %s)", [name, knew])
         case Kind.THROTTLED | Kind.PLAN:
-            seconds = _PLAN_SECONDS if answer.kind is Kind.PLAN else _THROTTLE_SECONDS
             row = one(
                 conn,
                 "SELECT provider_pause(%s, %s, %s) AS until",
-                [name, answer.retry_after or seconds, message],
+                [name, _seconds_to_rest(conn, name, answer), message],
             )
             return Paused(row["until"], f"{name} is paused: {message}", answer)
         case Kind.DOWN:
@@ -101,3 +138,23 @@ def _note(conn: Connection, name: str, symbol: str, answer: Answer) -> Answer | 
         case Kind.BAD_ANSWER:
             conn.execute("SELECT provider_failed(%s, %s, %s)", [name, message, symbol])
     return answer
+
+
+def _seconds_to_rest(conn: Connection, name: str, answer: Answer) -> float:
+    """How long a provider that refused is left alone: until its window ends, where it said which."""
+    if answer.retry_after:
+        return answer.retry_after
+    if answer.exhausted:
+        query = (
+            "SELECT extract(epoch FROM quota_exhausted(%s, %s) - reckoner_now())::float8 AS seconds"
+        )
+        seconds: float | None = one(conn, query, [name, answer.exhausted])["seconds"]
+        if seconds is not None:
+            return seconds
+    return _PLAN_SECONDS if answer.kind is Kind.PLAN else _THROTTLE_SECONDS
+
+
+def score(conn: Connection, provider: Provider, worth: float) -> None:
+    """Take the worth of an answer (0 to 1) into a remote provider's score; see `choice`."""
+    if provider.canary is not None:
+        conn.execute("SELECT provider_scored(%s, %s)", [provider.name, worth])

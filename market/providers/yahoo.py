@@ -3,6 +3,10 @@
 yfinance brings the browser's TLS fingerprint, cookie and crumb, and gives back status and
 bytes. Its friendlier calls swallow errors, remember failures and rewrite prices, so the
 answer is parsed here: `close` comes adjusted for splits, `adjclose` for dividends too.
+
+Before the first answer yfinance fetches a cookie and a crumb, by requests with timeouts of its
+own, one after the other and under one lock: on a network that swallows packets that takes two
+minutes. So its session is ours, and gives every request only what is left of the fetch's time.
 """
 
 import contextlib
@@ -10,6 +14,7 @@ import datetime as dt
 import json
 import tempfile
 import threading
+import time
 import warnings
 import zoneinfo
 from dataclasses import replace
@@ -18,10 +23,12 @@ from urllib.parse import quote, urlencode
 
 import tenacity
 
-from market.providers.base import Action, Answer, Bar, Kind, Payload, Request
+from market.providers.base import Action, Answer, Bar, Capabilities, Kind, Payload, Request
 
 _URL = "https://query2.finance.yahoo.com/v8/finance/chart/"
+# Of one request, and of a fetch with all that yfinance asks before and after it.
 _TIMEOUT_SECONDS = 15.0
+_FETCH_SECONDS = 25.0
 # What reading a document of another form raises.
 _OTHER_FORM = (ValueError, KeyError, TypeError, AttributeError, IndexError)
 _ASSET_TYPES = {
@@ -35,12 +42,18 @@ _ASSET_TYPES = {
 
 
 class Yahoo:
-    """Daily bars of nearly everything; about one request a second is what it bears."""
+    """Daily bars of nearly everything; about one request a second is what it bears.
+
+    seconds: the longest that a fetch waits for Yahoo, cookies and all.
+    """
 
     name = "yahoo"
     canary = "SPY"
+    capabilities = Capabilities()
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = _FETCH_SECONDS) -> None:
+        self._seconds = seconds
+        self._fetch = threading.local()  # .ends: when the fetch of this thread has to be over
         self._lock = threading.Lock()
         self._transport: Any = None
         self._cookies: tempfile.TemporaryDirectory[str] | None = None
@@ -59,6 +72,7 @@ class Yahoo:
             "events": "div,splits",
         }
         transport = self._ready()
+        self._fetch.ends = time.monotonic() + self._seconds
         try:
             response = self._get(transport, _URL + request.symbol, params)
         except self._throttled as error:
@@ -85,7 +99,7 @@ class Yahoo:
 
         for attempt in tenacity.Retrying(
             retry=tenacity.retry_if_exception(is_passing),
-            wait=tenacity.wait_exponential_jitter(initial=0.3, max=3),
+            wait=tenacity.wait_random_exponential(multiplier=0.3, max=3),
             stop=tenacity.stop_after_attempt(3),
             reraise=True,
         ):
@@ -102,7 +116,18 @@ class Yahoo:
                     import yfinance.cache  # noqa: PLC0415
                     import yfinance.data  # noqa: PLC0415
                     import yfinance.exceptions  # noqa: PLC0415
+                    from curl_cffi.requests import Session  # noqa: PLC0415
                     from curl_cffi.requests.exceptions import Timeout  # noqa: PLC0415
+
+                fetch = self._fetch
+
+                class Hurried(Session[Any]):
+                    def request(self, method: Any, url: str, **options: Any) -> Any:  # type: ignore[override]
+                        left = fetch.ends - time.monotonic()
+                        if left <= 0:
+                            raise Timeout("no answer within the time of a fetch")
+                        options["timeout"] = min(options.get("timeout") or left, left)
+                        return super().request(method, url, **options)
 
                 # Its cookie cache is SQLite in the home folder, which may not be writable.
                 self._cookies = tempfile.TemporaryDirectory(
@@ -112,7 +137,7 @@ class Yahoo:
                 warnings.filterwarnings("ignore", module="yfinance")
                 self._throttled = yfinance.exceptions.YFRateLimitError
                 self._timeout = Timeout
-                self._transport = yfinance.data.YfData()
+                self._transport = yfinance.data.YfData(session=Hurried(impersonate="chrome"))
             return self._transport
 
 

@@ -52,7 +52,8 @@ BEGIN
                                  calendar, provider_symbol, total_price_records, backfill_status,
                                  created_at, updated_at)
     SELECT s.symbol, (reckoner_now() AT TIME ZONE 'UTC')::date, s.prediction_id, 'active',
-           symbol_asset_type(s.symbol), coalesce(r.calendar, symbol_calendar(s.symbol)),
+           symbol_asset_type(coalesce(r.provider_symbol, s.symbol)),
+           coalesce(r.calendar, symbol_calendar(s.symbol)),
            r.provider_symbol, 0, 'pending', reckoner_now(), reckoner_now()
     FROM (SELECT DISTINCT ON (named.symbol) * FROM unnest(p_symbols, p_prediction_ids)
               AS named(symbol, prediction_id)
@@ -80,6 +81,6 @@ CREATE OR REPLACE FUNCTION registry_verdict(
     WHERE symbol = p_symbol
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/40_registry.sql', '8b343f01636b1bfd395352487455844b603bedb4c7369898077abe8eb122bbd2')
+    ('functions/40_registry.sql', 'feef19ec82c84870204183a98ca99ca0bb10feb599199f06a6931c00323f4a41')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,15 +1,18 @@
 BEGIN;
 -- What all workers know of a price provider: its pace, its pauses, its failures in a row.
--- Called by market/providers/state.py.
+-- Called by market/providers/state.py and choice.py.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- Asks for one request. Either the provider is paused (paused_until says how long), or a
--- place in its queue is reserved and wait_seconds says when it comes. Reservations are
+DROP FUNCTION IF EXISTS provider_admit(text);
+
+-- Asks for one request that costs p_cost of the quota. Either the provider is paused or its quota
+-- is used (paused_until says how long), or the cost and a place in its queue are reserved and
+-- wait_seconds says when it comes. Reservations are
 -- shared by all workers, so the pace holds however many there are. A place more than ten
 -- seconds away is not reserved: that event had better wait in the outbox.
-CREATE OR REPLACE FUNCTION provider_admit(p_name text)
+CREATE OR REPLACE FUNCTION provider_admit(p_name text, p_cost integer)
 RETURNS TABLE (paused_until timestamptz, reason text, wait_seconds double precision)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -17,6 +20,7 @@ DECLARE
     v_now      timestamptz := reckoner_now();
     v_provider reckoner_providers;
     v_at       timestamptz;
+    v_quota    record;
 BEGIN
     INSERT INTO reckoner_providers (name) VALUES (p_name) ON CONFLICT (name) DO NOTHING;
     SELECT * INTO v_provider FROM reckoner_providers WHERE name = p_name FOR UPDATE;
@@ -28,6 +32,11 @@ BEGIN
     IF v_at > v_now + interval '10 seconds' THEN
         RETURN QUERY SELECT v_at, format('%s is busy: %s between requests', p_name, v_provider.spacing),
                             NULL::double precision;
+        RETURN;
+    END IF;
+    SELECT * INTO v_quota FROM quota_reserve(p_name, p_cost);
+    IF v_quota.until IS NOT NULL THEN
+        RETURN QUERY SELECT v_quota.until, v_quota.reason, NULL::double precision;
         RETURN;
     END IF;
     IF v_provider.spacing > interval '0' THEN
@@ -95,7 +104,87 @@ BEGIN
         format('%s failures in a row, last: %s', v_provider.failures, p_reason));
 END
 $$;
+
+-- Counts an answer that was of no use, by class, for `market providers`.
+CREATE OR REPLACE FUNCTION provider_erred(p_name text, p_kind text, p_message text) RETURNS void
+LANGUAGE sql AS $$
+    DELETE FROM provider_errors WHERE hour < reckoner_now() - interval '7 days';
+    INSERT INTO provider_errors AS e (name, hour, kind, count, message)
+    VALUES (p_name, date_trunc('hour', reckoner_now(), 'UTC'), p_kind, 1, one_line(p_message))
+    ON CONFLICT (name, hour, kind) DO UPDATE SET count = e.count + 1, message = excluded.message
+$$;
+
+-- What is left of a weight after a time: half of it after a week.
+CREATE OR REPLACE FUNCTION provider_decay(p_since timestamptz) RETURNS double precision
+LANGUAGE sql STABLE AS $$
+    SELECT coalesce(0.5 ^ (greatest(extract(epoch FROM reckoner_now() - p_since), 0) / 604800.0), 0)::double precision
+$$;
+
+-- Takes the worth of one answer, from 0 (of no use) to 1 (complete and fresh), into the score.
+CREATE OR REPLACE FUNCTION provider_scored(p_name text, p_worth double precision) RETURNS void
+LANGUAGE sql AS $$
+    UPDATE reckoner_providers
+    SET good = good * provider_decay(scored_at) + p_worth,
+        bad = bad * provider_decay(scored_at) + 1 - p_worth, scored_at = reckoner_now()
+    WHERE name = p_name
+$$;
+
+-- The good and bad answers of providers as they weigh now, in the order of the names, and whether
+-- the newest bar of the symbol came from this one.
+CREATE OR REPLACE FUNCTION provider_merits(p_names text[], p_symbol text)
+RETURNS TABLE (name text, good double precision, bad double precision, is_source boolean)
+LANGUAGE sql STABLE AS $$
+    SELECT n.name, coalesce(p.good * provider_decay(p.scored_at), 0),
+           coalesce(p.bad * provider_decay(p.scored_at), 0), (n.name = s.source) IS TRUE
+    FROM unnest(p_names) WITH ORDINALITY AS n(name, place)
+    LEFT JOIN reckoner_providers p USING (name)
+    LEFT JOIN LATERAL (SELECT m.source FROM market_prices m
+                       WHERE m.symbol = p_symbol AND m.fetched_at IS NOT NULL
+                       ORDER BY m.date DESC LIMIT 1) s ON true
+    ORDER BY n.place
+$$;
+
+-- What is known of each provider, for people: is it asked, how well does it answer, what went
+-- wrong in the last day. breaker: closed, open (three failures in a row or more, nobody asks),
+-- half-open (the next answer decides), paused (it said so: throttled, plan).
+CREATE OR REPLACE VIEW provider_status AS
+SELECT p.name,
+       CASE WHEN p.paused_until > reckoner_now() AND p.failures >= 3 THEN 'open'
+            WHEN p.paused_until > reckoner_now() THEN 'paused'
+            WHEN p.failures >= 3 THEN 'half-open' ELSE 'closed' END AS breaker,
+       CASE WHEN p.paused_until > reckoner_now() THEN p.paused_until END AS paused_until,
+       CASE WHEN p.paused_until > reckoner_now() THEN p.pause_reason END AS pause_reason,
+       p.failures, p.last_ok_at, p.last_error, p.last_error_at,
+       (SELECT jsonb_object_agg(e.kind, e.count)
+        FROM (SELECT kind, sum(count) AS count FROM provider_errors
+              WHERE name = p.name AND hour > reckoner_now() - interval '1 day' GROUP BY kind) e) AS errors,
+       CASE WHEN d.weight > 0 THEN p.good / (p.good + p.bad) END AS score, d.weight AS answers_scored
+FROM reckoner_providers p
+CROSS JOIN LATERAL (SELECT (p.good + p.bad) * provider_decay(p.scored_at) AS weight) d;
+
+-- The same for those in use (p_names), in their order and with their quotas, then the others.
+-- Those that were never asked have a row too. Called by market/providers/status.py.
+CREATE OR REPLACE FUNCTION provider_overview(p_names text[])
+RETURNS TABLE (name text, breaker text, paused_until timestamptz, pause_reason text, used jsonb,
+               remaining jsonb, last_ok_at timestamptz, score double precision,
+               answers double precision, errors jsonb, last_error text)
+LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN -- PL/pgSQL, because provider_quota_status is in a later file
+    RETURN QUERY
+    SELECT k.name, coalesce(p.breaker, 'closed'), p.paused_until, p.pause_reason, q.used, q.remaining,
+           p.last_ok_at, p.score, p.answers_scored, p.errors, p.last_error
+    FROM (SELECT n.name, n.place FROM unnest(p_names) WITH ORDINALITY AS n(name, place)
+          UNION ALL
+          SELECT s.name, NULL FROM provider_status s WHERE s.name <> ALL (p_names)) k
+    LEFT JOIN provider_status p ON p.name = k.name
+    LEFT JOIN LATERAL (SELECT jsonb_object_agg(s.per, s.used) AS used,
+                              jsonb_object_agg(s.per, s.remaining) AS remaining
+                       FROM provider_quota_status s WHERE s.name = k.name) q ON true
+    ORDER BY k.place NULLS LAST, k.name;
+END
+$$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/44_providers.sql', '0937901a855862b67a679afb22b68db68e5b65b68abe2fc50e5419d728e12314')
+    ('functions/44_providers.sql', 'baa0ed2996ac7f54b735f4ea770934e84f4eaa534472e4918f013c1a7d2e47ad')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

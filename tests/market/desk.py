@@ -30,7 +30,9 @@ class Desk:
         self.url = url
         self.providers: Sequence[Provider] = providers
         self._max_attempts = max_attempts
-        self._settings = MarketSettings.model_construct(backfill_days=BACKFILL_DAYS)
+        self._settings = MarketSettings.model_construct(
+            backfill_days=BACKFILL_DAYS, market_providers=tuple(each.name for each in providers)
+        )
 
     def predict(self, now: dt.datetime, symbol: str, moment: dt.datetime | str) -> int:
         """Insert a bullish prediction and turn the prediction lane; tickers are not asked for."""

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql as psql
 
 from market import outcomes
-from market.providers import Answer, Bar, Kind, Request
+from market.providers import Answer, Bar, Capabilities, Kind, Request
 from sql.database import Connection, Database
 from tests.support import Conn, connect, value
 
@@ -165,9 +165,11 @@ class FakeProvider:
         answers: Answer | Callable[[Request], Answer],
         *,
         canary: str | None = None,
+        capabilities: Capabilities | None = None,
     ) -> None:
         self.name = name
         self.canary = canary
+        self.capabilities = capabilities or Capabilities()
         self.asked: list[Request] = []
         self._answers = answers
 

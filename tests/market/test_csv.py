@@ -1,11 +1,12 @@
 """The csv provider: what a file may look like, and which answer each kind of file gets."""
 
 import datetime as dt
+import hashlib
 from pathlib import Path
 
 import pytest
 
-from market.providers import Answer, Kind, Request
+from market.providers import Answer, Kind, Payload, Request
 from market.providers.csv_files import CsvFiles
 from tests.market.helpers import day
 
@@ -40,6 +41,15 @@ def test_plain_rows(tmp_path: Path) -> None:
     assert first.adjusted_close is None  # nothing is known of dividends
     assert (first.has_split, first.has_dividend) == (False, False)
     assert closes(answer) == {"2024-01-02": 11.0, "2024-01-03": 12.5}
+
+
+def test_the_bytes_come_with_the_answer(tmp_path: Path) -> None:
+    for text in (lines("2024-01-02,10,12,9,11,1000"), "no header\n", b"\xff\xfe"):
+        answer = ask(tmp_path, text)
+        raw = text if isinstance(text, bytes) else text.encode()
+        assert answer.payload == Payload("ACME.csv", None, raw)
+        assert answer.payload.sha256 == hashlib.sha256(raw).hexdigest()
+    assert ask(tmp_path, None, symbol="OTHER").payload is None
 
 
 def test_any_order_comes_out_ascending(tmp_path: Path) -> None:

@@ -50,7 +50,11 @@ ROWS = {
     " VALUES ('AAPL', '2024-03-05', 400, 100, 'csv', now())",
     "ingestion_audit": "(symbol, finished_at, outcome, rows, inserted, updated, rejected, duration, asked)"
     " VALUES ('AAPL', now(), 'fetched', 1, 1, 0, 0, 0.1, '[]')",
+    "provider_errors": "VALUES ('yahoo', now(), 'down', 3, 'refused')",
+    "provider_disagreements": "VALUES ('AAPL', '2024-03-05', 'yahoo', 100, 'fmp', 101, now())",
 }
+# A later migration may bring more of what these have from the beginning.
+GROWING = ("reckoner_providers", "symbol_rules")
 
 
 def apply(conn: Conn, files: list[SchemaFile]) -> None:
@@ -121,7 +125,12 @@ def test_an_earlier_state_becomes_todays_with_its_rows(
             file.name for file in schema_files() if file.name not in done
         ]
         same_as_from_empty(conn, expected)
-        assert rows_of(conn, names) == before
+        after = rows_of(conn, names)
+        for table in GROWING:
+            rows = before.get(table, [])
+            after[table] = [row for row in after.get(table, []) if row in rows]
+            before.setdefault(table, [])
+        assert after == before
         assert migrate(database) == []
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from market.settings import PROVIDER_NAMES
 from tests.support import ROOT, Conn, insert_prediction, until, value
 from tests.worker.scenes import (
     BELL_ONLY,
@@ -30,7 +31,7 @@ LABELS = {
     "topic": {"prediction", "ticker"},
     "verdict": {"done", "cancelled", "delayed", "failed", "dead", "merged", "lost"},
     "status": {"pending", "processing", "failed", "dead"},
-    "provider": {"yahoo", "csv", "sample"},
+    "provider": set(PROVIDER_NAMES),
     "kind": {"ok", "empty", "unknown", "throttled", "plan", "bad_answer", "down"},
     "part": {"forgotten", "due", "unfetched", "pruned", "payloads", "records"},
     "wake": {"ring", "poll", "call"},

@@ -1,0 +1,178 @@
+"""Alpha Vantage: every answer is HTTP 200, and errors are sentences that echo the key.
+
+Its free daily series is as traded. A close may only leave here adjusted for splits, so the splits
+are asked for too (`SPLITS`), and where they do not come, or do not explain a step in the prices,
+there are no bars. A paid key has the split on the row of its day.
+"""
+
+import datetime as dt
+import itertools
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import httpx
+from pydantic import AliasChoices, BaseModel, Field
+
+from market.providers.base import US, Answer, Bar, Capabilities, Kind, Payload, Request
+from market.providers.http import Client, Reply, answered, whole
+from market.providers.symbols import Spelling, pair
+
+_SPELLING = Spelling(share_class="{0}-{1}", pair="{0}")
+# Without paying, the last hundred sessions; of coins the last year.
+_ROWS = 100
+# The smallest split that is usual is 3:2.
+_STEP = 1.45
+
+
+class _Row(BaseModel):
+    open: float = Field(alias="1. open", gt=0)
+    high: float = Field(alias="2. high", gt=0)
+    low: float = Field(alias="3. low", gt=0)
+    close: float = Field(alias="4. close", gt=0)
+    adjusted: float | None = Field(alias="5. adjusted close", default=None)
+    volume: float | None = Field(validation_alias=AliasChoices("5. volume", "6. volume"))
+    dividend: float = Field(alias="7. dividend amount", default=0)
+    split: float = Field(alias="8. split coefficient", default=1, gt=0)
+
+
+class _Daily(BaseModel):
+    rows: dict[dt.date, _Row] = Field(
+        validation_alias=AliasChoices(
+            "Time Series (Daily)", "Time Series (Digital Currency Daily)"
+        ),
+        min_length=1,
+    )
+
+
+class _Split(BaseModel):
+    effective_date: dt.date
+    split_factor: float = Field(gt=0)
+
+
+class _Splits(BaseModel):
+    symbol: str
+    data: list[_Split]
+
+
+class AlphaVantage:
+    """Daily bars by key; 25 requests a day are free. pause: seconds between two requests."""
+
+    name = "alpha_vantage"
+    canary = "SPY"
+
+    def __init__(
+        self, http: httpx.Client, base_url: str, key: str, *, is_paid: bool, pause: float = 1.2
+    ) -> None:
+        self._client = Client(http, base_url, key, param="apikey")
+        self._is_paid = is_paid
+        self._pause = pause
+        self.capabilities = Capabilities(
+            asset_types=frozenset({"stock", "crypto"}),
+            calendars=US,
+            history_days=None if is_paid else 135,
+            credits=1 if is_paid else 2,
+            plan="paid" if is_paid else "free: 100 sessions",
+        )
+
+    def fetch(self, request: Request) -> Answer:
+        """Ask for the newest rows of one symbol, and for its splits."""
+        symbol = _SPELLING(request.symbol)
+        if coin := pair(request.symbol):
+            asked = {"function": "DIGITAL_CURRENCY_DAILY", "symbol": symbol, "market": coin[1]}
+            return self._ask(asked, lambda reply: _read(request, reply, {}))
+        if self._is_paid:
+            asked = {"function": "TIME_SERIES_DAILY_ADJUSTED", "outputsize": "full"}
+            return self._ask({**asked, "symbol": symbol}, lambda reply: _read(request, reply, None))
+        splits: dict[dt.date, float] = {}
+        answer = self._ask(
+            {"function": "SPLITS", "symbol": symbol},
+            lambda reply: _read_splits(splits, symbol, reply),
+        )
+        if answer.kind is not Kind.OK:
+            return answer
+        time.sleep(self._pause)
+        bars = self._ask(
+            {"function": "TIME_SERIES_DAILY", "symbol": symbol, "outputsize": "compact"},
+            lambda reply: _read(request, reply, splits),
+        )
+        return _with_both(bars, answer.payload)
+
+    def _ask(self, params: Mapping[str, str], read: Callable[[Reply], Answer]) -> Answer:
+        return self._client.ask("/query", params, _refused, read)
+
+
+def _refused(reply: Reply) -> Answer | None:
+    error, said = reply.said("Error Message"), reply.said("Information", "Note")
+    if error:
+        is_key = "apikey" in error.lower() or "api key" in error.lower()
+        return Answer(Kind.PLAN if is_key else Kind.UNKNOWN, message=error)
+    # Each of these sentences also advertises the premium plans.
+    if "per second" in said or "per minute" in said:
+        return Answer(Kind.THROTTLED, message=said, exhausted="minute")
+    if "per day" in said or "rate limit" in said:
+        return Answer(Kind.THROTTLED, message=said, exhausted="day")
+    if "premium" in said:
+        return Answer(Kind.PLAN, message=said)
+    return Answer(Kind.BAD_ANSWER, message=said) if said else None
+
+
+def _read_splits(splits: dict[dt.date, float], symbol: str, reply: Reply) -> Answer:
+    document = _Splits.model_validate_json(reply.body)
+    if document.symbol != symbol:
+        return Answer(Kind.BAD_ANSWER, message=f"asked for {symbol}, got {document.symbol}")
+    splits.update({split.effective_date: split.split_factor for split in document.data})
+    return Answer(Kind.OK)
+
+
+def _read(request: Request, reply: Reply, splits: Mapping[dt.date, float] | None) -> Answer:
+    """Adjust what came before each split. splits: None where the rows have them."""
+    rows = _Daily.model_validate_json(reply.body).rows
+    if splits is not None and len(rows) >= _ROWS and min(rows) > request.start:
+        words = f"the rows begin on {min(rows)}, asked for {request.start}"
+        return Answer(Kind.PLAN, message=words, abstains=True)
+    known = {date: row.split for date, row in rows.items()} if splits is None else splits
+    bars = _adjusted(rows, known)
+    if splits is not None and pair(request.symbol) is None:
+        for before, after in itertools.pairwise(bars):
+            step = (after.close or 0.0) / (before.close or math.inf)
+            if not 1 / _STEP < step < _STEP:
+                words = f"a step by the factor {step:.2f} on {after.date} that no split explains"
+                return Answer(Kind.BAD_ANSWER, message=words)
+    return answered(request, bars)
+
+
+def _adjusted(rows: Mapping[dt.date, _Row], splits: Mapping[dt.date, float]) -> list[Bar]:
+    """Bars at the basis of the newest row; a split that it does not have yet changes nothing."""
+    bars: list[Bar] = []
+    newest, before = max(rows), min(rows)
+    for date in sorted(rows):
+        row = rows[date]
+        shares = math.prod(factor for day, factor in splits.items() if date < day <= newest)
+        bars.append(
+            Bar(
+                date,
+                row.open / shares,
+                row.high / shares,
+                row.low / shares,
+                row.close / shares,
+                row.adjusted,
+                whole(None if row.volume is None else row.volume * shares),
+                has_split=any(
+                    factor != 1 for day, factor in splits.items() if before < day <= date
+                ),
+                has_dividend=row.dividend > 0,
+            )
+        )
+        before = date
+    return bars
+
+
+def _with_both(answer: Answer, splits: Payload | None) -> Answer:
+    """The answer with the bytes that its bars came from: the rows, and the splits below them."""
+    if answer.payload is None or splits is None:
+        return answer
+    url = f"{answer.payload.url} {splits.url}"
+    body = answer.payload.body + b"\n" + splits.body
+    return replace(answer, payload=Payload(url, answer.payload.status, body))

@@ -1,0 +1,66 @@
+"""Who is asked for a request, and in which order.
+
+Whoever cannot have it (asset type, exchange, depth) is left out; who is paused or out of quota
+says so when asked (`state`). Providers that MARKET_PROVIDERS names are asked in its order. Under a
+policy those with enough answers behind them are put in the order of a draw: each draws from what
+its good and bad answers leave open of its worth (Thompson sampling), so that the better one is
+asked first mostly, and a worse one often enough to see whether it is better by now. The draw
+depends on the scores and the request only: whoever has the rows can repeat it.
+"""
+
+import random
+from collections.abc import Sequence
+
+from market.providers.base import Bar, Provider, Request
+from sql.database import Connection
+
+# Decayed answers below which nothing is known of a provider: it keeps its place.
+_ENOUGH = 20.0
+
+
+def lack(provider: Provider, asset_type: str, calendar: str, request: Request) -> str | None:
+    """Why the provider cannot have what is asked for, or None."""
+    can = provider.capabilities
+    if can.asset_types is not None and asset_type not in can.asset_types:
+        return f"{provider.name} has no prices of this kind: {asset_type}"
+    if can.calendars is not None and calendar not in can.calendars:
+        return f"{provider.name} has nothing of {calendar}"
+    days = (request.end - request.start).days
+    if can.history_days is not None and days > can.history_days:
+        return f"{provider.name} goes back {can.history_days} days, not {days}"
+    return None
+
+
+def ranked(
+    conn: Connection, providers: Sequence[Provider], symbol: str, request: Request
+) -> list[Provider]:
+    """The providers in the order of a draw over their scores; see above.
+
+    A symbol whose bars came from one that is good more often than not stays with it, because
+    two providers' closes are not rounded alike.
+    """
+    rows = conn.execute(
+        "SELECT * FROM provider_merits(%s::text[], %s)",
+        [[provider.name for provider in providers], symbol],
+    ).fetchall()
+    weights = {row["name"]: (row["good"], row["bad"]) for row in rows}
+    known = [name for name, weight in weights.items() if sum(weight) >= _ENOUGH]
+    seed = f"{symbol} {request.start} {request.end} {sorted(weights.items())}"
+    chance = random.Random(seed)  # noqa: S311 - a choice, not a secret
+    drawn = {name: chance.betavariate(1 + weights[name][0], 1 + weights[name][1]) for name in known}
+    sources = [row["name"] for row in rows if row["is_source"] and row["name"] in known]
+    for name in sources:
+        if weights[name][0] >= weights[name][1]:
+            drawn[name] = 1.0
+    best = iter(sorted(known, key=lambda name: drawn[name], reverse=True))
+    by_name = {provider.name: provider for provider in providers}
+    return [by_name[next(best)] if provider.name in known else provider for provider in providers]
+
+
+def worth(bars: Sequence[Bar], request: Request) -> float:
+    """What an answer was worth, 0 to 1: that it came, how complete and how fresh it was."""
+    if not bars or not request.sessions:
+        return 0.0
+    behind = sum(session > bars[-1].date for session in request.sessions)
+    completeness = min(1.0, len(bars) / len(request.sessions))
+    return (1 + completeness + 1 / (1 + behind)) / 3

@@ -1,0 +1,83 @@
+"""Financial Modeling Prep: `stable/historical-price-eod/full`, newest first, adjusted for splits.
+
+The older `api/v3` refuses newer keys. Without paying it has US large caps, five years of them.
+"""
+
+import datetime as dt
+
+import httpx
+from pydantic import BaseModel, TypeAdapter
+
+from market.providers.base import US, Answer, Bar, Capabilities, Kind, Request
+from market.providers.http import Client, Reply, answered, nothing, whole
+from market.providers.symbols import Spelling
+
+_PATH = "/stable/historical-price-eod/full"
+_SPELLING = Spelling(share_class="{0}-{1}", pair="{0}{1}")
+
+
+class _Row(BaseModel):
+    symbol: str
+    date: dt.date
+    open: float | None
+    high: float | None
+    low: float | None
+    close: float | None
+    volume: float | None
+
+
+_ROWS = TypeAdapter(list[_Row])
+
+
+class Fmp:
+    """Daily bars by key; 250 requests a day are free."""
+
+    name = "fmp"
+    canary = "AAPL"
+
+    def __init__(self, http: httpx.Client, base_url: str, key: str, *, is_paid: bool) -> None:
+        self._client = Client(http, base_url, key, param="apikey")
+        self.capabilities = Capabilities(
+            asset_types=frozenset({"stock", "crypto", "index"}),
+            calendars=US,
+            history_days=None if is_paid else 1820,
+            plan="paid" if is_paid else "free: US large caps, 5 years",
+        )
+
+    def fetch(self, request: Request) -> Answer:
+        """Ask for one range of one symbol."""
+        symbol = _SPELLING(request.symbol)
+        params = {"symbol": symbol, "from": f"{request.start}", "to": f"{request.end}"}
+        return self._client.ask(
+            _PATH, params, _refused, lambda reply: _read(request, symbol, reply)
+        )
+
+
+def _refused(reply: Reply) -> Answer | None:
+    said = reply.said("Error Message") or (reply.start if reply.status == 402 else "")
+    message = f"HTTP {reply.status}: {said}"
+    if "Limit Reach" in said:
+        return Answer(Kind.THROTTLED, message=message, retry_after=reply.retry_after)
+    if reply.status == 402 and ("Special Endpoint" in said or "'symbol'" in said):
+        return Answer(Kind.PLAN, message=message, abstains=True)
+    if "API KEY" in said.upper():
+        return Answer(Kind.PLAN, message=message)
+    if said and reply.status == 200:
+        return Answer(Kind.BAD_ANSWER, message=message)
+    return None
+
+
+def _read(request: Request, symbol: str, reply: Reply) -> Answer:
+    rows = _ROWS.validate_json(reply.body)
+    if not rows:
+        return nothing("no rows: an unknown symbol, or an empty range")
+    other = next((row.symbol for row in rows if row.symbol != symbol), None)
+    if other:
+        return Answer(Kind.BAD_ANSWER, message=f"asked for {symbol}, got {other}")
+    return answered(
+        request,
+        [
+            Bar(row.date, row.open, row.high, row.low, row.close, volume=whole(row.volume))
+            for row in reversed(rows)
+        ],
+    )

@@ -1,0 +1,150 @@
+"""Polygon, now Massive: aggregates adjusted for splits, and the whole US market of a day at once.
+
+A bar's time is midnight in New York, or UTC for coins. What it does not know it answers with no
+results, as it does for an empty range.
+"""
+
+import datetime as dt
+import functools
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Literal
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+import httpx
+from pydantic import BaseModel
+
+from market.providers.base import US, Answer, Bar, Capabilities, Kind, Request
+from market.providers.http import Client, Reply, answered, nothing, whole
+from market.providers.symbols import Spelling, pair
+
+_SPELLING = Spelling(share_class="{0}.{1}", pair="X:{0}{1}")
+_NEW_YORK = ZoneInfo("America/New_York")
+
+
+class _Row(BaseModel):
+    t: int  # milliseconds since 1970
+    o: float | None
+    h: float | None
+    l: float | None  # noqa: E741 - its name
+    c: float | None
+    v: float | None
+
+
+class _Named(_Row):
+    T: str
+
+
+class _Aggregates(BaseModel):
+    ticker: str
+    status: Literal["OK", "DELAYED"]
+    adjusted: Literal[True]
+    results: list[_Row] = []
+    next_url: None = None  # 50,000 days fit into one answer
+
+
+class _Market(BaseModel):
+    status: Literal["OK", "DELAYED"]
+    adjusted: Literal[True]
+    results: list[_Named] = []
+
+
+class Polygon:
+    """Daily bars by key; 5 requests a minute and two years are free."""
+
+    name = "polygon"
+    canary = "SPY"
+
+    def __init__(self, http: httpx.Client, base_url: str, key: str, *, is_paid: bool) -> None:
+        self._client = Client(http, base_url, key, header=("Authorization", "Bearer {}"))
+        self.capabilities = Capabilities(
+            asset_types=frozenset({"stock", "crypto"}),
+            calendars=US,
+            history_days=None if is_paid else 725,
+            batch=100_000,
+            plan="paid" if is_paid else "free: 2 years, end of day",
+        )
+
+    def fetch(self, request: Request) -> Answer:
+        """Ask for one range of one symbol."""
+        symbol = _SPELLING(request.symbol)
+        span = f"{request.start}/{request.end}"
+        return self._client.ask(
+            f"/v2/aggs/ticker/{quote(symbol, safe=':')}/range/1/day/{span}",
+            {"adjusted": "true", "sort": "asc", "limit": "50000"},
+            _refused,
+            lambda reply: _read(request, symbol, reply),
+        )
+
+    def credits_for(self, requests: Sequence[Request]) -> int:
+        """A request for each day."""
+        return len(requests[0].sessions)
+
+    def fetch_many(self, requests: Sequence[Request]) -> Sequence[Answer]:
+        """Ask for the whole US market, a request for each session; shares only.
+
+        The payload of each answer is that of the last session.
+        """
+        found: dict[str, list[Bar]] = {}
+        last = nothing("no session in the range")
+        for session in requests[0].sessions:
+            rows: list[_Named] = []
+            last = self._client.ask(
+                f"/v2/aggs/grouped/locale/us/market/stocks/{session}",
+                {"adjusted": "true"},
+                _refused,
+                functools.partial(_read_market, rows),
+            )
+            if last.kind is not Kind.OK:
+                return [last] * len(requests)
+            for row, bar in zip(rows, _bars(rows, _NEW_YORK), strict=True):
+                found.setdefault(row.T, []).append(bar)
+        answers = []
+        for request in requests:
+            bars = found.get(_SPELLING(request.symbol), [])
+            answer = answered(request, bars) if bars else nothing("not in the market's day")
+            answers.append(replace(answer, payload=last.payload))
+        return answers
+
+
+def _refused(reply: Reply) -> Answer | None:
+    said = reply.said("error", "message")
+    message = f"HTTP {reply.status}: {said}"
+    if "maximum requests" in said:
+        return Answer(Kind.THROTTLED, message=message, exhausted="minute")
+    if reply.status == 403 and "timeframe" in said:
+        return Answer(Kind.PLAN, message=message, abstains=True)
+    if reply.said("status") == "NOT_AUTHORIZED":
+        return Answer(Kind.PLAN, message=message)
+    if reply.status == 200 and reply.said("status") == "ERROR":
+        return Answer(Kind.BAD_ANSWER, message=message)
+    return None
+
+
+def _read(request: Request, symbol: str, reply: Reply) -> Answer:
+    series = _Aggregates.model_validate_json(reply.body)
+    if series.ticker != symbol:
+        return Answer(Kind.BAD_ANSWER, message=f"asked for {symbol}, got {series.ticker}")
+    if not series.results:
+        return nothing("no results: an unknown symbol, or an empty range")
+    return answered(request, _bars(series.results, dt.UTC if pair(request.symbol) else _NEW_YORK))
+
+
+def _read_market(rows: list[_Named], reply: Reply) -> Answer:
+    rows += _Market.model_validate_json(reply.body).results
+    return Answer(Kind.OK) if rows else nothing("no market on that day")
+
+
+def _bars(rows: Iterable[_Row], zone: dt.tzinfo) -> list[Bar]:
+    return [
+        Bar(
+            dt.datetime.fromtimestamp(row.t / 1000, zone).date(),
+            row.o,
+            row.h,
+            row.l,
+            row.c,
+            volume=whole(row.v),
+        )
+        for row in rows
+    ]

@@ -1,0 +1,94 @@
+"""Stooq: CSV without a key once, behind a browser's check (HTTP 200, a web page) since 2026.
+
+Its closes of shares are adjusted for dividends too, and it does not say how, so that it is asked
+for coins and indices only: a wrong price must not become an outcome.
+"""
+
+import csv
+import datetime as dt
+from typing import Any
+
+import httpx
+from pydantic import BaseModel, TypeAdapter, field_validator
+
+from market.providers.base import Answer, Bar, Capabilities, Kind, Request
+from market.providers.http import Client, Reply, answered, nothing, whole
+from market.providers.symbols import Spelling
+
+_SPELLING = Spelling(share_class="{0}-{1}.us", pair="{0}{1}", other="{0}.us")
+_INDICES = {"^GSPC": "^spx", "^DJI": "^dji", "^IXIC": "^ndq"}
+_HEADER = ["Date", "Open", "High", "Low", "Close"]
+
+
+class _Row(BaseModel):
+    Date: dt.date
+    Open: float | None
+    High: float | None
+    Low: float | None
+    Close: float | None
+    Volume: float | None = None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _blank(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+
+_ROWS = TypeAdapter(list[_Row])
+
+
+class Stooq:
+    """Daily bars of coins and indices, where it answers at all."""
+
+    name = "stooq"
+    canary = "^GSPC"
+
+    def __init__(self, http: httpx.Client, base_url: str, key: str) -> None:
+        self._client = Client(http, base_url, key, param="apikey")
+        self.capabilities = Capabilities(
+            asset_types=frozenset({"crypto", "index"}),
+            calendars=frozenset({"XNYS", "24/7"}),
+            plan="closed to programs since 2026",
+        )
+
+    def fetch(self, request: Request) -> Answer:
+        """Ask for one range of one symbol."""
+        symbol = _INDICES.get(request.symbol, _SPELLING(request.symbol).lower())
+        span = {"d1": f"{request.start:%Y%m%d}", "d2": f"{request.end:%Y%m%d}"}
+        return self._client.ask(
+            "/q/d/l/",
+            {"s": symbol, "i": "d", **span},
+            _refused,
+            lambda reply: _read(request, reply),
+        )
+
+
+def _refused(reply: Reply) -> Answer | None:
+    text = reply.start
+    if reply.status == 200 and text.startswith("<"):
+        return Answer(Kind.BAD_ANSWER, message=f"HTTP {reply.status}, a web page for browsers")
+    if "hits limit" in text:
+        return Answer(Kind.THROTTLED, message=text, exhausted="day")
+    if "apikey" in text.lower():
+        return Answer(Kind.PLAN, message=text)
+    if text.startswith("No data"):
+        return nothing("No data: an unknown symbol, or an empty range")
+    return None
+
+
+def _read(request: Request, reply: Reply) -> Answer:
+    lines = csv.DictReader(reply.body.decode("utf-8-sig").splitlines())
+    header = list(lines.fieldnames or [])
+    for number, (name, came) in enumerate(zip(_HEADER, [*header, *[""] * 5], strict=False), 1):
+        if name != came:
+            return Answer(
+                Kind.BAD_ANSWER, message=f"another form: column {number} is {came!r}, not {name!r}"
+            )
+    rows = _ROWS.validate_python(list(lines))
+    return answered(
+        request,
+        [
+            Bar(row.Date, row.Open, row.High, row.Low, row.Close, volume=whole(row.Volume))
+            for row in rows
+        ],
+    )

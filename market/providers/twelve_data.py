@@ -1,0 +1,138 @@
+"""Twelve Data: `time_series`, numbers as texts, adjusted for splits, several symbols at once.
+
+An error has its own code in the document, whatever the HTTP status is. The same ticker exists on
+many exchanges, so what came is compared with what a US listing or a coin must be.
+"""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import httpx
+from pydantic import BaseModel
+
+from market.providers.base import US, Answer, Bar, Capabilities, Kind, Request
+from market.providers.http import Client, Reply, answered, whole
+from market.providers.symbols import Spelling, pair
+
+_SPELLING = Spelling(share_class="{0}.{1}", pair="{0}/{1}")
+_MOST_ROWS = 5000
+_TYPES = {"ETF": "etf", "Digital Currency": "crypto", "Common Stock": "stock"}
+
+
+class _Meta(BaseModel):
+    symbol: str
+    type: str | None = None
+    currency: str | None = None
+    exchange_timezone: str | None = None
+
+
+class _Row(BaseModel):
+    datetime: dt.date
+    open: float | None
+    high: float | None
+    low: float | None
+    close: float | None
+    volume: float | None = None
+
+
+class _Series(BaseModel):
+    meta: _Meta
+    values: list[_Row]
+    status: Literal["ok"]
+
+
+class TwelveData:
+    """Daily bars by key; 8 symbols a minute and 800 a day are free."""
+
+    name = "twelve_data"
+    canary = "SPY"
+
+    def __init__(self, http: httpx.Client, base_url: str, key: str, *, is_paid: bool) -> None:
+        self._client = Client(http, base_url, key, header=("Authorization", "apikey {}"))
+        self.capabilities = Capabilities(
+            asset_types=frozenset({"stock", "crypto"}),
+            calendars=US,
+            history_days=_MOST_ROWS - 100,  # coins have a row for each day
+            batch=50 if is_paid else 8,
+            plan="paid" if is_paid else "free",
+        )
+
+    def fetch(self, request: Request) -> Answer:
+        """Ask for one range of one symbol."""
+        return self.fetch_many([request])[0]
+
+    def credits_for(self, requests: Sequence[Request]) -> int:
+        """A symbol is a credit, alone or with others."""
+        return len(requests)
+
+    def fetch_many(self, requests: Sequence[Request]) -> Sequence[Answer]:
+        """Ask for the same range of several symbols at once."""
+        names = [_SPELLING(request.symbol) for request in requests]
+        params = {
+            "symbol": ",".join(names),
+            "interval": "1day",
+            "start_date": f"{requests[0].start}",
+            # Whether the end belongs to the range is not the same for all kinds of instruments.
+            "end_date": f"{requests[0].end + dt.timedelta(days=1)}",
+            "order": "ASC",
+            "adjust": "splits",
+            "outputsize": f"{_MOST_ROWS}",
+        }
+        reply = self._client.get("/time_series", params)
+        if isinstance(reply, Answer):
+            return [reply] * len(requests)
+
+        def one(request: Request, name: str) -> Answer:
+            # One symbol's document is not wrapped in an object keyed by symbol.
+            def read(reply: Reply) -> Answer:
+                whole_document = reply.document()
+                document = whole_document if len(names) == 1 else whole_document.get(name, {})
+                return _refused_by(document, 200) or _read(request, name, document)
+
+            return self._client.conclude(
+                reply, lambda reply: _refused_by(reply.document(), reply.status), read
+            )
+
+        return [one(request, name) for request, name in zip(requests, names, strict=True)]
+
+
+def _refused_by(document: Mapping[str, Any], status: int) -> Answer | None:  # noqa: PLR0911 - one return per class
+    if document.get("status") != "error":
+        return None
+    said, code = str(document.get("message")), document.get("code", status)
+    message = f"HTTP {status}, code {code}: {said}"
+    if code == 429:
+        per: Literal["day", "minute"] = "day" if "for the day" in said else "minute"
+        return Answer(Kind.THROTTLED, message=message, exhausted=per)
+    if "available starting with" in said or "available exclusively with" in said:
+        return Answer(Kind.PLAN, message=message, abstains="symbol" in said.lower())
+    if code in {401, 403}:
+        return Answer(Kind.PLAN, message=message)
+    if code in {400, 404} and "symbol" in said and "missing or invalid" in said:
+        return Answer(Kind.UNKNOWN, message=message)
+    if code in {400, 404} and "No data is available" in said:
+        return Answer(Kind.EMPTY, message=message)
+    return Answer(
+        Kind.DOWN if isinstance(code, int) and code >= 500 else Kind.BAD_ANSWER, message=message
+    )
+
+
+def _read(request: Request, name: str, document: Mapping[str, Any]) -> Answer:
+    series = _Series.model_validate(document)
+    meta = series.meta
+    if meta.symbol != name:
+        return Answer(Kind.BAD_ANSWER, message=f"asked for {name}, got {meta.symbol}")
+    is_coin = meta.type == "Digital Currency"
+    if (pair(request.symbol) is not None) != is_coin or (
+        not is_coin and (meta.currency, meta.exchange_timezone) != ("USD", "America/New_York")
+    ):
+        what = f"{meta.type} in {meta.currency}, {meta.exchange_timezone}"
+        return Answer(Kind.BAD_ANSWER, message=f"another instrument: {name} is a {what}")
+    if len(series.values) >= _MOST_ROWS:
+        return Answer(Kind.PLAN, message=f"more than {_MOST_ROWS} rows in the range", abstains=True)
+    bars = [
+        Bar(row.datetime, row.open, row.high, row.low, row.close, volume=whole(row.volume))
+        for row in series.values
+    ]
+    return answered(request, bars, asset_type=_TYPES.get(meta.type or ""))

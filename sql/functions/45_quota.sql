@@ -1,0 +1,84 @@
+BEGIN;
+-- Quotas: reserved before a request is sent, by all workers together. provider_quotas has the
+-- limits; what is used belongs to the window that begins at *_from, and counts for nothing later.
+SET LOCAL search_path = public;
+SET LOCAL lock_timeout = '3s';
+SELECT pg_advisory_xact_lock(1380271947, 2);
+
+-- The beginning of the minute, day or month that counts now. A window never goes back: a
+-- statement that waited for the row may be a moment older than the one that it waited for.
+CREATE OR REPLACE FUNCTION quota_window(p_per text, p_from timestamptz, p_zone text) RETURNS timestamptz
+LANGUAGE sql STABLE AS $$ SELECT greatest(p_from, date_trunc(p_per, reckoner_now(), p_zone)) $$;
+
+-- What is used of the window that counts now.
+CREATE OR REPLACE FUNCTION quota_used(p_per text, p_from timestamptz, p_used integer, p_zone text)
+RETURNS integer LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN quota_window(p_per, p_from, p_zone) = p_from THEN p_used ELSE 0 END
+$$;
+
+-- When that window ends, on the provider's own clock: its day may have 23 or 25 hours.
+CREATE OR REPLACE FUNCTION quota_resets_at(p_per text, p_from timestamptz, p_zone text)
+RETURNS timestamptz LANGUAGE sql STABLE AS $$
+    SELECT ((quota_window(p_per, p_from, p_zone) AT TIME ZONE p_zone) + ('1 ' || p_per)::interval)
+           AT TIME ZONE p_zone
+$$;
+
+-- The limits with what is used and left of them; one row for each window that has a limit.
+CREATE OR REPLACE VIEW provider_quota_status AS
+SELECT q.name, w.per, w.allowed, u.used, greatest(w.allowed - u.used, 0) AS remaining,
+       quota_resets_at(w.per, w.since, q.time_zone) AS resets_at
+FROM provider_quotas q
+CROSS JOIN LATERAL (VALUES ('minute', q.per_minute, q.minute_from, q.minute_used),
+                           ('day', q.per_day, q.day_from, q.day_used),
+                           ('month', q.per_month, q.month_from, q.month_used))
+    AS w(per, allowed, since, used)
+CROSS JOIN LATERAL (SELECT quota_used(w.per, w.since, w.used, q.time_zone) AS used) u
+WHERE w.allowed IS NOT NULL;
+
+-- Reserves p_cost requests in all windows or in none, in one statement, which holds the row for
+-- whoever comes at the same moment. Returns NULLs, or until when there are none and why.
+CREATE OR REPLACE FUNCTION quota_reserve(p_name text, p_cost integer)
+RETURNS TABLE (until timestamptz, reason text) LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE provider_quotas q
+    SET minute_used = quota_used('minute', minute_from, minute_used, time_zone) + p_cost,
+        day_used = quota_used('day', day_from, day_used, time_zone) + p_cost,
+        month_used = quota_used('month', month_from, month_used, time_zone) + p_cost,
+        minute_from = quota_window('minute', minute_from, time_zone),
+        day_from = quota_window('day', day_from, time_zone),
+        month_from = quota_window('month', month_from, time_zone)
+    WHERE q.name = p_name
+      AND (per_minute IS NULL OR quota_used('minute', minute_from, minute_used, time_zone) + p_cost <= per_minute)
+      AND (per_day IS NULL OR quota_used('day', day_from, day_used, time_zone) + p_cost <= per_day)
+      AND (per_month IS NULL OR quota_used('month', month_from, month_used, time_zone) + p_cost <= per_month);
+    IF FOUND OR NOT EXISTS (SELECT FROM provider_quotas q WHERE q.name = p_name) THEN
+        RETURN QUERY SELECT NULL::timestamptz, NULL::text;
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT coalesce(s.resets_at, reckoner_now() + interval '1 second'),
+           coalesce(format('%s of %s requests of the %s are used', s.used, s.allowed, s.per),
+                    'its quota was used at this moment')
+    FROM (SELECT) nothing
+    LEFT JOIN LATERAL (SELECT * FROM provider_quota_status o
+                       WHERE o.name = p_name AND o.remaining < p_cost
+                       ORDER BY o.resets_at DESC LIMIT 1) s ON true;
+END
+$$;
+
+-- The provider says that a window is used up, whoever used it: no more of it is reserved.
+-- Returns when it ends, NULL for a provider without quotas.
+CREATE OR REPLACE FUNCTION quota_exhausted(p_name text, p_per text) RETURNS timestamptz
+LANGUAGE sql AS $$
+    UPDATE provider_quotas
+    SET minute_used = CASE WHEN p_per = 'minute' THEN greatest(per_minute, minute_used) ELSE minute_used END,
+        minute_from = CASE WHEN p_per = 'minute' THEN quota_window('minute', minute_from, time_zone) ELSE minute_from END,
+        day_used = CASE WHEN p_per = 'day' THEN greatest(per_day, day_used) ELSE day_used END,
+        day_from = CASE WHEN p_per = 'day' THEN quota_window('day', day_from, time_zone) ELSE day_from END
+    WHERE name = p_name
+    RETURNING quota_resets_at(p_per, CASE p_per WHEN 'minute' THEN minute_from ELSE day_from END, time_zone)
+$$;
+INSERT INTO reckoner_schema (name, checksum) VALUES
+    ('functions/45_quota.sql', '21b6e5f793c332cd7831142c1d6968d06ad3d2507984178d3311e7caa271c560')
+ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
+COMMIT;
