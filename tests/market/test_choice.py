@@ -182,7 +182,7 @@ def test_vague_ones_alone_never_make_a_ticker_invalid(database: Database, conn: 
 
 def test_a_plan_without_this_symbol_is_no_pause(database: Database, conn: Conn) -> None:
     refused = Answer(Kind.PLAN, message="not this one", abstains=True)
-    assert ask(database, FakeProvider("a", refused), REQUEST, never) is refused
+    assert ask(database, FakeProvider("a", refused), REQUEST, never) == refused
     assert value(conn, "SELECT paused_until FROM reckoner_providers WHERE name = 'a'") is None
 
 

@@ -152,7 +152,7 @@ def test_who_has_no_quota_left_is_not_asked_until_the_reset(database: Database, 
     limit(conn, day=4)
     provider = FakeProvider("remote", OK, capabilities=Capabilities(credits=2))
     for _ in range(2):
-        assert ask(database, provider, REQUEST, never) is OK
+        assert ask(database, provider, REQUEST, never) == OK
     verdict = ask(database, provider, REQUEST, never)
     assert isinstance(verdict, Paused)
     assert "4 of 4 requests of the day are used" in verdict.reason
@@ -162,7 +162,7 @@ def test_who_has_no_quota_left_is_not_asked_until_the_reset(database: Database, 
     assert len(provider.asked) == 2
 
     conn.execute("UPDATE provider_quotas SET per_day = 6 WHERE name = 'remote'")
-    assert ask(database, provider, REQUEST, never) is OK
+    assert ask(database, provider, REQUEST, never) == OK
 
 
 @pytest.mark.parametrize("per", ["minute", "day"])
