@@ -1,12 +1,14 @@
-"""The log: structlog to stderr, JSON lines for machines, colours for a terminal, no secrets."""
+"""The log: structlog to stderr, JSON lines for machines, colours for a terminal, no secrets.
+
+structlog brings rich's tracebacks and pygments with it, a sixth of the time in which a command
+starts; it is imported when something is to be said.
+"""
 
 import logging
 import os
 import sys
 from collections.abc import MutableMapping
 from typing import Any
-
-import structlog
 
 from market.settings import LogSettings
 from sql.settings import redact
@@ -20,6 +22,8 @@ def _redacted(_logger: object, _method: str, event: Event) -> Event:
 
 def configure(settings: LogSettings) -> None:
     """Set the process's log up; libraries that use `logging` keep to warnings."""
+    import structlog  # noqa: PLC0415 - see above
+
     console = settings.log_format == "console" or (
         settings.log_format == "auto" and sys.stderr.isatty()
     )
@@ -48,3 +52,10 @@ def configure(settings: LogSettings) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
     for chatty in ("yfinance", "psycopg.pool", "peewee"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
+
+
+def logger() -> Any:
+    """The logger of structlog."""
+    import structlog  # noqa: PLC0415 - see above
+
+    return structlog.get_logger()

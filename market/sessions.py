@@ -6,16 +6,13 @@ transaction (a second of CPU, and pandas, imported only here) and merges them.
 
 import datetime as dt
 
-import structlog
-
+from market.logs import logger
 from sql.database import Database, one
 
 _BEGINNING = dt.date(1990, 1, 1)
 # Reloaded when less than a year is ahead; a month more, so that this happens monthly.
 _DAYS_AHEAD = 365
 _SLACK_DAYS = 31
-
-log = structlog.get_logger()
 
 
 def ensure(database: Database) -> dict[str, int]:
@@ -48,7 +45,7 @@ def load(database: Database, name: str, today: dt.date | None = None) -> int:
             today = row["now"].date()
     sessions = _compute(name, today + dt.timedelta(days=_DAYS_AHEAD + _SLACK_DAYS))
     if not sessions:
-        log.warning(
+        logger().warning(
             "calendar unknown",
             calendar=name,
             remedy="set ticker_registry.calendar to one that exchange_calendars has",
@@ -63,7 +60,9 @@ def load(database: Database, name: str, today: dt.date | None = None) -> int:
             for session in sessions:
                 copy.write_row(session)
         row = one(conn, "SELECT sessions_merge(%s) AS changed", [name])
-    log.info("sessions loaded", calendar=name, changed=row["changed"], until=str(sessions[-1][0]))
+    logger().info(
+        "sessions loaded", calendar=name, changed=row["changed"], until=str(sessions[-1][0])
+    )
     return int(row["changed"])
 
 
