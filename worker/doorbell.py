@@ -47,6 +47,7 @@ class Doorbell:
         self._conn: Connection | None = None
         self._token = ""  # of the last attempt to listen
         self._lying = False
+        self._rung = False  # heard, and not yet a reason to wake
         self._mode: Mode = "polling"
         self._was_deaf = False
         self._retry_at = 0.0
@@ -136,6 +137,10 @@ class Doorbell:
         """Wait for a ring, for `wake` (a call), or at most `seconds` (a poll); says which it was."""
         if self._mode == "polling":
             seconds = min(seconds, _POLL_SECONDS)
+        if self._rung or (self._conn is not None and self._listen()):
+            # It came while something else was read from the connection: no select would see it.
+            self._rung = False
+            return "ring"
         ears = [self._wake_read] if self._conn is None else [self._wake_read, self._conn.fileno()]
         deadline = time.monotonic() + seconds
         while True:
@@ -191,8 +196,8 @@ class Doorbell:
             self._was_deaf = False
 
     def _check_hearing(self) -> None:
-        if self._conn is not None:
-            self._listen()
+        if self._conn is not None and self._listen():
+            self._rung = True  # for the sleep that follows
         if self._conn is not None and self.overdue:
             self._lose(None)
         if self._conn is None and time.monotonic() >= self._retry_at:

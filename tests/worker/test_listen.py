@@ -7,6 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from sql.database import Database
 from tests.support import Conn, WorkerProcess, connect, insert_prediction, until, value
 from tests.worker.proxy import DeafProxy
 from tests.worker.scenes import (
@@ -20,6 +21,7 @@ from tests.worker.scenes import (
     until_complete,
     until_done,
 )
+from worker.doorbell import Doorbell
 
 # A sleeping worker holds this lock on its LISTEN connection (sql/functions/20_doorbell.sql).
 _SLEEPER = (
@@ -219,3 +221,21 @@ def test_no_wake_up_is_lost_while_falling_asleep(
             while completed(conn) != total:  # without until's pauses, to see it at once
                 assert time.monotonic() < deadline, f"burst {burst} woke nobody"
     assert not worker.saw("not hearing notifications")
+
+
+def test_a_ring_that_comes_before_lying_down_again_is_heard(url: str, conn: Conn) -> None:
+    # A worker that wakes by itself looks, finds nothing, and lies down again: it holds the lock
+    # all the while and so does not look a second time. A writer that rings in between must wake it.
+    with Database(url, name="test", size=2) as database:
+        bell = Doorbell(database, url)
+        bell.probe()
+        until("it lies", lambda: bell.lie_down() == "asleep" and bell.lying)
+        while bell.sleep(0.2) != "poll":
+            pass
+        conn.execute("LISTEN reckoner")
+        conn.execute("NOTIFY reckoner")
+        # Its connection has the ring by now: this one's has it, and it was sent to both.
+        until("the ring is there", lambda: list(conn.notifies(timeout=1, stop_after=1)))
+        assert bell.lie_down() == "asleep"
+        assert bell.sleep(5) == "ring"
+        bell.close()
