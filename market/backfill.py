@@ -106,7 +106,7 @@ def store(conn: Connection, plan: Plan, verdict: Verdict | None, run: Run | None
     goes the record of who was asked and what they said, whatever came of it.
     """
     if verdict is None:
-        changed = outcomes.fill_symbol(conn, plan.symbol)
+        changed = outcomes.fill_due(conn, plan.symbol)
         return Summary(plan.symbol, "up to date", {"outcomes": changed})
     run = run or Run()
     ids = provenance.keep(conn, verdict.asked, run)
@@ -130,7 +130,7 @@ def _store(conn: Connection, plan: Plan, verdict: Verdict, ids: Mapping[str, int
             return Summary(plan.symbol, "later", {"reason": reason})
         case Failed(reason=reason) | Silent(reason=reason):
             _note(conn, plan.symbol, "failed", reason)
-            outcomes.fill_symbol(conn, plan.symbol)  # what is over by now is awaited, not maturing
+            outcomes.fill_due(conn, plan.symbol)  # what is over by now is awaited, not maturing
             return Summary(plan.symbol, "failed", {"reason": reason})
 
 
@@ -159,7 +159,11 @@ def _store_bars(conn: Connection, plan: Plan, verdict: Bars, ids: Mapping[str, i
     # Complete ones too where their prices changed, unresolvable ones too where the ticker
     # was thought unknown or somebody asked for everything again.
     everything = verdict.rebased or counts["revised"] > 0 or plan.status != "active" or plan.refetch
-    changed = outcomes.fill_symbol(conn, plan.symbol, everything=everything)
+    behind = [bar for bar in verdict.bars if plan.last_bar is None or bar.date > plan.last_bar]
+    if not everything and counts["inserted"] <= len(behind) and not counts["updated"]:
+        changed = outcomes.fill_due(conn, plan.symbol)  # no hole was filled
+    else:
+        changed = outcomes.fill_symbol(conn, plan.symbol, everything=everything)
     details: dict[str, Any] = {
         "provider": verdict.source,
         "from": str(request.start),

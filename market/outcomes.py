@@ -87,6 +87,11 @@ def fill_symbol(conn: Connection, symbol: str, *, everything: bool = False) -> i
     return int(row["changed"])
 
 
+def fill_due(conn: Connection, symbol: str) -> int:
+    """Fill those of a symbol's outcomes that time, or bars behind its last one, can have changed."""
+    return int(one(conn, "SELECT outcomes_fill_due(%s) AS changed", [symbol])["changed"])
+
+
 @dataclass
 class Calculated:
     """What computing outcomes changed: per symbol, and outcomes per state before and after."""

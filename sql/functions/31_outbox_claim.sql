@@ -138,10 +138,14 @@ $$;
 -- Locks those of the given events whose lease still is the given one, until the caller's
 -- transaction ends: what follows in it is guarded. Returns their ids; what is missing is lost.
 CREATE OR REPLACE FUNCTION outbox_hold(p_ids bigint[], p_leases bigint[]) RETURNS SETOF bigint
-LANGUAGE sql AS $$
-    SELECT o.id FROM outbox o JOIN unnest(p_ids, p_leases) AS c(id, lease) USING (id)
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
+BEGIN -- the settings as in outbox_finish
+    RETURN QUERY
+    SELECT o.id FROM outbox o JOIN unnest(p_ids, p_leases) AS c(id, lease) ON o.id = c.id
     WHERE o.lease = c.lease
-    ORDER BY o.id FOR UPDATE OF o
+    ORDER BY o.id FOR UPDATE OF o;
+END
 $$;
 
 -- Prolongs every lease of a worker; returns how many.
@@ -154,6 +158,6 @@ RETURNS bigint LANGUAGE sql AS $$
     SELECT count(*) FROM renewed
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/31_outbox_claim.sql', '74df70e82de2470989b6779cbab8a62132a25b7bc361ed5d1155df4f5dd87fe0')
+    ('functions/31_outbox_claim.sql', 'c2a3c60d19c944c93eb68ecfc2b45768e49f9dce3d53051f9a61347cca38e80b')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

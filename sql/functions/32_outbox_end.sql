@@ -16,7 +16,8 @@ $$;
 CREATE OR REPLACE FUNCTION outbox_finish(
     p_ids bigint[], p_leases bigint[], p_verdicts text[], p_results jsonb[]
 ) RETURNS SETOF bigint LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
 BEGIN
     RETURN QUERY
     WITH gone AS (
@@ -172,6 +173,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/32_outbox_end.sql', '434ac3078b624018c9e90d2b858a03227bd1b4f8955c93a491d46aaf8ecc848f')
+    ('functions/32_outbox_end.sql', 'bf1b581be6630d5cc5f124fcd09440f97c53e6d19b28bb176efbf52cfc687714')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

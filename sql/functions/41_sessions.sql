@@ -21,11 +21,11 @@ $$;
 CREATE OR REPLACE FUNCTION session_entry(p_calendar text, p_moment timestamptz) RETURNS date
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
-    RETURN (SELECT s.session FROM market_sessions s
-    WHERE s.calendar = p_calendar AND s.closes_at >= p_moment
-      AND p_moment >= (SELECT f.opens_at FROM market_sessions f
-                       WHERE f.calendar = p_calendar ORDER BY f.closes_at LIMIT 1)
-    ORDER BY s.closes_at LIMIT 1);
+    -- Before the first session opens nothing is known of the calendar.
+    RETURN (SELECT CASE WHEN s.ordinal > 1 OR s.opens_at <= p_moment THEN s.session END
+            FROM market_sessions s
+            WHERE s.calendar = p_calendar AND s.closes_at >= p_moment
+            ORDER BY s.closes_at LIMIT 1);
 END
 $$;
 
@@ -71,6 +71,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/41_sessions.sql', '072530d03dfa0cb379b90ebedcf219ef8db3275a8ff6ad840f06128687712103')
+    ('functions/41_sessions.sql', 'edf385f51f9720a127978459fa97854914f4972c13b14008f006b675da98bef9')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

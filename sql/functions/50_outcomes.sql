@@ -5,13 +5,18 @@ BEGIN;
 -- and settled, and only where a provider of ours gave it (another program may store the bar of a
 -- day that is not over). NULL means not yet known.
 --
---   outcome_prices    what one (symbol, entry session) is worth: prices, state, reason. Many
---                     predictions share one, so it is computed once for all of them.
+--   outcome_rows      what rows say now: prices, state, reason. Many predictions share a symbol
+--                     and an entry session, so that is computed once for all of them.
 --   outcomes_write    writes rows, each complete at once, from that
 --   outcomes_process  a batch of predictions: what they name, and its rows
 --   outcomes_fill     rows that are there, after a ticker's prices or its status changed
 --
--- PL/pgSQL throughout, because it keeps its plans: planning costs more than running for one row.
+-- PL/pgSQL throughout, because it keeps its plans, and generic ones from the first call on: planning
+-- costs more than running for one row. A plan that is kept must stay right when an empty table has
+-- grown to millions of rows, so only walks along indexes are allowed to it (the SETs), and what belongs
+-- to the same symbol and session travels as an array of outcome_key and is never joined by value. And
+-- where a row is looked for by prediction and symbol, || '' keeps to the index that begins with the
+-- prediction: on an empty table the one that begins with the symbol looks as good, and later is not.
 -- Called by market/outcomes.py and by the sweep.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
@@ -94,31 +99,38 @@ BEGIN
 END
 $$;
 
--- What each (symbol, entry session) is worth now; the arrays are parallel, and a pair may repeat.
--- p0 to p30: the closes of the entry and of the sessions 1, 3, 7 and 30 later. due_at: when to ask
--- again. (ROWS, because a hash join with the result is right also when the planner knows nothing.)
-CREATE OR REPLACE FUNCTION outcome_prices(p_symbols text[], p_entries date[])
-RETURNS TABLE (symbol text, entry date,
-               p0 double precision, p1 double precision, p3 double precision,
+DROP FUNCTION IF EXISTS outcome_prices(text[], date[]);
+DROP FUNCTION IF EXISTS outcomes_write(integer[], text[], date[], text[], double precision[], date[], text[], boolean);
+
+-- What these rows say now. p0 to p30: the closes of the entry and of the sessions 1, 3, 7 and 30
+-- later. due_at: when to ask again. A key without an entry brings its reason.
+CREATE OR REPLACE FUNCTION outcome_rows(p_keys outcome_key[])
+RETURNS TABLE (key outcome_key, p0 double precision, p1 double precision, p3 double precision,
                p7 double precision, p30 double precision,
                complete boolean, state text, reason text, due_at timestamptz)
-LANGUAGE plpgsql STABLE ROWS 1000 AS $$
+LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
 #variable_conflict use_column
 DECLARE
     v_now timestamptz := reckoner_now();
 BEGIN
     RETURN QUERY
-    WITH clock AS MATERIALIZED (
-        SELECT c.calendar, (session_last_settled(c.calendar)).ordinal AS last_ordinal
-        FROM (SELECT DISTINCT coalesce(r.calendar, symbol_calendar(s.symbol)) AS calendar
-              FROM (SELECT DISTINCT unnest(p_symbols) AS symbol) s
-              LEFT JOIN ticker_registry r ON r.symbol = s.symbol) c
-    ), priced AS (
-        SELECT k.symbol, k.entry, c.last_ordinal, r.fetched_from, r.fetched_to, r.price_data_start,
-               r.price_data_end, r.last_backfill,
+    WITH shared AS MATERIALIZED (
+        SELECT u.symbol, u.entry, array_agg(u::outcome_key) AS keys
+        FROM unnest(p_keys) AS u
+        GROUP BY u.symbol, u.entry
+    ), listed AS MATERIALIZED (
+        SELECT s.*, coalesce(r.calendar, symbol_calendar(s.symbol)) AS calendar,
+               r.fetched_from, r.fetched_to, r.price_data_start, r.price_data_end, r.last_backfill,
                CASE WHEN r.status <> 'active' THEN
-                   format('ticker %s is %s: %s', k.symbol, r.status,
-                          coalesce(r.status_reason, 'no reason given')) END AS lost,
+                   format('ticker %s is %s: %s', s.symbol, r.status,
+                          coalesce(r.status_reason, 'no reason given')) END AS lost
+        FROM shared s LEFT JOIN ticker_registry r ON r.symbol = s.symbol
+    ), clock AS MATERIALIZED (
+        SELECT c.calendar, (session_last_settled(c.calendar)).ordinal AS last_ordinal
+        FROM (SELECT DISTINCT l.calendar FROM listed l) c
+    ), priced AS (
+        SELECT k.*, c.last_ordinal,
                s0.session AS d0, s0.ordinal AS o0, s0.closes_at AS c0, b0.close AS p0,
                s1.session AS d1, s1.ordinal AS o1, s1.closes_at AS c1, b1.close AS p1,
                s3.session AS d3, s3.ordinal AS o3, s3.closes_at AS c3, b3.close AS p3,
@@ -126,10 +138,8 @@ BEGIN
                s30.session AS d30, s30.ordinal AS o30, s30.closes_at AS c30, b30.close AS p30,
                b0.close IS NOT NULL AND b1.close IS NOT NULL AND b3.close IS NOT NULL
                AND b7.close IS NOT NULL AND b30.close IS NOT NULL AS complete
-        FROM (SELECT DISTINCT u.symbol, u.entry FROM unnest(p_symbols, p_entries) AS u(symbol, entry)
-              WHERE u.entry IS NOT NULL) k
-        LEFT JOIN ticker_registry r ON r.symbol = k.symbol
-        JOIN clock c ON c.calendar = coalesce(r.calendar, symbol_calendar(k.symbol))
+        FROM listed k
+        JOIN clock c ON c.calendar = k.calendar
         LEFT JOIN market_sessions s0 ON s0.calendar = c.calendar AND s0.session = k.entry
         LEFT JOIN market_sessions s1 ON s1.calendar = c.calendar AND s1.ordinal = s0.ordinal + 1
         LEFT JOIN market_sessions s3 ON s3.calendar = c.calendar AND s3.ordinal = s0.ordinal + 3
@@ -147,7 +157,8 @@ BEGIN
             AND s30.ordinal <= c.last_ordinal AND b30.fetched_at IS NOT NULL
     ), judged AS (
         SELECT p.*, h.*,
-               CASE WHEN p.complete THEN 'complete'
+               CASE WHEN p.entry IS NULL THEN 'unresolvable'
+                    WHEN p.complete THEN 'complete'
                     WHEN h.entry_hopeless OR h.all_hopeless THEN 'unresolvable'
                     WHEN h.is_awaiting THEN 'awaiting_prices'
                     ELSE 'maturing' END AS state,
@@ -181,8 +192,8 @@ BEGIN
             ) x
         ) h
     )
-    SELECT j.symbol, j.entry, j.p0, j.p1, j.p3, j.p7, j.p30, j.complete, j.state,
-           CASE j.state
+    SELECT m::outcome_key, j.p0, j.p1, j.p3, j.p7, j.p30, j.complete, j.state,
+           CASE WHEN j.entry IS NULL THEN m.reason ELSE CASE j.state
                WHEN 'unresolvable' THEN coalesce(j.lost, CASE
                    WHEN j.price_data_end IS NULL OR j.first_hole > j.price_data_end
                    THEN format('no bar for %s: the last bar is of %s, delisted or suspended?',
@@ -194,7 +205,7 @@ BEGIN
                WHEN 'maturing' THEN format('next: %s on %s',
                    CASE WHEN j.next_n = 0 THEN 'entry' ELSE 't' || j.next_n END,
                    coalesce(j.next_session::text, 'a session beyond the calendar'))
-           END,
+           END END,
            -- At the next horizon; and for what should be there and is not at once, then at
            -- pauses that grow with the time it is missing.
            CASE WHEN j.state IN ('awaiting_prices', 'maturing') THEN least(j.next_due, CASE
@@ -202,18 +213,16 @@ BEGIN
                WHEN j.missed_last IS NOT NULL THEN
                    v_now + greatest(interval '15 minutes', (v_now - j.missed_first) / 4)
            END) END
-    FROM judged j;
+    FROM judged j CROSS JOIN LATERAL unnest(j.keys) AS m;
 END
 $$;
 
--- Writes rows, given as parallel arrays, with everything that the stored prices allow. p_entries:
--- NULL where there is none, and then p_reasons says why. p_opening: rows that are not there are
+-- Writes rows with everything that the stored prices allow. p_opening: rows that are not there are
 -- made, and a row that another program wrote becomes ours, because its own prediction's event is
 -- being processed; without it neither happens. Returns the number written.
-CREATE OR REPLACE FUNCTION outcomes_write(
-    p_prediction_ids integer[], p_symbols text[], p_days date[], p_sentiments text[],
-    p_confidences double precision[], p_entries date[], p_reasons text[], p_opening boolean
-) RETURNS bigint LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION outcomes_write(p_keys outcome_key[], p_opening boolean) RETURNS bigint
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
 #variable_conflict use_column
 DECLARE
     v_now     timestamptz := reckoner_now();
@@ -232,21 +241,14 @@ BEGIN
                outcome_correct(v.sentiment, v.r7) AS right7, v.r7 / 100 * 1000 AS pnl7,
                outcome_correct(v.sentiment, v.r30) AS right30, v.r30 / 100 * 1000 AS pnl30
         FROM (
-            SELECT k.prediction_id, k.symbol, k.day, k.sentiment, k.confidence, k.entry,
-                   p.p0, p.p1, p.p3, p.p7, p.p30,
-                   (p.p1 / p.p0 - 1) * 100 AS r1, (p.p3 / p.p0 - 1) * 100 AS r3,
-                   (p.p7 / p.p0 - 1) * 100 AS r7, (p.p30 / p.p0 - 1) * 100 AS r30,
-                   coalesce(p.complete, false) AS complete,
-                   coalesce(p.state, 'unresolvable') AS state,
-                   CASE WHEN p.state IS NULL THEN k.reason ELSE p.reason END AS reason, p.due_at
-            FROM unnest(p_prediction_ids, p_symbols, p_days, p_sentiments, p_confidences,
-                        p_entries, p_reasons)
-                 AS k(prediction_id, symbol, day, sentiment, confidence, entry, reason)
-            LEFT JOIN outcome_prices(p_symbols, p_entries) p
-                   ON p.symbol = k.symbol AND p.entry = k.entry
-            ORDER BY k.prediction_id, k.symbol
+            SELECT (w.key).*, w.p0, w.p1, w.p3, w.p7, w.p30,
+                   (w.p1 / w.p0 - 1) * 100 AS r1, (w.p3 / w.p0 - 1) * 100 AS r3,
+                   (w.p7 / w.p0 - 1) * 100 AS r7, (w.p30 / w.p0 - 1) * 100 AS r30,
+                   w.complete, w.state, w.reason AS told, w.due_at
+            FROM outcome_rows(p_keys) w
+            ORDER BY (w.key).prediction_id, (w.key).symbol
         ) v
-    ) n ON o.prediction_id = n.prediction_id AND o.symbol = n.symbol
+    ) n ON o.prediction_id = n.prediction_id AND o.symbol || '' = n.symbol
     WHEN MATCHED AND (p_opening OR o.engine_version IS NOT NULL)
         AND (o.prediction_date, o.prediction_sentiment, o.prediction_confidence, o.entry_session,
              o.price_at_prediction, o.price_t1, o.price_t3, o.price_t7, o.price_t30,
@@ -258,7 +260,7 @@ BEGIN
             (n.day, n.sentiment, n.confidence, n.entry,
              n.p0, n.p1, n.p3, n.p7, n.p30, n.r1, n.r3, n.r7, n.r30,
              n.right1, n.right3, n.right7, n.right30, n.pnl1, n.pnl3, n.pnl7, n.pnl30,
-             n.complete, n.state, n.reason, n.due_at, 1)
+             n.complete, n.state, n.told, n.due_at, 1)
     THEN UPDATE SET
         prediction_date = n.day, prediction_sentiment = n.sentiment,
         prediction_confidence = n.confidence, entry_session = n.entry,
@@ -267,7 +269,7 @@ BEGIN
         price_t3 = n.p3, return_t3 = n.r3, correct_t3 = n.right3, pnl_t3 = n.pnl3,
         price_t7 = n.p7, return_t7 = n.r7, correct_t7 = n.right7, pnl_t7 = n.pnl7,
         price_t30 = n.p30, return_t30 = n.r30, correct_t30 = n.right30, pnl_t30 = n.pnl30,
-        is_complete = n.complete, outcome_state = n.state, outcome_reason = n.reason,
+        is_complete = n.complete, outcome_state = n.state, outcome_reason = n.told,
         due_at = n.due_at,
         -- Prices for another entry, or of another program, are not ours to compare with.
         revision = nullif(right(concat_ws('; ', o.revision, outcome_revision(
@@ -285,7 +287,7 @@ BEGIN
     VALUES (n.prediction_id, n.symbol, n.day, n.sentiment, n.confidence, n.entry, n.p0,
             n.p1, n.r1, n.right1, n.pnl1, n.p3, n.r3, n.right3, n.pnl3,
             n.p7, n.r7, n.right7, n.pnl7, n.p30, n.r30, n.right30, n.pnl30,
-            n.complete, n.state, n.reason, n.due_at, v_now, 1, v_now, v_now);
+            n.complete, n.state, n.told, n.due_at, v_now, 1, v_now, v_now);
     GET DIAGNOSTICS v_written = ROW_COUNT;
     RETURN v_written;
 END
@@ -303,7 +305,9 @@ $$;
 CREATE OR REPLACE FUNCTION outcomes_process(
     p_prediction_ids integer[], p_backfill_days integer, p_check_calendars boolean DEFAULT true
 ) RETURNS TABLE (prediction_id integer, element text, symbol text, outcome_state text,
-                 wanting boolean, nothing text, missing_calendar text) LANGUAGE plpgsql AS $$
+                 wanting boolean, nothing text, missing_calendar text)
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
 #variable_conflict use_column
 DECLARE
     v_ids         integer[];
@@ -312,7 +316,7 @@ DECLARE
     v_moments     timestamptz[];
     v_sentiments  text[];
     v_confidences double precision[];
-    v_written     bigint;
+    v_keys        outcome_key[];
     v_tries       integer := 0;
 BEGIN
     SELECT array_agg(e.prediction_id), array_agg(e.element), array_agg(e.symbol),
@@ -353,12 +357,17 @@ BEGIN
     USING (SELECT h.prediction_id, h.symbol::text FROM prediction_outcomes h
            WHERE h.prediction_id = ANY (v_ids) AND h.engine_version IS NOT NULL
            EXCEPT SELECT * FROM unnest(v_ids, v_symbols)) AS gone(prediction_id, symbol)
-    WHERE o.prediction_id = gone.prediction_id AND o.symbol = gone.symbol
+    WHERE o.prediction_id = gone.prediction_id AND o.symbol || '' = gone.symbol
       AND o.engine_version IS NOT NULL;
 
-    LOOP
-        BEGIN
-            WITH named AS MATERIALIZED (
+    v_keys := ARRAY(
+        SELECT ROW(m.prediction_id, m.symbol, (g.moment AT TIME ZONE 'UTC')::date, m.sentiment,
+                   m.confidence, e.entry, CASE WHEN e.entry IS NULL THEN
+                       format('the moment %s is outside the calendar %s', g.moment, g.calendar) END)::outcome_key
+        FROM ( -- one look into the calendar for all symbols of a moment
+            SELECT n.calendar, n.moment, array_agg(
+                       ROW(n.prediction_id, n.symbol, NULL, n.sentiment, n.confidence, NULL, NULL)::outcome_key) AS keys
+            FROM (
                 SELECT DISTINCT ON (k.prediction_id, k.symbol)
                        k.*, coalesce(r.calendar, symbol_calendar(k.symbol)) AS calendar
                 FROM unnest(v_ids, v_symbols, v_moments, v_sentiments, v_confidences)
@@ -366,19 +375,14 @@ BEGIN
                 LEFT JOIN ticker_registry r ON r.symbol = k.symbol
                 WHERE k.symbol IS NOT NULL
                 ORDER BY k.prediction_id, k.symbol
-            ), entries AS MATERIALIZED ( -- one look into the calendar for all symbols of a moment
-                SELECT m.calendar, m.moment, session_entry(m.calendar, m.moment) AS entry
-                FROM (SELECT DISTINCT n.calendar, n.moment FROM named n) m
-            )
-            SELECT outcomes_write(
-                array_agg(n.prediction_id), array_agg(n.symbol),
-                array_agg((n.moment AT TIME ZONE 'UTC')::date), array_agg(n.sentiment),
-                array_agg(n.confidence), array_agg(e.entry),
-                array_agg(CASE WHEN e.entry IS NULL THEN
-                    format('the moment %s is outside the calendar %s', n.moment, n.calendar) END), true)
-            INTO v_written
-            FROM named n JOIN entries e ON e.calendar = n.calendar AND e.moment = n.moment
-            HAVING count(*) > 0;
+            ) n
+            GROUP BY n.calendar, n.moment
+        ) g
+        CROSS JOIN LATERAL (SELECT session_entry(g.calendar, g.moment) AS entry OFFSET 0) e
+        CROSS JOIN LATERAL unnest(g.keys) AS m);
+    LOOP
+        BEGIN
+            PERFORM outcomes_write(v_keys, true) WHERE v_keys <> '{}';
             EXIT;
         EXCEPTION WHEN unique_violation THEN
             -- Another program wrote one of these rows just now; the next try sees it.
@@ -401,7 +405,7 @@ BEGIN
                ELSE false END,
            NULL::text, NULL::text
     FROM unnest(v_ids, v_elements, v_symbols) AS k(prediction_id, element, symbol)
-    LEFT JOIN prediction_outcomes o ON o.prediction_id = k.prediction_id AND o.symbol = k.symbol
+    LEFT JOIN prediction_outcomes o ON o.prediction_id = k.prediction_id AND o.symbol || '' = k.symbol
     LEFT JOIN ticker_registry r ON r.symbol = k.symbol;
 END
 $$;
@@ -409,65 +413,65 @@ $$;
 -- Fills the given rows of ours from the stored prices; what another program wrote, and what has no
 -- entry, is left alone. Returns the number changed.
 CREATE OR REPLACE FUNCTION outcomes_fill(p_prediction_ids integer[], p_symbols text[])
-RETURNS bigint LANGUAGE plpgsql AS $$
+RETURNS bigint LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
 #variable_conflict use_column
 DECLARE
-    v_written bigint;
+    v_keys outcome_key[];
 BEGIN
     -- Locked in this order first: two that fill the same rows wait and do not deadlock.
-    SELECT outcomes_write(
-        array_agg(n.prediction_id), array_agg(n.symbol), array_agg(n.day), array_agg(n.sentiment),
-        array_agg(n.confidence), array_agg(n.entry), array_agg(NULL::text), false) INTO v_written
-    FROM (
-        SELECT DISTINCT ON (t.prediction_id, t.symbol) t.*
+    v_keys := ARRAY(
+        SELECT DISTINCT ON (t.prediction_id, t.symbol) t::outcome_key
         FROM (
-            SELECT o.prediction_id, o.symbol::text, o.prediction_date AS day,
-                   o.prediction_sentiment::text AS sentiment, o.prediction_confidence AS confidence,
-                   o.entry_session AS entry
+            SELECT o.prediction_id, o.symbol::text, o.prediction_date, o.prediction_sentiment::text,
+                   o.prediction_confidence, o.entry_session, NULL::text
             FROM unnest(p_prediction_ids, p_symbols) AS k(prediction_id, symbol)
-            JOIN prediction_outcomes o ON o.prediction_id = k.prediction_id AND o.symbol = k.symbol
+            JOIN prediction_outcomes o ON o.prediction_id = k.prediction_id AND o.symbol || '' = k.symbol
             WHERE o.engine_version IS NOT NULL AND o.entry_session IS NOT NULL
             ORDER BY o.prediction_id, o.symbol FOR UPDATE OF o
         ) t
-        ORDER BY t.prediction_id, t.symbol
-    ) n
-    HAVING count(*) > 0;
-    RETURN coalesce(v_written, 0);
+        ORDER BY t.prediction_id, t.symbol);
+    RETURN CASE WHEN v_keys = '{}' THEN 0 ELSE outcomes_write(v_keys, false) END;
 END
 $$;
 
--- A symbol's outcomes after its prices or its status changed: those that may change (that wait for
--- a bar, or whose next horizon is over), or with p_all every one of ours (the basis of the prices
--- changed, or the ticker turned out to exist). What another program wrote is left alone. Returns the
--- number changed.
+-- A symbol's outcomes after its prices or its status changed: the open ones, or with p_all every one
+-- of ours (the basis of the prices changed, or the ticker turned out to exist). What another program
+-- wrote is left alone. Returns the number changed.
 CREATE OR REPLACE FUNCTION outcomes_fill_symbol(p_symbol text, p_all boolean)
 RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
-    v_ids   integer[];
-    -- Of a ticker that nobody serves any more nothing will mature.
-    v_until timestamptz := CASE WHEN EXISTS (SELECT FROM ticker_registry r
-                                             WHERE r.symbol = p_symbol AND r.status <> 'active')
-                                THEN 'infinity' ELSE reckoner_now() END;
+    v_ids integer[];
 BEGIN
     IF p_all THEN
         v_ids := ARRAY(SELECT DISTINCT prediction_id FROM prediction_outcomes
                        WHERE symbol = p_symbol AND engine_version IS NOT NULL AND entry_session IS NOT NULL);
     ELSE
-        v_ids := ARRAY(
-            SELECT prediction_id FROM prediction_outcomes
-            WHERE symbol = p_symbol AND outcome_state = 'awaiting_prices'
-            UNION
-            SELECT prediction_id FROM prediction_outcomes
-            WHERE symbol = p_symbol AND outcome_state = 'maturing' AND due_at <= v_until
-            UNION
-            SELECT prediction_id FROM prediction_outcomes
-            WHERE symbol = p_symbol AND outcome_state = 'maturing' AND due_at IS NULL);
+        v_ids := ARRAY(SELECT DISTINCT prediction_id FROM prediction_outcomes
+                       WHERE symbol = p_symbol AND outcome_state IN ('awaiting_prices', 'maturing'));
     END IF;
     RETURN outcomes_fill(v_ids, array_fill(p_symbol, ARRAY[cardinality(v_ids)]));
 END
 $$;
 
+-- Of the open ones those that new bars behind the last stored one can change: that wait for a bar, or
+-- whose next horizon is over. The thousands that mature later are not looked at. Returns the number changed.
+CREATE OR REPLACE FUNCTION outcomes_fill_due(p_symbol text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v_ids integer[] := ARRAY(
+        SELECT prediction_id FROM prediction_outcomes
+        WHERE symbol = p_symbol AND outcome_state = 'awaiting_prices'
+        UNION
+        SELECT prediction_id FROM prediction_outcomes
+        WHERE symbol = p_symbol AND outcome_state = 'maturing' AND due_at <= reckoner_now()
+        UNION
+        SELECT prediction_id FROM prediction_outcomes
+        WHERE symbol = p_symbol AND outcome_state = 'maturing' AND due_at IS NULL);
+BEGIN
+    RETURN outcomes_fill(v_ids, array_fill(p_symbol, ARRAY[cardinality(v_ids)]));
+END
+$$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/50_outcomes.sql', 'f5beafc4d9bc860d5c2de62838b4110b54cd94beb4cc159eeded1254634ec0f3')
+    ('functions/50_outcomes.sql', '6d03cf875cf50be17db5f5ca32c51cefe4d0b27f8aa0bfc5d8d248ce15d7aa06')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -33,12 +33,24 @@ DROP INDEX IF EXISTS outbox_processing;
 CREATE INDEX outbox_processing ON outbox (topic, key) WHERE lease IS NOT NULL;
 DROP TRIGGER IF EXISTS outbox_inserted ON outbox; -- made again, without a transition table
 
+-- What identifies an outcome and is known before its prices: how the functions of
+-- 50_outcomes.sql hand rows to each other.
+DO $$
+BEGIN
+    IF to_regtype('public.outcome_key') IS NULL THEN
+        CREATE TYPE outcome_key AS (
+            prediction_id integer, symbol text, day date, sentiment text,
+            confidence double precision, entry date, reason text);
+    END IF;
+END
+$$;
+
 -- A symbol's outcomes that may change now: those that wait for a bar, and those whose next horizon
 -- is over; not the thousands that mature later.
 CREATE INDEX IF NOT EXISTS prediction_outcomes_waiting ON prediction_outcomes (symbol, outcome_state, due_at)
     WHERE outcome_state IN ('awaiting_prices', 'maturing');
 DROP INDEX IF EXISTS prediction_outcomes_open;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('migrations/0005_cost.sql', 'a6179bfdccc1d4c5570f7843674401bbb5a0c5b43cf264307895148e23ff19b7')
+    ('migrations/0005_cost.sql', '6ff02f8546f140498b7dec225a295a3e08275bfa5ba3a2848d0cefb16d079874')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -149,8 +149,8 @@ DRIFT = [
         False,
     ),
     (
-        "ALTER TABLE outbox DROP CONSTRAINT outbox_lease_while_processing",
-        "constraint outbox_lease_while_processing on outbox",
+        "ALTER TABLE outbox DROP CONSTRAINT outbox_sound",
+        "constraint outbox_sound on outbox",
         "is missing",
         False,
     ),
@@ -184,7 +184,6 @@ DRIFT = [
     ("DROP VIEW price_stats", "view price_stats", "is missing", True),
     ("DROP TABLE symbol_rules CASCADE", "table symbol_rules", "is missing", True),
     ("DROP SEQUENCE outbox_lease", "sequence outbox_lease", "is missing", False),
-    ("DROP VIEW prediction_inputs", "view prediction_inputs", "is missing", True),
 ]
 
 

@@ -26,6 +26,7 @@ BOUNDS = {
                     3500, 300),
     "fill": ("SELECT outcomes_fill(ARRAY[{last}], ARRAY['{symbol}'])", 300, 30),
     "fill symbol": ("SELECT outcomes_fill_symbol('{symbol}', false)", 300, 100),
+    "fill due": ("SELECT outcomes_fill_due('{symbol}')", 300, 100),
     "ticker plan": ("SELECT * FROM ticker_plan('S3', 365, false)", 300, 30),
     "ticker plan, open": ("SELECT * FROM ticker_plan('{symbol}', 365, false)", 300, 30),
     "sweep due": ("SELECT sweep_due()", 50 * OPEN, 10 * OPEN),
