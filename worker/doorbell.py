@@ -15,6 +15,7 @@ import secrets
 import select
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
@@ -121,6 +122,20 @@ class Doorbell:
         posture: Posture = row["posture"] if row else "busy"
         self._lying = posture == "asleep"
         return posture
+
+    def ask(self, question: Callable[[Connection], float | None]) -> float | None:
+        """Ask something of the database while lying: a statement of its own, without a transaction.
+
+        0 when it cannot be asked here, which is a reason to get up.
+        """
+        if self._conn is None:
+            return 0.0
+        try:
+            with self._database.deadline(self._conn, 10):
+                return question(self._conn)
+        except psycopg.Error as error:
+            self._lose(error)
+            return 0.0
 
     def get_up(self) -> None:
         """Let writers be silent again, because this worker is awake."""

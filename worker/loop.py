@@ -14,7 +14,7 @@ import structlog
 
 from sql.database import Database, error_line, is_away
 from worker import outbox, sweep
-from worker.doorbell import Doorbell
+from worker.doorbell import Doorbell, Posture
 from worker.frontier import Frontier
 from worker.lanes import Lanes
 from worker.metrics import Metrics, Stopwatch
@@ -134,6 +134,31 @@ class Loop:
         due = self._seconds_to_next()
         if due is not None and due <= 0 and not self._lanes.in_flight:
             self._suspects = True  # whatever is ready and was not claimed may be one
+        self._sleep(due, posture)
+        return False
+
+    def _sleep(self, due: float | None, posture: Posture) -> None:
+        """Sleep until there is a reason to look for work; due: seconds until an event's time.
+
+        The poll is a net beneath the bell, and asks one question: whether anything is due at all.
+        """
+        while True:
+            wake = self._doorbell.sleep(self._seconds_to_sleep(due, posture))
+            self._since_wake.woke(wake)
+            if wake != "poll" or posture != "asleep" or self._nap.tempting or self._is_over():
+                return
+            posture = self._doorbell.lie_down()
+            if posture != "asleep" or self._frontier.seconds_owed(self._claimable) is not None:
+                return
+            # Nothing is owed, so nothing lies before the places: all that waits is asked for.
+            due = self._doorbell.ask(
+                lambda conn: outbox.seconds_to_next(conn, {topic: {} for topic in self._claimable})
+            )
+            if due is not None and due <= 0:
+                return
+
+    def _seconds_to_sleep(self, due: float | None, posture: Posture) -> float:
+        """How long to sleep at most; due: seconds until the next event's time."""
         seconds = self._settings.worker_poll_seconds
         if due is not None:
             seconds = min(seconds, max(due, _BUSY_KEY_SECONDS))
@@ -144,8 +169,7 @@ class Loop:
             seconds = min(seconds, owed)
         # Not longer than the heartbeat thinks that a turn may take.
         seconds = min(seconds, _LONGEST_SLEEP_SECONDS, self._deadline - time.monotonic())
-        self._since_wake.woke(self._doorbell.sleep(max(0.0, seconds)))
-        return False
+        return max(0.0, seconds)
 
     def _seconds_to_next(self) -> float | None:
         """Seconds until the next event that could be started is due; None: none waits."""

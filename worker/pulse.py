@@ -15,7 +15,7 @@ import psycopg
 import structlog
 
 from sql.database import Database, error_line
-from worker import sweep
+from worker import outbox, sweep
 from worker.doorbell import Doorbell
 from worker.settings import WorkerSettings
 
@@ -104,6 +104,8 @@ class Pulse:
                     bool(self._settings.worker_metrics_port),
                 ],
             )
+            ended = outbox.expire(conn, self._settings.worker_max_crashes)
         self._told = mode
-        if crashed := sweep.end_leases(self._database, self._settings):
-            self._on_crashes(crashed)
+        sweep.tell_ended(ended)
+        if ended:
+            self._on_crashes(len(ended))

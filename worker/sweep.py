@@ -4,7 +4,7 @@ One worker sweeps at a time (a transaction-level advisory lock), any can; a part
 does not keep the others from their turn.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -66,13 +66,17 @@ def once(
 
 def end_leases(database: Database, settings: WorkerSettings, *, dry_run: bool = False) -> int:
     """End the leases that are over, and say whose they were; returns how many."""
-    with (
-        database.transaction(seconds=10) as conn,
-        conn.transaction(force_rollback=dry_run),
-    ):
+    with database.transaction(seconds=10) as conn:
         ended = outbox.expire(conn, settings.worker_max_crashes)
-    if dry_run:
-        return len(ended)
+        if dry_run:
+            conn.rollback()
+            return len(ended)
+    tell_ended(ended)
+    return len(ended)
+
+
+def tell_ended(ended: Sequence[Mapping[str, Any]]) -> None:
+    """Log leases that ended without a verdict, and whose they were."""
     for event in ended:
         log.warning(
             "lease ended without a verdict",
@@ -82,7 +86,6 @@ def end_leases(database: Database, settings: WorkerSettings, *, dry_run: bool = 
             leased_by=event["worker"],
             now=event["status"],
         )
-    return len(ended)
 
 
 def report(found: Mapping[str, Any], metrics: Metrics) -> None:
