@@ -54,8 +54,9 @@ $$;
 CREATE OR REPLACE FUNCTION ingestion_story(p_symbol text, p_since timestamptz)
 RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE sql STABLE AS $$
     SELECT r.finished_at, 'answer',
-           format('%s: %s', a.value ->> 'provider', coalesce(nullif(a.value ->> 'verdict', 'accepted'), a.value ->> 'class'))
-           || coalesce(' ' || nullif(a.value ->> 'message', ''), '')
+           CASE WHEN a.value ->> 'class' = 'paused' THEN 'not asked: ' || (a.value ->> 'message')
+                ELSE format('%s: %s', a.value ->> 'provider', coalesce(nullif(a.value ->> 'verdict', 'accepted'), a.value ->> 'class'))
+                     || coalesce(' ' || nullif(a.value ->> 'message', ''), '') END
            || coalesce(', score ' || (a.value ->> 'score'), '')
            || coalesce(' (payload ' || (a.value ->> 'payload_id') || ')', '')
            || coalesce(': ' || (SELECT array_to_string(q.notes[1:3], '; ') FROM data_quality_log q
@@ -85,6 +86,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/48_quality.sql', '562b5b57f73cf51a265f58d49fd091ecb4da480e42602b5ae5ab8fb17b985b3c')
+    ('functions/48_quality.sql', '99db98aeaf0e572a2aeff8547ec1509a173ae4830c14156198c01250e9b259b2')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
