@@ -114,7 +114,9 @@ def validate(
 ) -> Report:
     """Judge a batch for the given (settled, ascending) sessions.
 
-    Of two bars for a session the later one counts. Volume that cannot be one becomes None.
+    Of two bars for the last session the later one counts: it was still being traded when the first
+    was made. Of two for an older one that do not agree neither does. Volume that cannot be one
+    becomes None.
     actions: what the same answer tells. unreadable: rows that the provider's reader rejected.
     """
     known = known or Known()
@@ -135,6 +137,7 @@ def _check_rows(
     expected = frozenset(sessions)
     last = sessions[-1] if sessions else dt.date.min
     good: dict[dt.date, Bar] = {}
+    disputed: set[dt.date] = set()
     unfinished = 0
     for bar in bars:
         date = bar.date
@@ -146,6 +149,12 @@ def _check_rows(
             report.rejected.append(f"{date}: {what}")
         elif fault := _fault(bar):
             report.rejected.append(f"{date}: {fault}")
+        elif date in disputed:
+            continue
+        elif date != last and date in good and _disagree(good[date], bar):
+            disputed.add(date)
+            closes = f"{good.pop(date).close} and {bar.close}"
+            report.rejected.append(f"{date}: given twice, with closes of {closes}")
         else:
             if date in good and good[date] != bar:
                 report.flags.append(f"{date}: given twice, the later one counts")
@@ -174,6 +183,11 @@ def _fault(bar: Bar) -> str | None:
             if price is not None and not low - slack <= price <= high + slack:
                 return f"{name} {price} outside {low}..{high}"
     return None
+
+
+def _disagree(bar: Bar, other: Bar) -> bool:
+    """Whether two bars of a session, each with a close, differ by more than rounding."""
+    return abs((bar.close or math.nan) / (other.close or math.nan) - 1) > _ROUNDING
 
 
 def _closes(bars: Sequence[Bar]) -> list[float]:

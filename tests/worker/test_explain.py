@@ -131,8 +131,11 @@ def test_a_used_up_quota_is_named_with_its_end(conn: Conn, database: Database) -
     assert quota["story"].startswith("out of quota until then: 0 of 0 requests of the day are used")
     assert "UPDATE provider_quotas SET per_day = 2 * per_day WHERE name = 'csv'" in quota["story"]
     in_order(
-        lines(rows, "event"), "claimed by", "delayed: csv is paused: 0 of 0 requests of the day", f"waiting for its time at {ends:%Y-%m-%d}"
-    )  # fmt: skip
+        lines(rows, "event"),
+        "claimed by",
+        "delayed: csv is paused: 0 of 0 requests of the day",
+        f"waiting for its time at {ends:%Y-%m-%d}",
+    )
 
 
 def test_a_ticker_that_failed_twice_and_succeeded(conn: Conn, database: Database) -> None:
