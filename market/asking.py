@@ -198,7 +198,7 @@ class _Heard:
         reasons = "; ".join([*self.failed, *silent, *self.unknown, *self.aside])
         if self.failed or not (self.unknown or silent):
             return Failed(reasons or "no provider to ask")
-        # One that knows the symbol outweighs one that may just not know it.
+        # Who says that it does not know the symbol outweighs those who may say just that by nothing.
         empty = self.empty if self.unknown else [*self.empty, *self.vague]
         return _nothing(plan, request, empty, reasons, mixed=bool(self.unknown))
 
@@ -253,7 +253,7 @@ def _usable(source: str, request: Request, answer: Answer, report: Report) -> Ba
         report.missing,
         asset_type=answer.asset_type,
         exchange=answer.exchange,
-        actions=answer.actions,
+        actions=report.actions,
         payload=answer.payload,
     )
 

@@ -61,7 +61,8 @@ RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE sql STABLE AS 
            || coalesce(' (payload ' || (a.value ->> 'payload_id') || ')', '')
            || coalesce(': ' || (SELECT array_to_string(q.notes[1:3], '; ') FROM data_quality_log q
                                 WHERE q.symbol = p_symbol AND q.checked_at = r.finished_at
-                                  AND q.provider = a.value ->> 'provider' AND a.value ? 'verdict'
+                                  AND q.provider = a.value ->> 'provider' AND q.verdict = a.value ->> 'verdict'
+                                  AND q.score = (a.value ->> 'score')::float8
                                 ORDER BY q.id LIMIT 1), '')
     FROM ingestion_audit r CROSS JOIN jsonb_array_elements(r.asked) WITH ORDINALITY a(value, n)
     WHERE r.symbol = p_symbol AND r.finished_at >= p_since
@@ -86,6 +87,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/48_quality.sql', '99db98aeaf0e572a2aeff8547ec1509a173ae4830c14156198c01250e9b259b2')
+    ('functions/48_quality.sql', '38e13e329009947656fce9813a91bf6b04423ccbec25264e81440817518a8d3f')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
