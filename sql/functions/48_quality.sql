@@ -66,7 +66,9 @@ RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE sql STABLE AS 
                                 ORDER BY q.id LIMIT 1), '')
     FROM ingestion_audit r CROSS JOIN jsonb_array_elements(r.asked) WITH ORDINALITY a(value, n)
     WHERE r.symbol = p_symbol AND r.finished_at >= p_since
-      AND NOT (a.value ->> 'class' IN ('ok', 'empty') AND coalesce(a.value ->> 'verdict', 'accepted') = 'accepted')
+      AND NOT (a.value ->> 'class' = 'ok' AND coalesce(a.value ->> 'verdict', 'accepted') = 'accepted')
+      -- That there is nothing was the answer; else the next one was asked because of it.
+      AND NOT (a.value ->> 'class' = 'empty' AND a.value ->> 'provider' IS NOT DISTINCT FROM r.provider)
     ORDER BY r.finished_at, r.id, a.n
 $$;
 
@@ -87,6 +89,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/48_quality.sql', '38e13e329009947656fce9813a91bf6b04423ccbec25264e81440817518a8d3f')
+    ('functions/48_quality.sql', '786d10de8b97eae5a736bd463bfdd678abf22457bb7eea95402f69b9bef4aaf6')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -332,13 +332,14 @@ def test_explain_walks_from_the_outcome_to_the_bytes(
     assert line == f"no longer kept, sha256 {first['sha256']}"
 
 
-def test_explain_of_a_ticker_tells_each_detour(url: str, folder: Path) -> None:
-    turn(url, FakeProvider("remote", raw(Kind.BAD_ANSWER, "no chart")), CsvFiles(folder))
+@pytest.mark.parametrize("kind", [Kind.BAD_ANSWER, Kind.EMPTY])
+def test_explain_of_a_ticker_tells_each_detour(url: str, folder: Path, kind: Kind) -> None:
+    turn(url, FakeProvider("remote", raw(kind, "no chart")), CsvFiles(folder))
     with clock(url, NOW), connect(url) as conn:
         rows = conn.execute("SELECT * FROM explain_ticker('ACME')").fetchall()
         kept = value(conn, "SELECT id FROM provider_payloads WHERE provider = 'remote'")
     stories = [row["story"] for row in rows if row["subject"] == "answer"]
-    assert stories == [f"remote: bad_answer no chart (payload {kept})"]
+    assert stories == [f"remote: {kind} no chart (payload {kept})"]
 
 
 def test_explain_keeps_two_answers_of_one_provider_apart(
