@@ -1,7 +1,9 @@
 """Asking providers for what a ticker lacks: in which order, and what their answers mean together.
 
-No transaction is open while a provider is asked. One answer with usable bars ends the asking; only
-when everybody was heard is it decided what it means that nobody had any.
+No transaction is open while a provider is asked. One answer with a usable bar for each session ends
+the asking. Where sessions lack one the others are asked too, and the most complete answer is used,
+as it came: bars of two providers are not mixed. Only when everybody was heard is it decided what it
+means that nobody had any.
 """
 
 import time
@@ -25,7 +27,7 @@ def fetch(
     *,
     by_merit: bool = False,
 ) -> Verdict | None:
-    """Ask the providers in order until one gives bars; no transaction is open meanwhile.
+    """Ask the providers in order until one gives all bars; no transaction is open meanwhile.
 
     Returns None when nothing is missing. Raises psycopg.Error.
     wait: called with seconds until a provider's next free place. by_merit: their scores may
@@ -109,6 +111,7 @@ class _Asking:
 
     def _ask_all(self, request: Request) -> Verdict:
         heard = _Heard()
+        best: Bars | None = None
         able, heard.aside = self._able(request)
         for provider in able:
             answer = self._ask(provider, request)
@@ -118,9 +121,14 @@ class _Asking:
             said = f"{provider.name}: {answer.kind} {answer.message}".strip()
             if answer.kind is Kind.OK:
                 usable = self._judge(provider, request, answer)
-                if isinstance(usable, Bars):
+                if isinstance(usable, str):
+                    heard.failed.append(f"{said}, {usable}")
+                elif not usable.missing:
                     return usable
-                heard.failed.append(f"{said}, {usable}")
+                elif best is None or len(usable.bars) > len(best.bars):
+                    best = usable
+            elif best is not None:
+                pass  # whatever it means, there are bars
             elif answer.kind is Kind.UNKNOWN:
                 trust = is_trusted(self.database, provider, request, self.wait)
                 if isinstance(trust, Paused):
@@ -131,7 +139,7 @@ class _Asking:
                     heard.failed.append(f"{said}, nor does it know {provider.canary}")
             else:
                 heard.note(provider, answer, said)
-        return heard.verdict(self.plan, request)
+        return best or heard.verdict(self.plan, request)
 
     def _able(self, request: Request) -> tuple[Sequence[Provider], list[str]]:
         """Who can have what is asked for, in the order in which to ask; and why the others cannot."""
@@ -190,7 +198,7 @@ class _Heard:
         reasons = "; ".join([*self.failed, *silent, *self.unknown, *self.aside])
         if self.failed or not (self.unknown or silent):
             return Failed(reasons or "no provider to ask")
-        # One that knows the symbol outweighs one that may just not know it.
+        # Who says that it does not know the symbol outweighs those who may say just that by nothing.
         empty = self.empty if self.unknown else [*self.empty, *self.vague]
         return _nothing(plan, request, empty, reasons, mixed=bool(self.unknown))
 
@@ -242,9 +250,10 @@ def _usable(source: str, request: Request, answer: Answer, report: Report) -> Ba
         request,
         report.bars,
         report.rejected,
+        report.missing,
         asset_type=answer.asset_type,
         exchange=answer.exchange,
-        actions=answer.actions,
+        actions=report.actions,
         payload=answer.payload,
     )
 

@@ -94,7 +94,7 @@ def log(
 ) -> dict[str, Any]:
     """Write the batches' reports and the run's row; returns the row as it is stored.
 
-    The last batch that was not refused is the one whose bars were used, if any were.
+    The last batch of the provider whose bars were used is the one that they are of.
     """
     checks = [
         _check(symbol, each, each.report) for each in asked if each.report and each.report.given

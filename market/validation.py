@@ -28,22 +28,16 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from market.providers.base import Action, Bar
+from market.ratios import ROUNDING, is_split, is_unit, split_left_out
 
 LEAST_SCORE = 0.6
 WEIGHTS = {"rows": 1.0, "units": 1.0, "splits": 1.0, "stored": 1.0, "jumps": 0.5, "sessions": 0.3}
 
-# Split-adjusted prices are rounded by their providers, each for itself.
-_ROUNDING = 1e-3
-# Pence among pounds, or thousands; with what a price may move in a day. No session of a listed
-# company did this and came back.
-_UNITS = ((80.0, 125.0), (800.0, 1250.0))
 _JUMP = 0.25
-# The ratios at which shares are split, or joined. A price that moved by just this much while
-# the adjusted one did not is not adjusted for a split.
-_RATIOS = (1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 10, 12, 15, 16, 20, 25, 30, 40, 50, 100)
 _MAX_VOLUME = 2**63
 # Wide enough for every coin and every currency, narrow enough to divide by.
 _PRICES = (1e-18, 1e18)
+_SPLITS = (1e-6, 1e6)
 
 
 @dataclass(frozen=True)
@@ -64,13 +58,14 @@ class Known:
 class Report:
     """What validating a batch found.
 
-    bars: those that may be stored, ascending by date. rejected, flags: one line each, beginning
-    with the date where there is one. parts: 0 to 1 each, as in the table above. expected,
-    missing: sessions from the first bar on, and how many of them have no bar. given: rows,
-    without those of sessions that are not over.
+    bars: those that may be stored, ascending by date. actions: those of the answer that can be
+    splits and dividends. rejected, flags: one line each, beginning with the date where there is
+    one. parts: 0 to 1 each, as in the table above. expected, missing: sessions from the first bar
+    on, and how many of them have no bar. given: rows, without those of sessions that are not over.
     """
 
     bars: list[Bar] = field(default_factory=list)
+    actions: list[Action] = field(default_factory=list)
     rejected: list[str] = field(default_factory=list)
     flags: list[str] = field(default_factory=list)
     parts: dict[str, float] = field(default_factory=lambda: dict.fromkeys(WEIGHTS, 1.0))
@@ -114,7 +109,9 @@ def validate(
 ) -> Report:
     """Judge a batch for the given (settled, ascending) sessions.
 
-    Of two bars for a session the later one counts. Volume that cannot be one becomes None.
+    Of two bars for the last session the later one counts: it was still being traded when the first
+    was made. Of two for an older one that do not agree neither does. Volume that cannot be one
+    becomes None.
     actions: what the same answer tells. unreadable: rows that the provider's reader rejected.
     """
     known = known or Known()
@@ -135,6 +132,7 @@ def _check_rows(
     expected = frozenset(sessions)
     last = sessions[-1] if sessions else dt.date.min
     good: dict[dt.date, Bar] = {}
+    disputed: set[dt.date] = set()
     unfinished = 0
     for bar in bars:
         date = bar.date
@@ -146,6 +144,12 @@ def _check_rows(
             report.rejected.append(f"{date}: {what}")
         elif fault := _fault(bar):
             report.rejected.append(f"{date}: {fault}")
+        elif date in disputed:
+            continue
+        elif date != last and date in good and _disagree(good[date], bar):
+            disputed.add(date)
+            closes = f"{good.pop(date).close} and {bar.close}"
+            report.rejected.append(f"{date}: given twice, with closes of {closes}")
         else:
             if date in good and good[date] != bar:
                 report.flags.append(f"{date}: given twice, the later one counts")
@@ -169,20 +173,20 @@ def _fault(bar: Bar) -> str | None:
     if high is not None and low is not None:
         if high < low:
             return f"high {high} below low {low}"
-        slack = high * _ROUNDING
+        slack = high * ROUNDING
         for name, price in (("open", opens), ("close", close)):
             if price is not None and not low - slack <= price <= high + slack:
                 return f"{name} {price} outside {low}..{high}"
     return None
 
 
+def _disagree(bar: Bar, other: Bar) -> bool:
+    """Whether two bars of a session, each with a close, differ by more than rounding."""
+    return abs((bar.close or math.nan) / (other.close or math.nan) - 1) > ROUNDING
+
+
 def _closes(bars: Sequence[Bar]) -> list[float]:
     return [bar.close or math.nan for bar in bars]  # each has one by now
-
-
-def _is_unit(ratio: float) -> bool:
-    ratio = max(ratio, 1 / ratio)
-    return any(low < ratio < high for low, high in _UNITS)
 
 
 def _check_units(report: Report) -> None:
@@ -191,7 +195,7 @@ def _check_units(report: Report) -> None:
     A step that lasts is none: some coins did fall that far.
     """
     bars, closes = report.bars, _closes(report.bars)
-    steps = [n for n in range(1, len(bars)) if _is_unit(closes[n] / closes[n - 1])]
+    steps = [n for n in range(1, len(bars)) if is_unit(closes[n] / closes[n - 1])]
     wrong: set[int] = set()
     lasting = []
     while steps:
@@ -221,8 +225,13 @@ def _check_actions(
     """Join what is known of splits and dividends; what this answer says counts."""
     told = {(action.date, action.kind): action for action in known}
     for action in given:
+        least, most = _SPLITS if action.kind == "split" else _PRICES
+        if not least < action.value < most:  # nor NaN
+            report.flags.append(f"{action.date}: a {action.kind} of {action.value:g} cannot be one")
+            continue
+        report.actions.append(action)
         before = told.get((action.date, action.kind))
-        if action.kind == "split" and before and abs(before.value / action.value - 1) > _ROUNDING:
+        if action.kind == "split" and before and abs(before.value / action.value - 1) > ROUNDING:
             report.flags.append(
                 f"{action.date}: a split of {action.value:g}, of {before.value:g} as was known"
             )
@@ -244,8 +253,8 @@ def _check_stored(report: Report, stored: Mapping[dt.date, float], told: Sequenc
         return
     usual = median(ratio for _, ratio in met)
     newest = max(stored)
-    is_split = any(_is_ratio(usual, action.value) for action in told if action.kind == "split")
-    if _is_unit(usual) and not is_split:
+    was_split = any(is_split(usual, action.value) for action in told if action.kind == "split")
+    if is_unit(usual) and not was_split:
         report.parts["units"] = 0.0
         report.faults.append(f"closes are {usual:.4g} times the stored ones until {newest}")
         return
@@ -256,8 +265,8 @@ def _check_stored(report: Report, stored: Mapping[dt.date, float], told: Sequenc
             f"another instrument: {len(strange)} of {len(met)} closes have nothing of the stored ones"
         )
         return
-    changed = [bar for bar, ratio in met if abs(ratio - 1) > _ROUNDING]
-    if changed and not is_split:
+    changed = [bar for bar, ratio in met if abs(ratio - 1) > ROUNDING]
+    if changed and not was_split:
         first = changed[0]
         report.flags.append(
             f"{first.date}: close {first.close}, {stored[first.date]} is stored;"
@@ -273,23 +282,17 @@ def _check_step(report: Report, stored: Mapping[dt.date, float], told: Sequence[
         return
     ratio = first.close / stored[before]
     if abs(ratio - 1) <= _JUMP or any(
-        _is_ratio(ratio, action.value)
+        is_split(ratio, action.value)
         for action in told
         if action.kind == "split" and action.date > before
     ):
         return
     said = f"{first.date}: close {first.close}, {stored[before]} is stored for {before}"
-    if _is_unit(ratio):
+    if is_unit(ratio):
         report.parts["units"] = 0.0
         report.faults.append(f"{said}: a hundred times off")
     else:
         report.flags.append(said)
-
-
-def _is_ratio(ratio: float, split: float) -> bool:
-    """Whether prices differ by a split's ratio, either way, give or take what a price moves."""
-    nearest = min(abs(math.log(ratio * split)), abs(math.log(ratio / split)))
-    return nearest < math.log(1.15) and nearest < abs(math.log(ratio))
 
 
 def _check_jumps(report: Report, told: Sequence[Action]) -> None:
@@ -307,7 +310,7 @@ def _check_jumps(report: Report, told: Sequence[Action]) -> None:
             for action in between
         ):
             continue
-        if split := _left_out(bars[n - 1], bars[n], between):
+        if split := split_left_out(bars[n - 1], bars[n], between):
             report.parts["splits"] = 0.0
             report.faults.append(f"{date}: closes are not adjusted for a split of {split:g}")
             continue
@@ -316,27 +319,6 @@ def _check_jumps(report: Report, told: Sequence[Action]) -> None:
             f"{date}: close moved {100 * (ratio - 1):+.1f} %, no split or dividend explains it"
         )
     report.parts["jumps"] = 1 - jumps / max(1, len(bars) - 1)
-
-
-def _left_out(before: Bar, bar: Bar, between: Sequence[Action]) -> float | None:
-    """The split that moved a close which ought to be adjusted for it, if one did."""
-    if before.close is None or bar.close is None:
-        return None
-    ratio = bar.close / before.close
-    for action in between:
-        if action.kind == "split" and _is_ratio(ratio, action.value):
-            return action.value
-    if before.adjusted_close is None or bar.adjusted_close is None:
-        return None
-    more = ratio / (bar.adjusted_close / before.adjusted_close)
-    return next(
-        (
-            split if more < 1 else 1 / split
-            for split in _RATIOS
-            if abs(max(more, 1 / more) / split - 1) < 3 * _ROUNDING
-        ),
-        None,
-    )
 
 
 def _check_sessions(report: Report, sessions: Sequence[dt.date]) -> None:

@@ -38,6 +38,7 @@ class Bars:
     request: Request
     bars: Sequence[Bar]
     rejected: Sequence[str] = ()
+    missing: int = 0  # sessions from the first bar on that have none
     rebased: bool = False
     asset_type: str | None = None
     exchange: str | None = None

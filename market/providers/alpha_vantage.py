@@ -2,7 +2,8 @@
 
 Its free daily series is as traded. A close may only leave here adjusted for splits, so the splits
 are asked for too (`SPLITS`), and where they do not come, or do not explain a step in the prices,
-there are no bars. A paid key has the split on the row of its day.
+there are no bars. A paid key has split and dividend on the row of their day. Dividends of a free
+key would be a third request (`DIVIDENDS`) of 25 a day: it knows none.
 """
 
 import datetime as dt
@@ -15,7 +16,7 @@ from dataclasses import replace
 import httpx
 from pydantic import AliasChoices, BaseModel, Field
 
-from market.providers.base import US, Answer, Bar, Capabilities, Kind, Payload, Request
+from market.providers.base import US, Action, Answer, Bar, Capabilities, Kind, Payload, Request
 from market.providers.http import Client, Reply, answered, whole
 from market.providers.symbols import Spelling, pair
 
@@ -133,23 +134,31 @@ def _read(request: Request, reply: Reply, splits: Mapping[dt.date, float] | None
         words = f"the rows begin on {min(rows)}, asked for {request.start}"
         return Answer(Kind.PLAN, message=words, abstains=True)
     known = {date: row.split for date, row in rows.items()} if splits is None else splits
-    bars = _adjusted(rows, known)
+    bars, actions = _adjusted(rows, known)
     if splits is not None and pair(request.symbol) is None:
         for before, after in itertools.pairwise(bars):
             step = (after.close or 0.0) / (before.close or math.inf)
             if not 1 / _STEP < step < _STEP:
                 words = f"a step by the factor {step:.2f} on {after.date} that no split explains"
                 return Answer(Kind.BAD_ANSWER, message=words)
-    return answered(request, bars)
+    return answered(request, bars, actions=actions)
 
 
-def _adjusted(rows: Mapping[dt.date, _Row], splits: Mapping[dt.date, float]) -> list[Bar]:
+def _adjusted(
+    rows: Mapping[dt.date, _Row], splits: Mapping[dt.date, float]
+) -> tuple[list[Bar], list[Action]]:
     """Bars at the basis of the newest row; a split that it does not have yet changes nothing."""
     bars: list[Bar] = []
-    newest, before = max(rows), min(rows)
+    actions: list[Action] = []
+    newest, before = max(rows), min(rows) - dt.timedelta(days=1)
     for date in sorted(rows):
         row = rows[date]
         shares = math.prod(factor for day, factor in splits.items() if date < day <= newest)
+        split = math.prod(factor for day, factor in splits.items() if before < day <= date)
+        if split != 1:
+            actions.append(Action(date, "split", split))
+        if row.dividend > 0:
+            actions.append(Action(date, "dividend", row.dividend / shares))
         bars.append(
             Bar(
                 date,
@@ -159,14 +168,12 @@ def _adjusted(rows: Mapping[dt.date, _Row], splits: Mapping[dt.date, float]) -> 
                 row.close / shares,
                 row.adjusted,
                 whole(None if row.volume is None else row.volume * shares),
-                has_split=any(
-                    factor != 1 for day, factor in splits.items() if before < day <= date
-                ),
+                has_split=split != 1,
                 has_dividend=row.dividend > 0,
             )
         )
         before = date
-    return bars
+    return bars, actions
 
 
 def _with_both(answer: Answer, splits: Payload | None) -> Answer:

@@ -1,4 +1,7 @@
-"""Finnhub: candles as parallel arrays, adjusted for splits. Free keys have none (`plan`)."""
+"""Finnhub: candles as parallel arrays, adjusted for splits. Free keys have none (`plan`).
+
+Splits and dividends are requests of other plans: it tells of none.
+"""
 
 import datetime as dt
 from typing import Literal

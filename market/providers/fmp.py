@@ -1,6 +1,8 @@
 """Financial Modeling Prep: `stable/historical-price-eod/full`, newest first, adjusted for splits.
 
 The older `api/v3` refuses newer keys. Without paying it has US large caps, five years of them.
+Splits and dividends are requests of their own, which would halve and third 250 a day: it tells of
+none, and a split shows as closes that differ from the stored ones.
 """
 
 import datetime as dt

@@ -21,7 +21,7 @@ import httpx
 import tenacity
 from pydantic import ValidationError
 
-from market.providers.base import Answer, Bar, Kind, Payload, Request
+from market.providers.base import Action, Answer, Bar, Kind, Payload, Request
 from sql.settings import redact
 
 # Of one silence, and of the whole answer: a server may send a byte a second for ever.
@@ -180,12 +180,19 @@ def _difference(reply: Reply, error: ValidationError) -> str:
     return what if first["type"] != "json_invalid" else f"{what}; it begins {reply.start!r}"
 
 
-def answered(request: Request, bars: Iterable[Bar], *, asset_type: str | None = None) -> Answer:
-    """The bars that lie in the range that was asked for: OK, or EMPTY where there are none."""
+def answered(
+    request: Request,
+    bars: Iterable[Bar],
+    *,
+    asset_type: str | None = None,
+    actions: Iterable[Action] = (),
+) -> Answer:
+    """What lies in the range that was asked for: OK, or EMPTY where there are no bars."""
     inside = [bar for bar in bars if request.start <= bar.date <= request.end]
     if not inside:
         return Answer(Kind.EMPTY, message="no bars in the range", asset_type=asset_type)
-    return Answer(Kind.OK, inside, asset_type=asset_type)
+    told = [action for action in actions if request.start <= action.date <= request.end]
+    return Answer(Kind.OK, inside, asset_type=asset_type, actions=told)
 
 
 def nothing(message: str) -> Answer:

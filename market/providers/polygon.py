@@ -1,7 +1,8 @@
 """Polygon, now Massive: aggregates adjusted for splits, and the whole US market of a day at once.
 
 A bar's time is midnight in New York, or UTC for coins. What it does not know it answers with no
-results, as it does for an empty range.
+results, as it does for an empty range. Splits and dividends are requests of their own, of five a
+minute: it tells of none, and a split shows as closes that differ from the stored ones.
 """
 
 import datetime as dt

@@ -1,7 +1,9 @@
 """Twelve Data: `time_series`, numbers as texts, adjusted for splits, several symbols at once.
 
 An error has its own code in the document, whatever the HTTP status is. The same ticker exists on
-many exchanges, so what came is compared with what a US listing or a coin must be.
+many exchanges, so what came is compared with what a US listing or a coin must be. Splits and
+dividends cost 20 credits a symbol: it tells of none, and a split shows as closes that differ from
+the stored ones.
 """
 
 import datetime as dt

@@ -12,6 +12,7 @@ minutes. So its session is ours, and gives every request only what is left of th
 import contextlib
 import datetime as dt
 import json
+import re
 import tempfile
 import threading
 import time
@@ -29,6 +30,8 @@ _URL = "https://query2.finance.yahoo.com/v8/finance/chart/"
 # Of one request, and of a fetch with all that yfinance asks before and after it.
 _TIMEOUT_SECONDS = 15.0
 _FETCH_SECONDS = 25.0
+# Without an exchange's suffix: a listing in the USA, which has a price in dollars.
+_US_SHARE = re.compile(r"[A-Z]+(-[A-Z])?")
 # What reading a document of another form raises.
 _OTHER_FORM = (ValueError, KeyError, TypeError, AttributeError, IndexError)
 _ASSET_TYPES = {
@@ -185,6 +188,11 @@ def _parse(request: Request, result: dict[str, Any]) -> Answer:
     if str(meta.get("symbol", "")).upper() != request.symbol.upper():
         return Answer(
             Kind.BAD_ANSWER, message=f"asked for {request.symbol}, got {meta.get('symbol')}"
+        )
+    currency = meta.get("currency")
+    if _US_SHARE.fullmatch(request.symbol) and currency not in {None, "USD"}:
+        return Answer(
+            Kind.BAD_ANSWER, message=f"another instrument: {request.symbol} in {currency}"
         )
     if "timestamp" not in result:
         return Answer(Kind.EMPTY, message="no bars in the range")

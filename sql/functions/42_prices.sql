@@ -137,8 +137,18 @@ BEGIN
     WITH fresh AS (
         SELECT s.*, p.symbol IS NULL AS is_new,
                coalesce(abs(p.close / s.close - 1) > 1e-9, false) AS is_revised
-        FROM pg_temp.bar_staging s
-        LEFT JOIN market_prices p ON p.symbol = p_symbol AND p.date = s.date
+        FROM pg_temp.bar_staging b
+        LEFT JOIN market_prices p ON p.symbol = p_symbol AND p.date = b.date
+        LEFT JOIN (SELECT date, bool_or(kind = 'split') AS split, bool_or(kind = 'dividend') AS dividend
+                   FROM corporate_actions WHERE symbol = p_symbol GROUP BY date) a ON a.date = b.date
+        -- Who knows nothing of splits and dividends takes nothing from what others told of them.
+        CROSS JOIN LATERAL (
+            SELECT b.date, b.open, b.high, b.low, b.close,
+                   coalesce(b.adjusted_close,
+                            CASE WHEN NOT p_rebased AND p.fetched_at IS NOT NULL AND abs(p.close / b.close - 1) <= 0.001
+                                 THEN p.adjusted_close END) AS adjusted_close,
+                   b.volume, b.has_split OR coalesce(a.split, false) AS has_split,
+                   b.has_dividend OR coalesce(a.dividend, false) AS has_dividend) s
         WHERE p.symbol IS NULL OR p.fetched_at IS NULL
            OR (p.open, p.high, p.low, p.close, p.adjusted_close, p.volume, p.has_split, p.has_dividend)
               IS DISTINCT FROM
@@ -191,6 +201,6 @@ LEFT JOIN LATERAL (
     FROM market_prices WHERE market_prices.symbol = r.symbol
 ) p ON true;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_prices.sql', 'e61495fc8f72d66e7b4f09456d9fdf21f6284a1821b02d0d378a675459dc9752')
+    ('functions/42_prices.sql', 'fa5e4f600c96e13254efa0520e9228ee14cd3bda8a6251bdc83720202f552262')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,6 +1,7 @@
 BEGIN;
 -- Quotas: reserved before a request is sent, by all workers together. provider_quotas has the
 -- limits; what is used belongs to the window that begins at *_from, and counts for nothing later.
+-- And, for people, what keeps providers from being asked.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -78,7 +79,48 @@ LANGUAGE sql AS $$
     WHERE name = p_name
     RETURNING quota_resets_at(p_per, CASE p_per WHEN 'minute' THEN minute_from ELSE day_from END, time_zone)
 $$;
+
+-- Why a provider is not asked, or what its next answer decides: in words, with what mends it.
+-- until: NULL where it is asked. Read by reckoner_health and explain; that a minute is used up
+-- is how a quota is kept, so that health does not tell of it. A breaker whose pause is over is
+-- told of for a day: a provider that is in use no more would be told of for ever.
+CREATE OR REPLACE VIEW provider_hindrances AS
+SELECT p.name, 'paused' AS what, NULL AS per, p.paused_until AS until, p.pause_reason AS reason,
+       format('it goes on by itself, or SELECT provider_resume(%L)', p.name) AS mend
+FROM provider_status p WHERE p.paused_until IS NOT NULL
+UNION ALL
+SELECT p.name, 'on trial', NULL, NULL,
+       p.last_error || '; the pause is over',
+       format('the next answer decides, or SELECT provider_resume(%L)', p.name)
+FROM provider_status p
+WHERE p.breaker = 'half-open' AND p.last_error_at > reckoner_now() - interval '1 day'
+UNION ALL
+SELECT q.name, 'out of quota', q.per, q.resets_at,
+       format('%s of %s requests of the %s are used', q.used, q.allowed, q.per),
+       format('it goes on by itself; where the plan allows more, UPDATE provider_quotas SET per_%s = 2 * per_%s '
+              'WHERE name = %L; SELECT provider_resume(%L)', q.per, q.per, q.name, q.name)
+FROM provider_quota_status q WHERE q.remaining = 0;
+
+-- The provider is as good as new: no pause, no failures; and ticker events that wait for a
+-- provider are ready at once. Returns how many.
+CREATE OR REPLACE FUNCTION provider_resume(p_name text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v_ready bigint;
+BEGIN
+    UPDATE reckoner_providers SET paused_until = NULL, pause_reason = NULL, failures = 0, bad_symbol = NULL
+    WHERE name = p_name;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no provider "%", or it was never asked', p_name
+            USING ERRCODE = 'no_data_found', HINT = 'SELECT name FROM reckoner_providers';
+    END IF;
+    -- Those that were delayed: an event that failed, or that is new, has no reason to come earlier.
+    UPDATE outbox SET status = 'pending'
+    WHERE topic = 'ticker' AND status = 'pending' AND available_at > reckoner_now() AND last_error IS NOT NULL;
+    GET DIAGNOSTICS v_ready = ROW_COUNT;
+    RETURN v_ready;
+END
+$$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/45_quota.sql', '21b6e5f793c332cd7831142c1d6968d06ad3d2507984178d3311e7caa271c560')
+    ('functions/45_quota.sql', 'fed98d94012f39d9fe079f8a9b2297748cfef0f445dfa743abcb8b0233a58b88')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -54,17 +54,21 @@ $$;
 CREATE OR REPLACE FUNCTION ingestion_story(p_symbol text, p_since timestamptz)
 RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE sql STABLE AS $$
     SELECT r.finished_at, 'answer',
-           format('%s: %s', a.value ->> 'provider', coalesce(nullif(a.value ->> 'verdict', 'accepted'), a.value ->> 'class'))
-           || coalesce(' ' || nullif(a.value ->> 'message', ''), '')
+           CASE WHEN a.value ->> 'class' = 'paused' THEN 'not asked: ' || (a.value ->> 'message')
+                ELSE format('%s: %s', a.value ->> 'provider', coalesce(nullif(a.value ->> 'verdict', 'accepted'), a.value ->> 'class'))
+                     || coalesce(' ' || nullif(a.value ->> 'message', ''), '') END
            || coalesce(', score ' || (a.value ->> 'score'), '')
            || coalesce(' (payload ' || (a.value ->> 'payload_id') || ')', '')
            || coalesce(': ' || (SELECT array_to_string(q.notes[1:3], '; ') FROM data_quality_log q
                                 WHERE q.symbol = p_symbol AND q.checked_at = r.finished_at
-                                  AND q.provider = a.value ->> 'provider' AND a.value ? 'verdict'
+                                  AND q.provider = a.value ->> 'provider' AND q.verdict = a.value ->> 'verdict'
+                                  AND q.score = (a.value ->> 'score')::float8
                                 ORDER BY q.id LIMIT 1), '')
     FROM ingestion_audit r CROSS JOIN jsonb_array_elements(r.asked) WITH ORDINALITY a(value, n)
     WHERE r.symbol = p_symbol AND r.finished_at >= p_since
-      AND NOT (a.value ->> 'class' IN ('ok', 'empty') AND coalesce(a.value ->> 'verdict', 'accepted') = 'accepted')
+      AND NOT (a.value ->> 'class' = 'ok' AND coalesce(a.value ->> 'verdict', 'accepted') = 'accepted')
+      -- That there is nothing was the answer; else the next one was asked because of it.
+      AND NOT (a.value ->> 'class' = 'empty' AND a.value ->> 'provider' IS NOT DISTINCT FROM r.provider)
     ORDER BY r.finished_at, r.id, a.n
 $$;
 
@@ -85,6 +89,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/48_quality.sql', '562b5b57f73cf51a265f58d49fd091ecb4da480e42602b5ae5ab8fb17b985b3c')
+    ('functions/48_quality.sql', '786d10de8b97eae5a736bd463bfdd678abf22457bb7eea95402f69b9bef4aaf6')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -78,7 +78,7 @@ BEGIN
 END
 $$;
 
--- What a symbol's outcomes hang on: the registry's verdict and the providers' pauses.
+-- What a symbol's outcomes hang on: the registry's verdict, and the providers' pauses and quotas.
 CREATE OR REPLACE FUNCTION ticker_standing(p_symbol text)
 RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE sql STABLE AS $$
     SELECT NULL::timestamptz, 'ticker ' || r.symbol,
@@ -93,8 +93,9 @@ RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE sql STABLE AS 
     SELECT NULL, 'ticker ' || p_symbol, 'is not registered'
     WHERE NOT EXISTS (SELECT FROM ticker_registry r WHERE r.symbol = p_symbol)
     UNION ALL
-    SELECT p.paused_until, 'provider ' || p.name, 'paused until then: ' || p.pause_reason
-    FROM reckoner_providers p WHERE p.paused_until > reckoner_now()
+    SELECT h.until, 'provider ' || h.name,
+           h.what || CASE WHEN h.until IS NULL THEN ': ' ELSE ' until then: ' END || h.reason || '; ' || h.mend
+    FROM provider_hindrances h
 $$;
 
 -- The outcomes of one prediction: when each price was there, and what is still to come.
@@ -246,6 +247,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/70_explain.sql', '341984bc97310693eed7cdcf0982928f579bc29618daf605c89095928091605c')
+    ('functions/70_explain.sql', '7a6c35af34d1cd9586f5c921c07df5308bb19de962e785b39268db4d62fd4b12')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

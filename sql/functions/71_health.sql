@@ -47,10 +47,11 @@ BEGIN
         CASE WHEN v_row.n > 0 THEN format('%s events are parked: SELECT * FROM outbox_stuck says why, '
                 'SELECT outbox_requeue_dead() tries them again', v_row.n) ELSE 'no event is parked' END;
 
-    SELECT string_agg(format('%s is paused until %s: %s', p.name, p.paused_until::timestamptz(0), p.pause_reason), '; ') AS text
-    INTO v_row FROM reckoner_providers p WHERE p.paused_until > v_now;
+    SELECT string_agg(format('%s is %s%s: %s; %s', h.name, h.what, ' until ' || h.until::timestamptz(0),
+                             h.reason, h.mend), '. ' ORDER BY h.name, h.what) AS text
+    INTO v_row FROM provider_hindrances h WHERE h.per IS DISTINCT FROM 'minute';
     RETURN QUERY SELECT 'providers', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
-        coalesce(v_row.text || '; it goes on by itself, or UPDATE reckoner_providers SET paused_until = NULL', 'none is paused');
+        coalesce(v_row.text, 'none is paused or out of quota');
 
     SELECT string_agg(format('%s on %s is %s', trigger_name, source,
                              CASE WHEN is_there THEN 'disabled' ELSE 'missing' END), '; ') AS text
@@ -90,6 +91,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', 'faed92ab4e5452221ef93817d30cdb33a04dcbffe8c1d1f8e6ba5797ef8102dc')
+    ('functions/71_health.sql', 'd0179df20a40fde2f88e03af6ebb8c2599da350860a5d6f0e95e4f831e41cb50')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

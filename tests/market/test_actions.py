@@ -7,17 +7,20 @@ from typing import Any
 import pytest
 
 from market import prices
-from market.providers import Action
+from market.providers import Action, Answer, Kind, Request
 from market.providers.csv_files import CsvFiles
 from sql.database import Database
 from tests.market.desk import Desk
-from tests.market.helpers import HORIZONS, clock, day, outcome, utc
+from tests.market.helpers import HORIZONS, FakeProvider, clock, day, outcome, serving, utc
 from tests.support import Conn, connect, sessions, value, write_csv
 
 MOMENT = "2024-03-05 15:00+00"
 BEFORE = utc("2024-05-16 22:00")
 SPLIT = day("2024-05-20")
 AFTER = utc("2024-05-21 22:00")
+# The day after it, with the overlap.
+WEEK = [day(f"2024-05-{n}") for n in (15, 16, 17, 20, 21, 22)]
+ASKED = Request("ACME", WEEK[0], WEEK[-1], WEEK)
 
 
 def traded(date: dt.date) -> float:
@@ -173,3 +176,29 @@ def test_what_a_provider_takes_back_goes_and_what_another_told_stays(
     )
     live(url, exchange, AFTER)
     assert [row[0] for row in actions(conn)] == [day("2024-05-15"), SPLIT]
+
+
+def test_who_knows_no_actions_takes_nothing_from_what_others_told(
+    url: str, conn: Conn, exchange: Exchange, prediction: int
+) -> None:
+    assert prediction
+    exchange.dividends = {day("2024-05-21"): 1.0}
+    live(url, exchange, AFTER)
+    query = (
+        "SELECT date, close, adjusted_close, has_split, has_dividend FROM market_prices"
+        " WHERE date <= '2024-05-21' ORDER BY date"
+    )
+    before = conn.execute(query).fetchall()
+    assert sum(row["has_split"] + row["has_dividend"] for row in before) == 2
+
+    adjusted = serving(lambda date: traded(date) / (1 if date >= SPLIT else 4))
+    # Neither adjusted closes nor anything else that it could know of dividends.
+    bare = [bar._replace(adjusted_close=None) for bar in adjusted(ASKED).bars]
+    plain = FakeProvider("plain", Answer(Kind.OK, bare))
+    with clock(url, AFTER + dt.timedelta(days=1)), connect(url) as inside:
+        inside.execute("SELECT ticker_enqueue(ARRAY['ACME'], 0, false)")
+    (told,) = Desk(url, plain).turn(AFTER + dt.timedelta(days=1))
+
+    assert (told["verdict"], told["inserted"], told["rebased"]) == ("done", 1, False)
+    assert plain.asked[0].sessions == ASKED.sessions
+    assert conn.execute(query).fetchall() == before

@@ -21,6 +21,8 @@ from tests.market.helpers import (
 from tests.support import Conn, insert_prediction, value
 
 GOOD = serving(lambda _: 100.0)
+# In the year before the tests run.
+LISTED = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=100)
 NOBODY_KNOWS = Answer(Kind.UNKNOWN, message="No data found")
 
 
@@ -196,3 +198,45 @@ def test_without_a_provider_nothing_is_decided(run: Run, conn: Conn) -> None:
     verdict, _ = run()
     assert isinstance(verdict, backfill.Failed)
     assert ticker(conn, "ACME")["status"] == "active"
+
+
+# Sessions without a bar: the others are asked too.
+
+
+def holes(every: int) -> Callable[[Request], Answer]:
+    return serving(lambda date: None if date.day % every == 0 else 100.0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "source", "asked"),
+    [
+        (holes(7), GOOD, "second", 1),
+        (holes(7), holes(3), "first", 1),
+        (holes(3), holes(7), "second", 1),
+        (holes(7), NOBODY_KNOWS, "first", 1),  # and its canary is not asked
+        (holes(7), Answer(Kind.THROTTLED), "first", 1),
+        (holes(7), Answer(Kind.BAD_ANSWER), "first", 1),
+        (GOOD, GOOD, "first", 0),
+        # Listed in the middle of the range: nothing is missing.
+        (serving(lambda date: 100.0 if date >= LISTED else None), GOOD, "first", 0),
+    ],
+)
+def test_the_most_complete_answer_is_used(
+    run: Run,
+    conn: Conn,
+    first: Callable[[Request], Answer],
+    second: Answer | Callable[[Request], Answer],
+    source: str,
+    asked: int,
+) -> None:
+    other = FakeProvider("second", second, canary="SPY")
+    verdict, outcome = run(FakeProvider("first", first), other)
+    assert outcome == "fetched"
+    assert isinstance(verdict, backfill.Bars)
+    # As it came: bars of two providers do not stand side by side.
+    assert value(conn, "SELECT array_agg(DISTINCT source) FROM market_prices") == [source]
+    assert len(other.asked) == asked
+    row = conn.execute(
+        "SELECT provider, jsonb_array_length(asked) AS n FROM ingestion_audit"
+    ).fetchone()
+    assert row == {"provider": source, "n": 1 + asked}

@@ -332,13 +332,40 @@ def test_explain_walks_from_the_outcome_to_the_bytes(
     assert line == f"no longer kept, sha256 {first['sha256']}"
 
 
-def test_explain_of_a_ticker_tells_each_detour(url: str, folder: Path) -> None:
-    turn(url, FakeProvider("remote", raw(Kind.BAD_ANSWER, "no chart")), CsvFiles(folder))
+@pytest.mark.parametrize("kind", [Kind.BAD_ANSWER, Kind.EMPTY])
+def test_explain_of_a_ticker_tells_each_detour(url: str, folder: Path, kind: Kind) -> None:
+    turn(url, FakeProvider("remote", raw(kind, "no chart")), CsvFiles(folder))
     with clock(url, NOW), connect(url) as conn:
         rows = conn.execute("SELECT * FROM explain_ticker('ACME')").fetchall()
         kept = value(conn, "SELECT id FROM provider_payloads WHERE provider = 'remote'")
     stories = [row["story"] for row in rows if row["subject"] == "answer"]
-    assert stories == [f"remote: bad_answer no chart (payload {kept})"]
+    assert stories == [f"remote: {kind} no chart (payload {kept})"]
+
+
+def test_explain_keeps_two_answers_of_one_provider_apart(
+    url: str, conn: Conn, folder: Path, prediction: int
+) -> None:
+    assert prediction
+    days = sessions(conn, "2023-01-03", "2024-05-17")
+    write_csv(folder, "ACME", flat_bars(days))
+    revise(folder, "2024-05-15", 777.0)
+    revise(folder, T1, 888.0)
+    turn(url, CsvFiles(folder), now=LATER)
+    with clock(url, LATER), connect(url) as inside:
+        rows = inside.execute("SELECT * FROM explain_ticker('ACME')").fetchall()
+    stories = [row["story"] for row in rows if row["subject"] == "answer"]
+    assert len(stories) == 2
+    assert "2024-05-15: close 777.0" in stories[0]  # the last days, and then the whole history
+    assert f"{T1}: close 888.0" in stories[1]
+
+
+def test_who_was_paused_is_told_of_once(url: str, conn: Conn) -> None:
+    conn.execute("INSERT INTO provider_quotas (name, per_day) VALUES ('remote', 0)")
+    turn(url, FakeProvider("remote", raw(Kind.OK, "")))
+    with clock(url, NOW), connect(url) as inside:
+        rows = inside.execute("SELECT * FROM explain_ticker('ACME')").fetchall()
+    (story,) = [row["story"] for row in rows if row["subject"] == "answer"]
+    assert story == "not asked: remote is paused: 0 of 0 requests of the day are used"
 
 
 # The audit.

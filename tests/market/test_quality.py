@@ -2,13 +2,15 @@
 
 import datetime as dt
 import itertools
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from market.providers import Answer, Bar, Kind, Provider, Request
+from market.providers import Action, Answer, Bar, Kind, Provider, Request
 from market.providers.csv_files import CsvFiles
 from market.validation import LEAST_SCORE, WEIGHTS, Known, validate
 from tests.market.desk import Desk, Told
@@ -336,3 +338,26 @@ def flat(*changed: tuple[int, float]) -> list[Bar]:
 )
 def test_the_score(bars: list[Bar], known: Known | None, score: float) -> None:
     assert validate(bars, SESSIONS, known=known).score == pytest.approx(score, abs=1e-4)
+
+
+@pytest.mark.parametrize("worth", [0.0, -4.0, math.nan, math.inf, 1e-9])
+def test_an_action_that_cannot_be_one_is_not_kept_and_costs_no_bar(
+    url: str, conn: Conn, days: list[dt.date], worth: float
+) -> None:
+    told = [Action(days[-2], "split", worth), Action(days[-3], "dividend", min(worth, 0.0))]
+    conn.execute(
+        "INSERT INTO corporate_actions (symbol, date, kind, value, provider, first_seen_at, updated_at)"
+        " VALUES ('ACME', %s, 'split', 4, 'other', now(), now())",
+        [days[-2]],
+    )
+    good = serving(lambda _: 100.0)
+    provider = FakeProvider("remote", lambda request: replace(good(request), actions=told))
+
+    (done,) = ingest(url, provider)
+
+    assert done["verdict"] == "done", done
+    row = checked(conn, "remote")
+    assert row["flagged"] == 2
+    assert row["notes"][0] == f"{days[-2]}: a split of {worth:g} cannot be one"
+    assert value(conn, "SELECT array_agg(provider) FROM corporate_actions") == ["other"]
+    assert len(stored(conn)) == row["given"]

@@ -107,7 +107,7 @@ def test_only_the_changed_bar_is_rewritten(
         {"high": 999.0},
         {"low": 1.0},
         {"close": 100.1},
-        {"adjusted_close": None},
+        {"adjusted_close": 99.0},
         {"volume": None},
         {"has_split": True},
         {"has_dividend": True},

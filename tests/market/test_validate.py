@@ -192,9 +192,20 @@ def test_a_close_rounded_past_the_high_is_rounding() -> None:
     assert len(validate([bar(close=101.05)], SESSIONS).bars) == 1
 
 
-def test_of_two_bars_of_a_session_the_later_counts() -> None:
-    found = validate([bar(close=100.0), bar(close=100.5)], SESSIONS)
+def test_of_two_bars_of_the_last_session_the_later_counts() -> None:
+    last = SESSIONS[-1]
+    found = validate([bar(date=last, close=100.0), bar(date=last, close=100.5)], SESSIONS)
     assert [kept.close for kept in found.bars] == [100.5]
+
+
+def test_two_bars_of_an_older_session_that_do_not_agree_are_none() -> None:
+    old = SESSIONS[0]
+    disputed = [bar(date=old, close=close) for close in (100.0, 100.5, 100.0)]
+    found = validate([*disputed, bar(date=SESSIONS[1])], SESSIONS)
+    assert [kept.date for kept in found.bars] == [SESSIONS[1]]
+    assert found.rejected == [f"{old}: given twice, with closes of 100.0 and 100.5"]
+    rounded = [bar(date=old, close=100.0), bar(date=old, close=100.01)]
+    assert [kept.close for kept in validate(rounded, SESSIONS).bars] == [100.01]
 
 
 def test_a_broken_later_bar_does_not_take_a_good_one_along() -> None:

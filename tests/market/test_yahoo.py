@@ -3,6 +3,7 @@
 import copy
 import datetime as dt
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -96,6 +97,25 @@ def test_another_symbols_data_is_named() -> None:
     answer = classify(REQUEST, 200, body(chart(STAMPS, [1.0, 1.0, 1.0], symbol="OTHER")))
     assert "ACME" in answer.message
     assert "OTHER" in answer.message
+
+
+@pytest.mark.parametrize(
+    ("symbol", "currency", "kind"),
+    [
+        ("ACME", "GBp", Kind.BAD_ANSWER),
+        ("BRK-B", "EUR", Kind.BAD_ANSWER),
+        ("ACME", None, Kind.OK),
+        ("VOD.L", "GBp", Kind.OK),
+        ("^N225", "JPY", Kind.OK),
+        ("BTC-EUR", "EUR", Kind.OK),
+    ],
+)
+def test_a_us_listing_has_its_price_in_dollars(symbol: str, currency: str, kind: Kind) -> None:
+    document = chart(STAMPS[:1], [100.0], symbol=symbol)
+    document["chart"]["result"][0]["meta"]["currency"] = currency
+    answer = classify(replace(REQUEST, symbol=symbol), 200, body(document))
+    assert answer.kind is kind
+    assert kind is Kind.OK or f"{symbol} in {currency}" in answer.message
 
 
 def test_the_numbers_of_a_bar() -> None:

@@ -5,7 +5,7 @@ import datetime as dt
 import httpx
 import pytest
 
-from market.providers import Answer, Kind
+from market.providers import Action, Answer, Kind
 from market.providers.alpha_vantage import AlphaVantage
 from tests.providers.vendor import Asked, Said, Vendor
 from tests.providers.words import DAYS, KEY, alpha_daily, alpha_splits, request
@@ -34,6 +34,7 @@ def test_what_came_before_a_split_is_adjusted(http: httpx.Client, vendor: Vendor
     volumes = [bar.volume for bar in answer.bars]
     assert volumes == [114364809 * 4, 114364809 * 4, *[114364809] * 3]
     assert [bar.has_split for bar in answer.bars] == [False, False, True, False, False]
+    assert answer.actions == [Action(WEEK[2], "split", 4.0)]  # neither the old nor the coming one
     assert [each.query["function"] for each in vendor.log] == ["SPLITS", "TIME_SERIES_DAILY"]
     assert answer.payload is not None
     assert b"effective_date" in answer.payload.body
@@ -47,6 +48,14 @@ def test_a_split_on_a_day_without_a_bar_adjusts_what_came_before(
     answer = fetch(http, vendor, Said(alpha_splits(d2026_11_18="4")), Said(alpha_daily(traded)))
     assert [bar.close for bar in answer.bars] == [100.0, 101.0, 102.0, 103.0]
     assert [bar.has_split for bar in answer.bars] == [False, False, True, False]
+    assert answer.actions == [Action(WEEK[3], "split", 4.0)]
+
+
+def test_a_split_on_the_first_row_is_told(http: httpx.Client, vendor: Vendor) -> None:
+    traded = {day: TRADED[day] for day in WEEK[2:]}
+    answer = fetch(http, vendor, Said(alpha_splits(d2026_11_18="4")), Said(alpha_daily(traded)))
+    assert [bar.has_split for bar in answer.bars] == [True, False, False]
+    assert answer.actions == [Action(WEEK[2], "split", 4.0)]
 
 
 @pytest.mark.parametrize("factor", [4.0, 1 / 10])
@@ -117,6 +126,10 @@ def test_a_paid_series_has_its_splits_and_dividends(http: httpx.Client, vendor: 
     assert [bar.adjusted_close for bar in answer.bars] == [99.5] * 3
     assert [bar.has_split for bar in answer.bars] == [False, False, True]
     assert [bar.has_dividend for bar in answer.bars] == [False, True, False]
+    assert answer.actions == [
+        Action(WEEK[3], "dividend", 0.25 / 4),  # per share of today
+        Action(WEEK[4], "split", 4.0),
+    ]
     assert vendor.log[0].query["function"] == "TIME_SERIES_DAILY_ADJUSTED"
 
 

@@ -110,12 +110,32 @@ def test_a_paused_provider_is_named_with_its_end(conn: Conn, database: Database)
 
     paused = next(row for row in rows if row["subject"] == "provider csv")
     assert paused["at"] == until_when
-    assert paused["story"].startswith("paused until then")
-    assert "429" in paused["story"]
+    assert paused["story"].startswith("paused until then: throttled: 429; it goes on by itself")
+    assert paused["story"].endswith("SELECT provider_resume('csv')")
     in_order(
         lines(rows, "event"), "claimed by", "delayed: csv is paused", f"waiting for its time at {until_when:%Y-%m-%d}"
     )  # fmt: skip
     in_order(lines(rows, "outcome"), "awaiting_prices: no bar yet for the entry session 2024-03-05")
+
+
+def test_a_used_up_quota_is_named_with_its_end(conn: Conn, database: Database) -> None:
+    conn.execute("INSERT INTO provider_quotas (name, per_day) VALUES ('csv', 0)")
+    number = insert_prediction(conn, ["GOOD"])
+    Inline(database, PRICES).drain()
+    ends = value(conn, "SELECT resets_at FROM provider_quota_status WHERE name = 'csv'")
+
+    rows = story(conn, "prediction", number)
+
+    quota = next(row for row in rows if row["subject"] == "provider csv")
+    assert quota["at"] == ends
+    assert quota["story"].startswith("out of quota until then: 0 of 0 requests of the day are used")
+    assert "UPDATE provider_quotas SET per_day = 2 * per_day WHERE name = 'csv'" in quota["story"]
+    in_order(
+        lines(rows, "event"),
+        "claimed by",
+        "delayed: csv is paused: 0 of 0 requests of the day",
+        f"waiting for its time at {ends:%Y-%m-%d}",
+    )
 
 
 def test_a_ticker_that_failed_twice_and_succeeded(conn: Conn, database: Database) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 
+import psycopg
 import pytest
 
 from sql.database import Database
@@ -110,10 +111,65 @@ def test_a_paused_provider(url: str, alive: Conn, database: Database) -> None:
     assert state == "warn"
     end = value(alive, "SELECT max(paused_until)::timestamptz(0)::text FROM reckoner_providers")
     assert told.startswith(f"yahoo is paused until {end}: 429 too many; it goes on by itself")
-    assert "SET paused_until = NULL" in told
     assert exit_code(url) == 0
-    alive.execute("UPDATE reckoner_providers SET paused_until = now()")
+    [mend] = re.findall(r"SELECT provider_resume\('yahoo'\)", told)
+    alive.execute(mend)
+    assert look(database, "providers") == ("ok", "none is paused or out of quota")
+
+
+def test_a_breaker_whose_pause_is_over(alive: Conn, database: Database) -> None:
+    alive.execute("SELECT provider_admit('yahoo', 1)")
+    for _ in range(3):
+        alive.execute("SELECT provider_failed('yahoo', 'down: HTTP 503', NULL)")
+    assert look(database, "providers")[1].startswith("yahoo is paused until ")
+    alive.execute("UPDATE reckoner_providers SET paused_until = now() WHERE name = 'yahoo'")
+    state, told = look(database, "providers")
+    assert state == "warn"
+    assert told == (
+        "yahoo is on trial: 3 failures in a row, last: down: HTTP 503; the pause is over;"
+        " the next answer decides, or SELECT provider_resume('yahoo')"
+    )
+    alive.execute("UPDATE reckoner_providers SET last_error_at = now() - interval '25 hours'")
+    assert look(database, "providers")[0] == "ok"  # nobody has asked it for a day
+
+
+def test_an_exhausted_quota(alive: Conn, database: Database) -> None:
+    alive.execute("UPDATE provider_quotas SET per_minute = 3, per_day = 3 WHERE name = 'fmp'")
+    alive.execute("SELECT provider_admit('fmp', 3)")
+    end = value(
+        alive,
+        "SELECT resets_at::timestamptz(0)::text FROM provider_quota_status"
+        " WHERE name = 'fmp' AND per = 'day'",
+    )
+    state, told = look(database, "providers")
+    assert state == "warn"
+    assert told.startswith(
+        f"fmp is out of quota until {end}: 3 of 3 requests of the day are used; it goes on by itself"
+    )
+    assert "minute" not in told  # that a minute is used up is how a quota is kept
+    add(alive, "ticker", "ACME")
+    alive.execute(
+        "UPDATE outbox SET available_at = now() + interval '9 hours', last_error = 'fmp is paused'"
+    )
+    for mend in re.findall(r"UPDATE [^;]+|SELECT [^;]+", told):
+        alive.execute(mend)
+    assert value(alive, "SELECT per_day FROM provider_quotas WHERE name = 'fmp'") == 6
+    assert value(alive, "SELECT available_at <= reckoner_now() FROM outbox")
     assert look(database, "providers")[0] == "ok"
+
+
+def test_only_what_waits_for_a_provider_is_resumed(alive: Conn) -> None:
+    for key, status, error in (("NEW", "pending", None), ("BAD", "failed", "a bad answer")):
+        number = add(alive, "ticker", key)
+        alive.execute(
+            "UPDATE outbox SET status = %s, last_error = %s,"
+            " available_at = now() + interval '1 hour' WHERE id = %s",
+            [status, error, number],
+        )
+    alive.execute("SELECT provider_admit('yahoo', 1)")
+    assert value(alive, "SELECT provider_resume('yahoo')") == 0
+    with pytest.raises(psycopg.errors.NoDataFound, match="no provider"):
+        alive.execute("SELECT provider_resume('yahooo')")
 
 
 @pytest.mark.parametrize(
