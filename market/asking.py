@@ -244,6 +244,7 @@ def _usable(source: str, request: Request, answer: Answer, report: Report) -> Ba
         report.rejected,
         asset_type=answer.asset_type,
         exchange=answer.exchange,
+        currency=answer.currency,
         actions=answer.actions,
         payload=answer.payload,
     )
