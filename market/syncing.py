@@ -86,3 +86,13 @@ def after_close(
     if due and sample:
         cross_check.run(database, providers, sample, patiently)
     return done
+
+
+def by_events(database: Database) -> int:
+    """Synchronise what is due by events alone, claimed or not; returns how many symbols that asks for."""
+    with database.transaction(seconds=300) as conn:
+        row = one(
+            conn,
+            "SELECT coalesce(sum(sync_start(calendar, session)), 0)::integer AS n FROM sync_due(true)",
+        )
+    return int(row["n"])

@@ -43,6 +43,15 @@ class Daily:
                 return
             except psycopg.Error as error:
                 log.warning("daily sync postponed", error=error_line(error))
+            except Exception as error:  # noqa: BLE001 - what one provider cannot do, events can
+                log.error("daily sync failed, events do it", error=error_line(error))
+                self._by_events()
+
+    def _by_events(self) -> None:
+        try:
+            syncing.by_events(self._context.database)
+        except psycopg.Error as error:
+            log.warning("daily sync postponed", error=error_line(error))
 
     def _sync(self) -> None:
         context = self._context

@@ -107,7 +107,8 @@ BEGIN
     UPDATE price_job_symbols s SET state = 'open', reason = NULL, settled_at = NULL
     FROM ticker_registry r
     WHERE s.job_id = p_job AND s.state = 'failed' AND r.symbol = s.symbol AND r.status <> 'inactive';
-    v_open := ARRAY(SELECT symbol FROM price_job_symbols WHERE job_id = p_job AND state = 'open');
+    v_open := ARRAY(SELECT s.symbol FROM price_job_symbols s JOIN ticker_registry r ON r.symbol = s.symbol
+                    WHERE s.job_id = p_job AND s.state = 'open' AND r.status <> 'inactive');
     PERFORM ticker_enqueue(v_open, v_job.priority, true);
     RETURN cardinality(v_open);
 END
@@ -208,6 +209,6 @@ CREATE OR REPLACE FUNCTION job_runs(p_job bigint) RETURNS SETOF ingestion_audit 
     ORDER BY a.finished_at, a.id
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/62_jobs.sql', '85b673970e9739732a76c01f653d05324e16780eaf32385d24d9c42b31f04d1b')
+    ('functions/62_jobs.sql', '4d06fa22ecc3b1ea81676b3ece66e56a67bcdb83441ded961c65af6da2ed8430')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

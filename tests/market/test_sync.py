@@ -1,16 +1,21 @@
 """The daily sync: after a session's close, once, only what is missing, by whoever sweeps first."""
 
 import datetime as dt
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 from market import syncing
 from market.providers import Capabilities, Request
 from market.providers.base import Answer
+from market.settings import MarketSettings
 from tests.market.helpers import FakeProvider, clock, put_bars, serving, set_fetched, utc
 from tests.market.test_commands import document, with_csv
-from tests.support import Conn, connect, flat_bars, sessions, value, write_csv
+from tests.support import Conn, connect, flat_bars, sessions, until, value, write_csv
 from worker import sweep
+from worker.daily import Daily
+from worker.handlers import Context
+from worker.patience import Patience
 from worker.settings import WorkerSettings
 
 THURSDAY = "2024-06-13 22:00"
@@ -161,3 +166,28 @@ def test_the_command_fetches_what_is_missing_and_only_that(
         with_csv(url, folder, "market", "backfill-all-missing", "--dry-run", "--json")
     )
     assert (row["kind"], row["symbols"], row["left"]) == ("missing", 1, 1)
+
+
+class Broken(Batches):
+    """A provider whose adapter has a fault of its own."""
+
+    def fetch_many(self, requests: Sequence[Request]) -> list[Answer]:
+        raise TypeError(f"a slip over {len(requests)} requests")
+
+
+def test_a_fault_while_asking_for_all_leaves_it_to_events(url: str, conn: Conn) -> None:
+    stored(conn, "AAA", until="2024-06-12")
+    with clock(url, utc(THURSDAY)) as database:
+        patience = Patience(lambda: None)
+        context = Context(database, [Broken()], MarketSettings(), patience.wait)
+        daily = Daily(context, patience)
+        thread = threading.Thread(target=daily.run)
+        thread.start()
+        daily.look()
+        try:
+            until("the event is written", lambda: asked(conn))
+            assert asked(conn) == [("AAA", "2024-06-13", -5)]
+            assert thread.is_alive()
+        finally:
+            patience.stop.set()
+            thread.join(10)
