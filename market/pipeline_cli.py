@@ -73,12 +73,12 @@ def _state(conn: Connection, ids: list[int]) -> dict[str, Any]:
 
 @app.command("health-check")
 def health_check(
-    providers: Annotated[
-        bool, typer.Option("--providers/--no-providers", help="Whether somebody can be asked.")
-    ] = True,
-    freshness: Annotated[
-        bool, typer.Option("--freshness/--no-freshness", help="Whether prices are up to date.")
-    ] = True,
+    no_providers: Annotated[
+        bool, typer.Option("--no-providers", help="Do not look whether providers can be asked.")
+    ] = False,
+    no_freshness: Annotated[
+        bool, typer.Option("--no-freshness", help="Do not look whether prices are up to date.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check providers and the freshness of prices; exit 0, or 3 when one fails. Asks no provider.
@@ -88,9 +88,9 @@ def health_check(
     """
     rows = []
     with command_database() as database:
-        if providers:
+        if not no_providers:
             rows += _providers(database)
-        if freshness:
+        if not no_freshness:
             rows.append(_freshness(database))
     healthy = all(row["state"] != "fail" for row in rows)
     if as_json:
