@@ -146,6 +146,16 @@ def test_a_range_reaches_the_fetch_whatever_happens_to_the_event(
     assert [each["first"] for each in conn.execute(firsts.encode())] == [START]
 
 
+def test_a_fetch_settles_no_job_that_wants_more_than_it_asked_for(url: str, conn: Conn) -> None:
+    """A job that came while a fetch was under way waits for its own event."""
+    job = only(backfill(url, "--start", START, "--symbols", "AAA", "--no-wait"))["job"]
+    settle = "SELECT job_settle('AAA', %s, 'done', 7, 'csv', NULL)"
+    assert value(conn, settle, ["2023-01-04"]) == 0
+    assert value(conn, settle, [None]) == 0  # nothing was lacking, before the job was there
+    assert value(conn, settle, [START]) == 1
+    assert value(conn, "SELECT done FROM job_progress(%s)", [job]) == 1
+
+
 def test_a_symbol_that_nobody_knows_fails_and_says_why(
     url: str, conn: Conn, folder: Path, start_worker: Starter
 ) -> None:
@@ -197,6 +207,7 @@ def test_a_worker_killed_in_the_middle_and_a_command_killed_lose_nothing(
     try:
         done = "SELECT count(*) FROM price_job_symbols WHERE state = 'done'"
         until("a few are done", lambda: value(conn, done) >= 3, 60)
+        until("and are in the file", lambda: audit.exists() and audit.read_text(), 60)
         worker.kill()
     finally:
         looking.kill()
