@@ -15,7 +15,9 @@ from market import (
     backup,
     cross_check,
     db_cli,
+    jobs_cli,
     outcomes,
+    pipeline_cli,
     prices,
     provenance,
     registry,
@@ -23,6 +25,7 @@ from market import (
     sessions,
     stats_cli,
     ticker_cli,
+    validation_cli,
 )
 from market.completion import complete_symbol
 from market.console import (
@@ -261,12 +264,14 @@ def price_stats(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how many bars are stored, of which dates and sources.
+    """Show how many bars are stored, of which dates and sources; of one symbol also what is missing.
 
     Examples: `python -m market price-stats`, `python -m market price-stats AAPL --json`.
     """
     with command_database() as database, database.transaction() as conn:
         rows = prices.stats(conn, symbol)
+        if symbol is not None:
+            rows = [row | prices.completeness(conn, row["symbol"]) for row in rows]
     if symbol is not None and not rows:
         raise CommandError(
             f"{symbol} is not registered: python -m market register-tickers {symbol}"
@@ -317,6 +322,9 @@ def cross_check_prices(
     emit(rows, as_json=as_json, empty="nothing was fetched in the last day")
 
 
+app.add_typer(jobs_cli.app)
+app.add_typer(pipeline_cli.app)
+app.add_typer(validation_cli.app)
 app.add_typer(ticker_cli.app)
 app.add_typer(stats_cli.app)
 app.add_typer(db_cli.app, name="db")

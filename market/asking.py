@@ -253,6 +253,7 @@ def _usable(source: str, request: Request, answer: Answer, report: Report) -> Ba
         report.missing,
         asset_type=answer.asset_type,
         exchange=answer.exchange,
+        currency=answer.currency,
         actions=report.actions,
         payload=answer.payload,
     )

@@ -193,9 +193,9 @@ def _note(conn: Connection, symbol: str, status: str, reason: str) -> None:
 
 def _describe(conn: Connection, symbol: str, verdict: Bars) -> None:
     """Take over what the provider knows better than the symbol's spelling tells."""
-    if verdict.asset_type or verdict.exchange:
+    if verdict.asset_type or verdict.exchange or verdict.currency:
         conn.execute(
             "UPDATE ticker_registry SET asset_type = coalesce(%s, asset_type),"
-            " exchange = coalesce(%s, exchange) WHERE symbol = %s",
-            [verdict.asset_type, verdict.exchange, symbol],
+            " exchange = coalesce(%s, exchange), currency = coalesce(%s, currency) WHERE symbol = %s",
+            [verdict.asset_type, verdict.exchange, verdict.currency, symbol],
         )

@@ -17,7 +17,7 @@ from market.providers.state import Paused, ask_many
 from sql.database import Connection, Database
 
 # The calendar whose whole market providers give at once.
-_CALENDAR = "XNYS"
+CALENDAR = "XNYS"
 
 
 @dataclass
@@ -66,7 +66,7 @@ def _plans(
     rows = conn.execute(
         "SELECT session FROM market_sessions WHERE calendar = %s AND session <= %s"
         " ORDER BY session DESC LIMIT 2",
-        [_CALENDAR, session],
+        [CALENDAR, session],
     ).fetchall()
     days = sorted(row["session"] for row in rows)
     found = {}
@@ -74,7 +74,7 @@ def _plans(
     with conn.transaction(force_rollback=True):
         for symbol in symbols:
             plan = backfill.plan(conn, symbol, 1)
-            if plan and plan.calendar == _CALENDAR and _lacks_only(plan, days):
+            if plan and plan.calendar == CALENDAR and _lacks_only(plan, days):
                 found[symbol] = plan
     return found, days
 

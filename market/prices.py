@@ -92,3 +92,12 @@ def stats(conn: Connection, symbol: str | None) -> list[dict[str, Any]]:
         " ORDER BY symbol",
         {"symbol": symbol},
     ).fetchall()
+
+
+def completeness(conn: Connection, symbol: str) -> dict[str, Any]:
+    """A registered symbol's sessions without a bar, and how sound its answers were."""
+    return one(
+        conn,
+        "SELECT currency, sessions, validation_rate, gap_count, gaps FROM symbol_stats WHERE symbol = %s",
+        [symbol],
+    )

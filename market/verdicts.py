@@ -42,6 +42,7 @@ class Bars:
     rebased: bool = False
     asset_type: str | None = None
     exchange: str | None = None
+    currency: str | None = None
     actions: Sequence[Action] = ()
     payload: Payload | None = None
     asked: Sequence[Asked] = ()  # as in every verdict: everyone who was asked for it, in order

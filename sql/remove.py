@@ -26,6 +26,9 @@ _TABLES = (
     "reckoner_schema",
     "market_sessions",
     "symbol_rules",
+    "price_jobs",
+    "price_job_symbols",
+    "market_syncs",
 )
 
 _FUNCTION = re.compile(r"^CREATE OR REPLACE FUNCTION (\w+)", re.MULTILINE)

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from market import backfill, outcomes, sessions
+from market import backfill, jobs, outcomes, sessions
 from market.outcomes import MissingCalendarsError, Processed
 from market.provenance import Run
 from market.providers import Provider
@@ -125,15 +125,26 @@ class TickerWork:
                 outbox.finish(conn, [end])
                 return {"verdict": "cancelled", "outcome": "cancelled", **end.result}
             verdict = self._verdict
-            if isinstance(verdict, backfill.Silent) and self._claim.attempts + 1 >= max_attempts:
+            last = self._claim.attempts + 1 >= max_attempts
+            if isinstance(verdict, backfill.Silent) and last:
                 verdict = verdict.nothing  # asked often enough: there is nothing to have
-            run = Run(f"event {self._claim.id}", self._context.market.raw_retention_days)
+            run = Run(
+                jobs.run_name(conn, f"event {self._claim.id}", self._plan.symbol),
+                self._context.market.raw_retention_days,
+            )
             summary = backfill.store(conn, self._plan, verdict, run)
             told = {"outcome": summary.outcome, **summary.details}
+            if settled := jobs.settle(conn, self._plan, verdict, summary, last=last):
+                told["jobs"] = settled
             match verdict:
                 case backfill.Later(until=until, reason=reason):
                     outbox.delay(conn, self._claim, until, reason)
                     return {"verdict": "delayed", **told}
+                case backfill.Failed() if settled:
+                    # It was a job that asked too much of the providers, and the job knows it now;
+                    # what else needs the ticker must not find it parked for that.
+                    outbox.finish(conn, [End(self._claim, "done", told)])
+                    return {"verdict": "done", **told}
                 case backfill.Failed(reason=reason) | backfill.Silent(reason=reason):
                     status = outbox.fail(conn, self._claim, reason, max_attempts)
                     return {"verdict": status or "lost", **told}

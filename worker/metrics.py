@@ -82,7 +82,7 @@ class Metrics:
         )
         self.swept = Counter(
             "reckoner_swept",
-            "What sweeps of this worker found: forgotten, due, unfetched, pruned.",
+            "What sweeps of this worker found, by part.",
             ["part"],
             registry=registry,
         )

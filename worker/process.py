@@ -18,13 +18,14 @@ from collections.abc import Callable, Iterator, Sequence
 import psycopg
 import structlog
 
-from market import sessions
+from market import sessions, syncing
 from market.providers import Provider
 from market.settings import MarketSettings
 from sql.database import Database, error_line
 from sql.migrate import MigrationError
 from sql.settings import SettingsError
 from worker import outbox, startup, sweep
+from worker.daily import Daily
 from worker.doorbell import Doorbell
 from worker.handlers import Context
 from worker.lanes import Lanes
@@ -70,10 +71,17 @@ class Worker:
         self._pulse = Pulse(
             database, settings, self.name, None if self._drain else doorbell, self._crashed
         )
-        nap = Nap(database, settings, self.name, doorbell, [self._pulse.quiet, self._sweeping])
         context = Context(
             database, [Counted(each, metrics) for each in providers], market, patience.wait
         )
+        self._daily: Daily | None = None
+        quiet = [self._pulse.quiet, self._sweeping]
+        if settings.worker_daily_sync and syncing.has_shortcut(
+            providers, market.market_cross_check_sample
+        ):
+            self._daily = Daily(context, patience)
+            quiet.append(self._daily.busy)
+        nap = Nap(database, settings, self.name, doorbell, quiet)
         lanes = self._lanes = Lanes(
             database, settings, context, patience, metrics, tracer(), doorbell.wake
         )
@@ -220,6 +228,8 @@ class Worker:
             self._thread(f"ticker-{number + 1}", self._lanes.run_ticker_lane)
         if not self._drain:
             self._thread("sweep", self._sweeper)
+            if self._daily:
+                self._thread("daily", self._daily.run)
 
     def _thread(self, name: str, body: Callable[[], None]) -> threading.Thread:
         def guarded() -> None:
@@ -242,7 +252,9 @@ class Worker:
             try:
                 with self._sweeping:
                     startup.expect(self._database)
-                    found = sweep.once(self._database, self._settings)
+                    found = sweep.once(self._database, self._settings, sync=self._daily is None)
+                if self._daily:
+                    self._daily.look()
                 if found:
                     sweep.report(found, self._metrics)
                 if found and found["crashed"]:

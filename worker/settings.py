@@ -20,6 +20,7 @@ class WorkerSettings(RetentionSettings):
     worker_max_crashes: int = Field(default=3, ge=1, le=1_000)
     worker_drain_seconds: float = Field(default=25, ge=0, le=3_600)
     worker_metrics_port: int = Field(default=0, ge=0, le=65_535)
+    worker_daily_sync: bool = True
     worker_idle: Literal["awake", "sleepy"] = "awake"
     worker_sleepy_seconds: float = Field(default=300, gt=0, le=86_400)
     worker_sleepy_after_seconds: float = Field(default=180, gt=0, le=86_400)

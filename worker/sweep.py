@@ -21,15 +21,17 @@ _HISTORY_DAYS = 30
 _RECORD_DAYS = 400
 # How many ids one sweep looks at: the newest, and as many of the slow walk over all.
 _FORGOTTEN_SPAN = 20_000
+_PARTS = ("forgotten", "due", "unfetched", "pruned", "payloads", "records", "jobs", "sync")
 
 log = structlog.get_logger()
 
 
 def once(
-    database: Database, settings: WorkerSettings, *, dry_run: bool = False
+    database: Database, settings: WorkerSettings, *, dry_run: bool = False, sync: bool = True
 ) -> dict[str, Any] | None:
     """Sweep once; returns what each part found, or None while another worker sweeps.
 
+    sync: also write the events of the daily sync; False where `worker/daily.py` does more.
     dry_run does it all and rolls it back. Raises psycopg.Error when the database is away.
     """
     found: dict[str, Any] = {"crashed": end_leases(database, settings, dry_run=dry_run)}
@@ -40,7 +42,10 @@ def once(
         "pruned": ("SELECT sweep_prune(%s) AS n", _HISTORY_DAYS),
         "payloads": ("SELECT sweep_payloads(%s) AS n", settings.raw_retention_days),
         "records": ("SELECT sweep_records(%s) AS n", _RECORD_DAYS),
+        "jobs": ("SELECT sweep_jobs(%s) AS n", _RECORD_DAYS),
     }
+    if sync and settings.worker_daily_sync:
+        parts["sync"] = ("SELECT sweep_sync() AS n", None)
     for part, (query, argument) in parts.items():
         try:
             with database.transaction() as conn:
@@ -90,7 +95,7 @@ def tell_ended(ended: Sequence[Mapping[str, Any]]) -> None:
 
 def report(found: Mapping[str, Any], metrics: Metrics) -> None:
     """Count what a sweep found, and log it when there was anything."""
-    for part in ("forgotten", "due", "unfetched", "pruned", "payloads", "records"):
+    for part in _PARTS:
         metrics.swept.labels(part).inc(found.get(part) or 0)
     if any(found.values()):
         log.info("swept", **found)

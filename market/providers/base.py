@@ -87,6 +87,7 @@ class Answer:
 
     actions: the splits and dividends that the provider knows of in the range. payload: what the
     answer was read from; None where there were no bytes (no connection, invented prices).
+    currency: of the prices, as the provider writes it (`GBp` is pence).
     abstains: the answer says nothing of the symbol: a PLAN that is about this symbol or range
     only, or an EMPTY that the provider also gives for symbols that it does not know.
     exhausted: THROTTLED until this window of the provider's quota ends.
@@ -99,6 +100,7 @@ class Answer:
     retry_after: float | None = None
     asset_type: str | None = None
     exchange: str | None = None
+    currency: str | None = None
     actions: Sequence[Action] = ()
     payload: Payload | None = None
     abstains: bool = False

@@ -1,6 +1,7 @@
 """What all workers share about a provider: quota, pace, pauses, failures, score; rows, not memory."""
 
 import datetime as dt
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,9 @@ _THROTTLE_SECONDS = 300.0
 _PLAN_SECONDS = 3600.0
 # After these nobody asks for a while, whatever the symbol.
 _PAUSING = (Kind.THROTTLED, Kind.DOWN, Kind.PLAN)
+
+# USD; GBp is pence. Stablecoins have more than three letters.
+_CURRENCY = re.compile("[A-Za-z]{3,5}")
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,10 @@ def ask(
 
 def _cleaned(answer: Answer) -> Answer:
     """Words of strangers: some echo the key, and they go into rows, logs and errors."""
+    currency = answer.currency
     return replace(
         answer,
+        currency=currency if isinstance(currency, str) and _CURRENCY.fullmatch(currency) else None,
         message=one_line(answer.message),
         rejected=tuple(one_line(line) for line in answer.rejected),
     )

@@ -8,6 +8,7 @@ the stored ones.
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import httpx
@@ -137,4 +138,5 @@ def _read(request: Request, name: str, document: Mapping[str, Any]) -> Answer:
         Bar(row.datetime, row.open, row.high, row.low, row.close, volume=whole(row.volume))
         for row in series.values
     ]
-    return answered(request, bars, asset_type=_TYPES.get(meta.type or ""))
+    answer = answered(request, bars, asset_type=_TYPES.get(meta.type or ""))
+    return replace(answer, currency=meta.currency)

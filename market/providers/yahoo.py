@@ -229,6 +229,7 @@ def _parse(request: Request, result: dict[str, Any]) -> Answer:
         bars,
         asset_type=_ASSET_TYPES.get(str(meta.get("instrumentType"))),
         exchange=meta.get("exchangeName"),
+        currency=meta.get("currency"),
         actions=[action for action in actions if request.start <= action.date <= request.end],
     )
 

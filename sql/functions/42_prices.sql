@@ -7,7 +7,8 @@ SELECT pg_advisory_xact_lock(1380271947, 2);
 -- What a fetch for this symbol has to bring: one range of sessions that holds
 --   the history before the earliest moment that needs it (p_backfill_days calendar days),
 --   the sessions since the last answer,
---   and those that an open outcome needs and no bar was there for.
+--   those that an open outcome needs and no bar was there for,
+--   and what jobs are owed (62_jobs.sql).
 -- p_from: a person wants everything since that date. The range always joins what providers
 -- answered for before, so that fetched_from .. fetched_to never claims a hole.
 -- fetch_from is NULL when nothing is missing. last_bar: the last bar that a provider of ours
@@ -30,6 +31,7 @@ DECLARE
     v_last     market_sessions;
     v_want     date;
     v_gap      date;
+    v_owed     date;
     v_from     date;
 BEGIN
     SELECT * INTO v_registry FROM ticker_registry r WHERE r.symbol = p_symbol;
@@ -67,6 +69,10 @@ BEGIN
         ELSE least(v_gap, CASE WHEN v_registry.fetched_to < v_last.session
                                THEN v_registry.fetched_to + 1 END)
     END;
+    SELECT min(s.want_from) INTO v_owed FROM price_job_symbols s WHERE s.symbol = p_symbol AND s.state = 'open';
+    IF v_owed IS NOT NULL THEN
+        v_from := least(v_from, v_owed, v_registry.fetched_to + 1);
+    END IF;
     IF v_from > v_last.session THEN
         v_from := NULL;
     END IF;
@@ -201,6 +207,6 @@ LEFT JOIN LATERAL (
     FROM market_prices WHERE market_prices.symbol = r.symbol
 ) p ON true;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_prices.sql', 'fa5e4f600c96e13254efa0520e9228ee14cd3bda8a6251bdc83720202f552262')
+    ('functions/42_prices.sql', '52a58b5d161f3102c3be63575cad0c70e0eb71e88aed4ef748216011a27deed6')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -14,7 +14,7 @@ from tests.support import ROOT
 
 NAMES = (
     "insert", "wake", "queue", "bloat", "outcomes", "recompute",
-    "mature", "prices", "idle", "memory", "start",
+    "mature", "prices", "idle", "memory", "start", "backfill",
 )  # fmt: skip
 FOLDER = ROOT / ".bench"
 

@@ -24,12 +24,13 @@ FROM generate_series(1, %(events)s) n
 """
 
 
-def _files(conn: Conn, folder: Path, symbols: int) -> None:
+def write_files(conn: Conn, folder: Path, symbols: int, history: int) -> None:
+    """A CSV file of the newest `history` sessions for each of S0, S1, …"""
     query = (
         "SELECT session FROM market_sessions WHERE calendar = 'XNYS' AND closes_at < now()"
         " ORDER BY session DESC LIMIT %s"
     )
-    days = sorted(row["session"] for row in conn.execute(query, [HISTORY]))
+    days = sorted(row["session"] for row in conn.execute(query, [history]))
     for n in range(symbols):
         with (folder / f"S{n}.csv").open("w", newline="") as file:
             writer = csv.writer(file)
@@ -39,7 +40,7 @@ def _files(conn: Conn, folder: Path, symbols: int) -> None:
                 writer.writerow([day, close, close * 1.01, close * 0.99, close, 1000])
 
 
-def _peak(pid: int) -> float:
+def peak(pid: int) -> float:
     """Most resident memory that a process ever had, in MB."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found
@@ -51,15 +52,15 @@ def _pass(bench: Bench, events: int, symbols: int) -> float:
         url = stack.enter_context(bench.server.migrated())
         conn = stack.enter_context(connect(url))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        _files(conn, folder, symbols)
+        write_files(conn, folder, symbols, HISTORY)
         conn.execute(PREDICTIONS, {"events": events, "symbols": symbols})
         process = stack.enter_context(worker(url, "run", MARKET_CSV_DIR=str(folder)))
         query = "SELECT NOT EXISTS (SELECT FROM outbox)"
         until("all is done", lambda: value(conn, query), 600)
-        peak = _peak(process.process.pid)
+        most = peak(process.process.pid)
         query = "SELECT count(*) FROM prediction_outcomes WHERE outcome_state = 'complete'"
         assert value(conn, query) == events
-        return peak
+        return most
 
 
 def measure(bench: Bench) -> None:

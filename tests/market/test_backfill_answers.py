@@ -2,6 +2,8 @@
 
 import datetime as dt
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -50,6 +52,13 @@ def run(database: Database, conn: Conn) -> Callable[..., tuple[backfill.Verdict 
 
 
 Run = Callable[..., tuple[backfill.Verdict | None, str]]
+
+
+@pytest.mark.parametrize(("said", "kept"), [("GBp", "GBp"), ({"a": 1}, "USD"), ("<b>", "USD")])
+def test_the_listing_s_currency_is_kept(run: Run, conn: Conn, said: Any, kept: str) -> None:
+    conn.execute("INSERT INTO ticker_registry (symbol, currency) VALUES ('ACME', 'USD')")
+    run(FakeProvider("first", lambda request: replace(GOOD(request), currency=said)))
+    assert ticker(conn, "ACME")["currency"] == kept
 
 
 def test_bars_are_stored_with_their_source(run: Run, conn: Conn) -> None:

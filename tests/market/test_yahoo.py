@@ -124,6 +124,7 @@ def test_the_numbers_of_a_bar() -> None:
     assert answer.bars[0] == (DAYS[0], 99.5, 101.0, 99.0, 100.0, 99.0, 1000, False, False)
     assert answer.asset_type == "stock"
     assert answer.exchange == "NMS"
+    assert answer.currency == "USD"
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,10 @@ ROWS = {
     "ingestion_audit": "(symbol, finished_at, outcome, rows, inserted, updated, rejected, duration, asked)"
     " VALUES ('AAPL', now(), 'fetched', 1, 1, 0, 0, 0.1, '[]')",
     "provider_errors": "VALUES ('yahoo', now(), 'down', 3, 'refused')",
+    "price_jobs": "(kind, range_from, range_to, priority, created_at)"
+    " VALUES ('backfill', '2024-01-01', '2024-06-30', -20, now())",
+    "price_job_symbols": "(job_id, symbol, want_from, state) VALUES (1, 'AAPL', '2024-01-01', 'open')",
+    "market_syncs": "VALUES ('XNYS', '2024-03-05', NULL)",
     "provider_disagreements": "VALUES ('AAPL', '2024-03-05', 'yahoo', 100, 'fmp', 101, now())",
 }
 # A later migration may bring more of what these have from the beginning.

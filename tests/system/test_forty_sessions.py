@@ -45,6 +45,7 @@ WORKER = {
     "WORKER_LEASE_SECONDS": "86400",  # days pass while a worker blinks
     "WORKER_MAX_ATTEMPTS": "1",  # silence is believed at once, retries would wait for days
     "WORKER_HEARTBEAT_SECONDS": "1",
+    "WORKER_DAILY_SYNC": "0",  # what outcomes need is counted here, and no more
 }
 HORIZONS = (1, 3, 7, 30)
 

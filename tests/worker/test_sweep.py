@@ -35,8 +35,8 @@ def set_clock(conn: Conn, moment: str) -> None:
     conn.execute(psql.SQL("ALTER DATABASE {} SET reckoner.clock_offset = {}").format(name, offset))
 
 
-def drain(start_worker: Start) -> None:
-    assert start_worker("run", "--drain").process.wait(30) == 0
+def drain(start_worker: Start, **settings: str) -> None:
+    assert start_worker("run", "--drain", **settings).process.wait(30) == 0
 
 
 def test_predictions_that_no_trigger_saw_are_found(
@@ -94,7 +94,7 @@ def test_due_outcomes_are_filled_day_by_day_and_asked_for_once(
     asked, row = set[int](), None
     for clock, known, fetches in steps:
         set_clock(conn, clock)
-        drain(start_worker)
+        drain(start_worker, WORKER_DAILY_SYNC="0")  # what outcomes need, and no more
         row = conn.execute("SELECT * FROM prediction_outcomes").fetchone()
         assert row is not None
         assert [name for name in prices if row[name] is not None] == (

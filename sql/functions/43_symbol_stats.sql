@@ -1,0 +1,108 @@
+BEGIN;
+-- What is stored of a symbol beside what its calendar says there was, for people:
+--   SELECT * FROM symbol_stats WHERE symbol = 'AAPL';
+--   SELECT * FROM validation_report('2024-01-01', '2024-12-31') WHERE score < 0.6;
+SET LOCAL search_path = public;
+SET LOCAL lock_timeout = '3s';
+SELECT pg_advisory_xact_lock(1380271947, 2);
+
+DROP FUNCTION IF EXISTS validation_report(date, date, text[]);
+
+-- records, first_date, last_date: of all stored bars. sessions: of the calendar between the two;
+-- gaps: those of them without a bar, ascending. validation_rate: share of the rows that providers
+-- gave which could be bars, of all answers that were used and are still in data_quality_log; NULL
+-- where none is. currency: as the provider says it; NULL where none said it.
+CREATE OR REPLACE VIEW symbol_stats AS
+SELECT r.symbol::text AS symbol, r.status::text AS status, r.asset_type::text AS asset_type, r.currency,
+       c.calendar, p.records, p.first_date, p.last_date, s.sessions, q.validation_rate,
+       cardinality(s.gaps) AS gap_count, s.gaps
+FROM ticker_registry r
+CROSS JOIN LATERAL (SELECT coalesce(r.calendar, symbol_calendar(r.symbol)) AS calendar) c
+CROSS JOIN LATERAL (
+    SELECT count(*) AS records, min(p.date) AS first_date, max(p.date) AS last_date
+    FROM market_prices p WHERE p.symbol = r.symbol) p
+CROSS JOIN LATERAL (
+    SELECT count(*) AS sessions,
+           coalesce(array_agg(m.session ORDER BY m.session) FILTER (WHERE b.date IS NULL), '{}') AS gaps
+    FROM market_sessions m LEFT JOIN market_prices b ON b.symbol = r.symbol AND b.date = m.session
+    WHERE m.calendar = c.calendar AND m.session BETWEEN p.first_date AND p.last_date) s
+CROSS JOIN LATERAL (
+    SELECT 1 - sum(d.rejected)::float8 / nullif(sum(d.given), 0) AS validation_rate
+    FROM data_quality_log d WHERE d.symbol = r.symbol AND d.verdict <> 'refused') q;
+
+-- One row per symbol (NULL: every active ticker) for the sessions of a range that are over.
+-- expected: from the first bar on where providers were asked for earlier days and had none, because
+-- then the listing is younger than the range. nulls: stored bars without an open, high, low or
+-- volume. rejected, flagged: of the answers of which a day is in the range. completeness: stored ÷
+-- expected. score: completeness x the score of the last such answer that was used; where nothing was
+-- expected it is that alone, NULL without one. providers: bars by source. Only bars that providers
+-- of ours gave count.
+CREATE OR REPLACE FUNCTION validation_report(p_from date, p_to date, p_symbols text[] DEFAULT NULL)
+RETURNS TABLE (symbol text, expected bigint, stored bigint, missing bigint, nulls bigint, rejected bigint,
+               flagged bigint, refused bigint, completeness double precision, score double precision, providers jsonb)
+LANGUAGE sql STABLE AS $$
+    WITH asked AS (
+        SELECT r.symbol::text AS symbol, coalesce(r.calendar, symbol_calendar(r.symbol)) AS calendar,
+               CASE WHEN r.fetched_from <= p_from
+                    THEN greatest(p_from, (SELECT min(p.date) FROM market_prices p WHERE p.symbol = r.symbol AND p.fetched_at IS NOT NULL))
+                    ELSE p_from END AS since
+        FROM ticker_registry r
+        WHERE CASE WHEN p_symbols IS NULL THEN r.status = 'active' ELSE r.symbol = ANY (p_symbols) END
+    ), counted AS (
+        SELECT a.symbol, e.*, q.*, b.*
+        FROM asked a
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS expected, count(p.date) AS stored
+            FROM market_sessions s LEFT JOIN market_prices p
+                 ON p.symbol = a.symbol AND p.date = s.session AND p.fetched_at IS NOT NULL
+            WHERE s.calendar = a.calendar AND s.session BETWEEN a.since AND p_to
+              AND s.closes_at <= reckoner_now() - session_settling()) e
+        CROSS JOIN LATERAL (
+            SELECT count(*) FILTER (WHERE num_nulls(p.open, p.high, p.low, p.volume) > 0) AS nulls
+            FROM market_prices p WHERE p.symbol = a.symbol AND p.date BETWEEN p_from AND p_to
+              AND p.fetched_at IS NOT NULL) n
+        CROSS JOIN LATERAL (
+            SELECT n.nulls, coalesce(sum(d.rejected), 0)::bigint AS rejected,
+                   coalesce(sum(d.flagged), 0)::bigint AS flagged,
+                   count(*) FILTER (WHERE d.verdict = 'refused') AS refused,
+                   (array_agg(d.score ORDER BY d.checked_at DESC, d.id DESC)
+                    FILTER (WHERE d.verdict <> 'refused'))[1] AS last_score
+            FROM data_quality_log d
+            WHERE d.symbol = a.symbol AND d.range_from <= p_to AND d.range_to >= p_from) q
+        CROSS JOIN LATERAL (
+            SELECT coalesce(jsonb_object_agg(g.source, g.n), '{}') AS providers
+            FROM (SELECT coalesce(p.source, 'unknown') AS source, count(*) AS n FROM market_prices p
+                  WHERE p.symbol = a.symbol AND p.date BETWEEN p_from AND p_to
+                    AND p.fetched_at IS NOT NULL GROUP BY 1) g) b
+    )
+    SELECT c.symbol, c.expected, c.stored, c.expected - c.stored, c.nulls, c.rejected, c.flagged, c.refused,
+           c.stored::float8 / nullif(c.expected, 0),
+           CASE WHEN c.expected > 0 OR c.last_score IS NOT NULL
+                THEN round((coalesce(c.stored::float8 / nullif(c.expected, 0), 1)
+                            * coalesce(c.last_score, 1))::numeric, 4)::float8 END,
+           c.providers
+    FROM counted c ORDER BY c.symbol
+$$;
+
+-- How fresh the prices of active tickers are that we fetched: those whose newest bar is older than
+-- the session before the last one that is over lag; then a provider had a day for it.
+CREATE OR REPLACE FUNCTION price_freshness()
+RETURNS TABLE (tickers bigint, lagging bigint, oldest_symbol text, oldest_bar date) LANGUAGE sql STABLE AS $$
+    WITH newest AS (
+        SELECT r.symbol::text AS symbol, b.date, (
+                   SELECT s.session FROM market_sessions s, session_last_settled(coalesce(r.calendar, symbol_calendar(r.symbol))) l
+                   WHERE s.calendar = l.calendar AND s.ordinal = l.ordinal - 1) AS due
+        FROM ticker_registry r
+        CROSS JOIN LATERAL (SELECT max(p.date) AS date FROM market_prices p
+                            WHERE p.symbol = r.symbol AND p.fetched_at IS NOT NULL) b
+        WHERE r.status = 'active' AND r.fetched_to IS NOT NULL AND b.date IS NOT NULL
+    )
+    SELECT count(*), count(*) FILTER (WHERE n.date < n.due),
+           (array_agg(n.symbol ORDER BY n.date, n.symbol) FILTER (WHERE n.date < n.due))[1],
+           min(n.date) FILTER (WHERE n.date < n.due)
+    FROM newest n
+$$;
+INSERT INTO reckoner_schema (name, checksum) VALUES
+    ('functions/43_symbol_stats.sql', 'e2e8868954cc7b46f09b740c829537253433454b171274e7f36bd22784c21684')
+ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
+COMMIT;

@@ -1,0 +1,214 @@
+BEGIN;
+-- Jobs: the prices of many symbols, asked for at once and fetched by whichever workers there are.
+-- Called by market/jobs.py. A job is rows; whoever looks on may come and go, also on another machine.
+SET LOCAL search_path = public;
+SET LOCAL lock_timeout = '3s';
+SELECT pg_advisory_xact_lock(1380271947, 2);
+
+DROP FUNCTION IF EXISTS job_wants(text, text[], date, date);
+DROP FUNCTION IF EXISTS job_symbols(bigint);
+DROP FUNCTION IF EXISTS job_progress(bigint);
+
+-- What a job of this kind has to bring, per symbol: from which day on a fetch is owed, or why none
+-- is. p_symbols NULL: all active tickers; p_from, p_to: the job's range.
+--   backfill  the whole range, where providers did not answer for it yet
+--   missing   the same, of tickers of which no provider of ours gave a bar
+--   sync      from the first session of the range that is over and has no bar
+--   update    the newest session that is over, where it has no bar
+-- A ticker that has been silent for 30 days is left out of what is asked for all: it is not traded
+-- any more, and would be asked for every day. sync and update return only what lacks something.
+CREATE OR REPLACE FUNCTION job_wants(p_kind text, p_symbols text[], p_from date, p_to date)
+RETURNS TABLE (symbol text, want_from date, state text, reason text) LANGUAGE sql STABLE AS $$
+    WITH asked AS (
+        SELECT r.*, coalesce(r.calendar, symbol_calendar(r.symbol)) AS sessions_of
+        FROM ticker_registry r
+        WHERE CASE WHEN p_symbols IS NULL
+                   THEN r.status = 'active' AND normalize_symbol(r.symbol) = r.symbol
+                   ELSE r.symbol = ANY (p_symbols) END
+    ), backfill AS (
+        SELECT a.symbol, CASE WHEN a.fetched_from <= p_from THEN a.fetched_to + 1 ELSE p_from END AS want_from,
+               a.status, a.status_reason,
+               a.status = 'active' AND a.fetched_from <= p_from
+               AND a.fetched_to >= least(p_to, (session_last_settled(a.sessions_of)).session) AS is_there
+        FROM asked a
+        WHERE p_kind = 'backfill'
+           OR (p_kind = 'missing' AND NOT EXISTS (
+               SELECT FROM market_prices p WHERE p.symbol = a.symbol AND p.fetched_at IS NOT NULL))
+    ), gaps AS (
+        SELECT a.symbol, g.session
+        FROM asked a CROSS JOIN LATERAL (
+            SELECT min(s.session) AS session FROM market_sessions s
+            WHERE s.calendar = a.sessions_of
+              AND s.session BETWEEN CASE WHEN p_kind = 'update'
+                                         THEN (session_last_settled(a.sessions_of)).session ELSE p_from END
+                                AND p_to
+              AND s.closes_at <= reckoner_now() - session_settling()
+              AND NOT EXISTS (SELECT FROM market_prices p WHERE p.symbol = a.symbol
+                              AND p.date = s.session AND p.fetched_at IS NOT NULL)) g
+        WHERE p_kind IN ('sync', 'update') AND a.status = 'active' AND g.session IS NOT NULL
+          AND (p_symbols IS NOT NULL OR a.fetched_to IS NULL
+               OR a.fetched_to - a.price_data_end <= 30)
+    )
+    SELECT b.symbol::text, coalesce(b.want_from, p_from),
+           CASE WHEN b.status = 'inactive' THEN 'failed' WHEN b.is_there THEN 'done' ELSE 'open' END,
+           CASE WHEN b.status = 'inactive' THEN 'the ticker is inactive: ' || coalesce(b.status_reason, 'no reason given')
+                WHEN b.is_there THEN 'was there' END
+    FROM backfill b
+    UNION ALL
+    SELECT g.symbol::text, g.session, 'open', NULL FROM gaps g
+$$;
+
+-- Writes a job with its rows and events. p_named: a person asks for it, which also wakes parked
+-- events; the sweep's asking does not. Returns the job's id.
+CREATE OR REPLACE FUNCTION job_write(
+    p_kind text, p_from date, p_to date, p_priority integer, p_named boolean, p_symbols text[]
+) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v_id bigint;
+BEGIN
+    INSERT INTO price_jobs (kind, range_from, range_to, priority, created_at)
+    VALUES (p_kind, p_from, p_to, p_priority, reckoner_now()) RETURNING id INTO v_id;
+    INSERT INTO price_job_symbols (job_id, symbol, want_from, state, reason, settled_at)
+    SELECT v_id, w.symbol, w.want_from, w.state, w.reason,
+           CASE WHEN w.state <> 'open' THEN reckoner_now() END
+    FROM job_wants(p_kind, p_symbols, p_from, p_to) w;
+    PERFORM ticker_enqueue(ARRAY(
+        SELECT s.symbol FROM price_job_symbols s WHERE s.job_id = v_id AND s.state = 'open'),
+        p_priority, p_named);
+    RETURN v_id;
+END
+$$;
+
+-- A person's job. Named symbols that are new are registered first. Returns the job's id.
+CREATE OR REPLACE FUNCTION job_start(p_kind text, p_symbols text[], p_from date, p_to date, p_priority integer)
+RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v_new text[] := ARRAY(SELECT registry_register(p_symbols, '{}'));
+    v_id  bigint := job_write(p_kind, p_from, p_to, p_priority, true, p_symbols);
+BEGIN
+    -- The registry's trigger wrote their events at normal priority: it cannot know of the job.
+    UPDATE outbox SET priority = p_priority
+    WHERE topic = 'ticker' AND status <> 'processing' AND key = ANY (v_new);
+    RETURN v_id;
+END
+$$;
+
+-- Takes a job up again: what failed is owed once more, and what is owed and has no waiting event
+-- gets one. Returns how many symbols are owed.
+CREATE OR REPLACE FUNCTION job_resume(p_job bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v_job  price_jobs;
+    v_open text[];
+BEGIN
+    SELECT * INTO v_job FROM price_jobs WHERE id = p_job;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no job %', p_job USING ERRCODE = 'no_data_found';
+    END IF;
+    UPDATE price_job_symbols s SET state = 'open', reason = NULL, settled_at = NULL
+    FROM ticker_registry r
+    WHERE s.job_id = p_job AND s.state = 'failed' AND r.symbol = s.symbol AND r.status <> 'inactive';
+    v_open := ARRAY(SELECT s.symbol FROM price_job_symbols s JOIN ticker_registry r ON r.symbol = s.symbol
+                    WHERE s.job_id = p_job AND s.state = 'open' AND r.status <> 'inactive');
+    PERFORM ticker_enqueue(v_open, v_job.priority, true);
+    RETURN cardinality(v_open);
+END
+$$;
+
+-- The jobs to which a symbol is owed.
+CREATE OR REPLACE FUNCTION job_owed(p_symbol text) RETURNS bigint[] LANGUAGE sql STABLE AS $$
+    SELECT ARRAY(SELECT job_id FROM price_job_symbols WHERE symbol = p_symbol AND state = 'open' ORDER BY 1)
+$$;
+
+-- A fetch of the symbol from p_from on has ended. Settles the rows that it served, and leaves those
+-- that want more, which came while it was under way: their event is still to come. p_from NULL:
+-- nothing was lacking, which serves what lies ahead. Returns how many.
+CREATE OR REPLACE FUNCTION job_settle(
+    p_symbol text, p_from date, p_state text, p_rows integer, p_provider text, p_reason text
+) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v_settled bigint;
+BEGIN
+    UPDATE price_job_symbols s
+    SET state = p_state, rows = p_rows, provider = p_provider, reason = one_line(p_reason),
+        settled_at = reckoner_now()
+    WHERE s.symbol = p_symbol AND s.state = 'open'
+      AND s.want_from >= coalesce(p_from, (
+          SELECT (session_last_settled(coalesce(r.calendar, symbol_calendar(r.symbol)))).session + 1
+          FROM ticker_registry r WHERE r.symbol = p_symbol));
+    GET DIAGNOSTICS v_settled = ROW_COUNT;
+    RETURN v_settled;
+END
+$$;
+
+-- A job's symbols. state: done, failed; working, waiting (reason says for what); parked: its event
+-- is dead; cancelled: somebody took its event away. job_resume() takes up the last two and failed.
+CREATE OR REPLACE FUNCTION job_symbols(p_job bigint)
+RETURNS TABLE (symbol text, state text, want_from date, rows integer, provider text, reason text,
+               settled_at timestamptz) LANGUAGE sql STABLE AS $$
+    -- One pass over the outbox, whatever the planner thinks of it.
+    WITH live AS MATERIALIZED (
+        SELECT key, bool_or(status = 'processing') AS working, bool_or(status <> 'dead') AS waiting,
+               max(last_error) AS last_error
+        FROM outbox WHERE topic = 'ticker' GROUP BY key
+    )
+    SELECT s.symbol,
+           CASE WHEN s.state <> 'open' THEN s.state WHEN e.key IS NULL THEN 'cancelled'
+                WHEN e.working THEN 'working' WHEN e.waiting THEN 'waiting' ELSE 'parked' END,
+           s.want_from, s.rows, s.provider,
+           CASE WHEN s.state <> 'open' THEN s.reason
+                WHEN e.key IS NULL THEN 'its event was taken away' ELSE e.last_error END,
+           s.settled_at
+    FROM price_job_symbols s LEFT JOIN live e ON e.key = s.symbol AND s.state = 'open'
+    WHERE s.job_id = p_job ORDER BY s.symbol
+$$;
+
+-- How far a job is. left: symbols that a worker will still bring. failed: with parked and cancelled.
+-- rows_per_second: of the last minute while something is left, else of the whole job.
+-- eta: at that pace; NULL while nothing was done in the last minute. No row: there is no such job.
+CREATE OR REPLACE FUNCTION job_progress(p_job bigint)
+RETURNS TABLE (job bigint, kind text, range_from date, range_to date, symbols bigint, done bigint,
+               failed bigint, "left" bigint, rows bigint, rows_per_second double precision,
+               eta interval, providers jsonb, workers bigint, waits_for text,
+               created_at timestamptz, settled_at timestamptz)
+LANGUAGE sql STABLE AS $$
+    WITH each AS MATERIALIZED (SELECT * FROM job_symbols(p_job)), job AS (
+        SELECT * FROM price_jobs WHERE id = p_job
+    ), sums AS (
+        SELECT count(*) AS symbols, count(*) FILTER (WHERE state = 'done') AS done,
+               count(*) FILTER (WHERE state IN ('failed', 'parked', 'cancelled')) AS failed,
+               count(*) FILTER (WHERE state IN ('waiting', 'working')) AS left,
+               coalesce(sum(rows), 0) AS rows, max(settled_at) AS settled_at,
+               mode() WITHIN GROUP (ORDER BY reason) FILTER (WHERE state = 'waiting') AS waits_for
+        FROM each
+    ), pace AS (
+        SELECT greatest(extract(epoch FROM p.till - p.since), 0.001)::float8 AS seconds,
+               coalesce(sum(e.rows), 0) AS rows, count(e.symbol) AS n
+        FROM (SELECT CASE WHEN s.left > 0 THEN greatest(j.created_at, reckoner_now() - interval '1 minute')
+                          ELSE j.created_at END AS since,
+                     CASE WHEN s.left > 0 THEN reckoner_now() ELSE coalesce(s.settled_at, j.created_at) END AS till
+              FROM job j, sums s) p
+        LEFT JOIN each e ON e.settled_at > p.since AND e.settled_at <= p.till
+        GROUP BY p.since, p.till
+    )
+    SELECT j.id, j.kind, j.range_from, j.range_to, s.symbols, s.done, s.failed, s.left, s.rows::bigint,
+           p.rows / p.seconds,
+           CASE WHEN s.left > 0 AND p.n > 0 THEN make_interval(secs => s.left * p.seconds / p.n) END,
+           (SELECT coalesce(jsonb_object_agg(provider, n), '{}')
+            FROM (SELECT provider, count(*) AS n FROM each WHERE provider IS NOT NULL GROUP BY 1) g),
+           (SELECT count(*) FROM worker_status WHERE alive), s.waits_for, j.created_at,
+           CASE WHEN s.left = 0 THEN coalesce(s.settled_at, j.created_at) END
+    FROM job j, sums s, pace p
+$$;
+
+-- The runs of a job's fetches, those too that were tried again. The ids are not in the order of
+-- their commits.
+CREATE OR REPLACE FUNCTION job_runs(p_job bigint) RETURNS SETOF ingestion_audit LANGUAGE sql STABLE AS $$
+    SELECT a.* FROM ingestion_audit a
+    WHERE a.finished_at >= (SELECT created_at FROM price_jobs WHERE id = p_job)
+      AND 'job ' || p_job = ANY (string_to_array(a.job, ', '))
+    ORDER BY a.finished_at, a.id
+$$;
+INSERT INTO reckoner_schema (name, checksum) VALUES
+    ('functions/62_jobs.sql', '4d06fa22ecc3b1ea81676b3ece66e56a67bcdb83441ded961c65af6da2ed8430')
+ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
+COMMIT;

@@ -1,0 +1,66 @@
+BEGIN;
+-- The whole way for the predictions of the last days, for whoever does not want to wait for the
+-- sweep. Called by market/pipeline.py; the work is the workers'.
+SET LOCAL search_path = public;
+SET LOCAL lock_timeout = '3s';
+SELECT pg_advisory_xact_lock(1380271947, 2);
+
+DROP FUNCTION IF EXISTS pipeline_state(integer[]);
+
+-- The newest p_limit (NULL: all) eligible predictions of moments from p_since on that are not
+-- through: without outcomes, event and history they get an event; where an outcome waits for
+-- prices, or its next horizon is over, its tickers do. Returns their ids.
+CREATE OR REPLACE FUNCTION pipeline_start(p_since timestamptz, p_limit integer) RETURNS integer[]
+LANGUAGE plpgsql AS $$
+DECLARE
+    v_ids integer[];
+BEGIN
+    v_ids := ARRAY(
+        SELECT i.prediction_id FROM prediction_inputs i
+        WHERE i.eligible AND i.moment >= p_since
+          AND (EXISTS (SELECT FROM prediction_outcomes o WHERE o.prediction_id = i.prediction_id
+                       AND o.outcome_state IN ('awaiting_prices', 'maturing') AND o.due_at <= reckoner_now())
+               OR EXISTS (SELECT FROM outbox e WHERE e.topic = 'prediction' AND e.key = i.prediction_id::text)
+               OR NOT EXISTS (SELECT FROM prediction_outcomes o WHERE o.prediction_id = i.prediction_id)
+                  AND NOT EXISTS (SELECT FROM outbox_history h WHERE h.topic = 'prediction'
+                                  AND h.key = i.prediction_id::text))
+        ORDER BY i.moment DESC, i.prediction_id DESC LIMIT p_limit);
+    PERFORM pg_advisory_xact_lock(1380271947, 5); -- as enqueue_predictions: two would write twice
+    INSERT INTO outbox (topic, key, available_at, created_at, updated_at)
+    SELECT 'prediction', id, reckoner_now(), reckoner_now(), reckoner_now() FROM unnest(v_ids) AS id
+    WHERE NOT EXISTS (SELECT FROM prediction_outcomes o WHERE o.prediction_id = id)
+      AND NOT EXISTS (SELECT FROM outbox e WHERE e.topic = 'prediction' AND e.key = id::text)
+    ORDER BY id;
+    PERFORM ticker_enqueue(ARRAY(
+        SELECT DISTINCT o.symbol::text FROM prediction_outcomes o JOIN ticker_registry r USING (symbol)
+        WHERE o.prediction_id = ANY (v_ids) AND r.status = 'active'
+          AND o.outcome_state IN ('awaiting_prices', 'maturing') AND o.due_at <= reckoner_now()), 0, true);
+    RETURN v_ids;
+END
+$$;
+
+-- How far these predictions are. left: events of theirs, and of their tickers, that will still be
+-- worked on; parked: those that will not. The rest counts outcomes.
+CREATE OR REPLACE FUNCTION pipeline_state(p_ids integer[])
+RETURNS TABLE (predictions bigint, "left" bigint, parked bigint, outcomes bigint, complete bigint,
+               maturing bigint, awaiting_prices bigint, unresolvable bigint) LANGUAGE sql STABLE AS $$
+    WITH rows AS MATERIALIZED (
+        SELECT o.symbol::text AS symbol, o.outcome_state FROM prediction_outcomes o
+        WHERE o.prediction_id = ANY (p_ids)
+    ), events AS (
+        SELECT count(*) FILTER (WHERE e.status <> 'dead') AS n, count(*) FILTER (WHERE e.status = 'dead') AS dead
+        FROM outbox e
+        WHERE (e.topic = 'prediction' AND e.key IN (SELECT id::text FROM unnest(p_ids) AS id))
+           OR (e.topic = 'ticker' AND e.key IN (SELECT symbol FROM rows))
+    )
+    SELECT cardinality(p_ids)::bigint, e.n, e.dead, count(r.symbol),
+           count(*) FILTER (WHERE r.outcome_state = 'complete'),
+           count(*) FILTER (WHERE r.outcome_state = 'maturing'),
+           count(*) FILTER (WHERE r.outcome_state = 'awaiting_prices'),
+           count(*) FILTER (WHERE r.outcome_state = 'unresolvable')
+    FROM events e LEFT JOIN rows r ON true GROUP BY e.n, e.dead
+$$;
+INSERT INTO reckoner_schema (name, checksum) VALUES
+    ('functions/64_pipeline.sql', '350c26dd5dcf820f597b441a0b20b046707979b5fcdecbc6c7d52035581c8a0d')
+ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
+COMMIT;

@@ -1,0 +1,193 @@
+"""The daily sync: after a session's close, once, only what is missing, by whoever sweeps first."""
+
+import datetime as dt
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from market import syncing
+from market.providers import Capabilities, Request
+from market.providers.base import Answer
+from market.settings import MarketSettings
+from tests.market.helpers import FakeProvider, clock, put_bars, serving, set_fetched, utc
+from tests.market.test_commands import document, with_csv
+from tests.support import Conn, connect, flat_bars, sessions, until, value, write_csv
+from worker import sweep
+from worker.daily import Daily
+from worker.handlers import Context
+from worker.patience import Patience
+from worker.settings import WorkerSettings
+
+THURSDAY = "2024-06-13 22:00"
+MIDDAY = "2024-06-13 17:00"
+
+
+def stored(conn: Conn, *symbols: str, until: str, missing: str | None = None) -> None:
+    """Tickers with bars of the weeks before, all that providers were asked for but `missing`."""
+    days = sessions(conn, "2024-05-01", until)
+    for symbol in symbols:
+        set_fetched(conn, symbol, days[0], days[-1])
+        put_bars(conn, symbol, {day: 100.0 for day in days if str(day) != missing})
+        conn.execute(
+            "UPDATE ticker_registry SET calendar = 'XNYS', backfill_status = 'completed',"
+            " last_backfill = now(), price_data_end = fetched_to WHERE symbol = %s",
+            [symbol],
+        )
+    conn.execute("DELETE FROM outbox")
+
+
+def swept(url: str, moment: str, *, on: bool = True) -> dict[str, int]:
+    with clock(url, utc(moment)) as database:
+        found = sweep.once(database, WorkerSettings(worker_daily_sync=on))
+        assert found is not None
+        return found
+
+
+def asked(conn: Conn) -> list[tuple[str, str, int]]:
+    rows = conn.execute(
+        "SELECT s.symbol, s.want_from::text AS since, o.priority FROM price_job_symbols s"
+        " JOIN outbox o ON o.topic = 'ticker' AND o.key = s.symbol ORDER BY 1"
+    )
+    return [(row["symbol"], row["since"], row["priority"]) for row in rows]
+
+
+def test_after_the_close_each_ticker_is_asked_for_once(url: str, conn: Conn) -> None:
+    stored(conn, "AAA", "BBB", until="2024-06-12")
+    assert swept(url, MIDDAY)["sync"] == 0  # Thursday's session is under way
+    assert swept(url, THURSDAY)["sync"] == 2
+    assert asked(conn) == [("AAA", "2024-06-13", -5), ("BBB", "2024-06-13", -5)]
+    conn.execute("DELETE FROM outbox")
+    assert swept(url, THURSDAY)["sync"] == 0
+
+
+def test_a_hole_of_the_week_is_asked_for_again_and_an_older_one_is_not(
+    url: str, conn: Conn
+) -> None:
+    stored(conn, "NEW", until="2024-06-13", missing="2024-06-10")
+    stored(conn, "OLD", until="2024-06-13", missing="2024-05-20")
+    assert swept(url, THURSDAY)["sync"] == 1
+    assert asked(conn) == [("NEW", "2024-06-10", -5)]
+
+
+def test_who_is_not_asked_for(url: str, conn: Conn) -> None:
+    stored(conn, "GONE", "SLEEPY", "DEAD", "SILENT", until="2024-06-12")
+    conn.execute("UPDATE ticker_registry SET status = 'invalid' WHERE symbol = 'GONE'")
+    conn.execute("UPDATE ticker_registry SET status = 'inactive' WHERE symbol = 'SLEEPY'")
+    conn.execute("INSERT INTO outbox (topic, key, status) VALUES ('ticker', 'DEAD', 'dead')")
+    conn.execute("UPDATE ticker_registry SET price_data_end = '2024-05-02' WHERE symbol = 'SILENT'")
+    # Another program's, never fetched by us.
+    conn.execute("INSERT INTO ticker_registry (symbol, calendar) VALUES ('THEIRS', 'XNYS')")
+    conn.execute("DELETE FROM outbox WHERE key = 'THEIRS'")
+    assert swept(url, THURSDAY)["sync"] == 0
+    assert value(conn, "SELECT status FROM outbox WHERE key = 'DEAD'") == "dead"
+
+
+def test_it_can_be_switched_off(url: str, conn: Conn) -> None:
+    stored(conn, "AAA", until="2024-06-12")
+    assert "sync" not in swept(url, THURSDAY, on=False)
+    assert value(conn, "SELECT count(*) FROM market_syncs") == 0
+
+
+class Batches(FakeProvider):
+    """A provider that gives many symbols at once."""
+
+    def __init__(self) -> None:
+        super().__init__("fmp", serving(lambda _: 100.0), capabilities=Capabilities(batch=100))
+        self.batches: list[list[str]] = []
+
+    def credits_for(self, _requests: Sequence[Request]) -> int:
+        return 1
+
+    def fetch_many(self, requests: Sequence[Request]) -> list[Answer]:
+        self.batches.append([request.symbol for request in requests])
+        return [self.fetch(request) for request in requests]
+
+
+def test_a_provider_with_batches_is_asked_once_for_all_and_the_rest_become_events(
+    url: str, conn: Conn
+) -> None:
+    stored(conn, "AAA", "BBB", until="2024-06-12")
+    stored(conn, "HOLE", until="2024-06-12", missing="2024-06-10")
+    stored(conn, "LATE", until="2024-06-11")
+    provider = Batches()
+    with clock(url, utc(THURSDAY)) as database:
+        done = syncing.after_close(database, [provider], 0, lambda _: None)
+        again = syncing.after_close(database, [provider], 0, lambda _: None)
+    assert [(each.topped_up, each.enqueued) for each in done] == [(3, 2)]
+    assert again == []
+    assert provider.batches == [["AAA", "BBB", "HOLE"]]
+    assert [row[:2] for row in asked(conn)] == [("HOLE", "2024-06-10"), ("LATE", "2024-06-12")]
+
+
+def test_while_one_worker_asks_no_other_does(url: str, conn: Conn) -> None:
+    stored(conn, "AAA", until="2024-06-12")
+    with clock(url, utc(THURSDAY)) as database:
+        with database.transaction() as claiming:
+            assert claiming.execute("SELECT * FROM sync_claim(600)").fetchall()
+        assert syncing.after_close(database, [Batches()], 0, lambda _: None) == []
+        found = sweep.once(database, WorkerSettings())
+        assert found is not None
+        assert found["sync"] == 0
+    # It died: when its claim is over, the next does it.
+    assert swept(url, "2024-06-13 22:11")["sync"] == 1
+
+
+def test_the_command_fetches_what_is_missing_and_only_that(
+    url: str, conn: Conn, tmp_path: Path
+) -> None:
+    today = value(conn, "SELECT current_date")
+    days = sessions(conn, str(today - dt.timedelta(days=60)), str(today - dt.timedelta(days=1)))
+    folder = tmp_path / "bars"
+    for symbol in ("FULL", "LACKS"):
+        write_csv(folder, symbol, flat_bars(days, start=100, step=0))
+    settled = value(conn, "SELECT (session_last_settled('XNYS')).session")
+    stored(conn, "FULL", until=str(settled))
+    stored(conn, "LACKS", until=str(settled), missing=str(days[-2]))
+    done = with_csv(url, folder, "market", "data-sync", "--no-wait", "--json")
+    assert done.returncode == 0, done.stderr
+    (row,) = document(done)
+    assert (row["kind"], row["symbols"], row["left"]) == ("sync", 1, 1)
+    assert with_csv(url, folder, "worker", "run", "--drain").returncode == 0
+    assert (
+        value(
+            conn,
+            "SELECT count(*) FROM market_prices WHERE symbol = 'LACKS' AND date = %s",
+            [days[-2]],
+        )
+        == 1
+    )
+    assert value(conn, "SELECT count(*) FROM ingestion_audit") == 1
+    done = with_csv(url, folder, "market", "update-all-prices", "--json")
+    (row,) = document(done)
+    assert (row["kind"], row["symbols"]) == ("update", 0)
+    with connect(url) as other:
+        other.execute("INSERT INTO ticker_registry (symbol) VALUES ('NONE')")
+    (row,) = document(
+        with_csv(url, folder, "market", "backfill-all-missing", "--dry-run", "--json")
+    )
+    assert (row["kind"], row["symbols"], row["left"]) == ("missing", 1, 1)
+
+
+class Broken(Batches):
+    """A provider whose adapter has a fault of its own."""
+
+    def fetch_many(self, requests: Sequence[Request]) -> list[Answer]:
+        raise TypeError(f"a slip over {len(requests)} requests")
+
+
+def test_a_fault_while_asking_for_all_leaves_it_to_events(url: str, conn: Conn) -> None:
+    stored(conn, "AAA", until="2024-06-12")
+    with clock(url, utc(THURSDAY)) as database:
+        patience = Patience(lambda: None)
+        context = Context(database, [Broken()], MarketSettings(), patience.wait)
+        daily = Daily(context, patience)
+        thread = threading.Thread(target=daily.run)
+        thread.start()
+        daily.look()
+        try:
+            until("the event is written", lambda: asked(conn))
+            assert asked(conn) == [("AAA", "2024-06-13", -5)]
+            assert thread.is_alive()
+        finally:
+            patience.stop.set()
+            thread.join(10)
