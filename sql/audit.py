@@ -161,11 +161,15 @@ def _routines(want: list[Item], have: _Have, conn: Connection) -> list[Differenc
         live = have.get(item.identity)
         if live is None or live.detail != item.detail:
             found.append(differences.routine(item, missing=live is None))
-    order = ["prediction_inputs", *definitions()]  # as their files make them: some read others
+    order = [
+        "prediction_inputs",
+        "prediction_models",
+        *definitions(),
+    ]  # as their files make them: some read others
     views = [item for item in want if item.kind == "view"]
     for item in sorted(views, key=lambda view: order.index(view.name)):
         live = have.get(item.identity)
-        if item.name == "prediction_inputs":
+        if item.name in {"prediction_inputs", "prediction_models"}:
             found += _source(item, live)
         elif live is None or not _is_view(conn, item.name):
             found.append(differences.routine(item, missing=live is None))
@@ -201,10 +205,10 @@ def _source(item: Item, live: Item | None) -> list[Difference]:
         return []
     return [
         Difference(
-            "view prediction_inputs",
+            f"view {item.name}",
             "is missing" if live is None else "has other columns",
             "danger",
-            "no prediction can be read",
+            "what is read of predictions is read through it",
             live is None,
             "SELECT public.source_attach_view();",
         )

@@ -41,7 +41,11 @@ def statements(conn: Connection) -> list[str]:
     texts = [file.text for file in schema_files()]
     names = {
         "functions": sorted({name for text in texts for name in _FUNCTION.findall(text)}),
-        "views": [*{name for text in texts for name in _VIEW.findall(text)}, "prediction_inputs"],
+        "views": [
+            *{name for text in texts for name in _VIEW.findall(text)},
+            "prediction_inputs",
+            "prediction_models",
+        ],
         "indexes": [name for text in texts for name in _INDEX.findall(text)],
         "tables": list(_TABLES),
     }

@@ -56,30 +56,38 @@ BEGIN
         'SELECT predictions.id AS prediction_id, coalesce(%s) AS moment, %s AS assets,'
         ' %s AS market_impact, predictions.confidence::double precision AS confidence,'
         ' coalesce(predictions.analysis_status = ''completed'', false)'
-        ' AND has_assets(predictions.assets::text) AS eligible, %s::text AS model FROM public.predictions%s',
+        ' AND has_assets(predictions.assets::text) AS eligible FROM public.predictions%s',
         array_to_string(v_moments, ', '), source_json('predictions', 'assets'),
-        source_json('predictions', 'market_impact'),
-        -- Who predicted, where that is written down: reports are grouped by it.
-        CASE WHEN source_has('predictions', 'llm_model') THEN 'predictions.llm_model' ELSE 'NULL' END,
-        v_joins);
+        source_json('predictions', 'market_impact'), v_joins);
 END
 $$;
 
--- Replaces the view only where its text changed: that takes a lock its readers feel.
+-- Replaces a view only where its text changed: that takes a lock its readers feel.
 CREATE OR REPLACE FUNCTION source_attach_view() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    v_text text := source_view_text();
-    v_made text := 'made by source_attach_view(), ' || md5(v_text);
+    v_view record;
+    v_made text;
 BEGIN
-    IF obj_description(to_regclass('public.prediction_inputs'), 'pg_class') IS DISTINCT FROM v_made THEN
-        EXECUTE 'CREATE OR REPLACE VIEW public.prediction_inputs AS ' || v_text;
-        EXECUTE format('COMMENT ON VIEW public.prediction_inputs IS %L', v_made);
-    END IF;
+    FOR v_view IN
+        SELECT 'prediction_inputs' AS name, source_view_text() AS text
+        UNION ALL
+        -- Who predicted, where that is written down: reports are grouped by it. A view of its own,
+        -- so that whoever replaces prediction_inputs has no more columns to give.
+        SELECT 'prediction_models', format(
+            'SELECT predictions.id AS prediction_id, %s::text AS model FROM public.predictions',
+            CASE WHEN source_has('predictions', 'llm_model') THEN 'predictions.llm_model' ELSE 'NULL' END)
+    LOOP
+        v_made := 'made by source_attach_view(), ' || md5(v_view.text);
+        IF obj_description(to_regclass('public.' || v_view.name), 'pg_class') IS DISTINCT FROM v_made THEN
+            EXECUTE format('CREATE OR REPLACE VIEW public.%I AS %s', v_view.name, v_view.text);
+            EXECUTE format('COMMENT ON VIEW public.%I IS %L', v_view.name, v_made);
+        END IF;
+    END LOOP;
 END
 $$;
 
 SELECT source_attach_view();
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/12_source.sql', 'ad93eb7d32dc3687d9aa1f2146e767e5957b948ebeaeda8f061313e57969c3dc')
+    ('functions/12_source.sql', 'd71364cb67531955e420a596a73067a2a5f37f336f2a5970e6ddbd7eb07a18b2')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

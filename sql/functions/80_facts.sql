@@ -38,7 +38,7 @@ SELECT o.prediction_id, o.symbol::text AS symbol, h.horizon, h.sessions,
        confidence_tier(o.prediction_confidence) AS confidence_tier,
        -- Some programs keep the sector with the ticker; as JSON, because others have no such column.
        coalesce(nullif(o.sector::text, ''), nullif(to_jsonb(r) ->> 'sector', '')) AS sector,
-       i.model,
+       author.model,
        CASE WHEN h.return_pct IS NOT NULL THEN 'known'
             WHEN o.outcome_state = 'unresolvable' THEN 'unresolvable' ELSE 'pending' END AS state,
        o.price_at_prediction AS entry_price, h.exit_price, h.return_pct,
@@ -55,6 +55,7 @@ CROSS JOIN LATERAL (VALUES
     ('t30', 30, o.price_t30, o.return_t30, o.correct_t30, o.pnl_t30)
 ) AS h(horizon, sessions, exit_price, return_pct, correct, pnl_usd)
 LEFT JOIN prediction_inputs i ON i.prediction_id = o.prediction_id
+LEFT JOIN prediction_models author ON author.prediction_id = o.prediction_id
 LEFT JOIN ticker_registry r ON r.symbol = o.symbol
 LEFT JOIN market_sessions e ON e.session = o.entry_session
                            AND e.calendar = coalesce(r.calendar, symbol_calendar(o.symbol))
@@ -124,6 +125,6 @@ COMMENT ON COLUMN event_paths.session_offset IS 'sessions of the symbol''s calen
 COMMENT ON COLUMN event_paths.session IS 'the date of that session';
 COMMENT ON COLUMN event_paths.path_pct IS 'its close against the entry''s, percent; 0 at the entry';
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/80_facts.sql', '704bc3cb9eef0c16a6c0dd5bac6a5f5b76e5617d56644e5e77635d559671bcb9')
+    ('functions/80_facts.sql', '9841f7f7065632a1de2b7c96da13c3fd1794571552c6275a040c35c082d882ec')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -130,7 +130,7 @@ def test_a_symbol_called_na_is_a_symbol(conn: Conn, database: Database) -> None:
     for symbol in ("NA", "NAN", "NULL", "INF", "TRUE"):
         insert_prediction(conn, [symbol], {symbol: "bullish"}, moment="1980-01-01")
     with database.transaction() as inside:
-        inside.execute("SELECT outcomes_open(array_agg(id)) FROM predictions")
+        inside.execute("SELECT outcomes_process(array_agg(id), 365) FROM predictions")
     frame = outcomes_frame(conn, horizons=("t1",))
     assert sorted(frame["symbol"]) == ["INF", "NA", "NAN", "NULL", "TRUE"]
 

@@ -73,9 +73,15 @@ class Terminal:
 
     def shows(self, words: str) -> str:
         """Wait until these words are there; returns the page."""
-        return until(
-            f"the terminal shows {words!r}", lambda: self.text if words in self.text else "", 30
-        )
+
+        def probe() -> str:
+            text = self.text
+            return text if words in text else ""
+
+        try:
+            return until(f"the terminal shows {words!r}", probe, 30)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it showed {self.raw[-2000:]!r}") from None
 
     def end(self, number: signal.Signals = signal.SIGINT) -> int:
         """Interrupt it; returns the exit code."""
@@ -118,7 +124,7 @@ def test_a_page_of_80_by_24_while_a_worker_works(
     bars(conn, tmp_path / "bars", "GOOD")
     start_worker(**BELL_ONLY).ready()
     page = terminal(room, "watch")
-    assert "notify" in page.shows("queue")
+    page.shows("notify")
 
     insert_prediction(conn, ["GOOD", "NOBODY"], {"GOOD": "bullish"}, moment=MOMENT)
 

@@ -114,8 +114,9 @@ def imports(folder: str) -> dict[str, str]:
 def test_every_import_is_declared(folder: str) -> None:
     project = toml("pyproject.toml")
     declared = required(project["project"]["dependencies"])
-    if folder == "worker":
-        declared |= required(project["project"]["optional-dependencies"]["tracing"])
+    extras = {"worker": "tracing", "market": "plots"}
+    if folder in extras:
+        declared |= required(project["project"]["optional-dependencies"][extras[folder]])
     if folder == "tests":
         declared |= required(project["dependency-groups"]["dev"])
         declared |= required(project["dependency-groups"]["bench"])  # which are not installed here
