@@ -61,7 +61,9 @@ def test_what_we_rely_on_is_reported(
     with connect(migrated_url) as conn:
         if "varchar(8)" in statement:
             # No view of theirs or ours may stand in the way.
-            conn.execute("DROP VIEW IF EXISTS price_stats, symbol_stats, outcome_facts CASCADE")
+            conn.execute(
+                "DROP VIEW IF EXISTS price_stats, symbol_stats, outcome_facts, event_paths CASCADE"
+            )
             conn.execute("DELETE FROM ticker_registry WHERE length(symbol) > 8")
         conn.execute(statement.encode())
     found = audited(migrated_url)

@@ -44,9 +44,11 @@ class Terminal:
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         self.raw = b""
+        # A test runner's idea of the size is not this terminal's.
+        env = {k: v for k, v in environment(url).items() if k not in {"COLUMNS", "LINES"}}
         self.process = subprocess.Popen(
             [sys.executable, "-m", *arguments],
-            env={**environment(url), "TERM": "xterm-256color"},
+            env={**env, "TERM": "xterm-256color"},
             cwd=ROOT,
             stdin=theirs,
             stdout=theirs,
