@@ -34,7 +34,7 @@ def without_fencing(conn: Conn) -> None:
 
 def without_renewal(conn: Conn) -> None:
     """A lease ends at its first end, however long the work takes."""
-    take_out(conn, "outbox_renew", "status = 'processing'", "false")
+    take_out(conn, "outbox_renew", "leased_by = p_worker", "false")
 
 
 def without_forgotten(conn: Conn) -> None:
