@@ -12,17 +12,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from market import jobs
 from market.console import CommandError
+from market.logs import logger
 from market.provenance import AuditError, AuditFile
 from sql.database import Database
 
 _TURN_SECONDS = 0.5
 _LOG_SECONDS = 30.0
-
-log = structlog.get_logger()
 
 
 def progress(database: Database, job: int) -> dict[str, Any]:
@@ -76,7 +73,7 @@ def _screen() -> Iterator[Callable[[dict[str, Any]], None]]:
         nonlocal said
         if row["left"] and time.monotonic() - said >= _LOG_SECONDS:
             said = time.monotonic()
-            log.info("job under way", progress=line(row))
+            logger().info("job under way", progress=line(row))
 
     yield show
 

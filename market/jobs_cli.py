@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import structlog
 import typer
 
 from market import cross_check, following, jobs, symbol_lists, syncing
@@ -26,13 +25,13 @@ from market.console import (
     waiting,
 )
 from market.following import JobAudit, follow
+from market.logs import logger
 from market.providers import build
 from market.settings import MarketSettings
 from sql.database import Database, one
 from sql.settings import load
 
 app = application("Prices of many symbols.")
-log = structlog.get_logger()
 
 _DATE = ["%Y-%m-%d"]
 StartOption = Annotated[
@@ -261,13 +260,15 @@ def _look_on(
     job = row["job"]
     if job is None:
         return row
-    log.info("job written", job=job, symbols=row["symbols"], to_fetch=row["left"])
+    logger().info("job written", job=job, symbols=row["symbols"], to_fetch=row["left"])
     if not wait:
         return row
     try:
         return follow(database, job, file)
     except KeyboardInterrupt:
-        log.info("the job goes on without us", again=f"python -m market backfill --resume {job}")
+        logger().info(
+            "the job goes on without us", again=f"python -m market backfill --resume {job}"
+        )
         raise
 
 
