@@ -11,6 +11,7 @@ import time
 from sql.database import Database
 from tests.benchmarks.processes import done, ready
 from worker import outbox
+from worker.frontier import Frontier
 from worker.outbox import End
 from worker.settings import WorkerSettings
 
@@ -19,15 +20,26 @@ def drain(database: Database, settings: WorkerSettings) -> list[float]:
     """Drain the queue; returns the seconds that each claim took, its commit included."""
     name = str(os.getpid())
     latencies: list[float] = []
+    frontier = Frontier()
     while True:
-        begun = time.perf_counter()
+        places, begun = frontier.places("prediction"), time.perf_counter()
         with database.transaction() as conn:
             claims = outbox.claim(
-                conn, "prediction", name, settings.worker_batch_size, settings.worker_lease_seconds
+                conn,
+                "prediction",
+                name,
+                settings.worker_batch_size,
+                settings.worker_lease_seconds,
+                places,
             )
-        if not claims:
+        seconds = time.perf_counter() - begun
+        frontier.claimed("prediction", claims, seconds, places)
+        if not claims and not places:
             return latencies
-        latencies.append(time.perf_counter() - begun)
+        if not claims:
+            frontier.forget()
+            continue
+        latencies.append(seconds)
         with database.transaction() as conn:
             outbox.finish(conn, [End(claim, "done", {}) for claim in claims])
 
