@@ -27,7 +27,7 @@ class Claim:
     id: int
     topic: Topic
     key: str
-    payload: dict[str, Any] | None  # None: nothing is in it
+    payload: dict[str, Any]
     priority: int
     attempts: int
     crashes: int
@@ -46,7 +46,7 @@ class End:
 
 
 _COLUMNS = (
-    "id, topic, key, nullif(payload, '{}') AS payload, priority, attempts, crashes, available_at::text, lease,"
+    "id, topic, key, payload, priority, attempts, crashes, available_at::text, lease,"
     " CASE WHEN trail IS NULL THEN extract(epoch FROM claimed_at - created_at)::float8 END AS waited"
 )
 

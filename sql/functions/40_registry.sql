@@ -34,6 +34,7 @@ BEGIN -- PL/pgSQL, as in all of the hot path, because it keeps its plans
     CROSS JOIN LATERAL jsonb_array_elements(
         CASE WHEN jsonb_typeof(p.assets) = 'array' THEN p.assets
              ELSE jsonb_build_array(p.assets) END) a(value)
+    -- OFFSET 0: once for each element, not once for each use of it.
     CROSS JOIN LATERAL (SELECT CASE WHEN jsonb_typeof(a.value) = 'string'
                                     THEN normalize_symbol(a.value #>> '{}') END AS symbol OFFSET 0) n
     WHERE p.prediction_id = ANY (p_prediction_ids) AND p.eligible;
@@ -81,6 +82,6 @@ CREATE OR REPLACE FUNCTION registry_verdict(
     WHERE symbol = p_symbol
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/40_registry.sql', 'feef19ec82c84870204183a98ca99ca0bb10feb599199f06a6931c00323f4a41')
+    ('functions/40_registry.sql', '08f5a304c3f4e747b3e193f8656be5dc6aa14d688b8967fddbf8a4796d4a4da3')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

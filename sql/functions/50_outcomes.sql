@@ -378,6 +378,7 @@ BEGIN
             ) n
             GROUP BY n.calendar, n.moment
         ) g
+        -- OFFSET 0: once for each moment, not once for each use of it.
         CROSS JOIN LATERAL (SELECT session_entry(g.calendar, g.moment) AS entry OFFSET 0) e
         CROSS JOIN LATERAL unnest(g.keys) AS m);
     LOOP
@@ -472,6 +473,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/50_outcomes.sql', '6d03cf875cf50be17db5f5ca32c51cefe4d0b27f8aa0bfc5d8d248ce15d7aa06')
+    ('functions/50_outcomes.sql', 'ada0c84c8bbf834d41ec07c1517ab4c9c72aab47c7259ad14809f0dcae6ce68a')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
