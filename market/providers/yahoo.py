@@ -30,6 +30,8 @@ _URL = "https://query2.finance.yahoo.com/v8/finance/chart/"
 # Of one request, and of a fetch with all that yfinance asks before and after it.
 _TIMEOUT_SECONDS = 15.0
 _FETCH_SECONDS = 25.0
+# Less is no time to ask in, and curl takes what rounds to no millisecond for no limit at all.
+_LEAST_SECONDS = 0.01
 # Without an exchange's suffix: a listing in the USA, which has a price in dollars.
 _US_SHARE = re.compile(r"[A-Z]+(-[A-Z])?")
 # What reading a document of another form raises.
@@ -127,7 +129,7 @@ class Yahoo:
                 class Hurried(Session[Any]):
                     def request(self, method: Any, url: str, **options: Any) -> Any:  # type: ignore[override]
                         left = fetch.ends - time.monotonic()
-                        if left <= 0:
+                        if left < _LEAST_SECONDS:
                             raise Timeout("no answer within the time of a fetch")
                         options["timeout"] = min(options.get("timeout") or left, left)
                         return super().request(method, url, **options)

@@ -463,8 +463,11 @@ DECLARE
         SELECT prediction_id FROM prediction_outcomes
         WHERE symbol = p_symbol AND outcome_state = 'awaiting_prices'
         UNION
+        -- Compared as a row, so that only the index by symbol serves: the one by due_at holds every
+        -- ticker's, and for a handful of open rows the planner thinks the two alike.
         SELECT prediction_id FROM prediction_outcomes
-        WHERE symbol = p_symbol AND outcome_state = 'maturing' AND due_at <= reckoner_now()
+        WHERE symbol = p_symbol AND outcome_state = 'maturing'
+          AND (symbol, outcome_state, due_at) <= (p_symbol, 'maturing', reckoner_now())
         UNION
         SELECT prediction_id FROM prediction_outcomes
         WHERE symbol = p_symbol AND outcome_state = 'maturing' AND due_at IS NULL);
@@ -473,6 +476,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/50_outcomes.sql', 'ada0c84c8bbf834d41ec07c1517ab4c9c72aab47c7259ad14809f0dcae6ce68a')
+    ('functions/50_outcomes.sql', 'd7fe25ed6d478e4e1937afc69e9a3260578239408c50b1297d3abd147e790543')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
