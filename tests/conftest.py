@@ -67,7 +67,7 @@ def server_url() -> Iterator[str]:
 def _create(server_url: str, template: str | None = None) -> str:
     name = f"reckoner_test_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(server_url, autocommit=True) as conn:
-        statement = psql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+        statement = psql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
             psql.Identifier(name), psql.Identifier(template or "template0")
         )
         conn.execute(statement)

@@ -31,8 +31,8 @@ def test_a_server_in_read_only_mode_is_waited_for(world: World) -> None:
         writer.until_more(20)
         with altered(world, "default_transaction_read_only", "on"):
             until("both say so", lambda: said(world, "ReadOnlySqlTransaction"))
+            until("the writer is refused", lambda: writer.interrupted > 0)
         writer.until_more(20)
-    assert writer.interrupted > 0
     world.check(writer)
 
 
