@@ -99,7 +99,7 @@ class TickerWork:
 
     def fetch(self) -> None:
         """Find out what is missing and ask providers for it."""
-        refetch = bool(self._claim.payload.get("refetch"))
+        refetch = bool((self._claim.payload or {}).get("refetch"))
         days = self._context.market.backfill_days
         self._plan = backfill.prepare(
             self._context.database, self._claim.key, days, refetch=refetch

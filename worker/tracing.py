@@ -50,7 +50,7 @@ class OpenTelemetry:
 
         links = []
         for claim in claims:
-            parent = claim.payload.get("traceparent")
+            parent = (claim.payload or {}).get("traceparent")
             if isinstance(parent, str):
                 context = self._propagator.extract({"traceparent": parent})
                 found = trace.get_current_span(context).get_span_context()

@@ -6,6 +6,7 @@ SELECT pg_advisory_xact_lock(1380271947, 2);
 
 DROP FUNCTION IF EXISTS outbox_claim(text, text, integer, double precision);
 DROP FUNCTION IF EXISTS outbox_next_at(text[]);
+DROP FUNCTION IF EXISTS outbox_hold(bigint[], bigint[]);
 
 -- Up to p_limit ready events of a topic, highest priority first, then oldest, each with a
 -- new fencing token. Events of one key are never worked on by two claims at once (that
@@ -137,12 +138,14 @@ $$;
 
 -- Locks those of the given events whose lease still is the given one, until the caller's
 -- transaction ends: what follows in it is guarded. Returns their ids; what is missing is lost.
-CREATE OR REPLACE FUNCTION outbox_hold(p_ids bigint[], p_leases bigint[]) RETURNS SETOF bigint
+-- p_claims: [{"id", "lease"}].
+CREATE OR REPLACE FUNCTION outbox_hold(p_claims jsonb) RETURNS SETOF bigint
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
 BEGIN -- the settings as in outbox_finish
     RETURN QUERY
-    SELECT o.id FROM outbox o JOIN unnest(p_ids, p_leases) AS c(id, lease) ON o.id = c.id
+    SELECT o.id FROM jsonb_to_recordset(p_claims) AS c(id bigint, lease bigint)
+    JOIN outbox o ON o.id = c.id
     WHERE o.lease = c.lease
     ORDER BY o.id FOR UPDATE OF o;
 END
@@ -158,6 +161,6 @@ RETURNS bigint LANGUAGE sql AS $$
     SELECT count(*) FROM renewed
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/31_outbox_claim.sql', 'c2a3c60d19c944c93eb68ecfc2b45768e49f9dce3d53051f9a61347cca38e80b')
+    ('functions/31_outbox_claim.sql', 'fc7963dd03a633433be35c8bc540cfd6798696f6aa8a55518d9b84658ea4df77')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

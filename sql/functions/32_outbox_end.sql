@@ -11,18 +11,21 @@ CREATE OR REPLACE FUNCTION one_line(p_text text) RETURNS text LANGUAGE sql IMMUT
     SELECT left(btrim(regexp_replace(p_text, '\s+', ' ', 'g')), 500)
 $$;
 
--- Moves events to history. Returns the ids that were still held; the others are lost. The settings keep the plan to one look into the primary key per event: what is planned
+DROP FUNCTION IF EXISTS outbox_finish(bigint[], bigint[], text[], jsonb[]);
+
+-- Moves events to history. Returns the ids that were still held; the others are lost.
+-- p_ends: [{"id", "lease", "verdict", "result"}]; one value, because arrays of them cost client
+-- and server several times as much to write and to read.
+-- The settings keep the plan to one look into the primary key per event: what is planned
 -- while the outbox is empty must still be right when it is not.
-CREATE OR REPLACE FUNCTION outbox_finish(
-    p_ids bigint[], p_leases bigint[], p_verdicts text[], p_results jsonb[]
-) RETURNS SETOF bigint LANGUAGE plpgsql
+CREATE OR REPLACE FUNCTION outbox_finish(p_ends jsonb) RETURNS SETOF bigint LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
 BEGIN
     RETURN QUERY
     WITH gone AS (
         DELETE FROM outbox o
-        USING unnest(p_ids, p_leases, p_verdicts, p_results) AS v(id, lease, verdict, result)
+        USING jsonb_to_recordset(p_ends) AS v(id bigint, lease bigint, verdict text, result jsonb)
         WHERE o.id = v.id AND o.lease = v.lease
         RETURNING o.*, v.verdict, v.result
     )
@@ -173,6 +176,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/32_outbox_end.sql', 'bf1b581be6630d5cc5f124fcd09440f97c53e6d19b28bb176efbf52cfc687714')
+    ('functions/32_outbox_end.sql', '2d0e66b099d919e03d46021a62a0b113252f74b73e957da7b1b1b09823bc3f79')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

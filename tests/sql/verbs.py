@@ -6,6 +6,7 @@ from typing import Any
 
 from psycopg import Notify
 from psycopg.errors import Diagnostic
+from psycopg.types.json import Jsonb
 
 from tests.support import Conn, connect, value
 
@@ -95,23 +96,16 @@ def claim_suspect(conn: Conn, worker: str = "w", seconds: float = 60) -> list[Ro
 
 
 def hold(conn: Conn, *claims: Row) -> list[int]:
-    rows = conn.execute(
-        "SELECT outbox_hold(%s, %s) AS id",
-        [[c["id"] for c in claims], [c["lease"] for c in claims]],
-    )
+    mine = [{"id": c["id"], "lease": c["lease"]} for c in claims]
+    rows = conn.execute("SELECT outbox_hold(%s) AS id", [Jsonb(mine)])
     return [row["id"] for row in rows]
 
 
 def finish(conn: Conn, *claims: Row, verdict: str = "done") -> list[int]:
-    rows = conn.execute(
-        "SELECT outbox_finish(%s, %s, %s, %s::text[]::jsonb[]) AS id",
-        [
-            [c["id"] for c in claims],
-            [c["lease"] for c in claims],
-            [verdict] * len(claims),
-            ['{"n": 1}'] * len(claims),
-        ],
-    )
+    ends = [
+        {"id": c["id"], "lease": c["lease"], "verdict": verdict, "result": {"n": 1}} for c in claims
+    ]
+    rows = conn.execute("SELECT outbox_finish(%s) AS id", [Jsonb(ends)])
     return [row["id"] for row in rows]
 
 
