@@ -251,14 +251,12 @@ class Worker:
         while not self._patience.stop.is_set():
             try:
                 with self._sweeping:
-                    startup.expect(self._database)
+                    startup.expect_files(self._database)
                     found = sweep.once(self._database, self._settings, sync=self._daily is None)
                 if self._daily:
                     self._daily.look()
                 if found:
                     sweep.report(found, self._metrics)
-                if found and found["crashed"]:
-                    self._crashed(found["crashed"])
             except MigrationError as error:
                 # A deployment went ahead of us: leave before our statements do harm.
                 self._unfit = str(error)

@@ -15,7 +15,7 @@ import psycopg
 import structlog
 
 from sql.database import Database, error_line
-from worker import outbox, sweep
+from worker import sweep
 from worker.doorbell import Doorbell
 from worker.settings import WorkerSettings
 
@@ -90,8 +90,8 @@ class Pulse:
         if bell:
             bell.beat_coming()
         with self._database.transaction(seconds=10) as conn:
-            conn.execute(
-                "SELECT worker_beat(%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            ended = conn.execute(
+                "SELECT * FROM worker_beat(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
                 [
                     self._name,
                     socket.gethostname(),
@@ -102,9 +102,9 @@ class Pulse:
                     bell.channel if bell else None,
                     dt.datetime.now(dt.UTC),
                     bool(self._settings.worker_metrics_port),
+                    self._settings.worker_max_crashes,
                 ],
-            )
-            ended = outbox.expire(conn, self._settings.worker_max_crashes)
+            ).fetchall()
         self._told = mode
         sweep.tell_ended(ended)
         if ended:

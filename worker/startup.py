@@ -20,6 +20,12 @@ def expect(database: Database) -> list[migrate.Change]:
         return migrate.expect(conn)
 
 
+def expect_files(database: Database) -> None:
+    """Raise migrate.MigrationError when the tables and functions are no longer this version's."""
+    with database.transaction(seconds=10) as conn:
+        migrate.expect_files(conn)
+
+
 def expect_schema(database: Database) -> None:
     """Refuse to work on a schema of another version; a database that is away is waited for.
 

@@ -21,7 +21,9 @@ _HISTORY_DAYS = 30
 _RECORD_DAYS = 400
 # How many ids one sweep looks at: the newest, and as many of the slow walk over all.
 _FORGOTTEN_SPAN = 20_000
-_PARTS = ("forgotten", "due", "unfetched", "pruned", "payloads", "records", "jobs", "sync")
+# For the length of a part's transaction: sweeping is one worker's at a time.
+_OURS = "pg_try_advisory_xact_lock(1380271947, 3)"
+_PARTS = ("forgotten", "due", "unfetched", "pruned", "payloads", "records", "sync")
 
 log = structlog.get_logger()
 
@@ -34,31 +36,28 @@ def once(
     sync: also write the events of the daily sync; False where `worker/daily.py` does more.
     dry_run does it all and rolls it back. Raises psycopg.Error when the database is away.
     """
-    found: dict[str, Any] = {"crashed": end_leases(database, settings, dry_run=dry_run)}
-    parts = {
-        "forgotten": ("SELECT sweep_forgotten(%s) AS n", _FORGOTTEN_SPAN),
-        "due": ("SELECT sweep_due() AS n", None),
-        "unfetched": ("SELECT sweep_unfetched() AS n", None),
-        "pruned": ("SELECT sweep_prune(%s) AS n", _HISTORY_DAYS),
-        "payloads": ("SELECT sweep_payloads(%s) AS n", settings.raw_retention_days),
-        "records": ("SELECT sweep_records(%s) AS n", _RECORD_DAYS),
-        "jobs": ("SELECT sweep_jobs(%s) AS n", _RECORD_DAYS),
+    found: dict[str, Any] = {}
+    parts: dict[str, tuple[Any, ...]] = {
+        "forgotten": ("sweep_forgotten(%s)", _FORGOTTEN_SPAN),
+        "due": ("sweep_due()",),
+        "unfetched": ("sweep_unfetched()",),
+        "pruned": ("sweep_prune(%s)", _HISTORY_DAYS),
+        "payloads": ("sweep_payloads(%s)", settings.raw_retention_days),
+        "records": ("sweep_records(%s) + sweep_jobs(%s)", _RECORD_DAYS, _RECORD_DAYS),
     }
     if sync and settings.worker_daily_sync:
-        parts["sync"] = ("SELECT sweep_sync() AS n", None)
-    for part, (query, argument) in parts.items():
+        parts["sync"] = ("sweep_sync()",)
+    for part, (call, *arguments) in parts.items():
         try:
             with database.transaction() as conn:
-                lock = conn.execute(
-                    "SELECT pg_try_advisory_xact_lock(1380271947, 3) AS ours"
+                row = conn.execute(
+                    f"SELECT {call} AS n WHERE {_OURS}".encode(), arguments or None
                 ).fetchone()
-                if lock is None or not lock["ours"]:
+                if row is None:
                     return None
-                with conn.transaction(force_rollback=dry_run):
-                    row = conn.execute(
-                        query.encode(), None if argument is None else [argument]
-                    ).fetchone()
-                found[part] = row["n"] if row else 0
+                found[part] = row["n"]
+                if dry_run:
+                    conn.rollback()
         except psycopg.Error as error:
             if is_away(error):
                 raise

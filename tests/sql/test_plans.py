@@ -20,7 +20,7 @@ BOUNDS = {
     "claim, none ready": ("SELECT * FROM outbox_claim('ticker', 'w', 4, 60)", 100, 0),
     "claim suspect": ("SELECT * FROM outbox_claim_suspect('w', 60)", 100, 0),
     "next at": ("SELECT outbox_next_at(ARRAY['prediction', 'ticker'])", 100, 0),
-    "finish": ("SELECT outbox_finish('[{{\"id\": 1, \"lease\": 1, \"verdict\": \"done\", \"result\": {{}}}}]')", 300, 0),
+    "finish": ("""SELECT outbox_finish('[{{"id": 1, "lease": 1, "verdict": "done", "result": {{}}}}]')""", 300, 0),
     "process": ("SELECT * FROM outcomes_process(ARRAY[{last}], 365)", 350, 30),
     "process ten": ("SELECT * FROM outcomes_process(ARRAY(SELECT {last} - n FROM generate_series(0, 9) n), 365)",
                     2600, 300),
