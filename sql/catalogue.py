@@ -68,11 +68,10 @@ def recorded() -> list[Item]:
 
 @cache
 def definitions() -> dict[str, Definition]:
-    """The functions and views of `sql/functions/` by name."""
+    """The functions and views by name; a CHECK's function is a migration's."""
     return {
         match["function"] or match["view"]: Definition(file.name, match[0])
         for file in schema_files()
-        if not file.is_migration
         for match in _DEFINITION.finditer(file.text)
     }
 

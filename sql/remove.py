@@ -58,6 +58,9 @@ def statements(conn: Connection) -> list[str]:
         "   AND p.proname = ANY (%(functions)s)"
         " UNION ALL SELECT 2, false, format('DROP VIEW %%s', c.oid::regclass) FROM pg_class c"
         " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'v' AND c.relname = ANY (%(views)s)"
+        # A CHECK that calls a function of ours.
+        " UNION ALL SELECT 2, true, format('ALTER TABLE outbox DROP CONSTRAINT %%I', conname)"
+        " FROM pg_constraint WHERE conrelid = to_regclass('public.outbox') AND contype = 'c'"
         " UNION ALL SELECT 3, false, format('DROP FUNCTION %%s', p.oid::regprocedure) FROM pg_proc p"
         " WHERE p.pronamespace = 'public'::regnamespace AND p.proname = ANY (%(functions)s)"
         " UNION ALL SELECT 4, false, format('DROP INDEX %%s', c.oid::regclass) FROM pg_class c"

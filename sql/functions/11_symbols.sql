@@ -59,9 +59,9 @@ $$;
 -- and nothing in it can fail; used by the triggers and by prediction_inputs.
 CREATE OR REPLACE FUNCTION has_assets(p_assets text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT coalesce(p_assets !~ '^\s*(null|\[\s*\]|\{\s*\}|"\s*")?\s*$', false)
+    SELECT coalesce(p_assets LIKE '["_%' OR p_assets !~ '^\s*(null|\[\s*\]|\{\s*\}|"\s*")?\s*$', false)
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/11_symbols.sql', 'fdbcd823a639595ca7231dd9d70ab81cd0fe77d842cfa7e5722dff618fb0cad3')
+    ('functions/11_symbols.sql', '2de3058428c118d31c83b9598de87b44dfd4e11372ab7bd886907276fb7d96fe')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

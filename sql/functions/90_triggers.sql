@@ -23,10 +23,14 @@ $$;
 CREATE OR REPLACE FUNCTION predictions_inserted() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '100ms' AS $$
+DECLARE
+    v_now     timestamptz;
+    v_payload jsonb;
 BEGIN
+    v_now := reckoner_now(); -- here and not where it is declared, which the guard does not cover
+    v_payload := writers_payload();
     INSERT INTO outbox (topic, key, payload, available_at, created_at, updated_at)
-    SELECT 'prediction', n.id, t.payload, t.now, t.now, t.now
-    FROM added n CROSS JOIN (SELECT reckoner_now() AS now, writers_payload() AS payload) t
+    SELECT 'prediction', n.id, v_payload, v_now, v_now, v_now FROM added n
     WHERE n.analysis_status = 'completed' AND has_assets(n.assets::text);
     IF FOUND THEN
         PERFORM doorbell_ring();
@@ -136,6 +140,6 @@ $$;
 
 SELECT source_attach();
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/90_triggers.sql', '6f1b6cbc2b58d39dba0a74e98a51d4e5f2993fb40ac31554d9b826af3cabfddf')
+    ('functions/90_triggers.sql', '5445a86922896b67b998bf1286618ab27f4042d84ac54f1ae0a2600c655eecfa')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
