@@ -2,8 +2,9 @@
 
 20,000 predictions of three tickers are inserted in one statement while a real worker sleeps;
 the time runs from the acknowledged COMMIT until the queue is empty, which is when the last
-batch has committed (asked every 20 ms). The loop does a slice of the same predictions and
-its rate is taken for the whole. Both must have written the same numbers.
+batch has committed (asked every 20 ms). Before that the same with a second worker beside it.
+The loop does a slice of the same predictions and its rate is taken for the whole. Both must
+have written the same numbers.
 """
 
 import time
@@ -41,6 +42,11 @@ def _ours(conn: Conn, number: int) -> float:
     return seconds
 
 
+def _empty(conn: Conn) -> None:
+    conn.execute("TRUNCATE predictions, prediction_outcomes, loop_outcomes, outbox, outbox_history")
+    settle(conn)
+
+
 def measure(bench: Bench) -> None:
     number, slice_ = bench.size(20_000, 500), bench.size(500, 20)
     bench.remark(
@@ -53,10 +59,10 @@ def measure(bench: Bench) -> None:
         conn.execute("CREATE TABLE loop_outcomes (LIKE prediction_outcomes INCLUDING ALL)")
         stack.enter_context(worker(url))
         for _ in bench.rounds():
-            conn.execute(
-                "TRUNCATE predictions, prediction_outcomes, loop_outcomes, outbox, outbox_history"
-            )
-            settle(conn)
+            with worker(url):
+                _empty(conn)
+                bench.add("two workers", number / _ours(conn, number))
+            _empty(conn)
             bench.add("reckoner", number / _ours(conn, number))
             ids = [row["id"] for row in conn.execute("SELECT id FROM predictions ORDER BY id")]
             begun = time.perf_counter()
@@ -68,5 +74,8 @@ def measure(bench: Bench) -> None:
 def judge(bench: Bench) -> None:
     ratio = bench.median("reckoner") / bench.median("per-row loop")
     bench.at_least("Reckoner ÷ per-row loop", ratio, 25)
+    two = bench.median("two workers")
+    bench.beside("two workers ÷ per-row loop", two / bench.median("per-row loop"))
+    bench.beside("two workers", two, " predictions/s")
     bench.beside("Reckoner", bench.median("reckoner"), " predictions/s")
     bench.beside("per-row loop", bench.median("per-row loop"), " predictions/s")

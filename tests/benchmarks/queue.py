@@ -1,7 +1,8 @@
 """`queue`: no-op events a second from a backlog, with the lease, the fence and the history row.
 
-Beside it pgqueuer and procrastinate at their fastest, and a floor that keeps no promise at
-all. procrastinate gets a slice of the backlog, because it is slow; it is a rate all the same.
+Beside it pgqueuer and procrastinate at their fastest, and two floors: one that keeps no promise
+at all, and one with leases and a history and nothing else that a queue needs (floor.py).
+procrastinate gets a slice of the backlog, because it is slow; it is a rate all the same.
 """
 
 from contextlib import ExitStack
@@ -46,10 +47,11 @@ def measure(bench: Bench) -> None:
                 bench.add(f"reckoner {processes}", events / seconds)
                 if processes == 4:
                     continue
-                floor.fill(other, events)
-                settle(other, "floor_queue")
-                seconds = together(theirs, "tests.benchmarks.floor", processes)
-                bench.add(f"floor {processes}", events / seconds)
+                for what in ("leases", "nothing"):
+                    floor.fill(other, events)
+                    settle(other, "floor_queue")
+                    seconds = together(theirs, "tests.benchmarks.floor", processes, what)
+                    bench.add(f"floor with {what} {processes}", events / seconds)
                 if bench.alone:
                     continue
                 with_pgqueuer.fill(other)
