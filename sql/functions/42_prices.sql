@@ -114,7 +114,7 @@ CREATE OR REPLACE FUNCTION bars_are_unique() RETURNS boolean LANGUAGE sql STABLE
         JOIN pg_attribute d ON d.attrelid = i.indrelid AND d.attname = 'date'
         WHERE i.indrelid = 'public.market_prices'::regclass AND i.indisunique AND i.indisvalid
           AND i.indimmediate AND i.indpred IS NULL AND i.indnkeyatts = 2
-          AND s.attnum = ANY (i.indkey) AND d.attnum = ANY (i.indkey))
+          AND (i.indkey::smallint[])[0:1] @> ARRAY[s.attnum, d.attnum])
 $$;
 
 -- Takes over what a provider told of p_from to p_to: new bars are inserted, different ones
@@ -124,9 +124,10 @@ $$;
 -- which the new history lacks goes away; it would stand beside bars of another basis. What is
 -- replaced or goes away is kept in market_price_revisions. p_payload_id: the answer that the bars
 -- were read from. revised counts stored closes that changed.
--- Given and stored bars meet once, in a FULL JOIN: it is hashed or merged whatever the planner
--- thinks of the arrays' lengths. INSERT goes without ON CONFLICT, which would write half as much
--- again; where another program stores one of these bars in the same moment, all is done again.
+-- Given and stored bars meet once. Plans are made once, by one who knows nothing of the arrays'
+-- lengths, perhaps on an empty table: so no loops in loops, and no scan of what it will have become.
+-- INSERT goes without ON CONFLICT, which costs the server half as much again; where another program
+-- stores one of these bars in the same moment, all is done again.
 DROP FUNCTION IF EXISTS bars_staging();
 DROP FUNCTION IF EXISTS bars_merge(text, text, date, date, boolean);
 DROP FUNCTION IF EXISTS bars_merge(text, text, date, date, boolean, bigint);
@@ -136,7 +137,8 @@ CREATE OR REPLACE FUNCTION bars_merge(
     p_closes double precision[], p_adjusted_closes double precision[], p_volumes bigint[],
     p_splits date[], p_dividends date[]
 )
-RETURNS TABLE (inserted bigint, updated bigint, revised bigint) LANGUAGE plpgsql AS $$
+RETURNS TABLE (inserted bigint, updated bigint, revised bigint)
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_nestloop = off AS $$
 #variable_conflict use_column
 DECLARE
     v_now   timestamptz := reckoner_now();
@@ -198,7 +200,8 @@ BEGIN
                 ORDER BY date
             ), gone AS (
                 DELETE FROM market_prices p USING met m
-                WHERE m.is_gone AND p.symbol = p_symbol AND p.date = m.date
+                WHERE m.is_gone AND p.symbol = p_symbol AND p.date BETWEEN v_first AND v_last
+                  AND p.date = m.date
             ), replaced AS (
                 UPDATE market_prices p
                 SET open = m.open, high = m.high, low = m.low, close = m.close,
@@ -206,7 +209,8 @@ BEGIN
                     last_updated = v_now, has_split = m.has_split, has_dividend = m.has_dividend,
                     is_market_open = true, fetched_at = v_now, updated_at = v_now, payload_id = p_payload_id
                 FROM met m
-                WHERE NOT m.is_new AND NOT m.is_gone AND p.symbol = p_symbol AND p.date = m.date
+                WHERE NOT m.is_new AND NOT m.is_gone AND p.symbol = p_symbol
+                  AND p.date BETWEEN v_first AND v_last AND p.date = m.date
             ), added AS (
                 INSERT INTO market_prices
                     (symbol, date, open, high, low, close, adjusted_close, volume, source, last_updated,
@@ -255,6 +259,6 @@ LEFT JOIN LATERAL (
     FROM market_prices WHERE market_prices.symbol = r.symbol
 ) p ON true;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_prices.sql', '9efeca6a2f9ce3e4961aa178e04b4f3b73437a627ea965a81494544170c8df55')
+    ('functions/42_prices.sql', 'c213fb091a25dcd5616ae259474ed475f789b9c01370fdbac06d0e52b1de2945')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
