@@ -1,10 +1,11 @@
-"""Bars on their way into `market_prices`: COPY with one upsert. Only what `validation` let pass."""
+"""Bars on their way into `market_prices`, whole columns at a time. Only what `validation` let pass."""
 
 import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
 from market.providers import Action, Bar
+from sql.columns import Dates, Floats, Integers
 from sql.database import Connection, one
 
 
@@ -28,25 +29,31 @@ def store(
     rebased: bool = False,
     payload_id: int | None = None,
 ) -> dict[str, int]:
-    """Store validated bars and the registry's metadata in the caller's transaction.
+    """Store validated bars, ascending, and the registry's metadata in the caller's transaction.
 
     start, end: the range that the provider answered for. rebased: the basis of the prices
     changed; stored bars of the range that are not among these go away. payload_id: the answer
     that they were read from. What is replaced is kept in `market_price_revisions`. Returns the
     counts `inserted`, `updated` and `revised` (stored closes that changed).
     """
-    conn.execute("SELECT bars_staging()")
-    with conn.cursor().copy("COPY pg_temp.bar_staging FROM STDIN") as copy:
-        for bar in bars:
-            copy.write_row(bar)
-    conn.execute(
-        "SELECT bars_keep_replaced(%s, %s, %s, %s, %s, %s)",
-        [symbol, source, payload_id, start, end, rebased],
-    )
+    columns = list(zip(*bars, strict=True)) or [()] * len(Bar._fields)
+    dates, opens, highs, lows, closes, adjusted_closes, volumes, *_ = columns
     return one(
         conn,
-        "SELECT * FROM bars_merge(%s, %s, %s, %s, %s, %s)",
-        [symbol, source, start, end, rebased, payload_id],
+        "SELECT * FROM bars_merge(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        [
+            symbol,
+            source,
+            payload_id,
+            start,
+            end,
+            rebased,
+            Dates(dates),
+            *map(Floats, (opens, highs, lows, closes, adjusted_closes)),
+            Integers(volumes),
+            Dates(bar.date for bar in bars if bar.has_split),
+            Dates(bar.date for bar in bars if bar.has_dividend),
+        ],
     )
 
 

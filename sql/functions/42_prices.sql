@@ -106,77 +106,137 @@ RETURNS boolean LANGUAGE sql STABLE AS $$
     SELECT coalesce(bool_or(differs) FILTER (WHERE is_ours), bool_or(differs), false) FROM met
 $$;
 
--- An empty place for COPY, made once per connection; a commit empties it too.
-CREATE OR REPLACE FUNCTION bars_staging() RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-    IF to_regclass('pg_temp.bar_staging') IS NULL THEN
-        CREATE TEMP TABLE bar_staging (
-            date date NOT NULL, open double precision, high double precision, low double precision,
-            close double precision NOT NULL, adjusted_close double precision, volume bigint,
-            has_split boolean NOT NULL, has_dividend boolean NOT NULL
-        ) ON COMMIT DELETE ROWS;
-    ELSE
-        DELETE FROM pg_temp.bar_staging; -- of an earlier symbol in this transaction
-    END IF;
-END
+-- Whether the table itself keeps (symbol, date) unique; another program's may not.
+CREATE OR REPLACE FUNCTION bars_are_unique() RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (
+        SELECT FROM pg_index i
+        JOIN pg_attribute s ON s.attrelid = i.indrelid AND s.attname = 'symbol'
+        JOIN pg_attribute d ON d.attrelid = i.indrelid AND d.attname = 'date'
+        WHERE i.indrelid = 'public.market_prices'::regclass AND i.indisunique AND i.indisvalid
+          AND i.indimmediate AND i.indpred IS NULL AND i.indnkeyatts = 2
+          AND (i.indkey::smallint[])[0:1] @> ARRAY[s.attnum, d.attnum])
 $$;
 
--- Takes over what is staged: new bars are inserted, different ones replaced and another
--- program's marked as given by us (fetched_at), equal ones not touched, in one statement. p_from, p_to: the range that the provider was asked for and
--- answered. p_rebased: the basis of the prices changed, so that a stored bar of the range
--- which the new history lacks goes away; it would stand beside bars of another basis.
--- revised counts stored closes that changed. p_payload_id: the answer that the bars were read from.
+-- The days of a symbol that had a split or a dividend: those told with the bars, and all that are
+-- known. Who knows nothing of them takes nothing from what others told.
+CREATE OR REPLACE FUNCTION bar_marks(p_symbol text, p_splits date[], p_dividends date[])
+RETURNS TABLE (date date, has_split boolean, has_dividend boolean) LANGUAGE sql STABLE AS $$
+    SELECT m.date, bool_or(m.kind = 'split'), bool_or(m.kind = 'dividend')
+    FROM (SELECT a.date, a.kind FROM corporate_actions a WHERE a.symbol = p_symbol
+          UNION ALL SELECT unnest(p_splits), 'split'
+          UNION ALL SELECT unnest(p_dividends), 'dividend') m
+    GROUP BY m.date
+$$;
+
+-- Takes over what a provider told of p_from to p_to: new bars are inserted, different ones
+-- replaced, another program's marked as given by us (fetched_at), equal ones not touched.
+-- p_dates is ascending, a date once; the other columns are as long. p_splits, p_dividends: the
+-- days that had one. p_rebased: the basis of the prices changed, so that a stored bar of the range
+-- which the new history lacks goes away; it would stand beside bars of another basis. What is
+-- replaced or goes away is kept in market_price_revisions. p_payload_id: the answer that the bars
+-- were read from. revised counts stored closes that changed.
+-- Plans are made once, by one who knows nothing of the arrays' lengths, perhaps on an empty table:
+-- so no loops in loops, and no scan of what the table will have become.
+DROP FUNCTION IF EXISTS bars_staging();
 DROP FUNCTION IF EXISTS bars_merge(text, text, date, date, boolean);
+DROP FUNCTION IF EXISTS bars_merge(text, text, date, date, boolean, bigint);
 CREATE OR REPLACE FUNCTION bars_merge(
-    p_symbol text, p_source text, p_from date, p_to date, p_rebased boolean, p_payload_id bigint DEFAULT NULL
+    p_symbol text, p_source text, p_payload_id bigint, p_from date, p_to date, p_rebased boolean,
+    p_dates date[], p_opens double precision[], p_highs double precision[], p_lows double precision[],
+    p_closes double precision[], p_adjusted_closes double precision[], p_volumes bigint[],
+    p_splits date[], p_dividends date[]
 )
-RETURNS TABLE (inserted bigint, updated bigint, revised bigint) LANGUAGE plpgsql AS $$
+RETURNS TABLE (inserted bigint, updated bigint, revised bigint)
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_nestloop = off AS $$
 #variable_conflict use_column
 DECLARE
-    v_now timestamptz := reckoner_now();
+    v_now   timestamptz := reckoner_now();
+    v_first date := least(p_from, p_dates[1]);
+    v_last  date := greatest(p_to, p_dates[cardinality(p_dates)]);
 BEGIN
-    IF p_rebased THEN
-        DELETE FROM market_prices p
-        WHERE p.symbol = p_symbol AND p.date BETWEEN p_from AND p_to
-          AND NOT EXISTS (SELECT FROM pg_temp.bar_staging s WHERE s.date = p.date);
+    IF NOT EXISTS (SELECT FROM market_prices WHERE symbol = p_symbol AND date BETWEEN v_first AND v_last)
+       AND bars_are_unique() THEN
+        -- All are new. ON CONFLICT would cost the server half as much again.
+        BEGIN
+            INSERT INTO market_prices
+                (symbol, date, open, high, low, close, adjusted_close, volume, source, last_updated,
+                 has_split, has_dividend, is_market_open, fetched_at, created_at, updated_at, payload_id)
+            SELECT p_symbol, b.date, b.open, b.high, b.low, b.close, b.adjusted_close, b.volume, p_source, v_now,
+                   coalesce(m.has_split, false), coalesce(m.has_dividend, false), true, v_now, v_now, v_now,
+                   p_payload_id
+            FROM unnest(p_dates, p_opens, p_highs, p_lows, p_closes, p_adjusted_closes, p_volumes)
+                 AS b (date, open, high, low, close, adjusted_close, volume)
+            LEFT JOIN bar_marks(p_symbol, p_splits, p_dividends) m ON m.date = b.date
+            ORDER BY b.date;
+            GET DIAGNOSTICS inserted = ROW_COUNT;
+            updated := 0;
+            revised := 0;
+        EXCEPTION WHEN unique_violation THEN
+            inserted := NULL; -- another program stored one of them meanwhile, and now we see it
+        END;
     END IF;
-    WITH fresh AS (
-        SELECT s.*, p.symbol IS NULL AS is_new,
-               coalesce(abs(p.close / s.close - 1) > 1e-9, false) AS is_revised
-        FROM pg_temp.bar_staging b
-        LEFT JOIN market_prices p ON p.symbol = p_symbol AND p.date = b.date
-        LEFT JOIN (SELECT date, bool_or(kind = 'split') AS split, bool_or(kind = 'dividend') AS dividend
-                   FROM corporate_actions WHERE symbol = p_symbol GROUP BY date) a ON a.date = b.date
-        -- Who knows nothing of splits and dividends takes nothing from what others told of them.
-        CROSS JOIN LATERAL (
-            SELECT b.date, b.open, b.high, b.low, b.close,
-                   coalesce(b.adjusted_close,
-                            CASE WHEN NOT p_rebased AND p.fetched_at IS NOT NULL AND abs(p.close / b.close - 1) <= 0.001
-                                 THEN p.adjusted_close END) AS adjusted_close,
-                   b.volume, b.has_split OR coalesce(a.split, false) AS has_split,
-                   b.has_dividend OR coalesce(a.dividend, false) AS has_dividend) s
-        WHERE p.symbol IS NULL OR p.fetched_at IS NULL
-           OR (p.open, p.high, p.low, p.close, p.adjusted_close, p.volume, p.has_split, p.has_dividend)
-              IS DISTINCT FROM
-              (s.open, s.high, s.low, s.close, s.adjusted_close, s.volume, s.has_split, s.has_dividend)
-    ), written AS (
-        INSERT INTO market_prices AS p
-            (symbol, date, open, high, low, close, adjusted_close, volume, source, last_updated,
-             has_split, has_dividend, is_market_open, fetched_at, created_at, updated_at, payload_id)
-        SELECT p_symbol, date, open, high, low, close, adjusted_close, volume, p_source, v_now,
-               has_split, has_dividend, true, v_now, v_now, v_now, p_payload_id
-        FROM fresh ORDER BY date
-        ON CONFLICT (symbol, date) DO UPDATE
-        SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
-            adjusted_close = excluded.adjusted_close, volume = excluded.volume,
-            source = excluded.source, last_updated = excluded.last_updated,
-            has_split = excluded.has_split, has_dividend = excluded.has_dividend,
-            is_market_open = true, fetched_at = excluded.fetched_at, updated_at = excluded.updated_at,
-            payload_id = excluded.payload_id
-    )
-    SELECT count(*) FILTER (WHERE is_new), count(*) FILTER (WHERE NOT is_new),
-           count(*) FILTER (WHERE is_revised)
-    INTO inserted, updated, revised FROM fresh;
+    IF inserted IS NULL THEN
+        WITH met AS MATERIALIZED (
+            SELECT coalesce(g.date, p.date) AS date, p.date IS NULL AS is_new, g.date IS NULL AS is_gone,
+                   g.open, g.high, g.low, g.close, a.adjusted_close, g.volume, g.has_split, g.has_dividend,
+                   p.open AS old_open, p.high AS old_high, p.low AS old_low, p.close AS old_close,
+                   p.adjusted_close AS old_adjusted_close, p.volume AS old_volume,
+                   p.source AS old_source, p.payload_id AS old_payload_id, p.fetched_at AS old_fetched_at
+            FROM (SELECT b.*, coalesce(m.has_split, false) AS has_split,
+                         coalesce(m.has_dividend, false) AS has_dividend
+                  FROM unnest(p_dates, p_opens, p_highs, p_lows, p_closes, p_adjusted_closes, p_volumes)
+                       AS b (date, open, high, low, close, adjusted_close, volume)
+                  LEFT JOIN bar_marks(p_symbol, p_splits, p_dividends) m ON m.date = b.date) g
+            FULL JOIN (SELECT * FROM market_prices
+                       WHERE symbol = p_symbol AND date BETWEEN v_first AND v_last) p ON p.date = g.date
+            -- Nor does he forget the adjusted closes that others told.
+            CROSS JOIN LATERAL (
+                SELECT coalesce(g.adjusted_close,
+                                CASE WHEN NOT p_rebased AND p.fetched_at IS NOT NULL
+                                          AND abs(p.close / g.close - 1) <= 0.001
+                                     THEN p.adjusted_close END) AS adjusted_close) a
+            WHERE CASE WHEN g.date IS NULL THEN p_rebased AND p.date BETWEEN p_from AND p_to
+                  ELSE p.fetched_at IS NULL
+                       OR (p.open, p.high, p.low, p.close, p.adjusted_close, p.volume, p.has_split, p.has_dividend)
+                          IS DISTINCT FROM
+                          (g.open, g.high, g.low, g.close, a.adjusted_close, g.volume, g.has_split, g.has_dividend)
+                  END
+        ), kept AS (
+            INSERT INTO market_price_revisions
+                (symbol, date, old_open, old_high, old_low, old_close, old_adjusted_close, old_volume,
+                 old_source, old_payload_id, old_fetched_at, new_close, new_source, new_payload_id, replaced_at)
+            SELECT p_symbol, date, old_open, old_high, old_low, old_close, old_adjusted_close, old_volume,
+                   old_source, old_payload_id, old_fetched_at, close, p_source, p_payload_id, v_now
+            FROM met
+            WHERE NOT is_new
+              AND (is_gone OR old_volume IS DISTINCT FROM volume
+                   OR EXISTS (SELECT FROM (VALUES (old_open, open), (old_high, high), (old_low, low),
+                                                  (old_close, close)) AS was (old, new)
+                              WHERE was.old IS DISTINCT FROM was.new
+                                AND coalesce(abs(was.old / nullif(was.new, 0) - 1) > 1e-9, true)))
+            ORDER BY date
+        ), gone AS (
+            DELETE FROM market_prices p USING met m
+            WHERE m.is_gone AND p.symbol = p_symbol AND p.date BETWEEN v_first AND v_last AND p.date = m.date
+        ), written AS (
+            INSERT INTO market_prices AS p
+                (symbol, date, open, high, low, close, adjusted_close, volume, source, last_updated,
+                 has_split, has_dividend, is_market_open, fetched_at, created_at, updated_at, payload_id)
+            SELECT p_symbol, date, open, high, low, close, adjusted_close, volume, p_source, v_now,
+                   has_split, has_dividend, true, v_now, v_now, v_now, p_payload_id
+            FROM met WHERE NOT is_gone ORDER BY date
+            ON CONFLICT (symbol, date) DO UPDATE
+            SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
+                adjusted_close = excluded.adjusted_close, volume = excluded.volume,
+                source = excluded.source, last_updated = excluded.last_updated,
+                has_split = excluded.has_split, has_dividend = excluded.has_dividend,
+                is_market_open = true, fetched_at = excluded.fetched_at, updated_at = excluded.updated_at,
+                payload_id = excluded.payload_id
+        )
+        SELECT count(*) FILTER (WHERE is_new), count(*) FILTER (WHERE NOT is_new AND NOT is_gone),
+               count(*) FILTER (WHERE abs(old_close / close - 1) > 1e-9)
+        INTO inserted, updated, revised FROM met;
+    END IF;
 
     UPDATE ticker_registry r
     SET status = CASE WHEN r.status = 'invalid' THEN 'active' ELSE r.status END,
@@ -207,6 +267,6 @@ LEFT JOIN LATERAL (
     FROM market_prices WHERE market_prices.symbol = r.symbol
 ) p ON true;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_prices.sql', '52a58b5d161f3102c3be63575cad0c70e0eb71e88aed4ef748216011a27deed6')
+    ('functions/42_prices.sql', 'bebab356b6adc996b37744669620e6fc4d35b6391e70c6845a546a4db0fd2928')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -166,18 +166,21 @@ BEGIN
         WHERE r.symbol = old;
         SELECT * INTO v_from FROM ticker_registry r WHERE r.symbol = new AND r.symbol <> old;
         IF v_from.fetched_from IS NOT NULL THEN
-            PERFORM bars_staging();
-            INSERT INTO pg_temp.bar_staging
-            SELECT p.date, p.open, p.high, p.low, p.close, p.adjusted_close, p.volume,
-                   coalesce(p.has_split, false), coalesce(p.has_dividend, false)
-            FROM market_prices p
-            WHERE p.symbol = new AND p.fetched_at IS NOT NULL
-              AND p.date BETWEEN v_from.fetched_from AND v_from.fetched_to;
-            GET DIAGNOSTICS bars_taken = ROW_COUNT;
-            PERFORM bars_merge(old, (SELECT p.source FROM market_prices p
-                                     WHERE p.symbol = new AND p.fetched_at IS NOT NULL
-                                     ORDER BY p.date DESC LIMIT 1),
-                               v_from.fetched_from, v_from.fetched_to, true);
+            SELECT g.bars INTO bars_taken
+            FROM (SELECT count(*) AS bars, (array_agg(p.source ORDER BY p.date DESC))[1] AS source,
+                         array_agg(p.date ORDER BY p.date) AS dates, array_agg(p.open ORDER BY p.date) AS opens,
+                         array_agg(p.high ORDER BY p.date) AS highs, array_agg(p.low ORDER BY p.date) AS lows,
+                         array_agg(p.close ORDER BY p.date) AS closes,
+                         array_agg(p.adjusted_close ORDER BY p.date) AS adjusted_closes,
+                         array_agg(p.volume ORDER BY p.date) AS volumes,
+                         array_agg(p.date) FILTER (WHERE p.has_split) AS splits,
+                         array_agg(p.date) FILTER (WHERE p.has_dividend) AS dividends
+                  FROM market_prices p
+                  WHERE p.symbol = new AND p.fetched_at IS NOT NULL
+                    AND p.date BETWEEN v_from.fetched_from AND v_from.fetched_to) g,
+                 bars_merge(old, coalesce(g.source, 'remap'), NULL, v_from.fetched_from, v_from.fetched_to, true,
+                            g.dates, g.opens, g.highs, g.lows, g.closes, g.adjusted_closes, g.volumes,
+                            g.splits, g.dividends);
         END IF;
     END IF;
 
@@ -208,6 +211,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/83_ticker_verbs.sql', 'd5c7b9339937b86c8c76dcb421a50e22f3d5c6f8f152c37182a8cfeafc57c40f')
+    ('functions/83_ticker_verbs.sql', 'f477d897da1818e57ca7adfdae8e913f6d322cc2c9b2ac80d87a8a0243d6e056')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

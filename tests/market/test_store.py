@@ -10,7 +10,7 @@ from market import prices
 from market.providers import Bar
 from sql.database import Database
 from tests.market.helpers import at, day, plain_bars, ticker
-from tests.support import Conn, sessions, value
+from tests.support import Conn, connect, sessions, value
 
 
 @pytest.fixture
@@ -157,6 +157,43 @@ def test_two_stores_in_one_transaction(database: Database, conn: Conn, days: lis
             prices.store(inside, symbol, "test", plain_bars(some), some[0], some[-1])
     assert value(conn, "SELECT count(*) FROM market_prices WHERE symbol = 'ACME'") == 2
     assert value(conn, "SELECT count(*) FROM market_prices WHERE symbol = 'BETA'") == 3
+
+
+def test_plans_made_on_an_empty_table_do_not_read_all_that_it_becomes(
+    url: str, conn: Conn, days: list[dt.date]
+) -> None:
+    """A connection keeps its plans, and a first backfill fills the table while it does."""
+    conn.execute("VACUUM ANALYZE market_prices")
+    with connect(url) as ours:
+        for n in range(10):
+            ours.execute("INSERT INTO ticker_registry (symbol) VALUES (%s)", [f"S{n}"])
+            with ours.transaction():
+                prices.store(ours, f"S{n}", "test", plain_bars(days), days[0], days[-1])
+                scans = (
+                    "SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'market_prices'"
+                )
+                assert value(ours, scans) == 0
+
+
+def test_plans_made_on_an_empty_table_rewrite_a_long_history_too(url: str, conn: Conn) -> None:
+    """Each bar beside each would be 400 million pairs."""
+    conn.execute("INSERT INTO ticker_registry (symbol) VALUES ('ACME')")
+    conn.execute("VACUUM ANALYZE market_prices")
+    every = [day("1960-01-01") + dt.timedelta(days=n) for n in range(20_000)]
+    bars = plain_bars(every)
+    with connect(url) as ours:
+        ours.execute("SET statement_timeout = '8s'")
+        for factor in (1.0, 4.0):
+            counts = prices.store(
+                ours,
+                "ACME",
+                "test",
+                [Bar(bar.date, None, None, None, (bar.close or 0) / factor) for bar in bars],
+                every[0],
+                every[-1],
+                rebased=True,
+            )
+    assert counts == {"inserted": 0, "updated": 20_000, "revised": 20_000}
 
 
 def test_price_stats_of_a_symbol_in_any_case(database: Database, days: list[dt.date]) -> None:

@@ -77,6 +77,20 @@ def test_a_remapped_ticker_has_the_others_prices_at_once(
     assert ticker(conn, "NEW")["provider_symbol"] is None
     assert waiting(conn, "OLD") == [{"status": "pending", "payload": {"refetch": True}}]
     assert everything(conn, "predictions") == predictions
+    kept = "SELECT count(*) FROM market_price_revisions WHERE symbol = 'OLD' AND new_close = old_close + 200"
+    assert value(conn, kept) == 124
+
+
+@pytest.mark.usefixtures("prediction")
+def test_where_the_other_has_no_prices_the_old_ones_go_and_are_kept(
+    conn: Conn, database: Database
+) -> None:
+    conn.execute("DELETE FROM market_prices WHERE symbol = 'NEW'")
+    done = tickers.remap(database, "OLD", "NEW", dry_run=False)
+    assert (done["bars_set_aside"], done["bars_taken"]) == (124, 0)
+    assert value(conn, "SELECT count(*) FROM market_prices") == 0
+    kept = "SELECT count(*) FROM market_price_revisions WHERE symbol = 'OLD' AND new_close IS NULL"
+    assert value(conn, kept) == 124
 
 
 def test_without_known_prices_outcomes_wait_and_old_ones_reach_them_no_more(
