@@ -102,8 +102,30 @@ $$;
 DROP FUNCTION IF EXISTS outcome_prices(text[], date[]);
 DROP FUNCTION IF EXISTS outcomes_write(integer[], text[], date[], text[], double precision[], date[], text[], boolean);
 
+-- A symbol's closes by session, from this ordinal to the last settled session, NULL where there is
+-- no bar: read once, along two indexes, for as many rows as may ask.
+CREATE OR REPLACE FUNCTION outcome_closes(p_symbol text, p_calendar text, p_from integer)
+RETURNS double precision[] LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_nestloop = off AS $$
+DECLARE
+    v_last  market_sessions := session_last_settled(p_calendar);
+    v_first date := (SELECT s.session FROM market_sessions s WHERE s.calendar = p_calendar AND s.ordinal = p_from);
+BEGIN
+    RETURN ARRAY(
+        SELECT b.close
+        FROM (SELECT s.session FROM market_sessions s
+              WHERE s.calendar = p_calendar AND s.session BETWEEN v_first AND v_last.session) s
+        LEFT JOIN (SELECT p.date, p.close FROM market_prices p
+                   WHERE p.symbol = p_symbol AND p.date BETWEEN v_first AND v_last.session
+                     AND p.fetched_at IS NOT NULL) b ON b.date = s.session
+        ORDER BY s.session);
+END
+$$;
+
 -- What these rows say now. p0 to p30: the closes of the entry and of the sessions 1, 3, 7 and 30
 -- later. due_at: when to ask again. A key without an entry brings its reason.
+-- A price is looked up for each symbol and entry; where hundreds of rows are of one symbol, its closes
+-- are read once instead. Which of the two it was changes nothing else.
 CREATE OR REPLACE FUNCTION outcome_rows(p_keys outcome_key[])
 RETURNS TABLE (key outcome_key, p0 double precision, p1 double precision, p3 double precision,
                p7 double precision, p30 double precision,
@@ -112,8 +134,21 @@ LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
 #variable_conflict use_column
 DECLARE
-    v_now timestamptz := reckoner_now();
+    v_now    timestamptz := reckoner_now();
+    v_horizons CONSTANT integer[] := '{0,1,3,7,30}';
+    v_symbol text;
+    v_closes double precision[];
+    v_before integer; -- the ordinal before the first of v_closes
 BEGIN
+    IF cardinality(p_keys) >= 200 THEN
+        v_symbol := (p_keys[1]).symbol;
+        SELECT s.ordinal - 1, outcome_closes(v_symbol, s.calendar, s.ordinal) INTO v_before, v_closes
+        FROM (SELECT min(u.entry) AS first FROM unnest(p_keys) AS u HAVING bool_and(u.symbol = v_symbol)) k
+        LEFT JOIN ticker_registry r ON r.symbol = v_symbol
+        JOIN market_sessions s ON s.calendar = coalesce(r.calendar, symbol_calendar(v_symbol))
+            AND s.session >= k.first
+        ORDER BY s.session LIMIT 1;
+    END IF;
     RETURN QUERY
     WITH shared AS MATERIALIZED (
         SELECT u.symbol, u.entry, array_agg(u::outcome_key) AS keys
@@ -130,31 +165,19 @@ BEGIN
         SELECT c.calendar, (session_last_settled(c.calendar)).ordinal AS last_ordinal
         FROM (SELECT DISTINCT l.calendar FROM listed l) c
     ), priced AS (
-        SELECT k.*, c.last_ordinal,
-               s0.session AS d0, s0.ordinal AS o0, s0.closes_at AS c0, b0.close AS p0,
-               s1.session AS d1, s1.ordinal AS o1, s1.closes_at AS c1, b1.close AS p1,
-               s3.session AS d3, s3.ordinal AS o3, s3.closes_at AS c3, b3.close AS p3,
-               s7.session AS d7, s7.ordinal AS o7, s7.closes_at AS c7, b7.close AS p7,
-               s30.session AS d30, s30.ordinal AS o30, s30.closes_at AS c30, b30.close AS p30,
-               b0.close IS NOT NULL AND b1.close IS NOT NULL AND b3.close IS NOT NULL
-               AND b7.close IS NOT NULL AND b30.close IS NOT NULL AS complete
+        SELECT k.*, c.last_ordinal, e.ordinal, b.closes, array_position(b.closes, NULL) IS NULL AS complete
         FROM listed k
         JOIN clock c ON c.calendar = k.calendar
-        LEFT JOIN market_sessions s0 ON s0.calendar = c.calendar AND s0.session = k.entry
-        LEFT JOIN market_sessions s1 ON s1.calendar = c.calendar AND s1.ordinal = s0.ordinal + 1
-        LEFT JOIN market_sessions s3 ON s3.calendar = c.calendar AND s3.ordinal = s0.ordinal + 3
-        LEFT JOIN market_sessions s7 ON s7.calendar = c.calendar AND s7.ordinal = s0.ordinal + 7
-        LEFT JOIN market_sessions s30 ON s30.calendar = c.calendar AND s30.ordinal = s0.ordinal + 30
-        LEFT JOIN market_prices b0 ON b0.symbol = k.symbol AND b0.date = s0.session
-            AND s0.ordinal <= c.last_ordinal AND b0.fetched_at IS NOT NULL
-        LEFT JOIN market_prices b1 ON b1.symbol = k.symbol AND b1.date = s1.session
-            AND s1.ordinal <= c.last_ordinal AND b1.fetched_at IS NOT NULL
-        LEFT JOIN market_prices b3 ON b3.symbol = k.symbol AND b3.date = s3.session
-            AND s3.ordinal <= c.last_ordinal AND b3.fetched_at IS NOT NULL
-        LEFT JOIN market_prices b7 ON b7.symbol = k.symbol AND b7.date = s7.session
-            AND s7.ordinal <= c.last_ordinal AND b7.fetched_at IS NOT NULL
-        LEFT JOIN market_prices b30 ON b30.symbol = k.symbol AND b30.date = s30.session
-            AND s30.ordinal <= c.last_ordinal AND b30.fetched_at IS NOT NULL
+        LEFT JOIN market_sessions e ON e.calendar = k.calendar AND e.session = k.entry
+        -- OFFSET 0: once, not once for each use of it.
+        CROSS JOIN LATERAL (SELECT ARRAY(
+            SELECT CASE WHEN v_closes IS NOT NULL THEN v_closes[e.ordinal + h.n - v_before]
+                   ELSE (SELECT p.close
+                         FROM market_sessions s
+                         JOIN market_prices p ON p.symbol = k.symbol AND p.date = s.session
+                         WHERE s.calendar = k.calendar AND s.ordinal = e.ordinal + h.n
+                           AND s.ordinal <= c.last_ordinal AND p.fetched_at IS NOT NULL) END
+            FROM unnest(v_horizons) AS h(n) ORDER BY h.n) AS closes OFFSET 0) b
     ), judged AS (
         SELECT p.*, h.*,
                CASE WHEN p.entry IS NULL THEN 'unresolvable'
@@ -173,26 +196,26 @@ BEGIN
                    min(x.due_at) FILTER (WHERE NOT x.hopeless AND x.is_over) AS missed_first,
                    max(x.due_at) FILTER (WHERE NOT x.hopeless AND x.is_over) AS missed_last,
                    min(x.due_at) FILTER (WHERE NOT x.hopeless AND NOT x.is_over) AS next_due,
-                   (array_agg(x.session ORDER BY x.n) FILTER (WHERE x.hopeless OR x.is_over))[1] AS first_hole,
-                   (array_agg(x.n ORDER BY x.n) FILTER (WHERE x.hopeless OR x.is_over))[1] AS first_hole_n,
-                   (array_agg(x.n ORDER BY x.n) FILTER (WHERE NOT x.hopeless))[1] AS next_n,
-                   (array_agg(x.session ORDER BY x.n) FILTER (WHERE NOT x.hopeless))[1] AS next_session
+                   -- Sessions grow with n, and behind the calendar's last one there is none.
+                   min(x.session) FILTER (WHERE x.hopeless OR x.is_over) AS first_hole,
+                   min(x.n) FILTER (WHERE x.hopeless OR x.is_over) AS first_hole_n,
+                   min(x.n) FILTER (WHERE NOT x.hopeless) AS next_n,
+                   min(x.session) FILTER (WHERE NOT x.hopeless) AS next_session
             FROM (
-                SELECT v.n, v.session, v.closes_at + session_settling() AS due_at,
-                       coalesce(v.ordinal <= p.last_ordinal, false) AS is_over,
+                SELECT v.n, s.session, s.closes_at + session_settling() AS due_at,
+                       coalesce(s.ordinal <= p.last_ordinal, false) AS is_over,
                        -- It can never come: nobody knows the ticker, or providers answered for
                        -- that session and ten sessions later there still is no bar.
                        p.lost IS NOT NULL OR coalesce(
-                           v.session BETWEEN p.fetched_from AND p.fetched_to
-                           AND v.ordinal <= p.last_ordinal - 10, false) AS hopeless
-                FROM (VALUES (0, p.d0, p.o0, p.c0, p.p0), (1, p.d1, p.o1, p.c1, p.p1),
-                             (3, p.d3, p.o3, p.c3, p.p3), (7, p.d7, p.o7, p.c7, p.p7),
-                             (30, p.d30, p.o30, p.c30, p.p30)) AS v(n, session, ordinal, closes_at, price)
+                           s.session BETWEEN p.fetched_from AND p.fetched_to
+                           AND s.ordinal <= p.last_ordinal - 10, false) AS hopeless
+                FROM unnest(v_horizons, p.closes) AS v(n, price)
+                LEFT JOIN market_sessions s ON s.calendar = p.calendar AND s.ordinal = p.ordinal + v.n
                 WHERE NOT p.complete AND v.price IS NULL
             ) x
         ) h
     )
-    SELECT m::outcome_key, j.p0, j.p1, j.p3, j.p7, j.p30, j.complete, j.state,
+    SELECT m::outcome_key, j.closes[1], j.closes[2], j.closes[3], j.closes[4], j.closes[5], j.complete, j.state,
            CASE WHEN j.entry IS NULL THEN m.reason ELSE CASE j.state
                WHEN 'unresolvable' THEN coalesce(j.lost, CASE
                    WHEN j.price_data_end IS NULL OR j.first_hole > j.price_data_end
@@ -216,6 +239,7 @@ BEGIN
     FROM judged j CROSS JOIN LATERAL unnest(j.keys) AS m;
 END
 $$;
+
 
 -- Writes rows with everything that the stored prices allow. p_opening: rows that are not there are
 -- made, and a row that another program wrote becomes ours, because its own prediction's event is
@@ -272,10 +296,11 @@ BEGIN
         is_complete = n.complete, outcome_state = n.state, outcome_reason = n.told,
         due_at = n.due_at,
         -- Prices for another entry, or of another program, are not ours to compare with.
-        revision = nullif(right(concat_ws('; ', o.revision, outcome_revision(
-            CASE WHEN o.entry_session = n.entry THEN o.price_at_prediction END, n.p0,
-            ARRAY[o.price_t1, o.price_t3, o.price_t7, o.price_t30],
-            ARRAY[n.p1, n.p3, n.p7, n.p30])), 500), ''),
+        revision = CASE WHEN o.entry_session = n.entry AND o.price_at_prediction IS NOT NULL
+            THEN nullif(right(concat_ws('; ', o.revision, outcome_revision(
+                o.price_at_prediction, n.p0, ARRAY[o.price_t1, o.price_t3, o.price_t7, o.price_t30],
+                ARRAY[n.p1, n.p3, n.p7, n.p30])), 500), '')
+            ELSE o.revision END,
         last_price_update = v_now, engine_version = 1, updated_at = v_now
     WHEN NOT MATCHED AND p_opening THEN INSERT
         (prediction_id, symbol, prediction_date, prediction_sentiment, prediction_confidence,
@@ -476,6 +501,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/50_outcomes.sql', 'd7fe25ed6d478e4e1937afc69e9a3260578239408c50b1297d3abd147e790543')
+    ('functions/50_outcomes.sql', 'b2a83398a62c2f58db3d35bde7c3a71eb25a45c2e0239655510eeaf12fc02ca5')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
