@@ -36,9 +36,11 @@ $$;
 DROP FUNCTION IF EXISTS outcome_keeps(prediction_outcomes, date);
 DROP FUNCTION IF EXISTS outcomes_fill(integer[], text[]);
 DROP FUNCTION IF EXISTS outcomes_fill(integer[], text[], boolean);
-DROP FUNCTION IF EXISTS outcomes_fill_symbol(text, boolean);
 DROP FUNCTION IF EXISTS outcomes_open(integer[]);
 DROP FUNCTION IF EXISTS outcomes_wanting(integer[], integer);
+DROP FUNCTION IF EXISTS outcome_rows(outcome_key[]);
+DROP FUNCTION IF EXISTS outcomes_write(outcome_key[], boolean);
+DROP FUNCTION IF EXISTS outcome_revision(double precision, double precision, double precision[], double precision[]);
 
 -- Whether the table itself keeps (prediction_id, symbol) unique. A table that another program
 -- made may not, and may hold duplicates.
@@ -72,21 +74,21 @@ CREATE OR REPLACE FUNCTION outcomes_resolution() RETURNS text LANGUAGE sql IMMUT
         'ON public.prediction_outcomes (prediction_id, symbol);'
 $$;
 
--- What changed in prices that were known before, in words, or NULL when nothing did: old and
--- new price at the entry and at the four horizons. A split restates prices and no return.
+-- A row's revision, and behind it, where a price that was known changed, in words what became of the
+-- returns. From old and new price at the entry and at the four horizons; a split restates prices and no return.
 CREATE OR REPLACE FUNCTION outcome_revision(
-    p_old0 double precision, p_new0 double precision, p_old double precision[], p_new double precision[]
+    p_before text, p_old0 double precision, p_new0 double precision, p_old double precision[], p_new double precision[]
 ) RETURNS text LANGUAGE plpgsql STABLE AS $$
 DECLARE
     v_returns text;
 BEGIN
     -- Plain comparisons: this runs for every row that is written again.
-    IF p_old0 IS NULL OR (p_old0 IS NOT DISTINCT FROM p_new0
+    IF p_old0 IS NOT DISTINCT FROM p_new0
         AND (p_old[1] IS NULL OR p_old[1] IS NOT DISTINCT FROM p_new[1])
         AND (p_old[2] IS NULL OR p_old[2] IS NOT DISTINCT FROM p_new[2])
         AND (p_old[3] IS NULL OR p_old[3] IS NOT DISTINCT FROM p_new[3])
-        AND (p_old[4] IS NULL OR p_old[4] IS NOT DISTINCT FROM p_new[4])) THEN
-        RETURN NULL;
+        AND (p_old[4] IS NULL OR p_old[4] IS NOT DISTINCT FROM p_new[4]) THEN
+        RETURN p_before;
     END IF;
     SELECT string_agg(format('return_%s was %s', name, round(was::numeric, 4)), ', ' ORDER BY n) INTO v_returns
     FROM (SELECT h.name, h.n, (h.old / p_old0 - 1) * 100 AS was, (h.new / p_new0 - 1) * 100 AS now
@@ -94,8 +96,9 @@ BEGIN
           WHERE h.old IS NOT NULL) r
     -- Providers round split-adjusted prices; a hundredth of a percent point is no news.
     WHERE now IS NULL OR abs(now - was) > 0.01;
-    RETURN format('prices restated on %s: %s', (reckoner_now() AT TIME ZONE 'UTC')::date,
-                  coalesce(v_returns, 'returns unchanged'));
+    RETURN right(concat_ws('; ', nullif(p_before, ''), format(
+        'prices restated on %s: %s', (reckoner_now() AT TIME ZONE 'UTC')::date,
+        coalesce(v_returns, 'returns unchanged'))), 500);
 END
 $$;
 
@@ -127,8 +130,11 @@ $$;
 -- A price is looked up for each symbol and entry; where hundreds of rows are of one symbol, its closes
 -- are read once instead. Which of the two it was changes nothing else.
 CREATE OR REPLACE FUNCTION outcome_rows(p_keys outcome_key[])
-RETURNS TABLE (key outcome_key, p0 double precision, p1 double precision, p3 double precision,
-               p7 double precision, p30 double precision,
+RETURNS TABLE (key outcome_key, p0 double precision,
+               p1 double precision, r1 double precision, pnl1 double precision,
+               p3 double precision, r3 double precision, pnl3 double precision,
+               p7 double precision, r7 double precision, pnl7 double precision,
+               p30 double precision, r30 double precision, pnl30 double precision,
                complete boolean, state text, reason text, due_at timestamptz)
 LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
@@ -180,6 +186,8 @@ BEGIN
             FROM unnest(v_horizons) AS h(n) ORDER BY h.n) AS closes OFFSET 0) b
     ), judged AS (
         SELECT p.*, h.*,
+               ARRAY[(p.closes[2] / p.closes[1] - 1) * 100, (p.closes[3] / p.closes[1] - 1) * 100,
+                     (p.closes[4] / p.closes[1] - 1) * 100, (p.closes[5] / p.closes[1] - 1) * 100] AS returns,
                CASE WHEN p.entry IS NULL THEN 'unresolvable'
                     WHEN p.complete THEN 'complete'
                     WHEN h.entry_hopeless OR h.all_hopeless THEN 'unresolvable'
@@ -215,7 +223,12 @@ BEGIN
             ) x
         ) h
     )
-    SELECT m::outcome_key, j.closes[1], j.closes[2], j.closes[3], j.closes[4], j.closes[5], j.complete, j.state,
+    SELECT m::outcome_key, j.closes[1],
+           j.closes[2], j.returns[1], j.returns[1] / 100 * 1000,
+           j.closes[3], j.returns[2], j.returns[2] / 100 * 1000,
+           j.closes[4], j.returns[3], j.returns[3] / 100 * 1000,
+           j.closes[5], j.returns[4], j.returns[4] / 100 * 1000,
+           j.complete, j.state,
            CASE WHEN j.entry IS NULL THEN m.reason ELSE CASE j.state
                WHEN 'unresolvable' THEN coalesce(j.lost, CASE
                    WHEN j.price_data_end IS NULL OR j.first_hole > j.price_data_end
@@ -241,40 +254,32 @@ END
 $$;
 
 
--- Writes rows with everything that the stored prices allow. p_opening: rows that are not there are
+-- Writes a batch's rows with everything that the stored prices allow. Rows that are not there are
 -- made, and a row that another program wrote becomes ours, because its own prediction's event is
--- being processed; without it neither happens. Returns the number written.
-CREATE OR REPLACE FUNCTION outcomes_write(p_keys outcome_key[], p_opening boolean) RETURNS bigint
+-- being processed.
+CREATE OR REPLACE FUNCTION outcomes_write(p_keys outcome_key[]) RETURNS void
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
 #variable_conflict use_column
 DECLARE
-    v_now     timestamptz := reckoner_now();
-    v_written bigint;
+    v_now timestamptz := reckoner_now();
 BEGIN
-    IF p_opening AND NOT outcomes_are_unique() THEN
+    IF NOT outcomes_are_unique() THEN
         -- Then only this lock keeps two batches from writing a pair twice.
         PERFORM pg_advisory_xact_lock(1380271947, 4);
     END IF;
     -- MERGE, because it needs no unique index; duplicates that were there all become right.
     MERGE INTO prediction_outcomes o
     USING (
-        SELECT v.*,
-               outcome_correct(v.sentiment, v.r1) AS right1, v.r1 / 100 * 1000 AS pnl1,
-               outcome_correct(v.sentiment, v.r3) AS right3, v.r3 / 100 * 1000 AS pnl3,
-               outcome_correct(v.sentiment, v.r7) AS right7, v.r7 / 100 * 1000 AS pnl7,
-               outcome_correct(v.sentiment, v.r30) AS right30, v.r30 / 100 * 1000 AS pnl30
-        FROM (
-            SELECT (w.key).*, w.p0, w.p1, w.p3, w.p7, w.p30,
-                   (w.p1 / w.p0 - 1) * 100 AS r1, (w.p3 / w.p0 - 1) * 100 AS r3,
-                   (w.p7 / w.p0 - 1) * 100 AS r7, (w.p30 / w.p0 - 1) * 100 AS r30,
-                   w.complete, w.state, w.reason AS told, w.due_at
-            FROM outcome_rows(p_keys) w
-            ORDER BY (w.key).prediction_id, (w.key).symbol
-        ) v
+        SELECT (w.key).*, w.*, w.reason AS told,
+               outcome_correct((w.key).sentiment, w.r1) AS right1,
+               outcome_correct((w.key).sentiment, w.r3) AS right3,
+               outcome_correct((w.key).sentiment, w.r7) AS right7,
+               outcome_correct((w.key).sentiment, w.r30) AS right30
+        FROM outcome_rows(p_keys) w
+        ORDER BY (w.key).prediction_id, (w.key).symbol
     ) n ON o.prediction_id = n.prediction_id AND o.symbol || '' = n.symbol
-    WHEN MATCHED AND (p_opening OR o.engine_version IS NOT NULL)
-        AND (o.prediction_date, o.prediction_sentiment, o.prediction_confidence, o.entry_session,
+    WHEN MATCHED AND (o.prediction_date, o.prediction_sentiment, o.prediction_confidence, o.entry_session,
              o.price_at_prediction, o.price_t1, o.price_t3, o.price_t7, o.price_t30,
              o.return_t1, o.return_t3, o.return_t7, o.return_t30,
              o.correct_t1, o.correct_t3, o.correct_t7, o.correct_t30,
@@ -297,12 +302,12 @@ BEGIN
         due_at = n.due_at,
         -- Prices for another entry, or of another program, are not ours to compare with.
         revision = CASE WHEN o.entry_session = n.entry AND o.price_at_prediction IS NOT NULL
-            THEN nullif(right(concat_ws('; ', o.revision, outcome_revision(
-                o.price_at_prediction, n.p0, ARRAY[o.price_t1, o.price_t3, o.price_t7, o.price_t30],
-                ARRAY[n.p1, n.p3, n.p7, n.p30])), 500), '')
+            THEN outcome_revision(
+                o.revision, o.price_at_prediction, n.p0,
+                ARRAY[o.price_t1, o.price_t3, o.price_t7, o.price_t30], ARRAY[n.p1, n.p3, n.p7, n.p30])
             ELSE o.revision END,
         last_price_update = v_now, engine_version = 1, updated_at = v_now
-    WHEN NOT MATCHED AND p_opening THEN INSERT
+    WHEN NOT MATCHED THEN INSERT
         (prediction_id, symbol, prediction_date, prediction_sentiment, prediction_confidence,
          entry_session, price_at_prediction,
          price_t1, return_t1, correct_t1, pnl_t1, price_t3, return_t3, correct_t3, pnl_t3,
@@ -313,8 +318,6 @@ BEGIN
             n.p1, n.r1, n.right1, n.pnl1, n.p3, n.r3, n.right3, n.pnl3,
             n.p7, n.r7, n.right7, n.pnl7, n.p30, n.r30, n.right30, n.pnl30,
             n.complete, n.state, n.told, n.due_at, v_now, 1, v_now, v_now);
-    GET DIAGNOSTICS v_written = ROW_COUNT;
-    RETURN v_written;
 END
 $$;
 
@@ -408,7 +411,7 @@ BEGIN
         CROSS JOIN LATERAL unnest(g.keys) AS m);
     LOOP
         BEGIN
-            PERFORM outcomes_write(v_keys, true) WHERE v_keys <> '{}';
+            PERFORM outcomes_write(v_keys) WHERE v_keys <> '{}';
             EXIT;
         EXCEPTION WHEN unique_violation THEN
             -- Another program wrote one of these rows just now; the next try sees it.
@@ -436,48 +439,100 @@ BEGIN
 END
 $$;
 
--- Fills the given rows of ours from the stored prices; what another program wrote, and what has no
--- entry, is left alone. Returns the number changed.
-CREATE OR REPLACE FUNCTION outcomes_fill(p_prediction_ids integer[], p_symbols text[])
-RETURNS bigint LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
+-- Fills rows of ours, which the caller's transaction holds, so that they stay where they are, from
+-- the stored prices. What a row says follows from its symbol and its entry, but for what it makes of
+-- its sentiment; so that is computed once for all who share them, a symbol at a time. Writes the rows
+-- that change, and returns their number for each symbol that has some.
+CREATE OR REPLACE FUNCTION outcomes_fill_rows(p_rows tid[]) RETURNS TABLE (symbol text, changed bigint)
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_nestloop = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
-    v_keys outcome_key[];
+    v_now timestamptz := reckoner_now();
 BEGIN
-    -- Locked in this order first: two that fill the same rows wait and do not deadlock.
-    v_keys := ARRAY(
-        SELECT DISTINCT ON (t.prediction_id, t.symbol) t::outcome_key
-        FROM (
-            SELECT o.prediction_id, o.symbol::text, o.prediction_date, o.prediction_sentiment::text,
-                   o.prediction_confidence, o.entry_session, NULL::text
-            FROM unnest(p_prediction_ids, p_symbols) AS k(prediction_id, symbol)
-            JOIN prediction_outcomes o ON o.prediction_id = k.prediction_id AND o.symbol || '' = k.symbol
-            WHERE o.engine_version IS NOT NULL AND o.entry_session IS NOT NULL
-            ORDER BY o.prediction_id, o.symbol FOR UPDATE OF o
-        ) t
-        ORDER BY t.prediction_id, t.symbol);
-    RETURN CASE WHEN v_keys = '{}' THEN 0 ELSE outcomes_write(v_keys, false) END;
+    RETURN QUERY
+    WITH entries AS MATERIALIZED (
+        SELECT e.symbol, array_agg(ROW(NULL, e.symbol, NULL, NULL, NULL, e.entry_session, NULL)::outcome_key) AS keys
+        FROM (SELECT DISTINCT o.symbol, o.entry_session FROM prediction_outcomes o WHERE o.ctid = ANY (p_rows)) e
+        GROUP BY e.symbol
+    ), said AS MATERIALIZED (
+        SELECT w.* FROM entries e CROSS JOIN LATERAL outcome_rows(e.keys) w
+    ), written AS (
+        UPDATE prediction_outcomes o SET
+            price_at_prediction = n.p0,
+            price_t1 = n.p1, return_t1 = n.r1, pnl_t1 = n.pnl1,
+            price_t3 = n.p3, return_t3 = n.r3, pnl_t3 = n.pnl3,
+            price_t7 = n.p7, return_t7 = n.r7, pnl_t7 = n.pnl7,
+            price_t30 = n.p30, return_t30 = n.r30, pnl_t30 = n.pnl30,
+            correct_t1 = outcome_correct(o.prediction_sentiment, n.r1),
+            correct_t3 = outcome_correct(o.prediction_sentiment, n.r3),
+            correct_t7 = outcome_correct(o.prediction_sentiment, n.r7),
+            correct_t30 = outcome_correct(o.prediction_sentiment, n.r30),
+            is_complete = n.complete, outcome_state = n.state, outcome_reason = n.reason, due_at = n.due_at,
+            revision = CASE WHEN o.price_at_prediction IS NOT NULL
+                THEN outcome_revision(
+                    o.revision, o.price_at_prediction, n.p0,
+                    ARRAY[o.price_t1, o.price_t3, o.price_t7, o.price_t30], ARRAY[n.p1, n.p3, n.p7, n.p30])
+                ELSE o.revision END,
+            last_price_update = v_now, engine_version = 1, updated_at = v_now
+        FROM said n
+        WHERE o.ctid = ANY (p_rows) AND o.symbol = (n.key).symbol AND o.entry_session = (n.key).entry
+          AND (o.price_at_prediction, o.price_t1, o.price_t3, o.price_t7, o.price_t30,
+               o.return_t1, o.return_t3, o.return_t7, o.return_t30, o.pnl_t1, o.pnl_t3, o.pnl_t7, o.pnl_t30,
+               o.correct_t1, o.correct_t3, o.correct_t7, o.correct_t30,
+               o.is_complete, o.outcome_state, o.outcome_reason, o.due_at, o.engine_version)
+              IS DISTINCT FROM
+              (n.p0, n.p1, n.p3, n.p7, n.p30, n.r1, n.r3, n.r7, n.r30, n.pnl1, n.pnl3, n.pnl7, n.pnl30,
+               outcome_correct(o.prediction_sentiment, n.r1), outcome_correct(o.prediction_sentiment, n.r3),
+               outcome_correct(o.prediction_sentiment, n.r7), outcome_correct(o.prediction_sentiment, n.r30),
+               n.complete, n.state, n.reason, n.due_at, 1)
+        RETURNING o.symbol
+    )
+    SELECT w.symbol::text, count(*) FROM written w GROUP BY w.symbol;
 END
 $$;
 
--- A symbol's outcomes after its prices or its status changed: the open ones, or with p_all every one
--- of ours (the basis of the prices changed, or the ticker turned out to exist). What another program
--- wrote is left alone. Returns the number changed.
-CREATE OR REPLACE FUNCTION outcomes_fill_symbol(p_symbol text, p_all boolean)
-RETURNS bigint LANGUAGE plpgsql AS $$
-DECLARE
-    v_ids integer[];
+-- Fills the given rows; what another program wrote, and what has no entry, is left alone. Returns the
+-- number changed. Here and below rows are locked in one order, so that two who fill the same ones wait
+-- and do not deadlock.
+CREATE OR REPLACE FUNCTION outcomes_fill(p_prediction_ids integer[], p_symbols text[])
+RETURNS bigint LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
+BEGIN
+    RETURN (SELECT coalesce(sum(changed), 0) FROM outcomes_fill_rows(ARRAY(
+        SELECT o.ctid FROM unnest(p_prediction_ids, p_symbols) AS k(prediction_id, symbol)
+        JOIN prediction_outcomes o ON o.prediction_id = k.prediction_id AND o.symbol || '' = k.symbol
+        WHERE o.engine_version IS NOT NULL AND o.entry_session IS NOT NULL
+        ORDER BY o.prediction_id, o.symbol FOR UPDATE OF o)));
+END
+$$;
+
+-- Outcomes of symbols after their prices or their status changed: the open ones, or with p_all every
+-- one of ours (the basis of the prices changed, or the ticker turned out to exist). What another
+-- program wrote is left alone. Returns the number changed for each symbol that has some.
+CREATE OR REPLACE FUNCTION outcomes_fill_symbols(p_symbols text[], p_all boolean)
+RETURNS TABLE (symbol text, changed bigint)
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+#variable_conflict use_column
 BEGIN
     IF p_all THEN
-        v_ids := ARRAY(SELECT DISTINCT prediction_id FROM prediction_outcomes
-                       WHERE symbol = p_symbol AND engine_version IS NOT NULL AND entry_session IS NOT NULL);
+        RETURN QUERY SELECT * FROM outcomes_fill_rows(ARRAY(
+            SELECT o.ctid FROM prediction_outcomes o
+            WHERE o.symbol = ANY (p_symbols) AND o.engine_version IS NOT NULL AND o.entry_session IS NOT NULL
+            ORDER BY o.prediction_id, o.symbol FOR UPDATE));
     ELSE
-        v_ids := ARRAY(SELECT DISTINCT prediction_id FROM prediction_outcomes
-                       WHERE symbol = p_symbol AND outcome_state IN ('awaiting_prices', 'maturing'));
+        RETURN QUERY SELECT * FROM outcomes_fill_rows(ARRAY(
+            SELECT o.ctid FROM prediction_outcomes o
+            WHERE o.symbol = ANY (p_symbols) AND o.outcome_state IN ('awaiting_prices', 'maturing')
+              AND o.engine_version IS NOT NULL AND o.entry_session IS NOT NULL
+            ORDER BY o.prediction_id, o.symbol FOR UPDATE));
     END IF;
-    RETURN outcomes_fill(v_ids, array_fill(p_symbol, ARRAY[cardinality(v_ids)]));
 END
+$$;
+
+-- The same of one symbol. Returns the number changed.
+CREATE OR REPLACE FUNCTION outcomes_fill_symbol(p_symbol text, p_all boolean) RETURNS bigint LANGUAGE sql AS $$
+    SELECT coalesce(sum(changed), 0)::bigint FROM outcomes_fill_symbols(ARRAY[p_symbol], p_all)
 $$;
 
 -- Of the open ones those that new bars behind the last stored one can change: that wait for a bar, or
@@ -501,6 +556,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/50_outcomes.sql', 'b2a83398a62c2f58db3d35bde7c3a71eb25a45c2e0239655510eeaf12fc02ca5')
+    ('functions/50_outcomes.sql', 'f91f5d0e5b1424cb350cd2f477fe7a7cb5c561bbffed39750a2fef6679ce7161')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
