@@ -105,21 +105,17 @@ $$;
 DROP FUNCTION IF EXISTS outcome_prices(text[], date[]);
 DROP FUNCTION IF EXISTS outcomes_write(integer[], text[], date[], text[], double precision[], date[], text[], boolean);
 
--- A symbol's closes by session, from this ordinal to the last settled session, NULL where there is
--- no bar: read once, along two indexes, for as many rows as may ask.
-CREATE OR REPLACE FUNCTION outcome_closes(p_symbol text, p_calendar text, p_from integer)
+-- A symbol's closes by session, NULL where there is no bar: read once, along two indexes.
+CREATE OR REPLACE FUNCTION outcome_closes(p_symbol text, p_calendar text, p_from date, p_to date)
 RETURNS double precision[] LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_nestloop = off AS $$
-DECLARE
-    v_last  market_sessions := session_last_settled(p_calendar);
-    v_first date := (SELECT s.session FROM market_sessions s WHERE s.calendar = p_calendar AND s.ordinal = p_from);
 BEGIN
     RETURN ARRAY(
         SELECT b.close
         FROM (SELECT s.session FROM market_sessions s
-              WHERE s.calendar = p_calendar AND s.session BETWEEN v_first AND v_last.session) s
+              WHERE s.calendar = p_calendar AND s.session BETWEEN p_from AND p_to) s
         LEFT JOIN (SELECT p.date, p.close FROM market_prices p
-                   WHERE p.symbol = p_symbol AND p.date BETWEEN v_first AND v_last.session
+                   WHERE p.symbol = p_symbol AND p.date BETWEEN p_from AND p_to
                      AND p.fetched_at IS NOT NULL) b ON b.date = s.session
         ORDER BY s.session);
 END
@@ -127,8 +123,8 @@ $$;
 
 -- What these rows say now. p0 to p30: the closes of the entry and of the sessions 1, 3, 7 and 30
 -- later. due_at: when to ask again. A key without an entry brings its reason.
--- A price is looked up for each symbol and entry; where hundreds of rows are of one symbol, its closes
--- are read once instead. Which of the two it was changes nothing else.
+-- Prices are looked up for each symbol and entry, or, where many entries of one symbol lie close
+-- together, its closes are read once; which of the two it was changes nothing else.
 CREATE OR REPLACE FUNCTION outcome_rows(p_keys outcome_key[])
 RETURNS TABLE (key outcome_key, p0 double precision,
                p1 double precision, r1 double precision, pnl1 double precision,
@@ -146,14 +142,17 @@ DECLARE
     v_closes double precision[];
     v_before integer; -- the ordinal before the first of v_closes
 BEGIN
-    IF cardinality(p_keys) >= 200 THEN
+    IF cardinality(p_keys) >= 5 THEN
         v_symbol := (p_keys[1]).symbol;
-        SELECT s.ordinal - 1, outcome_closes(v_symbol, s.calendar, s.ordinal) INTO v_before, v_closes
+        SELECT f.ordinal - 1, outcome_closes(v_symbol, f.calendar, f.session, l.session)
+        INTO v_before, v_closes
         FROM (SELECT min(u.entry) AS first FROM unnest(p_keys) AS u HAVING bool_and(u.symbol = v_symbol)) k
         LEFT JOIN ticker_registry r ON r.symbol = v_symbol
-        JOIN market_sessions s ON s.calendar = coalesce(r.calendar, symbol_calendar(v_symbol))
-            AND s.session >= k.first
-        ORDER BY s.session LIMIT 1;
+        JOIN market_sessions f ON f.calendar = coalesce(r.calendar, symbol_calendar(v_symbol))
+            AND f.session = k.first
+        CROSS JOIN LATERAL session_last_settled(f.calendar) l
+        -- To look five prices up costs as much as to read some fifteen on.
+        WHERE l.ordinal - f.ordinal BETWEEN 0 AND 15 * cardinality(p_keys);
     END IF;
     RETURN QUERY
     WITH shared AS MATERIALIZED (
@@ -556,6 +555,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/50_outcomes.sql', 'f91f5d0e5b1424cb350cd2f477fe7a7cb5c561bbffed39750a2fef6679ce7161')
+    ('functions/50_outcomes.sql', '887c2473e6f13b6ff0ef9bc4b165626f411b723f0fe00c0461c5e6f09c6d2d5a')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
