@@ -108,7 +108,8 @@ DROP FUNCTION IF EXISTS outcomes_write(integer[], text[], date[], text[], double
 -- A symbol's closes by session, NULL where there is no bar: read once, along two indexes.
 CREATE OR REPLACE FUNCTION outcome_closes(p_symbol text, p_calendar text, p_from date, p_to date)
 RETURNS double precision[] LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_nestloop = off AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_mergejoin = on SET enable_hashjoin = off SET enable_nestloop = off AS $$
 BEGIN
     RETURN ARRAY(
         SELECT b.close
@@ -132,8 +133,8 @@ RETURNS TABLE (key outcome_key, p0 double precision,
                p7 double precision, r7 double precision, pnl7 double precision,
                p30 double precision, r30 double precision, pnl30 double precision,
                complete boolean, state text, reason text, due_at timestamptz)
-LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
+LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
+SET enable_nestloop = on SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
 #variable_conflict use_column
 DECLARE
     v_now    timestamptz := reckoner_now();
@@ -443,8 +444,8 @@ $$;
 -- its sentiment; so that is computed once for all who share them, a symbol at a time. Writes the rows
 -- that change, and returns their number for each symbol that has some.
 CREATE OR REPLACE FUNCTION outcomes_fill_rows(p_rows tid[]) RETURNS TABLE (symbol text, changed bigint)
-LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off SET enable_nestloop = off SET enable_mergejoin = off AS $$
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
+SET enable_hashjoin = on SET enable_nestloop = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
     v_now timestamptz := reckoner_now();
@@ -555,6 +556,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/50_outcomes.sql', '887c2473e6f13b6ff0ef9bc4b165626f411b723f0fe00c0461c5e6f09c6d2d5a')
+    ('functions/50_outcomes.sql', 'a359aba025003d30a880271c717c8dc6d390e0d59ac8a1c8d30369bc7985466d')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
