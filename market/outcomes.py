@@ -1,4 +1,4 @@
-"""Outcomes: thin doors to the set-based statements in `sql/functions/50_outcomes.sql`."""
+"""Outcomes: thin doors to the set-based statements in `sql/functions/5*_outcomes*.sql`."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -121,16 +121,16 @@ def calculate(database: Database, *, force: bool, dry_run: bool) -> Calculated:
         before = _counts(conn)
 
     def fill(symbols: list[str]) -> tuple[dict[str, int], Counter[str]]:
+        changed, moved = dict.fromkeys(symbols, 0), Counter[str]()
         with database.transaction(seconds=300) as conn, conn.transaction(force_rollback=dry_run):
-            # As it will be is as it was and what changed: nobody else's rows are counted twice.
-            moved = _counts(conn, symbols) if dry_run else Counter[str]()
-            filled = conn.execute("SELECT * FROM outcomes_fill_symbols(%s, %s)", [symbols, force])
-            changed = dict.fromkeys(symbols, 0)
-            changed |= {row["symbol"]: row["changed"] for row in filled}
             if dry_run:
-                after = _counts(conn, symbols)
-                after.subtract(moved)
-                moved = after
+                moved.subtract(_counts(conn, symbols))
+            for row in conn.execute(
+                "SELECT * FROM outcomes_fill_symbols(%s, %s)", [symbols, force]
+            ):
+                changed[row["symbol"]] = row["changed"]
+            if dry_run:  # what it would come to is gone with the transaction
+                moved.update(_counts(conn, symbols))
         return changed, moved
 
     done = Calculated({}, before, before.copy())
@@ -175,6 +175,8 @@ def _counts(conn: Connection, symbols: list[str] | None = None) -> Counter[str]:
         conn.execute(f"{query} GROUP BY 1")
         if symbols is None
         # In these words, because they are the index's.
-        else conn.execute(f"{query} AND entry_session IS NOT NULL AND symbol = ANY (%s) GROUP BY 1", [symbols])
+        else conn.execute(
+            f"{query} AND entry_session IS NOT NULL AND symbol = ANY (%s) GROUP BY 1", [symbols]
+        )
     )
     return Counter({row["state"]: row["n"] for row in rows})

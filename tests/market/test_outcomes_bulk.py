@@ -1,15 +1,20 @@
 """Many outcomes at once: a symbol's closes are read once for all, and nothing else is different."""
 
 import datetime as dt
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from market import outcomes
 from sql.database import Database
-from tests.market.helpers import HORIZONS, outcome, process, put_bars, set_fetched
-from tests.support import Conn, insert_prediction, sessions, value
+from tests.market.helpers import HORIZONS, day, outcome, process, put_bars, set_fetched
+from tests.support import Conn, connect, insert_prediction, sessions, until, value
 
 ENTRIES = 60
+WAITING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    " AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+)
 
 
 @pytest.fixture
@@ -27,7 +32,11 @@ def numbers(database: Database, conn: Conn, days: list[dt.date]) -> list[int]:
     """A prediction of both symbols for each of the first sessions, processed one by one."""
     numbers = [
         insert_prediction(
-            conn, ["ACME", "BETA"], {"ACME": "bullish"}, moment=f"{days[n]} 15:00+00", confidence=0.7
+            conn,
+            ["ACME", "BETA"],
+            {"ACME": "bullish"},
+            moment=f"{days[n]} 15:00+00",
+            confidence=0.7,
         )
         for n in range(ENTRIES)
     ]
@@ -99,14 +108,15 @@ def test_batches_and_connections_make_no_difference(
         done = outcomes.calculate(narrow, force=True, dry_run=False)
         assert done == tried
         assert done.after == done.before
-        assert outcomes.calculate(narrow, force=True, dry_run=False).changed == {"ACME": 0, "BETA": 0}
+        assert outcomes.calculate(narrow, force=True, dry_run=False).changed == {
+            "ACME": 0,
+            "BETA": 0,
+        }
     assert value(conn, "SELECT count(*) FROM prediction_outcomes WHERE revision <> ''") > ENTRIES
     assert len(numbers) == ENTRIES
 
 
-def test_a_dry_run_counts_what_would_be(
-    database: Database, conn: Conn, numbers: list[int]
-) -> None:
+def test_a_dry_run_counts_what_would_be(database: Database, conn: Conn, numbers: list[int]) -> None:
     conn.execute("DELETE FROM market_prices WHERE symbol = 'BETA'")
     tried = outcomes.calculate(database, force=True, dry_run=True)
     assert tried.changed["ACME"] == 0
@@ -115,10 +125,35 @@ def test_a_dry_run_counts_what_would_be(
     assert value(conn, "SELECT count(*) FROM prediction_outcomes") == 2 * len(numbers)
 
 
+def test_a_row_that_moves_while_it_is_waited_for_is_filled_where_it_is_then(
+    url: str, conn: Conn, numbers: list[int]
+) -> None:
+    restate(conn)
+    with connect(url) as other, ThreadPoolExecutor(1) as threads:
+        with conn.transaction():
+            # The second is no longer where it was, the third no longer of this entry.
+            conn.execute(
+                "UPDATE prediction_outcomes SET prediction_sentiment = 'bearish',"
+                " entry_session = CASE prediction_id WHEN %s THEN %s ELSE entry_session END"
+                " WHERE symbol = 'ACME' AND prediction_id = ANY (%s)",
+                [numbers[2], day("2024-03-05"), numbers[1:3]],
+            )
+            filling = threads.submit(value, other, "SELECT outcomes_fill_symbol('ACME', true)")
+            until("it waits for these rows", lambda: value(conn, WAITING))
+        assert filling.result(30) == len(numbers)
+    first, second, third = (outcome(conn, number, "ACME") for number in numbers[:3])
+    assert third["price_at_prediction"] == first["price_at_prediction"]
+    assert third["price_t30"] == first["price_t30"]
+    assert second["correct_t1"] is (second["return_t1"] < -0.5)
+    assert second["price_at_prediction"] != 101.0
+
+
 def test_other_programs_rows_and_duplicates_keep_to_themselves(
     conn: Conn, numbers: list[int]
 ) -> None:
-    conn.execute("ALTER TABLE prediction_outcomes DROP CONSTRAINT prediction_outcomes_prediction_id_symbol_key")
+    conn.execute(
+        "ALTER TABLE prediction_outcomes DROP CONSTRAINT prediction_outcomes_prediction_id_symbol_key"
+    )
     conn.execute(
         "INSERT INTO prediction_outcomes (prediction_id, symbol, prediction_date, entry_session,"
         " prediction_sentiment, outcome_state, engine_version)"
