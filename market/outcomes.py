@@ -134,7 +134,7 @@ def calculate(database: Database, *, force: bool, dry_run: bool) -> Calculated:
         return changed, moved
 
     done = Calculated({}, before, before.copy())
-    with ThreadPoolExecutor(_CONNECTIONS) as threads:
+    with ThreadPoolExecutor(min(_CONNECTIONS, database.size)) as threads:
         # When one fails, `map` takes back those that have not begun.
         for changed, moved in threads.map(fill, _batches(rows)):
             done.changed |= changed
