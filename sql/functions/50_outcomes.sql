@@ -105,8 +105,8 @@ BEGIN
         JOIN market_sessions f ON f.calendar = coalesce(r.calendar, symbol_calendar(v_symbol))
             AND f.session = k.first
         CROSS JOIN LATERAL session_last_settled(f.calendar) l
-        -- To look five prices up costs as much as to read some fifteen on.
-        WHERE l.ordinal - f.ordinal BETWEEN 0 AND 15 * cardinality(p_keys);
+        -- To look five prices up costs as much as to read some forty on, and to begin reading a little.
+        WHERE l.ordinal - f.ordinal BETWEEN 0 AND 30 * cardinality(p_keys);
     END IF;
     RETURN QUERY
     WITH shared AS MATERIALIZED (
@@ -206,6 +206,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/50_outcomes.sql', '3a6105426e40fdc1901f462f866c5760a194ff3bc9e9f6e5b0f816b891564c15')
+    ('functions/50_outcomes.sql', '3185dc63845a433df3e64504db5af3cf68503a72fe8d6e868f3a0b2b4042e6ee')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
