@@ -1,13 +1,16 @@
-"""Outcomes: thin doors to the set-based statements in `sql/functions/50_outcomes.sql`."""
+"""Outcomes: thin doors to the set-based statements in `sql/functions/5*_outcomes*.sql`."""
 
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from sql.database import Connection, Database, one
 
 STATES = ("awaiting_prices", "maturing", "complete", "unresolvable")
+# What `calculate` does at once: transactions, and outcomes in each, which are held for less than a second.
+_CONNECTIONS, _BATCH = 2, 50_000
 
 
 @dataclass
@@ -104,27 +107,55 @@ class Calculated:
 def calculate(database: Database, *, force: bool, dry_run: bool) -> Calculated:
     """Fill all open outcomes from the stored prices, or with `force` all of ours.
 
-    A symbol at a time, each its own transaction, so that nobody waits long for a row.
-    dry_run rolls each back; the counts are true all the same.
+    A few symbols at a time, each batch its own transaction, so that nobody waits long for a row;
+    two batches at once where the pool has two connections: they have no row in common. dry_run
+    rolls each back; the counts are true all the same.
     """
     with database.transaction() as conn:
         rows = conn.execute(
-            "SELECT DISTINCT symbol FROM prediction_outcomes"
+            "SELECT symbol, count(*) AS n FROM prediction_outcomes"
             " WHERE outcome_state IN ('awaiting_prices', 'maturing') OR (%s AND engine_version IS NOT NULL)"
-            " ORDER BY symbol",
+            " GROUP BY symbol ORDER BY symbol",
             [force],
         ).fetchall()
-        before = _counts(conn, None)
+        before = _counts(conn)
+
+    def fill(symbols: list[str]) -> tuple[dict[str, int], Counter[str]]:
+        changed, moved = dict.fromkeys(symbols, 0), Counter[str]()
+        with database.transaction(seconds=300) as conn, conn.transaction(force_rollback=dry_run):
+            if dry_run:
+                moved.subtract(_counts(conn, symbols))
+            for row in conn.execute(
+                "SELECT * FROM outcomes_fill_symbols(%s, %s)", [symbols, force]
+            ):
+                changed[row["symbol"]] = row["changed"]
+            if dry_run:  # what it would come to is gone with the transaction
+                moved.update(_counts(conn, symbols))
+        return changed, moved
+
     done = Calculated({}, before, before.copy())
-    for symbol in [row["symbol"] for row in rows]:
-        with (
-            database.transaction(seconds=300) as conn,
-            conn.transaction(force_rollback=dry_run),
-        ):
-            done.after.subtract(_counts(conn, symbol))
-            done.changed[symbol] = fill_symbol(conn, symbol, everything=force)
-            done.after.update(_counts(conn, symbol))
+    with ThreadPoolExecutor(min(_CONNECTIONS, database.size)) as threads:
+        # When one fails, `map` takes back those that have not begun.
+        for changed, moved in threads.map(fill, _batches(rows)):
+            done.changed |= changed
+            done.after.update(moved)
+    if not dry_run:
+        with database.transaction() as conn:
+            done.after = _counts(conn)
     return done
+
+
+def _batches(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """Symbols in their order, of about _BATCH outcomes together, or one that has more."""
+    batches: list[list[str]] = []
+    room = 0
+    for row in rows:
+        if row["n"] > room:
+            batches.append([])
+            room = _BATCH
+        batches[-1].append(row["symbol"])
+        room -= row["n"]
+    return batches
 
 
 def count_ours(database: Database) -> int:
@@ -134,11 +165,18 @@ def count_ours(database: Database) -> int:
         return int(one(conn, query)["n"])
 
 
-def _counts(conn: Connection, symbol: str | None) -> Counter[str]:
-    """Number of outcomes per state; rows of other programs without a state are left out."""
-    rows = conn.execute(
-        "SELECT outcome_state AS state, count(*) AS n FROM prediction_outcomes"
-        " WHERE outcome_state IS NOT NULL AND (%(symbol)s::text IS NULL OR symbol = %(symbol)s) GROUP BY 1",
-        {"symbol": symbol},
+def _counts(conn: Connection, symbols: list[str] | None = None) -> Counter[str]:
+    """Number of outcomes per state: of all, or of those of some symbols that have an entry and so may change.
+
+    Rows of other programs without a state are left out.
+    """
+    query = "SELECT outcome_state AS state, count(*) AS n FROM prediction_outcomes WHERE outcome_state IS NOT NULL"
+    rows = (
+        conn.execute(f"{query} GROUP BY 1")
+        if symbols is None
+        # In these words, because they are the index's.
+        else conn.execute(
+            f"{query} AND entry_session IS NOT NULL AND symbol = ANY (%s) GROUP BY 1", [symbols]
+        )
     )
     return Counter({row["state"]: row["n"] for row in rows})

@@ -105,7 +105,7 @@ class Database:
         self.url = url
         self._name = name
         self._watchdog = Watchdog()
-        self._size = size
+        self.size = size
         self._pool = self._new_pool()
 
     def _new_pool(self) -> ConnectionPool[Connection]:
@@ -113,7 +113,7 @@ class Database:
             self.url,
             kwargs={**_CONNECT, "application_name": self._name},
             min_size=0,
-            max_size=self._size,
+            max_size=self.size,
             max_idle=120,
             reconnect_timeout=30,
             open=False,

@@ -3,7 +3,9 @@
 Ours is what `market calculate-outcomes --force` calls, on rows that have an entry and no price
 yet, so that every row is written. Beside it:
 
-- a bare COPY of the finished rows from memory into the same table with its indexes: the floor;
+- a bare COPY of the finished rows from memory into the same table with its indexes;
+- a plain UPDATE of the same rows, setting the same columns, from a table that holds them finished, in
+  one statement: the floor of whoever writes rows that are there already;
 - pandas `merge_asof`, polars `join_asof`, DuckDB ASOF JOIN. For each counts the way in (COPY out
   as CSV), the join, the arithmetic, and the way out (COPY into the same table with its
   indexes). They have less to do: no session calendar (a symbol's bars are its sessions), no
@@ -58,6 +60,13 @@ SELECT prediction_id, symbol, prediction_date, prediction_sentiment, prediction_
 FROM prediction_outcomes o JOIN r USING (symbol) CROSS JOIN LATERAL (SELECT prediction_sentiment AS s) x
 WHERE r.date = o.entry_session ORDER BY o.id
 """
+# What changes in a row that had no price.
+CHANGED = COLUMNS.split(", ")[6:]
+FLOOR = (
+    f"UPDATE prediction_outcomes o SET ({', '.join(CHANGED)}, last_price_update, updated_at)"  # noqa: S608 - ours
+    f" = ROW({', '.join('f.' + name for name in CHANGED)}, now(), now())"
+    " FROM finished f WHERE f.prediction_id = o.prediction_id AND f.symbol = o.symbol"
+)
 SUM = """
 SELECT count(*) AS rows, sum(price_at_prediction) AS p, sum(return_t1 + return_t3 + return_t7 + return_t30) AS r,
        count(*) FILTER (WHERE correct_t1) + count(*) FILTER (WHERE correct_t30) AS c
@@ -66,15 +75,13 @@ FROM prediction_outcomes WHERE is_complete
 
 
 def _ours(url: str) -> None:
-    with Database(url, name="bench", size=1) as database:
+    with Database(url, name="bench", size=2) as database:  # as commands have it
         outcomes.calculate(database, force=True, dry_run=False)
 
 
-def _copy_in(conn: Conn, text: bytes) -> None:
+def _copy_in(conn: Conn, text: bytes, table: str = "prediction_outcomes") -> None:
     """Into a table with its indexes, in pieces as a client sends them."""
-    with conn.cursor().copy(
-        f"COPY prediction_outcomes ({COLUMNS}) FROM STDIN (FORMAT csv)"
-    ) as copy:
+    with conn.cursor().copy(f"COPY {table} ({COLUMNS}) FROM STDIN (FORMAT csv)".encode()) as copy:
         for begin in range(0, len(text), 1 << 18):
             copy.write(text[begin : begin + (1 << 18)])
 
@@ -130,6 +137,13 @@ def measure(bench: Bench) -> None:
                         _copy_in(conn, engine(pairs_, bars))
                     _same(conn, expected)
             with bench.server.copy(opened) as url, connect(url) as conn:
+                conn.execute("CREATE TABLE finished AS SELECT * FROM prediction_outcomes LIMIT 0")
+                _copy_in(conn, finished, "finished")
+                settle(conn, "finished")
+                with bench.timed("UPDATE"):
+                    conn.execute(FLOOR.encode())
+                _same(conn, expected)
+            with bench.server.copy(opened) as url, connect(url) as conn:
                 settle(conn)
                 with bench.timed("Reckoner"):
                     _ours(url)
@@ -141,5 +155,8 @@ def judge(bench: Bench) -> None:
     bench.at_most("Reckoner ÷ COPY of the finished rows", ours / bench.median("COPY"), 2)
     for name in () if bench.alone else ("pandas", "polars", "DuckDB"):
         bench.at_least(f"{name} ÷ Reckoner", bench.median(name) / ours, 1)
+    floor = bench.median("UPDATE")
+    bench.beside("the floor, UPDATE from finished rows ÷ COPY", floor / bench.median("COPY"))
+    bench.beside("Reckoner ÷ the floor", ours / floor)
     for figure in bench.figures:
         bench.beside(figure, bench.median(figure), " s")

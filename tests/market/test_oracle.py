@@ -1,7 +1,8 @@
 """Random bars, holes, moments around closes and clocks: every column as the oracle says.
 
 First a batch of predictions is processed, then time passes and bars arrive and the symbols
-are filled; both times each row must be what plain Python computes one by one.
+are filled; both times each row must be what plain Python computes one by one, and what it says
+the same whether its prices are looked up or read with all others of its symbol.
 """
 
 import datetime as dt
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sql.database import Database
-from tests.market.helpers import fill, process, put_bars, set_fetched
+from tests.market.helpers import at, fill, process, put_bars, set_fetched
 from tests.market.oracle import Oracle, Session
 from tests.support import Conn, insert_prediction
 
@@ -139,6 +140,23 @@ def check(
         assert found == near, key
 
 
+def check_both_ways(database: Database, now: dt.datetime) -> None:
+    """What rows say must not depend on whether prices were looked up or a symbol's closes read once."""
+    with at(database, now) as inside:
+        differing = inside.execute(
+            "WITH k AS (SELECT array_agg(ROW(prediction_id, symbol, prediction_date, prediction_sentiment,"
+            "   prediction_confidence, entry_session, outcome_reason)::outcome_key) AS keys"
+            "   FROM prediction_outcomes GROUP BY symbol),"
+            " each AS (SELECT w.* FROM k, unnest(keys) u, outcome_rows(ARRAY[u::outcome_key]) w),"
+            # So many that reading them once is what costs less.
+            " many AS (SELECT w.* FROM k, outcome_rows(ARRAY("
+            "   SELECT u::outcome_key FROM unnest(keys) u, generate_series(1, 20))) w)"
+            " (SELECT * FROM each EXCEPT SELECT * FROM many)"
+            " UNION ALL (SELECT * FROM many EXCEPT SELECT * FROM each)"
+        ).fetchall()
+    assert differing == []
+
+
 @settings(
     max_examples=25,
     deadline=None,
@@ -188,6 +206,7 @@ def test_every_column_is_what_the_oracle_says(
     numbers = sorted({number for number, _ in oracles})
     process(database, *numbers, moment=now)
     check(conn, oracles, now, at_first, fetched)
+    check_both_ways(database, now)
 
     open_rows = {
         key: oracle
@@ -198,6 +217,7 @@ def test_every_column_is_what_the_oracle_says(
     for symbol in SYMBOLS:
         put_bars(conn, symbol, everything[symbol])
     now = max(now, axis[min(clock + later[0], len(axis) - 1)].closes_at + later[1])
+    check_both_ways(database, now)
     for symbol in SYMBOLS:
         fill(database, symbol, now)
 

@@ -190,6 +190,8 @@ def test_functions_of_an_older_release_go_away(
     with connect(empty_url) as conn, Database(empty_url) as database:
         apply(conn, FIRST)
         for name, arguments in DROPPED:
+            if "outcome_key" in arguments:
+                continue  # a type that the first release did not have
             conn.execute(
                 f"CREATE FUNCTION {name}({arguments}) RETURNS TABLE (what xml) LANGUAGE sql"
                 " AS 'SELECT NULL::xml'".encode()

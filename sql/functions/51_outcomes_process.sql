@@ -1,0 +1,234 @@
+BEGIN;
+-- A batch of predictions: what they name, and its rows, from what outcome_rows (50_outcomes.sql) says.
+-- Plans are kept, as there. Where a row is looked for by prediction and symbol, here and in the next
+-- file, || '' keeps to the index that begins with the prediction: on an empty table the one that
+-- begins with the symbol looks as good, and later is not. Called by market/outcomes.py.
+SET LOCAL search_path = public;
+SET LOCAL lock_timeout = '3s';
+SELECT pg_advisory_xact_lock(1380271947, 2);
+
+DROP FUNCTION IF EXISTS outcomes_open(integer[]);
+DROP FUNCTION IF EXISTS outcomes_wanting(integer[], integer);
+DROP FUNCTION IF EXISTS outcomes_write(outcome_key[], boolean);
+DROP FUNCTION IF EXISTS outcomes_write(integer[], text[], date[], text[], double precision[], date[], text[], boolean);
+
+-- Whether the table itself keeps (prediction_id, symbol) unique. A table that another program
+-- made may not, and may hold duplicates.
+CREATE OR REPLACE FUNCTION outcomes_are_unique() RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM pg_index i
+        WHERE i.indrelid = 'public.prediction_outcomes'::regclass
+          AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indnkeyatts = 2
+          AND (SELECT array_agg(a.attname ORDER BY a.attname) FROM pg_attribute a
+               WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::smallint[]))
+              = ARRAY['prediction_id', 'symbol']::name[]);
+END
+$$;
+
+-- Pairs with more than one row, for `worker migrate`.
+CREATE OR REPLACE FUNCTION outcomes_duplicates()
+RETURNS TABLE (prediction_id integer, symbol text, n bigint) LANGUAGE sql STABLE AS $$
+    SELECT o.prediction_id, o.symbol::text, count(*) FROM prediction_outcomes o
+    GROUP BY o.prediction_id, o.symbol HAVING count(*) > 1 ORDER BY 1, 2
+$$;
+
+-- The statements that resolve them, for a person to read and run: of each pair one row stays,
+-- ours before others', the complete before the incomplete, the newest before the older.
+CREATE OR REPLACE FUNCTION outcomes_resolution() RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT 'DELETE FROM public.prediction_outcomes o USING (SELECT ctid, row_number() OVER ('
+        'PARTITION BY prediction_id, symbol ORDER BY engine_version NULLS LAST, '
+        'is_complete DESC NULLS LAST, updated_at DESC NULLS LAST) AS n '
+        'FROM public.prediction_outcomes) d WHERE o.ctid = d.ctid AND d.n > 1; '
+        'CREATE UNIQUE INDEX IF NOT EXISTS prediction_outcomes_pair '
+        'ON public.prediction_outcomes (prediction_id, symbol);'
+$$;
+
+-- Writes a batch's rows with everything that the stored prices allow. Rows that are not there are
+-- made, and a row that another program wrote becomes ours, because its own prediction's event is
+-- being processed.
+CREATE OR REPLACE FUNCTION outcomes_write(p_keys outcome_key[]) RETURNS void
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz := reckoner_now();
+BEGIN
+    IF NOT outcomes_are_unique() THEN
+        -- Then only this lock keeps two batches from writing a pair twice.
+        PERFORM pg_advisory_xact_lock(1380271947, 4);
+    END IF;
+    -- MERGE, because it needs no unique index; duplicates that were there all become right.
+    MERGE INTO prediction_outcomes o
+    USING (
+        SELECT (w.key).*, w.*, w.reason AS told,
+               outcome_correct((w.key).sentiment, w.r1) AS right1,
+               outcome_correct((w.key).sentiment, w.r3) AS right3,
+               outcome_correct((w.key).sentiment, w.r7) AS right7,
+               outcome_correct((w.key).sentiment, w.r30) AS right30
+        FROM outcome_rows(p_keys) w
+        ORDER BY (w.key).prediction_id, (w.key).symbol
+    ) n ON o.prediction_id = n.prediction_id AND o.symbol || '' = n.symbol
+    WHEN MATCHED AND (o.prediction_date, o.prediction_sentiment, o.prediction_confidence, o.entry_session,
+             o.price_at_prediction, o.price_t1, o.price_t3, o.price_t7, o.price_t30,
+             o.return_t1, o.return_t3, o.return_t7, o.return_t30,
+             o.correct_t1, o.correct_t3, o.correct_t7, o.correct_t30,
+             o.pnl_t1, o.pnl_t3, o.pnl_t7, o.pnl_t30,
+             o.is_complete, o.outcome_state, o.outcome_reason, o.due_at, o.engine_version)
+            IS DISTINCT FROM
+            (n.day, n.sentiment, n.confidence, n.entry,
+             n.p0, n.p1, n.p3, n.p7, n.p30, n.r1, n.r3, n.r7, n.r30,
+             n.right1, n.right3, n.right7, n.right30, n.pnl1, n.pnl3, n.pnl7, n.pnl30,
+             n.complete, n.state, n.told, n.due_at, 1)
+    THEN UPDATE SET
+        prediction_date = n.day, prediction_sentiment = n.sentiment,
+        prediction_confidence = n.confidence, entry_session = n.entry,
+        price_at_prediction = n.p0,
+        price_t1 = n.p1, return_t1 = n.r1, correct_t1 = n.right1, pnl_t1 = n.pnl1,
+        price_t3 = n.p3, return_t3 = n.r3, correct_t3 = n.right3, pnl_t3 = n.pnl3,
+        price_t7 = n.p7, return_t7 = n.r7, correct_t7 = n.right7, pnl_t7 = n.pnl7,
+        price_t30 = n.p30, return_t30 = n.r30, correct_t30 = n.right30, pnl_t30 = n.pnl30,
+        is_complete = n.complete, outcome_state = n.state, outcome_reason = n.told,
+        due_at = n.due_at,
+        -- Prices for another entry, or of another program, are not ours to compare with.
+        revision = CASE WHEN o.entry_session = n.entry AND o.price_at_prediction IS NOT NULL
+            THEN outcome_revision(
+                o.revision, o.price_at_prediction, n.p0,
+                ARRAY[o.price_t1, o.price_t3, o.price_t7, o.price_t30], ARRAY[n.p1, n.p3, n.p7, n.p30])
+            ELSE o.revision END,
+        last_price_update = v_now, engine_version = 1, updated_at = v_now
+    WHEN NOT MATCHED THEN INSERT
+        (prediction_id, symbol, prediction_date, prediction_sentiment, prediction_confidence,
+         entry_session, price_at_prediction,
+         price_t1, return_t1, correct_t1, pnl_t1, price_t3, return_t3, correct_t3, pnl_t3,
+         price_t7, return_t7, correct_t7, pnl_t7, price_t30, return_t30, correct_t30, pnl_t30,
+         is_complete, outcome_state, outcome_reason, due_at, last_price_update,
+         engine_version, created_at, updated_at)
+    VALUES (n.prediction_id, n.symbol, n.day, n.sentiment, n.confidence, n.entry, n.p0,
+            n.p1, n.r1, n.right1, n.pnl1, n.p3, n.r3, n.right3, n.pnl3,
+            n.p7, n.r7, n.right7, n.pnl7, n.p30, n.r30, n.right30, n.pnl30,
+            n.complete, n.state, n.told, n.due_at, v_now, 1, v_now, v_now);
+END
+$$;
+
+-- Everything that a batch of predictions asks for: registers what they name, writes their rows, and
+-- takes away rows of ours whose symbol a prediction no longer names. Returns a row for each element
+-- of the predictions' assets, in their order: symbol is NULL for what is no symbol; wanting says
+-- that a provider is needed for it (an entry or a horizon that is over has no bar, or the history
+-- before the moment is shorter than p_backfill_days, or the ticker was unknown when it was last
+-- asked for, more than a week ago). A prediction that has nothing to process has one row, whose
+-- nothing says why.
+-- p_check_calendars: where a calendar has no sessions yet, only rows with missing_calendar are
+-- returned, and nothing is written but new tickers.
+CREATE OR REPLACE FUNCTION outcomes_process(
+    p_prediction_ids integer[], p_backfill_days integer, p_check_calendars boolean DEFAULT true
+) RETURNS TABLE (prediction_id integer, element text, symbol text, outcome_state text,
+                 wanting boolean, nothing text, missing_calendar text)
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
+#variable_conflict use_column
+DECLARE
+    v_ids         integer[];
+    v_elements    text[];
+    v_symbols     text[];
+    v_moments     timestamptz[];
+    v_sentiments  text[];
+    v_confidences double precision[];
+    v_keys        outcome_key[];
+    v_tries       integer := 0;
+BEGIN
+    SELECT array_agg(e.prediction_id), array_agg(e.element), array_agg(e.symbol),
+           array_agg(e.moment), array_agg(e.sentiment), array_agg(e.confidence)
+    INTO v_ids, v_elements, v_symbols, v_moments, v_sentiments, v_confidences
+    FROM prediction_elements(p_prediction_ids) e;
+
+    RETURN QUERY
+    SELECT k.id, NULL, NULL, NULL, NULL::boolean,
+           CASE WHEN p.prediction_id IS NULL THEN 'the prediction no longer exists'
+                ELSE 'the prediction is not completed, or names no assets' END, NULL
+    FROM (SELECT unnest(p_prediction_ids) EXCEPT SELECT unnest(v_ids)) AS k(id)
+    LEFT JOIN prediction_inputs p ON p.prediction_id = k.id;
+
+    IF EXISTS (SELECT FROM unnest(v_symbols) AS k(symbol)
+               WHERE k.symbol IS NOT NULL
+                 AND NOT EXISTS (SELECT FROM ticker_registry r WHERE r.symbol = k.symbol)) THEN
+        PERFORM registry_register(v_symbols, v_ids);
+    END IF;
+    IF p_check_calendars THEN
+        RETURN QUERY
+        SELECT NULL::integer, NULL, NULL, NULL, NULL::boolean, NULL, c.calendar
+        FROM (SELECT DISTINCT coalesce(r.calendar, symbol_calendar(k.symbol)) AS calendar
+              FROM (SELECT DISTINCT unnest(v_symbols) AS symbol) k
+              LEFT JOIN ticker_registry r ON r.symbol = k.symbol
+              WHERE k.symbol IS NOT NULL) c
+        WHERE NOT EXISTS (SELECT FROM market_sessions s WHERE s.calendar = c.calendar);
+        IF FOUND THEN
+            RETURN;
+        END IF;
+    END IF;
+
+    -- Whoever just now stores prices for one of these rows ends first, and what follows sees them.
+    PERFORM FROM prediction_outcomes o WHERE o.prediction_id = ANY (v_ids)
+    ORDER BY o.prediction_id, o.symbol FOR UPDATE;
+
+    DELETE FROM prediction_outcomes o
+    USING (SELECT h.prediction_id, h.symbol::text FROM prediction_outcomes h
+           WHERE h.prediction_id = ANY (v_ids) AND h.engine_version IS NOT NULL
+           EXCEPT SELECT * FROM unnest(v_ids, v_symbols)) AS gone(prediction_id, symbol)
+    WHERE o.prediction_id = gone.prediction_id AND o.symbol || '' = gone.symbol
+      AND o.engine_version IS NOT NULL;
+
+    v_keys := ARRAY(
+        SELECT ROW(m.prediction_id, m.symbol, (g.moment AT TIME ZONE 'UTC')::date, m.sentiment,
+                   m.confidence, e.entry, CASE WHEN e.entry IS NULL THEN
+                       format('the moment %s is outside the calendar %s', g.moment, g.calendar) END)::outcome_key
+        FROM ( -- one look into the calendar for all symbols of a moment
+            SELECT n.calendar, n.moment, array_agg(
+                       ROW(n.prediction_id, n.symbol, NULL, n.sentiment, n.confidence, NULL, NULL)::outcome_key) AS keys
+            FROM (
+                SELECT DISTINCT ON (k.prediction_id, k.symbol)
+                       k.*, coalesce(r.calendar, symbol_calendar(k.symbol)) AS calendar
+                FROM unnest(v_ids, v_symbols, v_moments, v_sentiments, v_confidences)
+                     AS k(prediction_id, symbol, moment, sentiment, confidence)
+                LEFT JOIN ticker_registry r ON r.symbol = k.symbol
+                WHERE k.symbol IS NOT NULL
+                ORDER BY k.prediction_id, k.symbol
+            ) n
+            GROUP BY n.calendar, n.moment
+        ) g
+        -- OFFSET 0: once for each moment, not once for each use of it.
+        CROSS JOIN LATERAL (SELECT session_entry(g.calendar, g.moment) AS entry OFFSET 0) e
+        CROSS JOIN LATERAL unnest(g.keys) AS m);
+    LOOP
+        BEGIN
+            PERFORM outcomes_write(v_keys) WHERE v_keys <> '{}';
+            EXIT;
+        EXCEPTION WHEN unique_violation THEN
+            -- Another program wrote one of these rows just now; the next try sees it.
+            v_tries := v_tries + 1;
+            IF v_tries = 5 THEN
+                RAISE;
+            END IF;
+        END;
+    END LOOP;
+
+    RETURN QUERY
+    SELECT k.prediction_id, k.element, k.symbol, o.outcome_state,
+           o.entry_session IS NOT NULL AND CASE r.status
+               WHEN 'active' THEN
+                   o.outcome_state = 'awaiting_prices' OR r.fetched_from IS NULL
+                   OR (o.prediction_date - p_backfill_days < r.fetched_from
+                       AND o.outcome_state <> 'unresolvable')
+               WHEN 'invalid' THEN
+                   coalesce(r.last_backfill, '-infinity') < reckoner_now() - interval '7 days'
+               ELSE false END,
+           NULL::text, NULL::text
+    FROM unnest(v_ids, v_elements, v_symbols) AS k(prediction_id, element, symbol)
+    LEFT JOIN prediction_outcomes o ON o.prediction_id = k.prediction_id AND o.symbol || '' = k.symbol
+    LEFT JOIN ticker_registry r ON r.symbol = k.symbol;
+END
+$$;
+INSERT INTO reckoner_schema (name, checksum) VALUES
+    ('functions/51_outcomes_process.sql', 'e9538dc00c7f3aa4ee4ba32bb8bcb22da9b8b9db95d90addebb7ad694e0eb9a7')
+ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
+COMMIT;
