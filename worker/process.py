@@ -257,6 +257,8 @@ class Worker:
                     self._daily.look()
                 if found:
                     sweep.report(found, self._metrics)
+                if found and found["crashed"]:
+                    self._crashed(found["crashed"])
             except MigrationError as error:
                 # A deployment went ahead of us: leave before our statements do harm.
                 self._unfit = str(error)

@@ -23,7 +23,7 @@ _RECORD_DAYS = 400
 _FORGOTTEN_SPAN = 20_000
 # For the length of a part's transaction: sweeping is one worker's at a time.
 _OURS = "pg_try_advisory_xact_lock(1380271947, 3)"
-_PARTS = ("forgotten", "due", "unfetched", "pruned", "payloads", "records", "sync")
+_PARTS = ("forgotten", "due", "unfetched", "pruned", "records", "sync")
 
 log = structlog.get_logger()
 
@@ -36,14 +36,19 @@ def once(
     sync: also write the events of the daily sync; False where `worker/daily.py` does more.
     dry_run does it all and rolls it back. Raises psycopg.Error when the database is away.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"crashed": end_leases(database, settings, dry_run=dry_run)}
     parts: dict[str, tuple[Any, ...]] = {
         "forgotten": ("sweep_forgotten(%s)", _FORGOTTEN_SPAN),
         "due": ("sweep_due()",),
         "unfetched": ("sweep_unfetched()",),
         "pruned": ("sweep_prune(%s)", _HISTORY_DAYS),
-        "payloads": ("sweep_payloads(%s)", settings.raw_retention_days),
-        "records": ("sweep_records(%s) + sweep_jobs(%s)", _RECORD_DAYS, _RECORD_DAYS),
+        # Payloads, and records of what was done, that are old enough.
+        "records": (
+            "sweep_payloads(%s) + sweep_records(%s) + sweep_jobs(%s)",
+            settings.raw_retention_days,
+            _RECORD_DAYS,
+            _RECORD_DAYS,
+        ),
     }
     if sync and settings.worker_daily_sync:
         parts["sync"] = ("sweep_sync()",)
