@@ -140,7 +140,7 @@ $$;
 -- transaction ends: what follows in it is guarded. Returns their ids; what is missing is lost.
 -- p_claims: [{"id", "lease"}].
 CREATE OR REPLACE FUNCTION outbox_hold(p_claims jsonb) RETURNS SETOF bigint
-LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
 BEGIN -- the settings as in outbox_finish
     RETURN QUERY
@@ -161,6 +161,6 @@ RETURNS bigint LANGUAGE sql AS $$
     SELECT count(*) FROM renewed
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/31_outbox_claim.sql', 'fc7963dd03a633433be35c8bc540cfd6798696f6aa8a55518d9b84658ea4df77')
+    ('functions/31_outbox_claim.sql', 'b35d136931353dfa8c59d40a2c6246232643bf16557551fe8849f1f0eac105c6')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -19,7 +19,7 @@ DROP FUNCTION IF EXISTS outbox_finish(bigint[], bigint[], text[], jsonb[]);
 -- The settings keep the plan to one look into the primary key per event: what is planned
 -- while the outbox is empty must still be right when it is not.
 CREATE OR REPLACE FUNCTION outbox_finish(p_ends jsonb) RETURNS SETOF bigint LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan
+SET plan_cache_mode = force_generic_plan SET jit = off
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
 BEGIN
     RETURN QUERY
@@ -176,6 +176,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/32_outbox_end.sql', '2d0e66b099d919e03d46021a62a0b113252f74b73e957da7b1b1b09823bc3f79')
+    ('functions/32_outbox_end.sql', 'c3246846af7d8e0a6b923371c3a648faeb8c75112cc5ef431f9726d346659eac')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

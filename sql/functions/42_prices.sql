@@ -147,7 +147,7 @@ CREATE OR REPLACE FUNCTION bars_merge(
     p_splits date[], p_dividends date[]
 )
 RETURNS TABLE (inserted bigint, updated bigint, revised bigint)
-LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_nestloop = off AS $$
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_nestloop = off AS $$
 #variable_conflict use_column
 DECLARE
     v_now   timestamptz := reckoner_now();
@@ -267,6 +267,6 @@ LEFT JOIN LATERAL (
     FROM market_prices WHERE market_prices.symbol = r.symbol
 ) p ON true;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_prices.sql', 'bebab356b6adc996b37744669620e6fc4d35b6391e70c6845a546a4db0fd2928')
+    ('functions/42_prices.sql', 'b82d12c64ee44cc4298c1b8a84dd4a9860a95fef359b33ff866ab84d2152cf04')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -9,7 +9,9 @@ BEGIN;
 -- costs more than running for one row. A plan that is kept must stay right when an empty table has
 -- grown to millions of rows, so each function says which joins it allows (the SETs; what it does not
 -- say it would have from its caller): walks along indexes, and what belongs to the same symbol and
--- session travels as an array of outcome_key and is not joined by value.
+-- session travels as an array of outcome_key and is not joined by value. jit is off, here and wherever
+-- plans are forbidden: before PostgreSQL 18 a plan that had to be taken all the same counts as
+-- immensely dear, and compiling it took half a second for one row.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -60,7 +62,7 @@ $$;
 
 -- A symbol's closes by session, NULL where there is no bar: read once, along two indexes.
 CREATE OR REPLACE FUNCTION outcome_closes(p_symbol text, p_calendar text, p_from date, p_to date)
-RETURNS double precision[] LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan
+RETURNS double precision[] LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan SET jit = off
 SET enable_seqscan = off SET enable_bitmapscan = off
 SET enable_mergejoin = on SET enable_hashjoin = off SET enable_nestloop = off AS $$
 BEGIN
@@ -86,7 +88,7 @@ RETURNS TABLE (key outcome_key, p0 double precision,
                p7 double precision, r7 double precision, pnl7 double precision,
                p30 double precision, r30 double precision, pnl30 double precision,
                complete boolean, state text, reason text, due_at timestamptz)
-LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
+LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off
 SET enable_nestloop = on SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
 #variable_conflict use_column
 DECLARE
@@ -206,6 +208,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/50_outcomes.sql', '3185dc63845a433df3e64504db5af3cf68503a72fe8d6e868f3a0b2b4042e6ee')
+    ('functions/50_outcomes.sql', 'd91c206537418c296d1396e5781988e956410c1b015ce4f28b87ef03d6613c84')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -48,7 +48,7 @@ $$;
 -- made, and a row that another program wrote becomes ours, because its own prediction's event is
 -- being processed.
 CREATE OR REPLACE FUNCTION outcomes_write(p_keys outcome_key[]) RETURNS void
-LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
 #variable_conflict use_column
 DECLARE
@@ -124,7 +124,7 @@ CREATE OR REPLACE FUNCTION outcomes_process(
     p_prediction_ids integer[], p_backfill_days integer, p_check_calendars boolean DEFAULT true
 ) RETURNS TABLE (prediction_id integer, element text, symbol text, outcome_state text,
                  wanting boolean, nothing text, missing_calendar text)
-LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
 #variable_conflict use_column
 DECLARE
@@ -229,6 +229,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/51_outcomes_process.sql', 'e9538dc00c7f3aa4ee4ba32bb8bcb22da9b8b9db95d90addebb7ad694e0eb9a7')
+    ('functions/51_outcomes_process.sql', '038abee2d8b90ef8f238d2467a8c9765703012104d9a4483a53fc4cbb34b4b6c')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

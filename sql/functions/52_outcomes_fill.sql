@@ -15,7 +15,7 @@ DROP FUNCTION IF EXISTS outcomes_fill(integer[], text[], boolean);
 -- its sentiment; so that is computed once for all who share them, a symbol at a time. Writes the rows
 -- that change, and returns their number for each symbol that has some.
 CREATE OR REPLACE FUNCTION outcomes_fill_rows(p_rows tid[]) RETURNS TABLE (symbol text, changed bigint)
-LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off
 SET enable_hashjoin = on SET enable_nestloop = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
@@ -66,7 +66,7 @@ $$;
 -- Fills the given rows; what another program wrote, and what has no entry, is left alone. Returns the
 -- number changed.
 CREATE OR REPLACE FUNCTION outcomes_fill(p_prediction_ids integer[], p_symbols text[])
-RETURNS bigint LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
+RETURNS bigint LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
 BEGIN
     RETURN (SELECT coalesce(sum(changed), 0) FROM outcomes_fill_rows(ARRAY(
@@ -82,7 +82,7 @@ $$;
 -- program wrote is left alone. Returns the number changed for each symbol that has some.
 CREATE OR REPLACE FUNCTION outcomes_fill_symbols(p_symbols text[], p_all boolean)
 RETURNS TABLE (symbol text, changed bigint)
-LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off AS $$
 #variable_conflict use_column
 BEGIN
     IF p_all THEN
@@ -126,6 +126,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/52_outcomes_fill.sql', '055eb63e6cea38ccad0cf3bd28db651323c8d0ec454dcd162dbf5ca1a94c4396')
+    ('functions/52_outcomes_fill.sql', '392c9c75283e6e09796ed67e58fcb9a1a2985b9da93f8f5276831e3c45356377')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

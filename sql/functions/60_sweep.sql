@@ -70,16 +70,22 @@ $$;
 
 -- Tickers that were registered where no trigger saw it. Those that another program registered
 -- before we were installed wait until a prediction names them: it may have thousands.
-CREATE OR REPLACE FUNCTION sweep_unfetched() RETURNS bigint LANGUAGE sql AS $$
-    SELECT ticker_enqueue(ARRAY(
-        SELECT r.symbol::text FROM ticker_registry r
+CREATE OR REPLACE FUNCTION sweep_unfetched() RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v_symbols text[] := ARRAY(
+        SELECT r.symbol FROM ticker_registry r
         WHERE r.status = 'active' AND r.last_backfill IS NULL
           AND (r.backfill_status IN ('pending', 'in_progress')
                OR (r.backfill_status IS NULL AND r.first_seen_date >=
                    (SELECT (installed_at AT TIME ZONE 'UTC')::date FROM reckoner_installation)))
-          AND normalize_symbol(r.symbol) = r.symbol
-        EXCEPT SELECT e.key FROM outbox e WHERE e.topic = 'ticker'
-    ), 0, false)
+          AND normalize_symbol(r.symbol) = r.symbol);
+BEGIN
+    IF v_symbols = '{}' THEN
+        RETURN 0; -- as nearly always; and the outbox is not read
+    END IF;
+    RETURN ticker_enqueue(ARRAY(
+        SELECT unnest(v_symbols) EXCEPT SELECT e.key FROM outbox e WHERE e.topic = 'ticker'), 0, false);
+END
 $$;
 
 -- History older than p_days, in bites, and workers not seen for a day.
@@ -98,6 +104,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/60_sweep.sql', 'edbf9cb89dddec777b10b9991425272e95ba4e5a0b4cdd49ab15729ba1a652db')
+    ('functions/60_sweep.sql', '26bda37efeb88772f238fa698aca878d2a765c8a9ef3ad33dfd20bc4eec21f29')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -35,25 +35,30 @@ class DeafProxy:
         listener.bind(str(self._folder / ".s.PGSQL.5432"))
         listener.listen()
         self._sockets.append(listener)
-        self._start(self._accept, listener)
+        self._accepting = self._start(self._accept, listener)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        _end(self._sockets[0])
+        self._accepting.join(10)  # it may have a connection in hand that is not in the list yet
         for open_socket in self._sockets:
             with contextlib.suppress(OSError):
                 open_socket.shutdown(socket.SHUT_RDWR)
             open_socket.close()
         shutil.rmtree(self._folder)
 
-    def _start(self, body: Callable[..., None], *arguments: socket.socket) -> None:
-        threading.Thread(target=body, args=arguments, daemon=True).start()
+    def _start(self, body: Callable[..., None], *arguments: socket.socket) -> threading.Thread:
+        thread = threading.Thread(target=body, args=arguments, daemon=True)
+        thread.start()
+        return thread
 
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = listener.accept()
+                self._sockets.append(client)
                 server = self._connect()
-                self._sockets += [client, server]
+                self._sockets.append(server)
                 self._start(self._upwards, client, server)
                 self._start(self._downwards, server, client)
 
