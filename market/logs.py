@@ -48,9 +48,9 @@ def configure(settings: LogSettings) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    # yfinance and psycopg.pool report through logging what we report ourselves.
+    # They report through logging what we report ourselves, such as a rollback after an interruption.
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
-    for chatty in ("yfinance", "psycopg.pool", "peewee"):
+    for chatty in ("yfinance", "psycopg", "peewee"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
 
 
