@@ -15,6 +15,7 @@ from sql import differences, migrate
 from sql.catalogue import Item, definitions, describe, recorded
 from sql.database import Connection
 from sql.differences import Difference
+from sql.files import ATTACHED_VIEWS
 
 # Made here where they are missing, else by another program.
 SHARED = ("predictions", "ticker_registry", "market_prices", "prediction_outcomes")
@@ -161,15 +162,11 @@ def _routines(want: list[Item], have: _Have, conn: Connection) -> list[Differenc
         live = have.get(item.identity)
         if live is None or live.detail != item.detail:
             found.append(differences.routine(item, missing=live is None))
-    order = [
-        "prediction_inputs",
-        "prediction_models",
-        *definitions(),
-    ]  # as their files make them: some read others
+    order = [*ATTACHED_VIEWS, *definitions()]  # as their files make them: some read others
     views = [item for item in want if item.kind == "view"]
     for item in sorted(views, key=lambda view: order.index(view.name)):
         live = have.get(item.identity)
-        if item.name in {"prediction_inputs", "prediction_models"}:
+        if item.name in ATTACHED_VIEWS:
             found += _source(item, live)
         elif live is None or not _is_view(conn, item.name):
             found.append(differences.routine(item, missing=live is None))

@@ -45,6 +45,10 @@ class SchemaFile:
         return body.replace("SET LOCAL lock_timeout = '3s';\n", "")
 
 
+# Views that source_attach_view() makes for the tables that it finds; no file has their text.
+ATTACHED_VIEWS = ("prediction_inputs", "prediction_models")
+
+
 def schema_files() -> list[SchemaFile]:
     """All files in the order in which they apply."""
     paths = [*sorted(ROOT.glob("migrations/*.sql")), *sorted(ROOT.glob("functions/*.sql"))]

@@ -9,7 +9,7 @@ the type of a column of `predictions` needs this too, because our view reads it.
 import re
 
 from sql.database import Connection, Database
-from sql.files import schema_files
+from sql.files import ATTACHED_VIEWS, schema_files
 from sql.locks import MILLISECONDS, patiently
 
 # Ours alone, and worth nothing without the functions.
@@ -41,11 +41,7 @@ def statements(conn: Connection) -> list[str]:
     texts = [file.text for file in schema_files()]
     names = {
         "functions": sorted({name for text in texts for name in _FUNCTION.findall(text)}),
-        "views": [
-            *{name for text in texts for name in _VIEW.findall(text)},
-            "prediction_inputs",
-            "prediction_models",
-        ],
+        "views": [*{name for text in texts for name in _VIEW.findall(text)}, *ATTACHED_VIEWS],
         "indexes": [name for text in texts for name in _INDEX.findall(text)],
         "tables": list(_TABLES),
     }

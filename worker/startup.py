@@ -11,15 +11,6 @@ from sql.database import Database, error_line, is_away
 log = structlog.get_logger()
 
 
-def expect(database: Database) -> list[migrate.Change]:
-    """Raise migrate.MigrationError when the schema is not, or no longer, this version's.
-
-    Returns what is only detached.
-    """
-    with database.transaction(seconds=10) as conn:
-        return migrate.expect(conn)
-
-
 def expect_files(database: Database) -> None:
     """Raise migrate.MigrationError when the tables and functions are no longer this version's."""
     with database.transaction(seconds=10) as conn:
@@ -35,7 +26,8 @@ def expect_schema(database: Database) -> None:
     tries = 0
     while True:
         try:
-            changes = expect(database)
+            with database.transaction(seconds=10) as conn:
+                changes = migrate.expect(conn)
             break
         except psycopg.Error as error:
             if not is_away(error):

@@ -13,6 +13,22 @@ LANGUAGE sql STABLE AS $$
                    WHERE table_schema = 'public' AND table_name = p_table AND column_name = p_column)
 $$;
 
+-- Whether a table itself keeps these columns, named in their alphabet's order, unique; one that
+-- another program made may not. PL/pgSQL, because it is asked for every batch and keeps its plan.
+CREATE OR REPLACE FUNCTION source_keeps_unique(p_table text, p_columns text[]) RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM pg_index i
+        WHERE i.indrelid = to_regclass('public.' || p_table)
+          AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL
+          AND (SELECT array_agg(a.attname::text ORDER BY a.attname) FROM pg_attribute a
+               WHERE a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::smallint[])[0:i.indnkeyatts - 1]))
+              = p_columns
+          AND i.indnkeyatts = cardinality(p_columns));
+END
+$$;
+
 -- A timestamp column as timestamptz: without a zone it is UTC.
 CREATE OR REPLACE FUNCTION source_moment(p_table text, p_column text) RETURNS text
 LANGUAGE sql STABLE AS $$
@@ -88,6 +104,6 @@ $$;
 
 SELECT source_attach_view();
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/12_source.sql', 'd71364cb67531955e420a596a73067a2a5f37f336f2a5970e6ddbd7eb07a18b2')
+    ('functions/12_source.sql', '93f0e1cb7c72671b29d7f92c5b651f0c8f103a5c0ef3d1e345ee0c85d1a0b013')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -106,17 +106,6 @@ RETURNS boolean LANGUAGE sql STABLE AS $$
     SELECT coalesce(bool_or(differs) FILTER (WHERE is_ours), bool_or(differs), false) FROM met
 $$;
 
--- Whether the table itself keeps (symbol, date) unique; another program's may not.
-CREATE OR REPLACE FUNCTION bars_are_unique() RETURNS boolean LANGUAGE sql STABLE AS $$
-    SELECT EXISTS (
-        SELECT FROM pg_index i
-        JOIN pg_attribute s ON s.attrelid = i.indrelid AND s.attname = 'symbol'
-        JOIN pg_attribute d ON d.attrelid = i.indrelid AND d.attname = 'date'
-        WHERE i.indrelid = 'public.market_prices'::regclass AND i.indisunique AND i.indisvalid
-          AND i.indimmediate AND i.indpred IS NULL AND i.indnkeyatts = 2
-          AND (i.indkey::smallint[])[0:1] @> ARRAY[s.attnum, d.attnum])
-$$;
-
 -- The days of a symbol that had a split or a dividend: those told with the bars, and all that are
 -- known. Who knows nothing of them takes nothing from what others told.
 CREATE OR REPLACE FUNCTION bar_marks(p_symbol text, p_splits date[], p_dividends date[])
@@ -155,7 +144,7 @@ DECLARE
     v_last  date := greatest(p_to, p_dates[cardinality(p_dates)]);
 BEGIN
     IF NOT EXISTS (SELECT FROM market_prices WHERE symbol = p_symbol AND date BETWEEN v_first AND v_last)
-       AND bars_are_unique() THEN
+       AND source_keeps_unique('market_prices', ARRAY['date', 'symbol']) THEN
         -- All are new. ON CONFLICT would cost the server half as much again.
         BEGIN
             INSERT INTO market_prices
@@ -267,6 +256,6 @@ LEFT JOIN LATERAL (
     FROM market_prices WHERE market_prices.symbol = r.symbol
 ) p ON true;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_prices.sql', 'b82d12c64ee44cc4298c1b8a84dd4a9860a95fef359b33ff866ab84d2152cf04')
+    ('functions/42_prices.sql', '1a1cd7f90478c3ce486cc4bea9b588252a0a5daa018f4d5021f4369527d6acba')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -12,17 +12,10 @@ DROP FUNCTION IF EXISTS outcomes_wanting(integer[], integer);
 DROP FUNCTION IF EXISTS outcomes_write(outcome_key[], boolean);
 DROP FUNCTION IF EXISTS outcomes_write(integer[], text[], date[], text[], double precision[], date[], text[], boolean);
 
--- Whether the table itself keeps (prediction_id, symbol) unique. A table that another program
--- made may not, and may hold duplicates.
+-- Whether no pair can be there twice. A table that another program made may hold duplicates.
 CREATE OR REPLACE FUNCTION outcomes_are_unique() RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 BEGIN
-    RETURN EXISTS (
-        SELECT FROM pg_index i
-        WHERE i.indrelid = 'public.prediction_outcomes'::regclass
-          AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indnkeyatts = 2
-          AND (SELECT array_agg(a.attname ORDER BY a.attname) FROM pg_attribute a
-               WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::smallint[]))
-              = ARRAY['prediction_id', 'symbol']::name[]);
+    RETURN source_keeps_unique('prediction_outcomes', ARRAY['prediction_id', 'symbol']);
 END
 $$;
 
@@ -229,6 +222,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/51_outcomes_process.sql', '038abee2d8b90ef8f238d2467a8c9765703012104d9a4483a53fc4cbb34b4b6c')
+    ('functions/51_outcomes_process.sql', '6ce3df103c62ddf3f0f2236761d33a6e8d9ff84cc754ae808ec4f06df2647c76')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -30,6 +30,8 @@ FLAT = serving(lambda _: 100.0)
 STEP = dt.timedelta(hours=1)
 MINUTE = dt.timedelta(minutes=1)
 DAY = dt.timedelta(days=1)
+# The tables of a ticker's verdict.
+WITNESSED = ("market_prices", "ticker_registry", "prediction_outcomes")
 
 
 class Changing(FakeProvider):
@@ -65,24 +67,29 @@ def state(conn: Conn, number: int, symbol: str = "HUSH") -> str:
 
 
 def witness(conn: Conn) -> None:
-    """Note from now on which transaction writes to which table, whatever savepoint it is in."""
-    conn.execute("CREATE TABLE writes (source name, transaction xid8)")
+    """Note from now on which transaction writes which row, whatever savepoint it is in."""
+    conn.execute("CREATE TABLE writes (source name, key text, transaction xid8)")
     conn.execute(
-        "CREATE FUNCTION witness() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN"
-        " INSERT INTO public.writes VALUES (TG_TABLE_NAME, pg_current_xact_id()); RETURN NULL; END'"
+        "CREATE FUNCTION witness() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN"
+        " INSERT INTO public.writes VALUES (TG_TABLE_NAME, concat_ws('/', NEW.symbol,"
+        " to_jsonb(NEW) ->> 'date', to_jsonb(NEW) ->> 'prediction_id'), pg_current_xact_id());"
+        " RETURN NULL; END$$"
     )
-    for table in ("market_prices", "ticker_registry", "prediction_outcomes"):
+    for table in WITNESSED:
         conn.execute(
-            f"CREATE TRIGGER witness AFTER INSERT OR UPDATE ON {table} EXECUTE FUNCTION witness()".encode()
+            f"CREATE TRIGGER witness AFTER INSERT OR UPDATE ON {table} FOR EACH ROW"
+            " EXECUTE FUNCTION witness()".encode()
         )
 
 
-def written(conn: Conn) -> dict[str, str]:
-    """The last transaction that wrote to each table."""
+def written(conn: Conn) -> set[tuple[str, str]]:
+    """Table and last transaction of every row there is, each written since `witness`."""
     rows = conn.execute(
-        "SELECT source, max(transaction::text::bigint)::text AS transaction FROM writes GROUP BY 1"
-    )
-    return {row["source"]: row["transaction"] for row in rows}
+        "SELECT source, max(transaction::text::bigint)::text AS transaction FROM writes GROUP BY source, key"
+    ).fetchall()
+    counts = [value(conn, f"SELECT count(*) FROM {table}") for table in WITNESSED]  # noqa: S608 - constants
+    assert len(rows) == sum(counts)
+    return {(row["source"], row["transaction"]) for row in rows}
 
 
 def silence(desk: Desk, now: dt.datetime = NOW) -> list[Told]:
@@ -402,8 +409,8 @@ def test_named_anew_after_a_week_it_may_turn_out_to_exist(url: str, conn: Conn) 
     assert outcome(conn, old, "HUSH")["revision"] is None
     # Bars, the ticker and every prediction on it changed in one transaction.
     stamps = written(conn)
-    assert stamps.keys() == {"market_prices", "ticker_registry", "prediction_outcomes"}
-    assert len(set(stamps.values())) == 1
+    assert {source for source, _ in stamps} == set(WITNESSED)
+    assert len({transaction for _, transaction in stamps}) == 1
 
 
 def test_named_anew_after_a_week_and_unknown_still_rests_another_week(url: str, conn: Conn) -> None:
