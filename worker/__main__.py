@@ -60,8 +60,8 @@ def run(
     from worker.startup import expect_schema  # noqa: PLC0415
 
     urls, market, settings = load(DatabaseSettings), load(MarketSettings), load(WorkerSettings)
-    # Lanes, the main thread, the heartbeat and the sweep each use a connection at a time.
-    size = settings.worker_ticker_concurrency + 3
+    # Lanes (the main thread is one of them), the heartbeat and the sweep each use a connection.
+    size = settings.worker_prediction_concurrency + settings.worker_ticker_concurrency + 2
     with open_database(urls, name="reckoner worker", size=size) as database:
         expect_schema(database)
         listen_url = None if drain else urls.listen_database_url or database.url

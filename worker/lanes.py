@@ -1,8 +1,9 @@
 """The two lanes in which claimed events are worked on.
 
-Prediction events never touch the network; they are processed in batches by whoever calls
-`predictions`. Ticker events wait for providers; each is fetched in one of a few lane threads.
-A fault of one event is counted as its own and never loses another.
+Prediction events never touch the network; they are processed in batches, by whoever calls
+`predictions`, and where more wait than a batch by lane threads beside it. Ticker events wait
+for providers; each is fetched in one of a few lane threads. A fault of one event is counted
+as its own and never loses another.
 """
 
 import queue
@@ -17,7 +18,7 @@ from sql.database import Database, error_line
 from worker import handlers, outbox
 from worker.handlers import Context
 from worker.metrics import Metrics
-from worker.outbox import Claim
+from worker.outbox import Claim, Topic
 from worker.patience import Patience, StoppingError
 from worker.settings import WorkerSettings
 from worker.tracing import Tracer
@@ -45,22 +46,25 @@ class Lanes:
         self._metrics = metrics
         self._tracer = tracer
         self._on_end = on_end
-        self._handed: queue.SimpleQueue[Claim] = queue.SimpleQueue()
-        self._held: dict[int, int] = {}  # event to lease, of the ticker lane
+        self._tickers: queue.SimpleQueue[Claim] = queue.SimpleQueue()
+        self._batches: queue.SimpleQueue[Sequence[Claim]] = queue.SimpleQueue()
+        # What lane threads have in hand: event to lease.
+        self._held: dict[Topic, dict[int, int]] = {"prediction": {}, "ticker": {}}
+        self._batches_held = 0
         # Counts the times that something may have been leased to us that nobody here works on.
         self._doubts = 0
         self._in_flight_lock = threading.Lock()
 
     @property
     def in_flight(self) -> int:
-        """Ticker events that were handed over and did not end yet."""
-        return len(self._held)
+        """Events that were handed over to lane threads and did not end yet."""
+        return sum(map(len, self._held.values()))
 
     @property
     def leases(self) -> list[int]:
         """The leases that lane threads work on."""
         with self._in_flight_lock:
-            return list(self._held.values())
+            return [lease for held in self._held.values() for lease in held.values()]
 
     @property
     def doubts(self) -> int:
@@ -78,7 +82,34 @@ class Lanes:
     @property
     def free(self) -> int:
         """Ticker events that can be started now."""
-        return self._settings.worker_ticker_concurrency - self.in_flight
+        return self._settings.worker_ticker_concurrency - len(self._held["ticker"])
+
+    def hand_over_batch(self, claims: Sequence[Claim]) -> bool:
+        """Give a batch of prediction events to the lane threads; False when they have enough."""
+        threads = self._settings.worker_prediction_concurrency - 1  # the caller is one more
+        with self._in_flight_lock:
+            # For each one in hand and one behind it, so that no thread waits for a claim.
+            if self._batches_held >= 2 * threads:
+                return False
+            self._batches_held += 1
+            self._held["prediction"].update((claim.id, claim.lease) for claim in claims)
+        self._batches.put(claims)
+        return True
+
+    def run_prediction_lane(self) -> None:
+        """Body of a lane thread: one batch after the other, until the process ends."""
+        while True:
+            claims = self._batches.get()
+            try:
+                if not self._patience.stop.is_set():
+                    self.predictions(claims)
+            except StoppingError:
+                pass  # handed back when the process leaves
+            finally:
+                with self._in_flight_lock:
+                    self._batches_held -= 1
+                self._let_go(claims)
+                self._on_end()
 
     def predictions(self, claims: Sequence[Claim]) -> None:
         """Process a batch of prediction events; a bad one among them spoils no other."""
@@ -136,7 +167,7 @@ class Lanes:
             status = self._patience.insist("noting a failure", fail)
         except psycopg.Error as second:
             log.error("could not note a failure", id=claim.id, error=error_line(second), first=line)
-            self._let_go(claim)
+            self._let_go([claim])
             self.doubt()  # the loop hands it back
             return
         self._metrics.count_end(claim.topic, status or "lost")
@@ -152,25 +183,26 @@ class Lanes:
     def hand_over(self, claim: Claim) -> None:
         """Give a ticker event to the next free lane thread."""
         with self._in_flight_lock:
-            self._held[claim.id] = claim.lease
-        self._handed.put(claim)
+            self._held["ticker"][claim.id] = claim.lease
+        self._tickers.put(claim)
 
     def run_ticker_lane(self) -> None:
         """Body of a lane thread: one ticker event after the other, until the process ends."""
         while True:
-            claim = self._handed.get()
+            claim = self._tickers.get()
             try:
                 if not self._patience.stop.is_set():
                     self.ticker(claim)
             except StoppingError:
                 pass  # handed back when the process leaves
             finally:
-                self._let_go(claim)
+                self._let_go([claim])
                 self._on_end()
 
-    def _let_go(self, claim: Claim) -> None:
+    def _let_go(self, claims: Sequence[Claim]) -> None:
         with self._in_flight_lock:
-            self._held.pop(claim.id, None)
+            for claim in claims:
+                self._held[claim.topic].pop(claim.id, None)
 
     def ticker(self, claim: Claim) -> None:
         """Fetch and store one ticker, and end its event one way or the other."""

@@ -1,8 +1,8 @@
 """The loop: claims what can be started now, hands it over, sleeps when there is nothing.
 
-The main thread alone claims, and works the prediction lane; the ticker lane's threads get
-theirs from it. Because one thread claims, it can stop claiming: when the process is to end,
-and when an event is to run alone because an earlier worker did not survive it.
+The main thread alone claims, and is the first of the prediction lane; the other threads of the
+lanes get theirs from it. Because one thread claims, it can stop claiming: when the process is
+to end, and when an event is to run alone because an earlier worker did not survive it.
 """
 
 import contextlib
@@ -226,9 +226,12 @@ class Loop:
             raise
 
     def _claim_predictions(self) -> bool:
-        claims = self._claim("prediction", self._settings.worker_batch_size)
+        limit = self._settings.worker_batch_size
+        claims = self._claim("prediction", limit)
         if claims:
-            self._lanes.predictions(claims)
+            # A full batch may leave others behind it: a thread takes it, and we claim on.
+            if len(claims) < limit or not self._lanes.hand_over_batch(claims):
+                self._lanes.predictions(claims)
             self._doorbell.get_up()
         return bool(claims)
 

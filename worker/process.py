@@ -1,6 +1,6 @@
 """The process: starts the threads, hears signals, and leaves in order.
 
-The main thread runs the loop (`loop`); a few threads work the ticker lane (`lanes`), one is
+The main thread runs the loop (`loop`); a few threads work the lanes (`lanes`), one is
 the heartbeat (`pulse`), one the sweep, some answer probes. The death of any thread ends the
 process loudly, and so does a schema that changed under it.
 """
@@ -224,6 +224,8 @@ class Worker:
 
     def _start_threads(self) -> None:
         self._beating = self._thread("pulse", lambda: self._pulse.run(self._patience.abandon))
+        for number in range(1, self._settings.worker_prediction_concurrency):
+            self._thread(f"prediction-{number + 1}", self._lanes.run_prediction_lane)
         for number in range(self._settings.worker_ticker_concurrency):
             self._thread(f"ticker-{number + 1}", self._lanes.run_ticker_lane)
         if not self._drain:

@@ -35,7 +35,7 @@ def _turn(bench: Bench, side: str, template: str, events: int, *, held: bool) ->
             holder.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
             holder.execute("SELECT count(*) FROM outbox")
         fill(conn, events)
-        database = stack.enter_context(Database(url, name="bench", size=1))
+        database = stack.enter_context(Database(url, name="bench", size=2))
         begun = time.perf_counter()
         latencies = drain(database, WorkerSettings.model_construct())
         bench.add(side, events / (time.perf_counter() - begun))

@@ -4,9 +4,9 @@ from typing import LiteralString
 
 import pytest
 
-from tests.chaos.locks import locked
 from tests.chaos.safeguards import BOTH, promised, without_forgotten, without_guard
 from tests.chaos.world import World
+from tests.locks import locked
 from tests.support import until
 
 _FORGOTTEN = (

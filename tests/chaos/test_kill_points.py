@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from tests.chaos.locks import locked, until_waiting
 from tests.chaos.world import LEASE_SECONDS, World, tell
+from tests.locks import locked, until_waiting
 from tests.support import insert_prediction, until, value
 from tests.worker.scenes import history
 
@@ -77,7 +77,9 @@ def test_a_worker_killed_within_an_event_costs_it_one_crash_and_a_lease(
 
 
 def test_a_worker_killed_between_a_commit_and_its_next_claim_costs_nothing(world: World) -> None:
-    [first] = world.start_ready(1, **_NO_SWEEP, WORKER_BATCH_SIZE="1")
+    [first] = world.start_ready(
+        1, **_NO_SWEEP, WORKER_BATCH_SIZE="1", WORKER_PREDICTION_CONCURRENCY="1"
+    )
     known(world)
     done = "SELECT count(*) FROM outbox_history"
 
