@@ -15,10 +15,10 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, LiteralString, Self
+from typing import Any, LiteralString, Self, TypeVar
 
 import psycopg
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import BaseRowFactory, DictRow, dict_row
 from psycopg_pool import ConnectionPool
 
 from sql.settings import redact
@@ -42,6 +42,19 @@ _CONNECT: dict[str, Any] = {
 
 # How much longer than the server's own timeout the watchdog waits.
 _GRACE_SECONDS = 5.0
+
+
+T = TypeVar("T")
+
+
+def _begin(seconds: float, lock_seconds: float = 10.0) -> str:
+    """Begin a transaction of which every statement ends within `seconds`."""
+    return (
+        f"BEGIN; SET LOCAL statement_timeout = {int(seconds * 1000)};"
+        f" SET LOCAL lock_timeout = {int(lock_seconds * 1000)};"
+        " SET LOCAL idle_in_transaction_session_timeout = 120000;"
+        " SET LOCAL TimeZone = 'UTC'"
+    )
 
 
 class Watchdog:
@@ -150,15 +163,35 @@ class Database:
             self._pool.connection(timeout=connect_seconds) as conn,
             self._watchdog.guard(conn, seconds + _GRACE_SECONDS),
         ):
-            conn.execute(
-                f"BEGIN; SET LOCAL statement_timeout = {int(seconds * 1000)};"
-                f" SET LOCAL lock_timeout = {int(lock_seconds * 1000)};"
-                " SET LOCAL idle_in_transaction_session_timeout = 120000;"
-                " SET LOCAL TimeZone = 'UTC'"
-            )
+            conn.execute(_begin(seconds, lock_seconds).encode())
             try:
                 yield conn
                 conn.commit()
+            except BaseException:
+                with contextlib.suppress(psycopg.Error):
+                    conn.rollback()
+                raise
+
+    def at_once(
+        self,
+        query: str,
+        values: Sequence[Any],
+        rows: BaseRowFactory[T],
+        seconds: float = 60.0,
+    ) -> list[T]:
+        """Run one statement as a transaction of its own, in one round trip; returns its rows.
+
+        When it raises, the transaction may have been committed all the same. psycopg puts the
+        values into the text, because a message of several statements cannot carry them.
+        """
+        with (
+            self._pool.connection(timeout=15.0) as conn,
+            self._watchdog.guard(conn, seconds + _GRACE_SECONDS),
+            psycopg.ClientCursor(conn, row_factory=rows) as cursor,
+        ):
+            try:
+                cursor.execute(f"{_begin(seconds)}; {query}; COMMIT".encode(), values)
+                return [row for result in cursor.results() if result.description for row in result]
             except BaseException:
                 with contextlib.suppress(psycopg.Error):
                     conn.rollback()

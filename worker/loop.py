@@ -202,12 +202,13 @@ class Loop:
     def _claim(self, topic: Topic, limit: int) -> list[Claim]:
         """Claim, and wake others when there may be more than we can take."""
         began, started = self._frontier.places(topic), time.monotonic()
-        with self._answered(), self._database.transaction(seconds=30) as conn:
+        with self._answered():
             claims = outbox.claim(
-                conn, topic, self._name, limit, self._settings.worker_lease_seconds, began
+                self._database, topic, self._name, limit, self._settings.worker_lease_seconds, began
             )
             if len(claims) == limit:
-                conn.execute("SELECT doorbell_call(%s)", [self._name])
+                with self._database.transaction(seconds=30) as conn:
+                    conn.execute("SELECT doorbell_call(%s)", [self._name])
         self._frontier.claimed(topic, claims, time.monotonic() - started, began)
         if claims:
             self._since_wake.claimed(self._metrics)
@@ -249,8 +250,10 @@ class Loop:
         """Run events that a worker did not survive one at a time, with nothing else in flight."""
         if self._lanes.in_flight:
             return False
-        with self._answered(), self._database.transaction(seconds=30) as conn:
-            claim = outbox.claim_suspect(conn, self._name, self._settings.worker_lease_seconds)
+        with self._answered():
+            claim = outbox.claim_suspect(
+                self._database, self._name, self._settings.worker_lease_seconds
+            )
         if claim is None:
             self._suspects = False
             return True

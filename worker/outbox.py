@@ -1,6 +1,7 @@
 """The queue's verbs, one function each; the verbs themselves are SQL in `sql/functions/3*.sql`.
 
-All take the caller's connection. Those that end a claim take its fencing token and say what
+A claim is a transaction of its own: what is leased is known to all before anybody works on it. The
+others take the caller's connection. Those that end a claim take its fencing token and say what
 was no longer held instead of changing it.
 """
 
@@ -11,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 from psycopg.rows import args_row
 from psycopg.types.json import Jsonb
 
-from sql.database import Connection
+from sql.database import Connection, Database
 
 Topic = Literal["prediction", "ticker"]
 
@@ -51,7 +52,7 @@ _COLUMNS = (
 
 
 def claim(
-    conn: Connection,
+    database: Database,
     topic: Topic,
     worker: str,
     limit: int,
@@ -62,21 +63,22 @@ def claim(
 
     after: look only behind these places. In the order in which they were to be claimed.
     """
-    with conn.cursor(row_factory=args_row(Claim)) as cursor:
-        return cursor.execute(
-            f"SELECT {_COLUMNS} FROM outbox_claim(%s, %s, %s, %s, %s) o"  # noqa: S608 - a constant
-            " ORDER BY o.priority DESC, o.available_at, o.id",
-            [topic, worker, limit, lease_seconds, Jsonb(after or {})],
-        ).fetchall()
+    return database.at_once(
+        f"SELECT {_COLUMNS} FROM outbox_claim(%s, %s, %s, %s, %s) o"  # noqa: S608 - a constant
+        " ORDER BY o.priority DESC, o.available_at, o.id",
+        [topic, worker, limit, lease_seconds, Jsonb(after or {})],
+        args_row(Claim),
+    )
 
 
-def claim_suspect(conn: Connection, worker: str, lease_seconds: float) -> Claim | None:
+def claim_suspect(database: Database, worker: str, lease_seconds: float) -> Claim | None:
     """Lease one event that an earlier worker did not survive; to be run with nothing beside it."""
-    with conn.cursor(row_factory=args_row(Claim)) as cursor:
-        return cursor.execute(
-            f"SELECT {_COLUMNS} FROM outbox_claim_suspect(%s, %s)",  # noqa: S608 - a constant
-            [worker, lease_seconds],
-        ).fetchone()
+    claims = database.at_once(
+        f"SELECT {_COLUMNS} FROM outbox_claim_suspect(%s, %s)",  # noqa: S608 - a constant
+        [worker, lease_seconds],
+        args_row(Claim),
+    )
+    return claims[0] if claims else None
 
 
 def hold(conn: Connection, claims: Sequence[Claim]) -> list[Claim]:

@@ -28,15 +28,14 @@ def drain(database: Database, settings: WorkerSettings) -> list[float]:
     with ThreadPoolExecutor(max(1, beside)) as lanes:
         while True:
             places, begun = frontier.places("prediction"), time.perf_counter()
-            with database.transaction() as conn:
-                claims = outbox.claim(
-                    conn,
-                    "prediction",
-                    name,
-                    settings.worker_batch_size,
-                    settings.worker_lease_seconds,
-                    places,
-                )
+            claims = outbox.claim(
+                database,
+                "prediction",
+                name,
+                settings.worker_batch_size,
+                settings.worker_lease_seconds,
+                places,
+            )
             seconds = time.perf_counter() - begun
             frontier.claimed("prediction", claims, seconds, places)
             if not claims and not places:

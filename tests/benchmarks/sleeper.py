@@ -33,8 +33,7 @@ def _claim(url: str, times: int) -> None:
         while times:
             doorbell.lie_down()
             doorbell.sleep(10)
-            with database.transaction() as conn:
-                claims = outbox.claim(conn, "prediction", "sleeper", 500, 60)
+            claims = outbox.claim(database, "prediction", "sleeper", 500, 60)
             moment = time.perf_counter()
             doorbell.get_up()
             if claims:

@@ -11,7 +11,7 @@ from typing import Any
 from market.providers import Provider
 from market.settings import MarketSettings
 from sql.database import Database
-from tests.market.helpers import BACKFILL_DAYS, at, clock
+from tests.market.helpers import BACKFILL_DAYS, clock
 from tests.support import connect, insert_prediction, value
 from worker import outbox
 from worker.handlers import Context, TickerWork, predictions
@@ -57,8 +57,7 @@ class Desk:
             self._turn_predictions(database)
             context = self._context(database)
             for _ in range(20):
-                with at(database) as conn:
-                    claims = outbox.claim(conn, "ticker", "desk", 1, 60)
+                claims = outbox.claim(database, "ticker", "desk", 1, 60)
                 if not claims:
                     return told
                 work = TickerWork(context, claims[0])
@@ -67,8 +66,7 @@ class Desk:
         raise AssertionError(f"always more to do: {told[-3:]}")
 
     def _turn_predictions(self, database: Database) -> None:
-        with at(database) as conn:
-            claims = outbox.claim(conn, "prediction", "desk", 100, 60)
+        claims = outbox.claim(database, "prediction", "desk", 100, 60)
         if claims:
             predictions(self._context(database), claims)
 

@@ -182,8 +182,7 @@ def test_a_requeue_in_the_way_of_a_batch_costs_the_worker_and_not_the_operator(
 ) -> None:
     numbers = [insert_prediction(conn, ["GOOD"]) for _ in range(2)]
     context = Context(database, [], MarketSettings(), lambda _: None)
-    with database.transaction() as claiming:
-        claims = outbox.claim(claiming, "prediction", "w", 10, 60)
+    claims = outbox.claim(database, "prediction", "w", 10, 60)
     with backends(url, 1) as (operator,):
         text = "UPDATE outbox SET status = 'pending' WHERE id = %s"
         operator.conn.execute(text.encode(), [claims[1].id])

@@ -40,8 +40,7 @@ class Inline:
 
     def claim(self, topic: Topic) -> list[Claim]:
         """Take everything of a topic that is ready."""
-        with self._database.transaction() as conn:
-            return outbox.claim(conn, topic, self.name, 500, 60)
+        return outbox.claim(self._database, topic, self.name, 500, 60)
 
     def step(self, topic: Topic) -> int:
         """Claim and work on what is ready of a topic; returns how many events that were."""

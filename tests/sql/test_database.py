@@ -1,0 +1,45 @@
+"""One statement as a transaction of its own, there and back at once."""
+
+import psycopg
+import pytest
+from psycopg.rows import tuple_row
+
+from sql.database import Database
+from tests.support import Conn, value
+
+
+def test_what_runs_at_once_is_committed_and_returns_its_rows(
+    conn: Conn, database: Database
+) -> None:
+    conn.execute("CREATE TABLE kept (text text)")
+    odd = "it's; COMMIT -- \\ %s"
+
+    rows = database.at_once(
+        "INSERT INTO kept SELECT unnest(%s::text[]) RETURNING text", [[odd, "two"]], tuple_row
+    )
+
+    assert rows == [(odd,), ("two",)]
+    assert value(conn, "SELECT count(*) FROM kept") == 2
+    assert database.at_once("SELECT 1 WHERE false", [], tuple_row) == []
+
+
+def test_what_fails_at_once_changes_nothing_and_leaves_the_connection_usable(
+    conn: Conn, database: Database
+) -> None:
+    conn.execute("CREATE TABLE kept (n integer CHECK (n < 2))")
+    with pytest.raises(psycopg.errors.CheckViolation):
+        database.at_once("INSERT INTO kept VALUES (1), (%s)", [2], tuple_row)
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        database.at_once("SELECT pg_sleep(30)", [], tuple_row, seconds=0.1)
+
+    for _ in range(database.size + 1):
+        settings = "SELECT current_setting('statement_timeout'), pg_current_xact_id_if_assigned()"
+        assert database.at_once(settings, [], tuple_row, seconds=7) == [("7s", None)]
+    assert value(conn, "SELECT count(*) FROM kept") == 0
+
+
+def test_a_commit_that_fails_at_once_is_told(conn: Conn, database: Database) -> None:
+    conn.execute("CREATE TABLE kept (n integer UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        database.at_once("INSERT INTO kept VALUES (1), (1) RETURNING n", [], tuple_row)
+    assert value(conn, "SELECT count(*) FROM kept") == 0
