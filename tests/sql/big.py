@@ -8,7 +8,8 @@ HISTORY = 2_000_000
 OUTCOMES = 1_000_000
 PREDICTIONS = OUTCOMES // 2  # of two symbols each
 SYMBOLS = 2_000
-OPEN = 40  # the newest predictions, whose outcomes are not complete
+# Enough for every ANALYZE to meet some: of fewer its sample may know nothing.
+OPEN = 400  # the newest predictions, whose outcomes are not complete
 WAITING = 20_000  # predictions that are ready, as many that are not, tickers of a paused provider
 BIG = ("predictions", "prediction_outcomes", "outbox_history")
 

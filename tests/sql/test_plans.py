@@ -127,6 +127,8 @@ def test_without_its_index_it_is_not(years: Conn, index: str, name: str) -> None
             if is_constraint
             else f"DROP INDEX {index}".encode()
         )
+        # Or a scan begins where another one ended, which may be just where the row is.
+        years.execute("SET LOCAL synchronize_seqscans = off")
         assert reads(years, statement_of(name)).blocks > BOUNDS[name][1]
 
 
