@@ -177,7 +177,7 @@ class Database:
         query: str,
         values: Sequence[Any],
         rows: BaseRowFactory[T],
-        seconds: float = 60.0,
+        seconds: float = 30.0,
     ) -> list[T]:
         """Run one statement as a transaction of its own, in one round trip; returns its rows.
 

@@ -46,11 +46,12 @@ class Lanes:
         self._metrics = metrics
         self._tracer = tracer
         self._on_end = on_end
-        self._tickers: queue.SimpleQueue[Claim] = queue.SimpleQueue()
-        self._batches: queue.SimpleQueue[Sequence[Claim]] = queue.SimpleQueue()
-        # What lane threads have in hand: event to lease.
-        self._held: dict[Topic, dict[int, int]] = {"prediction": {}, "ticker": {}}
-        self._batches_held = 0
+        self._batches: dict[Topic, queue.SimpleQueue[Sequence[Claim]]] = {
+            "prediction": queue.SimpleQueue(),
+            "ticker": queue.SimpleQueue(),
+        }
+        self._unended: dict[Topic, int] = {"prediction": 0, "ticker": 0}  # of these batches
+        self._leases: set[int] = set()  # of their events
         # Counts the times that something may have been leased to us that nobody here works on.
         self._doubts = 0
         self._in_flight_lock = threading.Lock()
@@ -58,13 +59,13 @@ class Lanes:
     @property
     def in_flight(self) -> int:
         """Events that were handed over to lane threads and did not end yet."""
-        return sum(map(len, self._held.values()))
+        return len(self._leases)
 
     @property
     def leases(self) -> list[int]:
         """The leases that lane threads work on."""
         with self._in_flight_lock:
-            return [lease for held in self._held.values() for lease in held.values()]
+            return list(self._leases)
 
     @property
     def doubts(self) -> int:
@@ -82,33 +83,47 @@ class Lanes:
     @property
     def free(self) -> int:
         """Ticker events that can be started now."""
-        return self._settings.worker_ticker_concurrency - len(self._held["ticker"])
+        return self._settings.worker_ticker_concurrency - self._unended["ticker"]
 
     def hand_over_batch(self, claims: Sequence[Claim]) -> bool:
         """Give a batch of prediction events to the lane threads; False when they have enough."""
         threads = self._settings.worker_prediction_concurrency - 1  # the caller is one more
-        with self._in_flight_lock:
-            # For each one in hand and one behind it, so that no thread waits for a claim.
-            if self._batches_held >= 2 * threads:
-                return False
-            self._batches_held += 1
-            self._held["prediction"].update((claim.id, claim.lease) for claim in claims)
-        self._batches.put(claims)
+        # For each one in hand and one behind it, so that no thread waits for a claim.
+        if self._unended["prediction"] >= 2 * threads:
+            return False
+        self._hand_over("prediction", claims)
         return True
+
+    def hand_over(self, claim: Claim) -> None:
+        """Give a ticker event to the next free lane thread."""
+        self._hand_over("ticker", [claim])
+
+    def _hand_over(self, topic: Topic, claims: Sequence[Claim]) -> None:
+        with self._in_flight_lock:
+            self._unended[topic] += 1
+            self._leases.update(claim.lease for claim in claims)
+        self._batches[topic].put(claims)
 
     def run_prediction_lane(self) -> None:
         """Body of a lane thread: one batch after the other, until the process ends."""
+        self._run_lane("prediction", self.predictions)
+
+    def run_ticker_lane(self) -> None:
+        """Body of a lane thread: one ticker event after the other, until the process ends."""
+        self._run_lane("ticker", lambda claims: self.ticker(claims[0]))
+
+    def _run_lane(self, topic: Topic, work: Callable[[Sequence[Claim]], None]) -> None:
         while True:
-            claims = self._batches.get()
+            claims = self._batches[topic].get()
             try:
                 if not self._patience.stop.is_set():
-                    self.predictions(claims)
+                    work(claims)
             except StoppingError:
                 pass  # handed back when the process leaves
             finally:
                 with self._in_flight_lock:
-                    self._batches_held -= 1
-                self._let_go(claims)
+                    self._unended[topic] -= 1
+                    self._leases.difference_update(claim.lease for claim in claims)
                 self._on_end()
 
     def predictions(self, claims: Sequence[Claim]) -> None:
@@ -167,7 +182,8 @@ class Lanes:
             status = self._patience.insist("noting a failure", fail)
         except psycopg.Error as second:
             log.error("could not note a failure", id=claim.id, error=error_line(second), first=line)
-            self._let_go([claim])
+            with self._in_flight_lock:
+                self._leases.discard(claim.lease)
             self.doubt()  # the loop hands it back
             return
         self._metrics.count_end(claim.topic, status or "lost")
@@ -179,30 +195,6 @@ class Lanes:
             now=status or "lease lost",
             error=line,
         )
-
-    def hand_over(self, claim: Claim) -> None:
-        """Give a ticker event to the next free lane thread."""
-        with self._in_flight_lock:
-            self._held["ticker"][claim.id] = claim.lease
-        self._tickers.put(claim)
-
-    def run_ticker_lane(self) -> None:
-        """Body of a lane thread: one ticker event after the other, until the process ends."""
-        while True:
-            claim = self._tickers.get()
-            try:
-                if not self._patience.stop.is_set():
-                    self.ticker(claim)
-            except StoppingError:
-                pass  # handed back when the process leaves
-            finally:
-                self._let_go([claim])
-                self._on_end()
-
-    def _let_go(self, claims: Sequence[Claim]) -> None:
-        with self._in_flight_lock:
-            for claim in claims:
-                self._held[claim.topic].pop(claim.id, None)
 
     def ticker(self, claim: Claim) -> None:
         """Fetch and store one ticker, and end its event one way or the other."""
