@@ -73,12 +73,14 @@ def prepare(
     database: Database, symbol: str, backfill_days: int, *, refetch: bool = False
 ) -> Plan | None:
     """Plan in a transaction of its own, and load the ticker's calendar where it is missing."""
-    for _ in range(2):
-        with database.transaction() as conn:
-            made = plan(conn, symbol, backfill_days, refetch=refetch)
-        if made is None or made.has_sessions or not sessions.load(database, made.calendar):
-            break
-    return made
+    with database.transaction() as conn:
+        made = plan(conn, symbol, backfill_days, refetch=refetch)
+    if made is None or made.has_sessions:
+        return made
+    # Whatever this changed: another loader may have been faster.
+    sessions.load(database, made.calendar)
+    with database.transaction() as conn:
+        return plan(conn, symbol, backfill_days, refetch=refetch)
 
 
 def _request(conn: Connection, row: dict[str, Any], start: dt.date, end: dt.date) -> Request:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
 
 from market import backfill, jobs, outcomes, sessions
 from market.outcomes import MissingCalendarsError, Processed
@@ -22,8 +21,6 @@ from worker.outbox import Claim, End
 # Less than half of PostgreSQL's deadlock_timeout: where we and another program wait for each
 # other's rows, it is we who give up and try again, long before one of the two is chosen to fail.
 _LOCK_SECONDS = 0.4
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -45,9 +42,8 @@ def predictions(context: Context, claims: Sequence[Claim]) -> dict[str, int]:
         return _predictions(context, claims)
     except MissingCalendarsError as missing:
         for name in missing.names:
-            if not sessions.load(context.database, name):
-                # Its outcomes become unresolvable and say which calendar it was.
-                log.warning("calendar has no sessions", calendar=name)
+            # One that nobody knows is logged; its outcomes become unresolvable and say which it was.
+            sessions.load(context.database, name)
         return _predictions(context, claims, calendars_tried=True)
 
 

@@ -1,11 +1,17 @@
 """Loading sessions: again, prolonged, put right, of an unknown calendar and of another exchange."""
 
 import datetime as dt
+from concurrent.futures import ThreadPoolExecutor
 
-from market import sessions
+from market import backfill, sessions
 from sql.database import Database
 from tests.market.helpers import utc
-from tests.support import Conn, value
+from tests.support import Conn, connect, until, value
+
+_WAITS = """
+SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+ AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 
 
 def session(
@@ -67,3 +73,24 @@ def test_the_calendar_of_a_registered_ticker_is_loaded(database: Database, conn:
     # The lunar new year; and the Seoul session lies before noon, UTC.
     assert session(conn, "2024-02-09", "XKRX") is None
     assert session(conn, "2024-02-08", "XKRX") == (utc("2024-02-08"), utc("2024-02-08 06:30"))
+
+
+def test_who_loads_at_the_same_time_and_comes_second_finds_the_sessions(
+    url: str, database: Database, conn: Conn
+) -> None:
+    """The sweep and a ticker's first fetch may both miss a calendar."""
+    conn.execute("INSERT INTO ticker_registry (symbol, calendar) VALUES ('VOD.L', 'XLON')")
+    assert sessions.load(database, "XLON") > 8000
+    conn.execute("CREATE TABLE kept AS SELECT * FROM market_sessions WHERE calendar = 'XLON'")
+    conn.execute("DELETE FROM market_sessions WHERE calendar = 'XLON'")
+
+    with ThreadPoolExecutor(1) as pool, connect(url) as first:
+        with first.transaction():
+            first.execute("SELECT pg_advisory_xact_lock(1380271947, hashtext('calendar XLON'))")
+            second = pool.submit(backfill.prepare, database, "VOD.L", 30)
+            until("the second one waits", lambda: value(conn, _WAITS) == 1)
+            first.execute("INSERT INTO market_sessions SELECT * FROM kept")
+        plan = second.result(30)
+
+    assert plan is not None
+    assert plan.has_sessions
