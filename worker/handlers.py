@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-
 from market import backfill, jobs, outcomes, sessions
 from market.outcomes import MissingCalendarsError, Processed
 from market.provenance import Run
