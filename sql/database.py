@@ -24,6 +24,7 @@ from psycopg_pool import ConnectionPool
 from sql.settings import redact
 
 Connection = psycopg.Connection[DictRow]
+T = TypeVar("T")
 
 # Keepalives find a dead peer on an idle connection, tcp_user_timeout on a busy one.
 _CONNECT: dict[str, Any] = {
@@ -42,9 +43,6 @@ _CONNECT: dict[str, Any] = {
 
 # How much longer than the server's own timeout the watchdog waits.
 _GRACE_SECONDS = 5.0
-
-
-T = TypeVar("T")
 
 
 def _begin(seconds: float, lock_seconds: float = 10.0) -> str:
@@ -159,18 +157,10 @@ class Database:
         Columns of other programs without a time zone are written in UTC. Raises psycopg.Error;
         `is_away` tells which of them mean that the database, not the statement, is to blame.
         """
-        with (
-            self._pool.connection(timeout=connect_seconds) as conn,
-            self._watchdog.guard(conn, seconds + _GRACE_SECONDS),
-        ):
+        with self._connection(seconds, connect_seconds) as conn:
             conn.execute(_begin(seconds, lock_seconds).encode())
-            try:
-                yield conn
-                conn.commit()
-            except BaseException:
-                with contextlib.suppress(psycopg.Error):
-                    conn.rollback()
-                raise
+            yield conn
+            conn.commit()
 
     def at_once(
         self,
@@ -185,13 +175,21 @@ class Database:
         values into the text, because a message of several statements cannot carry them.
         """
         with (
-            self._pool.connection(timeout=15.0) as conn,
-            self._watchdog.guard(conn, seconds + _GRACE_SECONDS),
+            self._connection(seconds) as conn,
             psycopg.ClientCursor(conn, row_factory=rows) as cursor,
         ):
+            cursor.execute(f"{_begin(seconds)}; {query}; COMMIT".encode(), values)
+            return [row for result in cursor.results() if result.description for row in result]
+
+    @contextlib.contextmanager
+    def _connection(self, seconds: float, connect_seconds: float = 15.0) -> Iterator[Connection]:
+        """Yield a connection of the pool for so long and some grace; what fails on it is undone."""
+        with (
+            self._pool.connection(timeout=connect_seconds) as conn,
+            self._watchdog.guard(conn, seconds + _GRACE_SECONDS),
+        ):
             try:
-                cursor.execute(f"{_begin(seconds)}; {query}; COMMIT".encode(), values)
-                return [row for result in cursor.results() if result.description for row in result]
+                yield conn
             except BaseException:
                 with contextlib.suppress(psycopg.Error):
                     conn.rollback()

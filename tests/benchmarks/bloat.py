@@ -39,9 +39,11 @@ def _turn(bench: Bench, side: str, template: str, events: int, *, held: bool) ->
             holder.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
             holder.execute("SELECT count(*) FROM outbox")
         fill(conn, events)
-        database = stack.enter_context(Database(url, name="bench", size=2))
+        settings = WorkerSettings.model_construct()
+        size = settings.worker_prediction_concurrency
+        database = stack.enter_context(Database(url, name="bench", size=size))
         begun = time.perf_counter()
-        latencies = drain(database, WorkerSettings.model_construct())
+        latencies = drain(database, settings)
         bench.add(side, events / (time.perf_counter() - begun))
         if len(latencies) > 1:
             p99 = statistics.quantiles(latencies, n=100, method="inclusive")[98]
