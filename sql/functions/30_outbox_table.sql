@@ -17,17 +17,25 @@ END
 $$;
 
 -- Only for an operator's UPDATE: the verbs below always change the lease when they put an
--- event back, an operator's statement leaves it as it is.
+-- event back, an operator's statement leaves it as it is. With the owner's rights, because whoever
+-- may UPDATE need not be allowed to INSERT.
 CREATE OR REPLACE FUNCTION outbox_redriven() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    v_place bigint;
 BEGIN
-    IF OLD.status = 'processing' AND OLD.topic = 'ticker' AND EXISTS (
-        SELECT FROM outbox
-        WHERE topic = 'ticker' AND key = OLD.key AND status <> 'processing'
-    ) THEN
-        -- Another event for this symbol waits already and will do the same work.
-        RAISE NOTICE 'event % left as it is: % has a waiting event', OLD.id, OLD.key;
-        RETURN NULL;
+    IF OLD.status = 'processing' AND OLD.topic = 'ticker' THEN
+        -- The place of a symbol's one waiting event is asked for as an insert does it, which waits
+        -- for whoever is about to take it; what is only read is not yet what will be committed.
+        INSERT INTO outbox (topic, key) VALUES ('ticker', OLD.key)
+        ON CONFLICT (key) WHERE topic = 'ticker' AND status <> 'processing' DO NOTHING
+        RETURNING id INTO v_place;
+        IF v_place IS NULL THEN
+            -- Another event for this symbol waits already and will do the same work.
+            RAISE NOTICE 'event % left as it is: % has a waiting event', OLD.id, OLD.key;
+            RETURN NULL;
+        END IF;
+        DELETE FROM outbox WHERE id = v_place; -- and nobody else gets it before we commit
     END IF;
     NEW.trail := outbox_trail(OLD, 're-driven', NULL, OLD.last_error);
     NEW.attempts := 0;
@@ -45,6 +53,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/30_outbox_table.sql', 'c69a11c1bcf24e56488bc7b06f9618f3297b8af7662f7087f5012250bca094a9')
+    ('functions/30_outbox_table.sql', '3844c56a29550caf5bcac28eae20dd03876706af629e2bd1bc9f09afee086fc3')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.sql.backends import backends, until_waiting
 from tests.sql.verbs import (
     add,
     ask,
@@ -14,7 +15,7 @@ from tests.sql.verbs import (
     live,
     move_clock,
 )
-from tests.support import Conn
+from tests.support import Conn, value
 
 # How an event comes to each state, with traces of everything that went wrong before.
 STATES = {
@@ -79,3 +80,22 @@ def test_redriving_everything_never_collides(conn: Conn) -> None:
         ("TSLA", "processing"),
         ("TSLA", "pending"),
     ]
+
+
+@pytest.mark.parametrize(("end", "status"), [("COMMIT", "processing"), ("ROLLBACK", "pending")])
+def test_redriving_waits_for_a_twin_that_is_just_written(
+    url: str, conn: Conn, end: str, status: str
+) -> None:
+    ask(conn, "AAPL")
+    held = claim(conn, "ticker")[0]["id"]
+    with backends(url, 2) as (writer, operator):
+        ask(writer.conn, "AAPL")
+        done = operator.start(
+            lambda at: at.execute("UPDATE outbox SET status = 'pending' WHERE id = %s", [held])
+        )
+        until_waiting(conn, operator, writer)
+        writer.end(end)
+        assert done.result(30).rowcount == (1 if status == "pending" else 0)
+    assert value(conn, "SELECT status FROM outbox WHERE id = %s", [held]) == status
+    assert value(conn, "SELECT count(*) FROM outbox WHERE status = 'pending'") == 1
+    assert value(conn, "SELECT count(*) FROM outbox_history") == 0
