@@ -124,7 +124,7 @@ def status(as_json: JsonOption = False) -> None:
 
 @app.command()
 def sweep(dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
-    """Sweep once now: end leases, find forgotten predictions, ask for due prices.
+    """Sweep once now: end leases, find forgotten predictions and changes, ask for due prices.
 
     Examples: `python -m worker sweep`, `python -m worker sweep --dry-run --json`.
     """

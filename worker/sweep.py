@@ -21,9 +21,11 @@ _HISTORY_DAYS = 30
 _RECORD_DAYS = 400
 # How many ids one sweep looks at: the newest, and as many of the slow walk over all.
 _FORGOTTEN_SPAN = 20_000
+# The same where what a prediction says is compared with its rows, at some 20 us each.
+_CHANGED_SPAN = 2_000
 # For the length of a part's transaction: sweeping is one worker's at a time.
 _OURS = "pg_try_advisory_xact_lock(1380271947, 3)"
-_PARTS = ("forgotten", "due", "unfetched", "pruned", "records", "sync")
+_PARTS = ("forgotten", "changed", "due", "unfetched", "pruned", "records", "sync")
 
 log = structlog.get_logger()
 
@@ -39,6 +41,7 @@ def once(
     found: dict[str, Any] = {"crashed": end_leases(database, settings, dry_run=dry_run)}
     parts: dict[str, tuple[Any, ...]] = {
         "forgotten": ("sweep_forgotten(%s)", _FORGOTTEN_SPAN),
+        "changed": ("sweep_changed(%s)", _CHANGED_SPAN),
         "due": ("sweep_due()",),
         "unfetched": ("sweep_unfetched()",),
         "pruned": ("sweep_prune(%s)", _HISTORY_DAYS),

@@ -5,6 +5,31 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
+-- Where a slow walk over the ids after p_first stands after its next stretch; at the end it begins anew.
+CREATE OR REPLACE FUNCTION sweep_walked(p_first bigint, p_cursor bigint, p_last bigint, p_span integer)
+RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN p_cursor + p_span >= p_last THEN p_first ELSE p_cursor + p_span END
+$$;
+
+-- Writes an event for each prediction of which no event is there. Returns how many.
+CREATE OR REPLACE FUNCTION sweep_write(p_ids bigint[]) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v_written bigint;
+BEGIN
+    IF p_ids = '{}' THEN
+        RETURN 0; -- as nearly always; the outbox is not read, and no bell is rung
+    END IF;
+    INSERT INTO outbox (topic, key, available_at, created_at, updated_at)
+    SELECT 'prediction', missed.key, reckoner_now(), reckoner_now(), reckoner_now()
+    -- One pass over the outbox, whatever the planner thinks of a table that just grew.
+    FROM (SELECT unnest(p_ids)::text AS key EXCEPT SELECT o.key FROM outbox o WHERE o.topic = 'prediction')
+         AS missed
+    ORDER BY missed.key::bigint;
+    GET DIAGNOSTICS v_written = ROW_COUNT;
+    RETURN v_written;
+END
+$$;
+
 -- Predictions that are eligible, came after the installation, and have no outcome, no
 -- event and no history: the trigger failed or was away. Looks at the newest ids and at the
 -- next stretch of a slow walk over all of them, so that the cost of a sweep is bounded and
@@ -16,32 +41,68 @@ DECLARE
     v_first  bigint;
     v_cursor bigint;
     v_last   bigint;
-    v_keys   text[];
+    v_ids    bigint[];
 BEGIN
     SELECT last_prediction_id, greatest(forgotten_cursor, last_prediction_id)
     INTO v_first, v_cursor FROM reckoner_installation;
     SELECT max(id) INTO v_last FROM predictions;
-    v_keys := ARRAY(
-        SELECT p.prediction_id::text AS key
+    v_ids := ARRAY(
+        SELECT p.prediction_id
         FROM prediction_inputs p
         WHERE p.prediction_id > v_first AND p.eligible
           AND (p.prediction_id > v_last - p_span
                OR (p.prediction_id > v_cursor AND p.prediction_id <= v_cursor + p_span))
           AND NOT EXISTS (SELECT FROM prediction_outcomes o WHERE o.prediction_id = p.prediction_id)
           AND NOT EXISTS (SELECT FROM outbox_history h
-                          WHERE h.topic = 'prediction' AND h.key = p.prediction_id::text)
-        -- One pass over the outbox, whatever the planner thinks of a table that just grew.
-        EXCEPT SELECT o.key FROM outbox o WHERE o.topic = 'prediction');
-    IF v_keys <> '{}' THEN
-        INSERT INTO outbox (topic, key, available_at, created_at, updated_at)
-        SELECT 'prediction', key, reckoner_now(), reckoner_now(), reckoner_now()
-        FROM unnest(v_keys) AS key ORDER BY key::bigint;
-    END IF;
-    UPDATE reckoner_installation
-    SET forgotten_cursor = CASE WHEN v_cursor + p_span >= v_last THEN v_first ELSE v_cursor + p_span END
-    WHERE forgotten_cursor IS DISTINCT FROM
-          CASE WHEN v_cursor + p_span >= v_last THEN v_first ELSE v_cursor + p_span END;
-    RETURN cardinality(v_keys);
+                          WHERE h.topic = 'prediction' AND h.key = p.prediction_id::text));
+    UPDATE reckoner_installation SET forgotten_cursor = sweep_walked(v_first, v_cursor, v_last, p_span)
+    WHERE forgotten_cursor IS DISTINCT FROM sweep_walked(v_first, v_cursor, v_last, p_span);
+    RETURN sweep_write(v_ids);
+END
+$$;
+
+-- Predictions that were changed while no trigger saw it: they name a symbol that has no row, or a row
+-- of ours is of a symbol that they no longer name, or has another sentiment. Walks like
+-- sweep_forgotten, in shorter steps, because it reads what each prediction says. Asks for what the
+-- trigger on UPDATE asks for, so not for another confidence. Those without any row of ours are not
+-- its business: they are new, or another program's.
+-- Writes an event for each; returns how many.
+CREATE OR REPLACE FUNCTION sweep_changed(p_span integer) RETURNS bigint
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off AS $$
+DECLARE
+    v_first  bigint;
+    v_cursor bigint;
+    v_last   bigint;
+    v_ids    integer[];
+    v_found  bigint[];
+BEGIN
+    SELECT last_prediction_id, greatest(changed_cursor, last_prediction_id)
+    INTO v_first, v_cursor FROM reckoner_installation;
+    SELECT max(id) INTO v_last FROM predictions;
+    v_ids := ARRAY(
+        SELECT p.prediction_id
+        FROM (VALUES (v_cursor, v_cursor + p_span), (greatest(v_first, v_last - p_span), v_last))
+             AS stretch(after, up_to)
+        JOIN prediction_inputs p ON p.prediction_id > stretch.after AND p.prediction_id <= stretch.up_to
+        WHERE p.eligible
+          AND EXISTS (SELECT FROM prediction_outcomes o
+                      WHERE o.prediction_id = p.prediction_id AND o.engine_version IS NOT NULL));
+    v_found := ARRAY(
+        WITH said AS (
+            SELECT DISTINCT e.prediction_id, e.symbol, e.sentiment
+            FROM prediction_elements(v_ids) e WHERE e.symbol IS NOT NULL
+        ), known AS (
+            SELECT o.prediction_id, o.symbol::text AS symbol, o.prediction_sentiment::text AS sentiment,
+                   o.engine_version IS NOT NULL AS is_ours
+            FROM prediction_outcomes o WHERE o.prediction_id = ANY (v_ids)
+        )
+        SELECT DISTINCT coalesce(s.prediction_id, k.prediction_id)
+        FROM said s FULL JOIN known k ON k.prediction_id = s.prediction_id AND k.symbol = s.symbol
+        WHERE k.symbol IS NULL
+           OR (k.is_ours AND (s.symbol IS NULL OR s.sentiment IS DISTINCT FROM k.sentiment)));
+    UPDATE reckoner_installation SET changed_cursor = sweep_walked(v_first, v_cursor, v_last, p_span)
+    WHERE changed_cursor IS DISTINCT FROM sweep_walked(v_first, v_cursor, v_last, p_span);
+    RETURN sweep_write(v_found);
 END
 $$;
 
@@ -104,6 +165,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/60_sweep.sql', '26bda37efeb88772f238fa698aca878d2a765c8a9ef3ad33dfd20bc4eec21f29')
+    ('functions/60_sweep.sql', '62c2ff55d4393370f3008aaa13e066059b38127a8ef0759766eb6bec7cc77535')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -58,7 +58,7 @@ BEGIN
     END IF;
     RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
-    RAISE WARNING 'reckoner: no event written for changed predictions: %', SQLERRM;
+    RAISE WARNING 'reckoner: no event written, the sweep will find these changes: %', SQLERRM;
     RETURN NULL;
 END
 $$;
@@ -140,6 +140,6 @@ $$;
 
 SELECT source_attach();
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/90_triggers.sql', '5445a86922896b67b998bf1286618ab27f4042d84ac54f1ae0a2600c655eecfa')
+    ('functions/90_triggers.sql', 'b4126e18fd9c968c90e336713e7ebf0b343baac586491c5479e438db650669e2')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -42,6 +42,11 @@ def without_forgotten(conn: Conn) -> None:
     take_out(conn, "sweep_forgotten", "p.eligible", "false")
 
 
+def without_changed(conn: Conn) -> None:
+    """The sweep does not look for changes of predictions that no event speaks of."""
+    take_out(conn, "sweep_changed", "p.eligible", "false")
+
+
 def without_guard(conn: Conn) -> None:
     """What goes wrong in the trigger is the writer's error."""
     text = value(conn, "SELECT prosrc FROM pg_proc WHERE proname = 'predictions_inserted'")

@@ -4,7 +4,14 @@ from typing import LiteralString
 
 import pytest
 
-from tests.chaos.safeguards import BOTH, promised, without_forgotten, without_guard
+from tests.chaos import audit
+from tests.chaos.safeguards import (
+    BOTH,
+    promised,
+    without_changed,
+    without_forgotten,
+    without_guard,
+)
 from tests.chaos.world import World
 from tests.locks import locked
 from tests.support import until
@@ -19,6 +26,19 @@ _SWEEPS_SECONDS = 15.0
 
 def until_found(world: World, seconds: float) -> None:
     until("the sweep found them all", lambda: world.ask(_FORGOTTEN) == 0, seconds)
+
+
+def until_right(world: World, seconds: float) -> None:
+    """Wait until every row is what its prediction says now."""
+
+    def is_right() -> bool:
+        try:
+            audit.check_outcomes(world.conn, audit.read_closes(world.bars))
+        except AssertionError:
+            return False
+        return True
+
+    until("the sweep found all that was changed", is_right, seconds)
 
 
 @BOTH
@@ -40,6 +60,24 @@ def test_predictions_written_while_the_trigger_is_disabled_are_found(
         writer.until_more(10)
     with promised(kept):
         until_found(world, _SWEEPS_SECONDS if kept else 3.0)
+    if kept:
+        world.check(writer)
+
+
+@BOTH
+def test_changes_made_while_the_trigger_is_disabled_are_found(world: World, kept: bool) -> None:
+    if not kept:
+        without_changed(world.conn)
+    world.start_ready(2)
+    writer = world.writer(operator=False)
+    with writer.working():
+        writer.until_more(30)
+        world.conn.execute("ALTER TABLE predictions DISABLE TRIGGER predictions_updated")
+        writer.until_more(60)
+        world.conn.execute("ALTER TABLE predictions ENABLE TRIGGER predictions_updated")
+        writer.until_more(10)
+    with promised(kept):
+        until_right(world, 60 if kept else 3.0)
     if kept:
         world.check(writer)
 
@@ -83,7 +121,7 @@ def test_a_fault_in_the_trigger_is_no_error_of_the_writer(
         without_guard(world.conn)
     breaks, mends = _FAULTS[fault]
     world.start_ready()
-    writer = world.writer(operator=False, changes=False)
+    writer = world.writer(operator=False)
     with writer.working():
         writer.until_more(10)
         world.conn.execute(breaks)
@@ -92,17 +130,17 @@ def test_a_fault_in_the_trigger_is_no_error_of_the_writer(
     with promised(kept):
         assert writer.errors == []
     if kept:
-        until_found(world, 60)
+        until_right(world, 60)
         world.check(writer)
 
 
 def test_a_locked_outbox_holds_up_no_writer_and_its_predictions_are_found(world: World) -> None:
     world.start_ready()
-    writer = world.writer(operator=False, changes=False)
+    writer = world.writer(operator=False)
     with writer.working():
         writer.until_more(10)
         with locked(world.url, "outbox"):
             writer.until_more(10, seconds=20)
     assert writer.interrupted == 0
-    until_found(world, 60)
+    until_right(world, 60)
     world.check(writer)

@@ -31,8 +31,7 @@ class Content:
 
 
 class Writer:
-    """Writes from a thread of its own. operator: it requeues and re-drives as well. changes: it
-    changes predictions that it wrote before.
+    """Writes from a thread of its own. operator: it requeues and re-drives as well.
 
     acknowledged: ids of predictions whose COMMIT was answered. allowed: by id every content
     that the table may hold. errors: what went wrong and was not the server's state.
@@ -46,7 +45,6 @@ class Writer:
         *,
         seed: int = 1,
         operator: bool = True,
-        changes: bool = True,
         pause: float = 0.01,
     ) -> None:
         self.acknowledged: set[int] = set()
@@ -60,9 +58,10 @@ class Writer:
         self._chance = random.Random(seed)  # noqa: S311 - no secret
         self._pause = pause
         self._stop = threading.Event()
-        actions: list[tuple[Callable[[Conn, dict[int, Content]], None], int]] = [(self._insert, 12)]
-        if changes:
-            actions += [(self._update, 3)]
+        actions: list[tuple[Callable[[Conn, dict[int, Content]], None], int]] = [
+            (self._insert, 12),
+            (self._update, 3),
+        ]
         if operator:
             actions += [(self._requeue, 2), (self._redrive, 1), (self._refetch, 1)]
         self._actions = [action for action, weight in actions for _ in range(weight)]

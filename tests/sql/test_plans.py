@@ -31,6 +31,7 @@ BOUNDS = {
     "ticker plan, open": ("SELECT * FROM ticker_plan('{symbol}', 365, false)", 300, 30),
     "sweep due": ("SELECT sweep_due()", 50 * OPEN, 10 * OPEN),
     "sweep forgotten": ("SELECT sweep_forgotten(10)", 2000, 100),
+    "sweep changed": ("SELECT sweep_changed(10)", 2000, 200),
     "sweep unfetched": ("SELECT sweep_unfetched()", 300, 0),
     "sweep prune, nothing": ("SELECT sweep_prune(30)", 300, 10),
     "sweep prune": ("SELECT sweep_prune(15)", 100_000, 50_000),
@@ -140,9 +141,10 @@ def test_a_sweep_does_not_scan_a_bulk_backlog_for_each_outcome(years: Conn) -> N
         assert worst(years, statement_of("sweep due")).blocks < BOUNDS["sweep due"][1] + 5 * outbox
 
 
-def test_a_sweep_costs_as_much_as_it_looks_at(years: Conn) -> None:
-    few = worst(years, "SELECT sweep_forgotten(100)")
-    many = worst(years, "SELECT sweep_forgotten(1000)")
+@pytest.mark.parametrize("part", ["sweep_forgotten", "sweep_changed"])
+def test_a_sweep_costs_as_much_as_it_looks_at(years: Conn, part: str) -> None:
+    few = worst(years, f"SELECT {part}(100)")
+    many = worst(years, f"SELECT {part}(1000)")
     assert many.scans == 0
     assert many.blocks < 15 * few.blocks
     assert many.rows <= 5 * 2000  # both stretches: a prediction, its outcomes, its history
