@@ -101,7 +101,8 @@ class Together:
         said: dict[str, Any] = {}
         arguments = [
             sys.executable,
-            str(ROOT / "tests" / "attach" / "other_program.py"),
+            "-m",
+            "tests.attach.other_program",
             self._url,
             f"--symbols={','.join(SYMBOLS)}",
             f"--seconds={seconds}",

@@ -36,6 +36,8 @@ SETTINGS = {
     "WORKER_SWEEP_SECONDS": "86400",
     "WORKER_MAX_ATTEMPTS": "50",  # `go_on` takes hours of backoff together in seconds
 }
+# yfinance asks again by itself, with another cookie, after a status of 400 and more.
+ASKED_TWICE = 2
 COLUMNS = "open, high, low, close, adjusted_close, volume, has_split, has_dividend"
 
 
@@ -211,3 +213,11 @@ class Town:
 def trading_days(conn: Conn) -> list[dt.date]:
     """The sessions that the listings of these tests have bars for."""
     return sessions(conn, FIRST_DAY, LAST_DAY)
+
+
+def check_complete(town: Town, number: int, symbol: str = "ACME") -> dict[str, Any]:
+    """All that the listing has is stored, and the outcome follows from it."""
+    wanted = expected_closes(town.yahoo.listings[symbol], FETCHED_FROM, LAST)
+    assert closes(town.conn, symbol) == wanted
+    assert town.status(symbol) == "active"
+    return check_outcome(town.conn, number, symbol, wanted)

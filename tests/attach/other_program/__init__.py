@@ -1,0 +1,1 @@
+"""The other program: it shares no code with the product or with its tests."""
