@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from tests.support import WorkerProcess, cleaned_up, connect
-from tests.yahoo.scenes import NOW, SETTINGS, Town, database_living_at, trading_days
+from tests.yahoo.scenes import (
+    NOW,
+    SETTINGS,
+    Town,
+    database_living_at,
+    hold_back,
+    trading_days,
+)
 from tests.yahoo.server import Yahoo
 
 
@@ -33,6 +40,8 @@ def common_yahoo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yahoo]:
 def common_url(server_url: str, template: str) -> Iterator[str]:
     """The town's database, living at NOW."""
     with database_living_at(NOW, server_url, template) as url:
+        with connect(url) as conn:
+            hold_back(conn)
         yield url
 
 
@@ -44,7 +53,9 @@ def common_town(
     log = tmp_path_factory.mktemp("town") / "worker.log"
     started: list[WorkerProcess] = []
     with connect(common_url) as conn, cleaned_up(started):
-        worker = WorkerProcess(common_url, log, **SETTINGS, **common_yahoo.environment)
+        # Its one sweep comes some time after it listens: in the first test's middle, perhaps.
+        settings = {**SETTINGS, "WORKER_DAILY_SYNC": "0"}
+        worker = WorkerProcess(common_url, log, **settings, **common_yahoo.environment)
         started.append(worker)
         town = Town(conn, common_yahoo, worker.ready(), trading_days(conn))
         yield town

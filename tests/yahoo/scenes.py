@@ -47,6 +47,19 @@ def live_at(url: str, moment: dt.datetime) -> None:
         pass
 
 
+def hold_back(conn: Conn) -> None:
+    """Let what is put off wait for `go_on`, however long a test takes to look at it."""
+    conn.execute(
+        "CREATE FUNCTION held_back() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN"
+        " NEW.available_at := NEW.available_at + interval '1 day'; RETURN NEW; END$$"
+    )
+    conn.execute(
+        "CREATE TRIGGER held_back BEFORE UPDATE ON outbox FOR EACH ROW"
+        " WHEN (OLD.lease IS NOT NULL AND NEW.lease IS NULL AND NEW.available_at > reckoner_now())"
+        " EXECUTE FUNCTION held_back()"
+    )
+
+
 @contextmanager
 def database_living_at(moment: dt.datetime, server_url: str, template: str) -> Iterator[str]:
     """A database for many tests, at a moment, in which nobody waits between two requests."""
@@ -133,13 +146,14 @@ class Town:
         """Nothing known, nothing waiting, nothing broken; SPY is listed."""
         self.yahoo.heal()
         # An event that a worker holds is let go first.
-        until("the outbox is empty", self._empty_outbox)
+        until("the outbox is empty", self._empty_outbox, 60)
         self.conn.execute(
             "DELETE FROM prediction_outcomes; DELETE FROM predictions; DELETE FROM market_prices;"
             " DELETE FROM ticker_registry; DELETE FROM outbox_history; DELETE FROM corporate_actions;"
+            " DELETE FROM provider_payloads; DELETE FROM ingestion_audit; DELETE FROM data_quality_log;"
             " UPDATE reckoner_providers SET spacing = '0', next_request_at = '-infinity',"
-            " paused_until = NULL, pause_reason = NULL, failures = 0, last_ok_at = NULL,"
-            " last_error = NULL WHERE name = 'yahoo'"
+            " paused_until = NULL, pause_reason = NULL, failures = 0, bad_symbol = NULL,"
+            " last_ok_at = NULL, last_error = NULL WHERE name = 'yahoo'"
         )
         self.yahoo.listings.clear()
         self.yahoo.listings["SPY"] = steady(self.days, start=500.0, kind="ETF", exchange="PCX")
@@ -160,7 +174,7 @@ class Town:
         impact = dict.fromkeys(symbols, "bullish")
         return insert_prediction(self.conn, list(symbols), impact, moment=moment)
 
-    def until_tried(self, *symbols: str, seconds: float = 20.0) -> list[dict[str, Any]]:
+    def until_tried(self, *symbols: str, seconds: float = 60.0) -> list[dict[str, Any]]:
         """Wait until each symbol's event waits again, with its reason; returns the events."""
 
         def probe() -> list[dict[str, Any]] | None:
@@ -170,7 +184,7 @@ class Town:
 
         return until(f"the events of {symbols} were tried and wait", probe, seconds)
 
-    def until_complete(self, count: int = 1, seconds: float = 20.0) -> None:
+    def until_complete(self, count: int = 1, seconds: float = 60.0) -> None:
         """Wait until this many outcomes are complete and nothing is left to do."""
 
         state = (
@@ -180,7 +194,7 @@ class Town:
         what = f"{count} outcomes are complete and the outbox is empty"
         until(what, lambda: value(self.conn, state, [count]), seconds)
 
-    def until_quiet(self, seconds: float = 30.0) -> None:
+    def until_quiet(self, seconds: float = 60.0) -> None:
         """Wait until nothing is worked on and nothing is due."""
         busy = (
             "SELECT count(*) FROM outbox"

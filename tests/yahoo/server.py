@@ -133,7 +133,11 @@ class Yahoo:
         authority.cert_pem.write_to_path(str(self._bundle))
         self._faults: dict[str, list[Fault]] = {}
         self._lock = threading.Lock()
-        self._port = 0
+        # Bound and never listening: while ours is closed, nobody else gets the port.
+        self._place = socket.socket()
+        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._place.bind(("127.0.0.1", 0))
+        self._port: int = self._place.getsockname()[1]
         self._listener: _Listener | None = None
 
     def __enter__(self) -> Self:
@@ -142,6 +146,7 @@ class Yahoo:
 
     def __exit__(self, *exc_info: object) -> None:
         self._close()
+        self._place.close()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -180,7 +185,6 @@ class Yahoo:
     def _open(self) -> None:
         self.released = threading.Event()
         self._listener = _Listener(("127.0.0.1", self._port), self)
-        self._port = self._listener.server_address[1]
         threading.Thread(target=self._listener.serve_forever, args=[0.02], daemon=True).start()
 
     def _close(self) -> None:

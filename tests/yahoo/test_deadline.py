@@ -58,9 +58,9 @@ def test_a_network_that_swallows_everything_is_down_within_the_time_of_a_fetch(
         try:
             until("it is ready", lambda: "ready\n" in said.read_text(), 60)
             # yfinance's own timeout for the first of its requests is half a minute.
-            until("all are down", lambda: "down down down down\n" in said.read_text(), 15)
+            until("all are down", lambda: "down down down down\n" in said.read_text(), 25)
             # What is left for a request may be less than curl's unit of time, never no limit.
-            until("hurried too", lambda: "hurried down\n" in said.read_text(), 15)
+            until("hurried too", lambda: "hurried down\n" in said.read_text(), 25)
             yahoo.cut("up")
             process.communicate("\n", timeout=60)
             kind, status, is_whole, url = said.read_text().splitlines()[-1].split(" ", 3)

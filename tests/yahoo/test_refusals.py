@@ -5,6 +5,8 @@ try of ours is two requests for the chart; after a refused or reset connection w
 times. Requests are therefore counted in bounds.
 """
 
+import datetime as dt
+import time
 from functools import partial
 
 import pytest
@@ -16,6 +18,14 @@ from tests.yahoo.scenes import ASKED_TWICE, MOMENT, Town, bars, check_complete
 from tests.yahoo.server import Network
 
 LANES = 4
+
+
+def pause(town: Town) -> float:
+    """How many seconds nobody was to ask when that was decided."""
+    query = (
+        "SELECT extract(epoch FROM paused_until - last_error_at)::float8 FROM reckoner_providers"
+    )
+    return float(value(town.conn, f"{query} WHERE name = 'yahoo'"))
 
 
 # Throttled, and not allowed.
@@ -37,12 +47,7 @@ def test_a_refusal_pauses_everyone_costs_nothing_and_ends(
         ("pending", 0, 0)
     }
     assert all("paused" in one["last_error"] for one in waiting)
-    left = value(
-        town.conn,
-        "SELECT extract(epoch FROM paused_until - reckoner_now())::float8 FROM reckoner_providers"
-        " WHERE name = 'yahoo'",
-    )
-    assert left == pytest.approx(seconds, abs=20)
+    assert pause(town) == pytest.approx(seconds, abs=20)
     # Those that were under way side by side when the first was refused; each asked twice.
     asked = len(town.yahoo.charts())
     assert asked <= LANES * ASKED_TWICE
@@ -67,12 +72,7 @@ def test_a_refusal_that_says_how_long_is_believed(town: Town) -> None:
     town.yahoo.fail("*", "999", retry_after=77)
     town.predict("ACME")
     town.until_tried("ACME")
-    left = value(
-        town.conn,
-        "SELECT extract(epoch FROM paused_until - reckoner_now())::float8 FROM reckoner_providers"
-        " WHERE name = 'yahoo'",
-    )
-    assert left == pytest.approx(77, abs=10)
+    assert pause(town) == pytest.approx(77, abs=0.001)
 
 
 # Down.
@@ -151,7 +151,7 @@ def test_a_yahoo_that_hangs_is_given_up_after_fifteen_seconds(town: Town) -> Non
     town.list_(*many)
     town.yahoo.fail("*", "hang")
     town.predict(*many)
-    waiting = town.until_tried(*many, seconds=25)
+    waiting = town.until_tried(*many)
 
     assert {(one["status"], one["attempts"], one["crashes"]) for one in waiting} == {
         ("pending", 0, 0)
@@ -172,10 +172,15 @@ def test_the_pace_is_kept_by_all_lanes_together(town: Town) -> None:
     many = [f"ACME{number}" for number in range(4)]
     town.list_(*many)
     town.conn.execute("UPDATE reckoner_providers SET spacing = '0.5 s' WHERE name = 'yahoo'")
+    began, start = time.monotonic(), value(town.conn, "SELECT reckoner_now()")
     town.predict(*many, moment=MOMENT)
     town.until_complete(4)
 
+    # Four places were given away, one behind the other, and nobody came before its place: the
+    # first one's may take as long as it likes on its way to us, and so is no measure.
+    free = value(town.conn, "SELECT next_request_at FROM reckoner_providers WHERE name = 'yahoo'")
+    assert free - start >= dt.timedelta(seconds=4 * 0.5)
     came = sorted(entry.at for entry in town.yahoo.charts())
     assert len(came) == 4
-    # A place is reserved to the moment; the way to us takes one or the other a little longer.
-    assert came[-1] - came[0] >= 3 * 0.5 - 0.2
+    for place, at in enumerate(came):
+        assert at - began >= place * 0.5 - 0.05
