@@ -20,6 +20,7 @@ from tests.attach.databases import (
     without_duplicates,
 )
 from tests.attach.scenes import NOW, insert_prediction
+from tests.attach.stalls import Stalls
 from tests.support import Conn, command, connect, until, value
 
 INSERT_POST = (
@@ -41,16 +42,17 @@ class Owner:
     """The older generation's program at its work: one row per transaction, without a pause."""
 
     def __init__(self, url: str) -> None:
-        self.slowest = (0.0, "nothing")
         self.statements = 0
         self.failed: str | None = None
         self._url = url
+        self._took: list[tuple[float, float, str]] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="owner")
 
     @contextmanager
     def working(self) -> Iterator[None]:
         """Insert without a pause while the body runs."""
+        self._stalls = Stalls()
         self._thread.start()
         try:
             until("the owner inserts", lambda: self.statements > 10 or self.failed)
@@ -58,6 +60,14 @@ class Owner:
         finally:
             self._stop.set()
             self._thread.join(30)
+            self._stalls.end()
+
+    def slowest(self) -> tuple[float, str]:
+        """What took longest, and how long: without the time in which nobody here ran at all."""
+        return max(
+            (ended - began - self._stalls.within(began, ended), what)
+            for began, ended, what in self._took
+        )
 
     def _run(self) -> None:
         try:
@@ -76,7 +86,7 @@ class Owner:
     def _timed(self, what: str, conn: Conn, statement: str, parameters: list[Any]) -> Any:
         began = time.monotonic()
         found = value(conn, statement, parameters)
-        self.slowest = max(self.slowest, (time.monotonic() - began, what))
+        self._took.append((began, time.monotonic(), what))
         self.statements += 1
         return found
 
@@ -95,6 +105,8 @@ def test_an_owner_with_many_outcomes_is_never_held_up(
             " SELECT 1000000 + n / 2, CASE n % 2 WHEN 0 THEN 'AAPL' ELSE 'TSLA' END, '2024-01-01', n, n + 1,"
             " true, '2024-01-01', '2024-01-01' FROM generate_series(1, 200000) n"
         )
+        # It would hold migrate up, and give way to nobody who waits as briefly as migrate does.
+        conn.execute("ALTER TABLE prediction_outcomes SET (autovacuum_enabled = off)")
         conn.execute("ANALYZE prediction_outcomes")
         owner = Owner(url)
         with owner.working():
@@ -104,7 +116,7 @@ def test_an_owner_with_many_outcomes_is_never_held_up(
         assert bool(blocked(changes)) is not tidy
         assert owner.failed is None
         assert during > 100
-        assert owner.slowest[0] < 1, owner.slowest
+        assert owner.slowest()[0] < 1, owner.slowest()
 
 
 @pytest.mark.parametrize(
@@ -126,7 +138,7 @@ def test_a_long_transaction_is_not_queued_behind(
 
         gave_up = command(url, "worker", "migrate")
 
-        assert 3 < time.monotonic() - began < 12
+        assert 3 < time.monotonic() - began < 30
         assert gave_up.returncode == 1
         assert len(gave_up.stderr.splitlines()) == 1, gave_up.stderr
         assert "lock" in gave_up.stderr
@@ -149,4 +161,4 @@ def test_while_migrate_waits_for_a_lock_nobody_waits_long_behind_it(
         with writing.working():
             assert command(url, "worker", "migrate").returncode == 1
     assert writing.failed is None
-    assert writing.slowest[0] < 1, writing.slowest
+    assert writing.slowest()[0] < 1, writing.slowest()

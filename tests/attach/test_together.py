@@ -69,9 +69,10 @@ def test_both_work_on_the_same_tickers_and_neither_is_harmed(
     processing = "SELECT count(*) FROM outbox WHERE status = 'processing'"
     with together.other_program(SECONDS) as said:
         until("half of the time is over", lambda: time.monotonic() > half, SECONDS)
-        until("the worker is at work", lambda: value(conn, processing), 10)
+        until("the worker is at work", lambda: value(conn, processing), 30)
         first.kill()
         together.start_worker()
+        until("there are closes of today", lambda: are_early(conn), 60)
     together.until_empty(60 + SECONDS)
 
     # No statement of the other program's failed because of us.
@@ -89,7 +90,7 @@ def test_both_work_on_the_same_tickers_and_neither_is_harmed(
     before.check(conn)
 
     # A day later, when the closes that the other program stored of today are over.
-    assert value(conn, EARLY, [TODAY]) > len(SYMBOLS) / 2
+    assert are_early(conn)
     together.workers[-1].stop()
     set_clock(conn, NOW + DAY)
     together.write_bars(TODAY)
@@ -98,7 +99,10 @@ def test_both_work_on_the_same_tickers_and_neither_is_harmed(
     before.check(conn)
 
 
-EARLY = "SELECT count(*) FROM market_prices WHERE date = %s AND source = 'yfinance'"
+def are_early(conn: Conn) -> bool:
+    """Whether the other program has stored today's close of most symbols."""
+    early = "SELECT count(*) FROM market_prices WHERE date = %s AND source = 'yfinance'"
+    return bool(value(conn, early, [TODAY]) > len(SYMBOLS) / 2)
 
 
 @pytest.mark.parametrize("generation", ["newer"])

@@ -82,7 +82,13 @@ class Together:
 
     @property
     def _settings(self) -> dict[str, str]:
-        return {**SHORT, "MARKET_PROVIDERS": "csv", "MARKET_CSV_DIR": str(self._folder / "bars")}
+        return {
+            **SHORT,
+            # Leases are short here; that one ends while its worker does not get to run parks nothing.
+            "WORKER_MAX_CRASHES": "100",
+            "MARKET_PROVIDERS": "csv",
+            "MARKET_CSV_DIR": str(self._folder / "bars"),
+        }
 
     def start_worker(self) -> WorkerProcess:
         """Start one more worker, and wait until it listens."""
@@ -97,7 +103,7 @@ class Together:
 
     @contextmanager
     def other_program(self, seconds: float) -> Iterator[dict[str, Any]]:
-        """Run it beside the body; afterwards the dict holds what it said at its end."""
+        """Run it beside the body, for so long at least; the dict then holds what it said at its end."""
         said: dict[str, Any] = {}
         arguments = [
             sys.executable,
@@ -108,9 +114,12 @@ class Together:
             f"--seconds={seconds}",
             f"--now={NOW.isoformat()}",
             f"--prices-from={TODAY - dt.timedelta(days=40)}",
+            "--until-eof",
         ]
         pipe, env = subprocess.PIPE, environment(self._url)
-        with subprocess.Popen(arguments, env=env, stdout=pipe, stderr=pipe, text=True) as process:
+        with subprocess.Popen(
+            arguments, env=env, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+        ) as process:
             try:
                 yield said
                 out, err = process.communicate(timeout=seconds + 30)

@@ -30,7 +30,9 @@ def main() -> int:
     parser.add_argument("--prices-from", type=dt.date.fromisoformat, required=True)
     parser.add_argument("--pause", type=float, default=0.02, help="mean seconds between steps")
     parser.add_argument("--seed", type=int, default=1)
-    program = Program(parser.parse_args())
+    parser.add_argument("--until-eof", action="store_true", help="not before standard input ends")
+    options = parser.parse_args()
+    program = Program(options)
     died: list[str] = []
 
     def guarded(service: Service) -> None:
@@ -47,6 +49,9 @@ def main() -> int:
     threads = [threading.Thread(target=guarded, args=[service]) for service in services]
     for thread in threads:
         thread.start()
+    if options.until_eof:
+        sys.stdin.read()
+    program.dismissed.set()
     for thread in threads:
         thread.join()
     sys.stdout.write(program.log.line() + "\n")

@@ -79,6 +79,8 @@ class Program:
         self.prices_from: dt.date = options.prices_from
         self.began = time.monotonic()
         self.seconds: float = options.seconds
+        # Set when nobody wants it to go on.
+        self.dismissed = threading.Event()
         self.pause: float = options.pause
         self.log = Log()
         self.seed: int = options.seed
@@ -98,8 +100,12 @@ class Program:
         """A connection in the way of an ORM's session: a transaction until COMMIT."""
         return psycopg.connect(self.url, row_factory=dict_row, application_name="other program")
 
+    def is_over(self) -> bool:
+        """Whether it ends: its time is up, and it was dismissed."""
+        return self.left() <= 0 and self.dismissed.is_set()
+
     def left(self) -> float:
-        """Seconds until it ends."""
+        """Seconds of its time that are left; negative when it works longer."""
         return self.began + self.seconds - time.monotonic()
 
     def known_symbols(self) -> list[str]:
@@ -144,9 +150,9 @@ class Service:
         self.conn = program.connect()
 
     def run(self) -> None:
-        """Work until the time is up."""
+        """Work until it is over."""
         with self.conn:
-            while self.program.left() > 0:
+            while not self.program.is_over():
                 self.step()
                 time.sleep(self.random.uniform(0, 2 * self.program.pause))
 
