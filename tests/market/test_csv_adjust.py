@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from market.providers import Bar, Kind, Request
@@ -127,7 +127,7 @@ def test_a_dividend_before_the_first_bar_changes_nothing(tmp_path: Path) -> None
     assert [bar.adjusted_close for bar in bars] == [100.0, 101.0]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     closes=st.lists(st.floats(1, 1000), min_size=2, max_size=12),
     splits=st.dictionaries(

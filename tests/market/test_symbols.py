@@ -14,7 +14,9 @@ from tests.support import Conn, insert_prediction, value
 
 ALLOWED = string.ascii_uppercase + string.digits + ".^=-:/"
 per_example = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from market.providers import Action, Bar
@@ -13,6 +13,8 @@ from market.validation import LEAST_SCORE, Known, validate
 from tests.market.helpers import day
 
 SESSIONS = [day("2024-03-04") + dt.timedelta(days=n) for n in range(12)]
+# A machine that stands still for a second says nothing of an example.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 EXTREME = [0.0, -0.0, -1.0, 1e-320, 1e308, math.nan, math.inf, -math.inf]
 
 any_price = st.one_of(
@@ -58,6 +60,7 @@ def good_bars(draw: st.DrawFn) -> list[Bar]:
     return bars
 
 
+@unhurried
 @given(bars=st.lists(any_bar, max_size=30))
 def test_nothing_that_cannot_be_a_price_passes(bars: list[Bar]) -> None:
     # Every second of the dates is a session.
@@ -78,6 +81,7 @@ def test_nothing_that_cannot_be_a_price_passes(bars: list[Bar]) -> None:
         assert any(bar[:6] == given[:6] for given in bars)
 
 
+@unhurried
 @given(bars=st.lists(any_bar, max_size=30))
 def test_each_rejected_bar_has_one_reason_and_the_rest_is_there(bars: list[Bar]) -> None:
     found = validate(bars, SESSIONS)
@@ -88,6 +92,7 @@ def test_each_rejected_bar_has_one_reason_and_the_rest_is_there(bars: list[Bar])
     assert found.bars or found.rejected or not bars
 
 
+@unhurried
 @given(
     bars=st.lists(any_bar, max_size=30),
     stored=st.dictionaries(st.sampled_from(SESSIONS), st.floats(1e-6, 1e6)),
@@ -134,6 +139,7 @@ def test_a_price_in_pence_among_pounds_is_rejected(closes: list[float], kept: li
     assert len(found.rejected) == len(closes) - len(kept)
 
 
+@unhurried
 @given(bars=good_bars())
 def test_good_bars_all_pass_untouched(bars: list[Bar]) -> None:
     found = validate(bars, SESSIONS)
