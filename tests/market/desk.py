@@ -11,7 +11,7 @@ from typing import Any
 from market.providers import Provider
 from market.settings import MarketSettings
 from sql.database import Database
-from tests.market.helpers import BACKFILL_DAYS, clock
+from tests.market.helpers import BACKFILL_DAYS, stopped_clock
 from tests.support import connect, insert_prediction, value
 from worker import outbox
 from worker.handlers import Context, TickerWork, predictions
@@ -24,7 +24,10 @@ def never(seconds: float) -> None:
 
 
 class Desk:
-    """A worker without threads. A ticker event fails for good at `max_attempts`."""
+    """A worker without threads. A ticker event fails for good at `max_attempts`.
+
+    Time stands still within a turn: an event that failed in it is not ready again before its end.
+    """
 
     def __init__(self, url: str, *providers: Provider, max_attempts: int = 3) -> None:
         self.url = url
@@ -36,7 +39,7 @@ class Desk:
 
     def predict(self, now: dt.datetime, symbol: str, moment: dt.datetime | str) -> int:
         """Insert a bullish prediction and turn the prediction lane; tickers are not asked for."""
-        with clock(self.url, now) as database:
+        with stopped_clock(self.url, now) as database:
             with connect(self.url) as conn:
                 number = insert_prediction(conn, [symbol], {symbol: "bullish"}, moment=moment)
             self._turn_predictions(database)
@@ -44,7 +47,7 @@ class Desk:
 
     def sweep(self, now: dt.datetime) -> int:
         """Write events for what is due; returns how many."""
-        with clock(self.url, now), connect(self.url) as conn:
+        with stopped_clock(self.url, now), connect(self.url) as conn:
             return int(value(conn, "SELECT sweep_due() + sweep_unfetched()"))
 
     def turn(self, now: dt.datetime) -> list[Told]:
@@ -53,7 +56,7 @@ class Desk:
         A few seconds later than `now`, so that what was written at `now` is ready.
         """
         told: list[Told] = []
-        with clock(self.url, now + dt.timedelta(seconds=10)) as database:
+        with stopped_clock(self.url, now + dt.timedelta(seconds=10)) as database:
             self._turn_predictions(database)
             context = self._context(database)
             for _ in range(20):

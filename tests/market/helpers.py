@@ -17,6 +17,16 @@ from tests.support import Conn, connect, value
 
 BACKFILL_DAYS = 365
 HORIZONS = (1, 3, 7, 30)
+# The product's clock, which stands still in sessions that have reckoner.stopped_at.
+_STOPPABLE = """
+CREATE OR REPLACE FUNCTION reckoner_now() RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT coalesce(
+        nullif(current_setting('reckoner.stopped_at', true), '')::timestamptz,
+        statement_timestamp()
+        + coalesce(nullif(current_setting('reckoner.clock_offset', true), ''), '0')::interval)
+$$
+"""
 # Any of our connections: a test's own, or one of a transaction.
 AnyConn = psycopg.Connection[dict[str, Any]]
 
@@ -52,7 +62,7 @@ def at(database: Database, moment: dt.datetime | None = None) -> Iterator[Connec
     with database.transaction() as conn:
         if moment is not None:
             conn.execute(
-                "SELECT set_config('reckoner.clock_offset',"
+                "SELECT set_config('reckoner.stopped_at', '', true), set_config('reckoner.clock_offset',"
                 " extract(epoch FROM %s::timestamptz - statement_timestamp()) || ' seconds', true)",
                 [moment],
             )
@@ -61,19 +71,38 @@ def at(database: Database, moment: dt.datetime | None = None) -> Iterator[Connec
 
 @contextmanager
 def clock(url: str, moment: dt.datetime) -> Iterator[Database]:
-    """A way to the database whose new connections all live at `moment`."""
+    """A way to the database whose new connections all live at `moment`, and time goes on from there."""
     with connect(url) as conn:
         seconds = value(
             conn, "SELECT extract(epoch FROM %s::timestamptz - statement_timestamp())", [moment]
         )
-        name = value(conn, "SELECT current_database()")
-        conn.execute(
-            psql.SQL("ALTER DATABASE {} SET reckoner.clock_offset = {}").format(
-                psql.Identifier(name), psql.Literal(f"{seconds} seconds")
-            )
-        )
+        _set(conn, "reckoner.stopped_at", "")
+        _set(conn, "reckoner.clock_offset", f"{seconds} seconds")
     with Database(url, name="reckoner test", size=8) as database:
         yield database
+
+
+@contextmanager
+def stopped_clock(url: str, moment: dt.datetime) -> Iterator[Database]:
+    """A way to the database for whose new connections it stays `moment`, however long things take.
+
+    Not for real workers: they wait for their clock to go on.
+    """
+    with connect(url) as conn:
+        conn.execute(_STOPPABLE)
+        _set(conn, "reckoner.stopped_at", moment.isoformat())
+    with Database(url, name="reckoner test", size=8) as database:
+        yield database
+
+
+def _set(conn: Conn, setting: str, text: str) -> None:
+    """What new connections to this database have as a setting."""
+    statement = psql.SQL("ALTER DATABASE {} SET {} = {}").format(
+        psql.Identifier(str(value(conn, "SELECT current_database()"))),
+        psql.SQL(setting),
+        psql.Literal(text),
+    )
+    conn.execute(statement)
 
 
 def put_bars(conn: AnyConn, symbol: str, closes: Mapping[dt.date, float]) -> None:

@@ -11,7 +11,7 @@ from market.providers import Action, Answer, Kind, Request
 from market.providers.csv_files import CsvFiles
 from sql.database import Database
 from tests.market.desk import Desk
-from tests.market.helpers import HORIZONS, FakeProvider, clock, day, outcome, serving, utc
+from tests.market.helpers import HORIZONS, FakeProvider, day, outcome, serving, stopped_clock, utc
 from tests.support import Conn, connect, sessions, value, write_csv
 
 MOMENT = "2024-03-05 15:00+00"
@@ -61,7 +61,7 @@ def exchange(conn: Conn, tmp_path: Path) -> Exchange:
 def live(url: str, exchange: Exchange, now: dt.datetime) -> dict[str, Any]:
     """What a worker does at `now` once ACME is due, with the file as it is that day."""
     desk = Desk(url, exchange.write(now.date()))
-    with clock(url, now), connect(url) as conn:
+    with stopped_clock(url, now), connect(url) as conn:
         conn.execute("SELECT ticker_enqueue(ARRAY['ACME'], 0, false)")
     (told,) = desk.turn(now)
     assert told["verdict"] == "done", told
@@ -195,7 +195,7 @@ def test_who_knows_no_actions_takes_nothing_from_what_others_told(
     # Neither adjusted closes nor anything else that it could know of dividends.
     bare = [bar._replace(adjusted_close=None) for bar in adjusted(ASKED).bars]
     plain = FakeProvider("plain", Answer(Kind.OK, bare))
-    with clock(url, AFTER + dt.timedelta(days=1)), connect(url) as inside:
+    with stopped_clock(url, AFTER + dt.timedelta(days=1)), connect(url) as inside:
         inside.execute("SELECT ticker_enqueue(ARRAY['ACME'], 0, false)")
     (told,) = Desk(url, plain).turn(AFTER + dt.timedelta(days=1))
 

@@ -11,11 +11,11 @@ from tests.market.helpers import (
     BACKFILL_DAYS,
     FakeProvider,
     at,
-    clock,
     day,
     outcome,
     process,
     serving,
+    stopped_clock,
     ticker,
     utc,
 )
@@ -47,7 +47,7 @@ def go(database: Database, *providers: FakeProvider) -> backfill.Summary:
 def prediction(url: str, conn: Conn) -> int:
     """A prediction of 2024-03-05 on ACME, processed on NOW."""
     number = insert_prediction(conn, ["ACME"])
-    with clock(url, NOW) as database:
+    with stopped_clock(url, NOW) as database:
         process(database, number)
     return number
 
@@ -66,7 +66,7 @@ def prediction(url: str, conn: Conn) -> int:
 def test_the_first_fetch_is_the_history_before_the_earliest_moment(
     url: str, conn: Conn, now: str, last: str
 ) -> None:
-    with clock(url, utc(now)) as database:
+    with stopped_clock(url, utc(now)) as database:
         request = plan_of(database).request
     assert request is not None
     assert request.start == day("2024-03-05") - dt.timedelta(days=BACKFILL_DAYS)
@@ -80,7 +80,7 @@ def test_the_first_fetch_is_the_history_before_the_earliest_moment(
 @pytest.mark.usefixtures("prediction")
 def test_nothing_is_asked_twice(url: str) -> None:
     provider = FakeProvider("remote", serving(lambda _: 100.0))
-    with clock(url, NOW) as database:
+    with stopped_clock(url, NOW) as database:
         assert go(database, provider).outcome == "fetched"
         assert plan_of(database).request is None
         assert go(database, provider).outcome == "up to date"
@@ -90,9 +90,9 @@ def test_nothing_is_asked_twice(url: str) -> None:
 @pytest.mark.usefixtures("prediction")
 def test_later_only_the_tail_is_asked_for_with_an_overlap(url: str, conn: Conn) -> None:
     provider = FakeProvider("remote", serving(lambda _: 100.0))
-    with clock(url, NOW) as database:
+    with stopped_clock(url, NOW) as database:
         go(database, provider)
-    with clock(url, utc("2024-05-21 22:00")) as database:
+    with stopped_clock(url, utc("2024-05-21 22:00")) as database:
         go(database, provider)
 
     tail = provider.asked[1]
@@ -113,7 +113,7 @@ def test_later_only_the_tail_is_asked_for_with_an_overlap(url: str, conn: Conn) 
 @pytest.mark.usefixtures("prediction")
 def test_a_prediction_of_an_earlier_day_brings_the_history_before_it(url: str, conn: Conn) -> None:
     provider = FakeProvider("remote", serving(lambda _: 100.0))
-    with clock(url, NOW) as database:
+    with stopped_clock(url, NOW) as database:
         go(database, provider)
         earlier = insert_prediction(conn, ["ACME"], moment="2022-06-01 15:00+00")
         assert process(database, earlier).wanting == ["ACME"]
@@ -129,7 +129,7 @@ def test_a_hole_that_an_outcome_waits_for_is_asked_for_again(url: str, conn: Con
     holed = FakeProvider(
         "remote", serving(lambda date: None if date == day("2024-05-14") else 100.0)
     )
-    with clock(url, NOW) as database:
+    with stopped_clock(url, NOW) as database:
         process(database, late)
         go(database, holed)
         assert outcome(conn, late, "ACME")["outcome_state"] == "awaiting_prices"
@@ -142,9 +142,9 @@ def test_a_hole_that_an_outcome_waits_for_is_asked_for_again(url: str, conn: Con
 
 @pytest.mark.usefixtures("prediction")
 def test_nothing_where_a_bar_is_stored_is_no_good_answer(url: str, conn: Conn) -> None:
-    with clock(url, NOW) as database:
+    with stopped_clock(url, NOW) as database:
         go(database, FakeProvider("remote", serving(lambda _: 100.0)))
-    with clock(url, utc("2024-05-21 22:00")) as database:
+    with stopped_clock(url, utc("2024-05-21 22:00")) as database:
         assert go(database, FakeProvider("remote", Answer(Kind.EMPTY))).outcome == "failed"
     row = ticker(conn, "ACME")
     assert row["fetched_to"] == day("2024-05-16")
@@ -157,7 +157,7 @@ def test_the_bar_of_an_open_session_is_never_stored(url: str, conn: Conn) -> Non
     def price(_date: dt.date) -> float:
         return 100.0
 
-    with clock(url, utc("2024-05-16 18:00")) as database:
+    with stopped_clock(url, utc("2024-05-16 18:00")) as database:
         plan = plan_of(database)
         assert plan.request is not None
         settled = serving(price)(plan.request).bars
@@ -173,7 +173,7 @@ def test_the_bar_of_an_open_session_is_never_stored(url: str, conn: Conn) -> Non
 def test_the_providers_own_name_of_the_symbol_is_asked_for(url: str, conn: Conn) -> None:
     conn.execute("UPDATE ticker_registry SET provider_symbol = 'ACME.X'")
     provider = FakeProvider("remote", serving(lambda _: 100.0))
-    with clock(url, NOW) as database:
+    with stopped_clock(url, NOW) as database:
         go(database, provider)
     assert provider.asked[0].symbol == "ACME.X"
     assert value(conn, "SELECT array_agg(DISTINCT symbol::text) FROM market_prices") == ["ACME"]

@@ -14,7 +14,7 @@ from market.providers import Action, Answer, Bar, Kind, Provider, Request
 from market.providers.csv_files import CsvFiles
 from market.validation import LEAST_SCORE, WEIGHTS, Known, validate
 from tests.market.desk import Desk, Told
-from tests.market.helpers import FakeProvider, clock, day, serving, utc
+from tests.market.helpers import FakeProvider, day, serving, stopped_clock, utc
 from tests.support import Conn, connect, flat_bars, sessions, value, write_csv
 
 NOW = utc("2024-05-17 22:00")
@@ -46,7 +46,7 @@ def ingest(url: str, *providers: Provider, symbol: str = "ACME") -> list[Told]:
 
 def add(url: str, symbol: str = "ACME", now: dt.datetime = NOW) -> None:
     """Register a symbol at a moment, or ask for its prices again."""
-    with clock(url, now), connect(url) as conn:
+    with stopped_clock(url, now), connect(url) as conn:
         conn.execute(
             "INSERT INTO ticker_registry (symbol) VALUES (%s) ON CONFLICT DO NOTHING", [symbol]
         )

@@ -10,7 +10,7 @@ from market.providers import Answer, Capabilities, Kind, Request
 from market.providers.state import Paused, ask
 from sql.database import Database
 from tests.market.desk import Desk
-from tests.market.helpers import FakeProvider, at, clock, plain_bars, utc
+from tests.market.helpers import FakeProvider, at, plain_bars, stopped_clock, utc
 from tests.support import Conn, connect, value
 
 NOON = utc("2026-03-10 16:00")
@@ -50,7 +50,7 @@ def never(seconds: float) -> None:
 def test_several_processes_are_given_exactly_the_limit(
     url: str, conn: Conn, cost: int, admitted: int
 ) -> None:
-    with clock(url, NOON):
+    with stopped_clock(url, NOON):
         limit(conn, "America/New_York", day=200)
     zones = ("UTC", "Asia/Tokyo", "America/Los_Angeles", "Pacific/Kiritimati")
     processes = [

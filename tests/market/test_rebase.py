@@ -13,10 +13,10 @@ from tests.market.helpers import (
     HORIZONS,
     FakeProvider,
     at,
-    clock,
     day,
     outcome,
     process,
+    stopped_clock,
     utc,
 )
 from tests.support import Conn, insert_prediction, sessions, value
@@ -66,7 +66,7 @@ def returns(row: dict[str, Any]) -> list[float]:
 def prediction(url: str, conn: Conn) -> int:
     """A prediction of 2024-03-05, complete on the unsplit prices of BEFORE."""
     number = insert_prediction(conn, ["ACME"], {"ACME": "bullish"})
-    with clock(url, BEFORE) as database:
+    with stopped_clock(url, BEFORE) as database:
         process(database, number)
         go(database, Market(rewritten=False))
     assert outcome(conn, number, "ACME")["is_complete"]
@@ -79,7 +79,7 @@ def test_a_split_rewrites_the_history_and_leaves_the_returns(
     before = outcome(conn, prediction, "ACME")
     bars = value(conn, "SELECT count(*) FROM market_prices")
     provider = Market(rewritten=True)
-    with clock(url, AFTER) as database:
+    with stopped_clock(url, AFTER) as database:
         summary = go(database, provider)
 
     assert len(provider.asked) == 2  # the tail, then, as it disagrees, everything
@@ -96,7 +96,7 @@ def test_a_split_rewrites_the_history_and_leaves_the_returns(
 
 
 def test_prices_and_outcomes_change_at_one_moment(url: str, conn: Conn, prediction: int) -> None:
-    with clock(url, AFTER) as database:
+    with stopped_clock(url, AFTER) as database:
         with at(database) as inside:
             plan = backfill.plan(inside, "ACME", BACKFILL_DAYS)
         assert plan is not None
@@ -115,7 +115,7 @@ def test_prices_and_outcomes_change_at_one_moment(url: str, conn: Conn, predicti
 def test_without_a_split_the_tail_is_enough(url: str, conn: Conn, prediction: int) -> None:
     before = outcome(conn, prediction, "ACME")
     provider = Market(rewritten=False)
-    with clock(url, AFTER) as database:
+    with stopped_clock(url, AFTER) as database:
         summary = go(database, provider)
     assert len(provider.asked) == 1
     assert (summary.details["inserted"], summary.details["revised"]) == (3, 0)
@@ -125,10 +125,10 @@ def test_without_a_split_the_tail_is_enough(url: str, conn: Conn, prediction: in
 @pytest.mark.usefixtures("prediction")
 def test_a_split_after_a_suspension_is_found_by_its_event(url: str, conn: Conn) -> None:
     # Nothing traded for two weeks, so no fetched bar overlaps a stored one of the last days.
-    with clock(url, BEFORE) as database:
+    with stopped_clock(url, BEFORE) as database:
         conn.execute("DELETE FROM market_prices WHERE date > '2024-05-02'")
     idle = frozenset(sessions(conn, "2024-05-03", "2024-05-17"))
-    with clock(url, AFTER) as database:
+    with stopped_clock(url, AFTER) as database:
         go(database, Market(rewritten=True, holes=idle))
     # Were both bases side by side, the price would fall by three quarters in between.
     assert value(conn, "SELECT max(close) FROM market_prices") < 200
@@ -139,7 +139,7 @@ def test_a_bar_that_the_new_history_lacks_gives_no_false_return(
 ) -> None:
     before = outcome(conn, prediction, "ACME")
     entry = frozenset([before["entry_session"]])
-    with clock(url, AFTER) as database:
+    with stopped_clock(url, AFTER) as database:
         go(database, Market(rewritten=True, holes=entry))
     after = outcome(conn, prediction, "ACME")
     for old, new in zip(returns(before), returns(after), strict=True):
@@ -154,7 +154,7 @@ def test_when_the_whole_history_cannot_be_had_nothing_changes(url: str, conn: Co
             return Answer(Kind.BAD_ANSWER, message="truncated")
         return Market(rewritten=True).fetch(request)
 
-    with clock(url, AFTER) as database:
+    with stopped_clock(url, AFTER) as database:
         summary = go(database, FakeProvider("remote", tail_only))
     assert summary.outcome == "failed"
     assert value(conn, "SELECT min(close) FROM market_prices") >= 400
@@ -166,7 +166,7 @@ def test_a_row_of_another_program_is_not_rebased(url: str, conn: Conn, predictio
         "INSERT INTO prediction_outcomes (prediction_id, symbol, prediction_date,"
         " price_at_prediction, is_complete) VALUES (777, 'ACME', '2024-03-05', 5, true)"
     )
-    with clock(url, AFTER) as database:
+    with stopped_clock(url, AFTER) as database:
         go(database, Market(rewritten=True))
     assert outcome(conn, 777, "ACME")["price_at_prediction"] == 5
     assert outcome(conn, prediction, "ACME")["price_at_prediction"] < 200
@@ -176,7 +176,7 @@ def test_rounding_is_no_new_basis(url: str, conn: Conn, prediction: int) -> None
     before = outcome(conn, prediction, "ACME")
     conn.execute("UPDATE market_prices SET close = close * 1.0000001 WHERE date > '2024-05-10'")
     provider = Market(rewritten=False)
-    with clock(url, AFTER) as database:
+    with stopped_clock(url, AFTER) as database:
         go(database, provider)
     assert len(provider.asked) == 1
     after = outcome(conn, prediction, "ACME")

@@ -9,7 +9,7 @@ from market import syncing
 from market.providers import Capabilities, Request
 from market.providers.base import Answer
 from market.settings import MarketSettings
-from tests.market.helpers import FakeProvider, clock, put_bars, serving, set_fetched, utc
+from tests.market.helpers import FakeProvider, put_bars, serving, set_fetched, stopped_clock, utc
 from tests.market.test_commands import document, with_csv
 from tests.support import Conn, connect, flat_bars, sessions, until, value, write_csv
 from worker import sweep
@@ -37,7 +37,7 @@ def stored(conn: Conn, *symbols: str, until: str, missing: str | None = None) ->
 
 
 def swept(url: str, moment: str, *, on: bool = True) -> dict[str, int]:
-    with clock(url, utc(moment)) as database:
+    with stopped_clock(url, utc(moment)) as database:
         found = sweep.once(database, WorkerSettings(worker_daily_sync=on))
         assert found is not None
         return found
@@ -110,7 +110,7 @@ def test_a_provider_with_batches_is_asked_once_for_all_and_the_rest_become_event
     stored(conn, "HOLE", until="2024-06-12", missing="2024-06-10")
     stored(conn, "LATE", until="2024-06-11")
     provider = Batches()
-    with clock(url, utc(THURSDAY)) as database:
+    with stopped_clock(url, utc(THURSDAY)) as database:
         done = syncing.after_close(database, [provider], 0, lambda _: None)
         again = syncing.after_close(database, [provider], 0, lambda _: None)
     assert [(each.topped_up, each.enqueued) for each in done] == [(3, 2)]
@@ -121,7 +121,7 @@ def test_a_provider_with_batches_is_asked_once_for_all_and_the_rest_become_event
 
 def test_while_one_worker_asks_no_other_does(url: str, conn: Conn) -> None:
     stored(conn, "AAA", until="2024-06-12")
-    with clock(url, utc(THURSDAY)) as database:
+    with stopped_clock(url, utc(THURSDAY)) as database:
         with database.transaction() as claiming:
             assert claiming.execute("SELECT * FROM sync_claim(600)").fetchall()
         assert syncing.after_close(database, [Batches()], 0, lambda _: None) == []
@@ -177,7 +177,7 @@ class Broken(Batches):
 
 def test_a_fault_while_asking_for_all_leaves_it_to_events(url: str, conn: Conn) -> None:
     stored(conn, "AAA", until="2024-06-12")
-    with clock(url, utc(THURSDAY)) as database:
+    with stopped_clock(url, utc(THURSDAY)) as database:
         patience = Patience(lambda: None)
         context = Context(database, [Broken()], MarketSettings(), patience.wait)
         daily = Daily(context, patience)

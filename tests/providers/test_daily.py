@@ -13,7 +13,7 @@ from market.providers import Bar, Provider, Request
 from market.providers.polygon import Polygon
 from market.providers.twelve_data import TwelveData
 from sql.database import Database
-from tests.market.helpers import FakeProvider, at, clock, put_bars, serving, utc
+from tests.market.helpers import FakeProvider, at, put_bars, serving, stopped_clock, utc
 from tests.providers.vendor import Asked, Said, Vendor
 from tests.providers.words import KEY, new_york, twelve_series
 from tests.support import Conn, connect, value
@@ -31,7 +31,7 @@ def never(seconds: float) -> None:
 @pytest.fixture
 def friday(url: str) -> Iterator[Database]:
     """Friday evening; all symbols have every session until Thursday, at 100."""
-    with clock(url, utc("2024-05-16 22:00")) as database:
+    with stopped_clock(url, utc("2024-05-16 22:00")) as database:
         for symbol in [*SYMBOLS, "BTC-USD"]:
             with at(database) as conn:
                 conn.execute("SELECT registry_register(ARRAY[%s], ARRAY[NULL::int])", [symbol])
@@ -41,7 +41,7 @@ def friday(url: str) -> Iterator[Database]:
             verdict = backfill.fetch(database, [first], plan, never)
             with at(database) as conn:
                 backfill.store(conn, plan, verdict)
-    with clock(url, utc("2024-05-17 22:00")) as database:
+    with stopped_clock(url, utc("2024-05-17 22:00")) as database:
         yield database
 
 
