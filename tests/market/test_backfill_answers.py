@@ -1,7 +1,7 @@
 """Every class of a provider's answer and what follows: for the ticker, the provider, the others."""
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,14 +18,32 @@ from tests.market.helpers import (
     process,
     provider_row,
     serving,
+    stopped_clock,
     ticker,
+    utc,
 )
-from tests.support import Conn, insert_prediction, value
+from tests.support import Conn, connect, insert_prediction, value
 
 GOOD = serving(lambda _: 100.0)
-# In the year before the tests run.
-LISTED = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=100)
+NOW = utc("2024-05-16 22:00")
+# In the year before.
+LISTED = NOW.date() - dt.timedelta(days=100)
 NOBODY_KNOWS = Answer(Kind.UNKNOWN, message="No data found")
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    """It stays NOW, so that no session ends between a plan and its answer."""
+    with stopped_clock(url, NOW) as database:
+        yield database
+
+
+@pytest.fixture
+def conn(url: str, database: Database) -> Iterator[Conn]:
+    """A connection at the same moment."""
+    assert database.url == url
+    with connect(url) as conn:
+        yield conn
 
 
 def never(seconds: float) -> None:
@@ -171,7 +189,7 @@ def test_the_canary_itself_is_never_invalid(run: Run, conn: Conn) -> None:
 def test_a_canary_of_last_week_is_asked_again(run: Run, conn: Conn) -> None:
     provider = FakeProvider("remote", only_knows("SPY"), canary="SPY")
     run(provider)
-    conn.execute("UPDATE reckoner_providers SET last_ok_at = now() - interval '7 days'")
+    conn.execute("UPDATE reckoner_providers SET last_ok_at = reckoner_now() - interval '7 days'")
     run(provider, symbol="BETA")
     assert [request.symbol for request in provider.asked] == ["ACME", "SPY", "BETA", "SPY"]
 

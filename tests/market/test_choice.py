@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 
@@ -17,13 +18,32 @@ from tests.market.helpers import (
     plain_bars,
     put_bars,
     serving,
+    stopped_clock,
     ticker,
+    utc,
 )
-from tests.support import Conn, value
+from tests.support import Conn, connect, value
 
 DAYS = [dt.date(2024, 3, 4), dt.date(2024, 3, 5), dt.date(2024, 3, 6), dt.date(2024, 3, 7)]
 REQUEST = Request("ACME", DAYS[0], DAYS[-1], DAYS)
 GOOD = serving(lambda _: 100.0)
+# Late in a month and after a close: what a test serves may depend on the day of the month.
+NOW = utc("2024-05-22 22:00")
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    """It stays NOW."""
+    with stopped_clock(url, NOW) as database:
+        yield database
+
+
+@pytest.fixture
+def conn(url: str, database: Database) -> Iterator[Conn]:
+    """A connection at the same moment."""
+    assert database.url == url
+    with connect(url) as conn:
+        yield conn
 
 
 def never(seconds: float) -> None:

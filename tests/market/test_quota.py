@@ -148,38 +148,40 @@ def test_the_free_tiers_are_there(conn: Conn) -> None:
     }
 
 
-def test_who_has_no_quota_left_is_not_asked_until_the_reset(database: Database, conn: Conn) -> None:
+def test_who_has_no_quota_left_is_not_asked_until_the_reset(url: str, conn: Conn) -> None:
     limit(conn, day=4)
     provider = FakeProvider("remote", OK, capabilities=Capabilities(credits=2))
-    for _ in range(2):
+    with stopped_clock(url, NOON) as database:
+        for _ in range(2):
+            assert ask(database, provider, REQUEST, never) == OK
+        verdict = ask(database, provider, REQUEST, never)
+        assert isinstance(verdict, Paused)
+        assert "4 of 4 requests of the day are used" in verdict.reason
+        assert verdict.until == utc("2026-03-11 00:00")
+        assert len(provider.asked) == 2
+
+        conn.execute("UPDATE provider_quotas SET per_day = 6 WHERE name = 'remote'")
         assert ask(database, provider, REQUEST, never) == OK
-    verdict = ask(database, provider, REQUEST, never)
-    assert isinstance(verdict, Paused)
-    assert "4 of 4 requests of the day are used" in verdict.reason
-    assert verdict.until == value(
-        conn, "SELECT resets_at FROM provider_quota_status WHERE name = 'remote'"
-    )
-    assert len(provider.asked) == 2
-
-    conn.execute("UPDATE provider_quotas SET per_day = 6 WHERE name = 'remote'")
-    assert ask(database, provider, REQUEST, never) == OK
 
 
-@pytest.mark.parametrize("per", ["minute", "day"])
+@pytest.mark.parametrize(
+    ("per", "reset"), [("minute", "2026-03-10 16:01"), ("day", "2026-03-11 00:00")]
+)
 def test_a_window_that_the_provider_says_is_used_up_ends_when_it_ends(
-    database: Database, conn: Conn, per: str
+    url: str, conn: Conn, per: str, reset: str
 ) -> None:
     limit(conn, minute=8, day=800)
     said = Answer(Kind.THROTTLED, message="out of credits", exhausted=per)  # type: ignore[arg-type]
-    verdict = ask(database, FakeProvider("remote", said), REQUEST, never)
+    with stopped_clock(url, NOON) as database:
+        verdict = ask(database, FakeProvider("remote", said), REQUEST, never)
+        with at(database) as inside:
+            row = inside.execute(
+                "SELECT remaining, resets_at FROM provider_quota_status WHERE name = 'remote' AND per = %s",
+                [per],
+            ).fetchone()
     assert isinstance(verdict, Paused)
-    row = conn.execute(
-        "SELECT remaining, resets_at FROM provider_quota_status WHERE name = 'remote' AND per = %s",
-        [per],
-    ).fetchone()
-    assert row is not None
-    assert row["remaining"] == 0
-    assert abs((row["resets_at"] - verdict.until).total_seconds()) < 1
+    assert verdict.until == utc(reset)
+    assert row == {"remaining": 0, "resets_at": utc(reset)}
 
 
 def test_an_exhausted_quota_delays_events_to_the_reset_and_costs_no_attempt(

@@ -9,7 +9,7 @@ import pytest
 
 from market import registry
 from sql.database import Database
-from tests.market.helpers import at, process, ticker
+from tests.market.helpers import at, day, process, ticker, utc
 from tests.support import Conn, insert_prediction, until, value
 
 
@@ -32,15 +32,16 @@ def test_a_ticker_registered_by_hand_has_no_source_and_keeps_none(
 
 
 def test_what_a_new_ticker_is(database: Database, conn: Conn) -> None:
-    process(database, insert_prediction(conn, ["btc-usd", "^GSPC", "aapl"]))
+    number = insert_prediction(conn, ["btc-usd", "^GSPC", "aapl"])
+    process(database, number, moment=utc("2024-03-05 23:00"))
     rows = conn.execute(
-        "SELECT symbol, asset_type, calendar, status, backfill_status, first_seen_date = current_date"
-        " AS today FROM ticker_registry ORDER BY symbol"
+        "SELECT symbol, asset_type, calendar, status, backfill_status, first_seen_date"
+        " FROM ticker_registry ORDER BY symbol"
     ).fetchall()
     assert [tuple(row.values()) for row in rows] == [
-        ("AAPL", "stock", "XNYS", "active", "pending", True),
-        ("BTC-USD", "crypto", "24/7", "active", "pending", True),
-        ("^GSPC", "index", "XNYS", "active", "pending", True),
+        ("AAPL", "stock", "XNYS", "active", "pending", day("2024-03-05")),
+        ("BTC-USD", "crypto", "24/7", "active", "pending", day("2024-03-05")),
+        ("^GSPC", "index", "XNYS", "active", "pending", day("2024-03-05")),
     ]
 
 
@@ -97,7 +98,7 @@ def test_two_writers_of_the_same_symbols(database: Database, conn: Conn, ends: s
         until("the other writer waits for ours", lambda: waits_for_a_lock(conn))
         if ends == "rollback":
             raise ZeroDivisionError
-    other.join(20)
+    other.join(60)
 
     assert other.error is None
     assert other.done is not None

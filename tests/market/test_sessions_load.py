@@ -31,10 +31,11 @@ def test_loading_again_changes_nothing(database: Database, conn: Conn) -> None:
     assert sessions.ensure(database) == {}
     for name in ("XNYS", "24/7"):
         sessions.load(database, name, _DAY)
-    before = conn.execute("SELECT xmin::text, * FROM market_sessions").fetchall()
+    every = "SELECT xmin::text, * FROM market_sessions ORDER BY calendar, session"
+    before = conn.execute(every).fetchall()
     for name in ("XNYS", "24/7"):
         assert sessions.load(database, name, _DAY) == 0
-    assert conn.execute("SELECT xmin::text, * FROM market_sessions").fetchall() == before
+    assert conn.execute(every).fetchall() == before
 
 
 def test_a_calendar_that_ends_too_soon_is_prolonged(database: Database, conn: Conn) -> None:
@@ -95,7 +96,7 @@ def test_who_loads_at_the_same_time_and_comes_second_finds_the_sessions(
         with first.transaction():
             first.execute("SELECT pg_advisory_xact_lock(1380271947, hashtext('calendar XLON'))")
             second = pool.submit(backfill.prepare, database, "VOD.L", 30)
-            until("the second one waits", lambda: value(conn, _WAITS) == 1)
+            until("the second one waits", lambda: value(conn, _WAITS) == 1, 60)
             first.execute("INSERT INTO market_sessions SELECT * FROM kept")
         plan = second.result(30)
 
