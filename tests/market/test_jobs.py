@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.market.helpers import clock, utc
 from tests.market.test_commands import document, error_line
 from tests.support import (
     ROOT,
@@ -24,14 +26,24 @@ from tests.support import (
     value,
     write_csv,
 )
+from tests.worker.scenes import HangingTicker
 
+# A Saturday: no session ends while a test runs, or between two of its commands.
+NOW = utc("2026-03-14 12:00")
 START, END = "2023-01-03", "2024-06-28"
 Starter = Callable[..., WorkerProcess]
 
 
+@pytest.fixture(autouse=True)
+def _saturday(url: str) -> None:
+    """Commands and workers live then."""
+    with clock(url, NOW):
+        pass
+
+
 def files(conn: Conn, folder: Path, names: list[str], start: str = START) -> list[dt.date]:
     """A csv file with every session since `start` for each name; returns the sessions."""
-    days = sessions(conn, start, str(value(conn, "SELECT current_date")))
+    days = sessions(conn, start, str(NOW.date()))
     for name in names:
         write_csv(folder, name, flat_bars(days, step=0.01))
     return days
@@ -44,7 +56,7 @@ def backfill(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def drained(start_worker: Starter) -> None:
     """Let a worker do what is ready and end."""
     worker = start_worker("run", "--drain")
-    assert worker.process.wait(60) == 0, worker.events
+    assert worker.process.wait(120) == 0, worker.events
 
 
 def only(done: subprocess.CompletedProcess[str], code: int = 0) -> dict[str, Any]:
@@ -195,6 +207,9 @@ def test_a_worker_killed_in_the_middle_and_a_command_killed_lose_nothing(
 ) -> None:
     names = [f"S{n}" for n in range(40)]
     days = files(conn, folder, names, "2021-01-04")
+    # In their order the thirteenth: the worker is in the middle until it is killed.
+    middle = (folder / "S20.csv").rename(tmp_path / "S20.csv")
+    hanging = HangingTicker(folder, "S20")
     listed, audit = tmp_path / "list.txt", tmp_path / "runs.jsonl"
     listed.write_text("\n".join(names))
     settings = {"WORKER_LEASE_SECONDS": "2", "WORKER_TICKER_CONCURRENCY": "1"}
@@ -208,12 +223,15 @@ def test_a_worker_killed_in_the_middle_and_a_command_killed_lose_nothing(
         done = "SELECT count(*) FROM price_job_symbols WHERE state = 'done'"
         until("a few are done", lambda: value(conn, done) >= 3, 60)
         until("and are in the file", lambda: audit.exists() and audit.read_text(), 60)
+        asked = hanging.until_asked()
         worker.kill()
+        os.close(asked)
     finally:
         looking.kill()
         looking.wait(10)
+    hanging.replace(middle)
     left = value(conn, "SELECT count(*) FROM price_job_symbols WHERE state = 'open'")
-    assert left > 0, "it was killed in the middle"
+    assert 0 < left < 40, "it was killed in the middle"
     job = value(conn, "SELECT id FROM price_jobs")
 
     start_worker("run", **settings).ready()
@@ -232,17 +250,26 @@ def test_a_worker_killed_in_the_middle_and_a_command_killed_lose_nothing(
     assert sorted(lines) == sorted(names)
 
 
+LOOKS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = 'reckoner command' AND query_start > %s
+"""
+
+
 def test_ctrl_c_leaves_the_job_and_says_how_to_look_on(url: str, conn: Conn) -> None:
     looking = subprocess.Popen(
         [sys.executable, "-m", "market", "backfill", "--start", START, "--symbols", "AAA"],
         env=environment(url), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
-        until("it is written", lambda: value(conn, "SELECT count(*) FROM price_jobs") or None)
+        until("it is written", lambda: value(conn, "SELECT count(*) FROM price_jobs"), 60)
         assert looking.stderr is not None
         said = looking.stderr.readline()
+        told = value(conn, "SELECT clock_timestamp()")
+        # A statement that began after the line is one of those with which it looks on.
+        until("it looks on", lambda: value(conn, LOOKS, [told]), 60)
         looking.send_signal(signal.SIGINT)
-        _, rest = looking.communicate(timeout=30)
+        _, rest = looking.communicate(timeout=60)
     finally:
         looking.kill()
         looking.wait(10)
@@ -317,4 +344,4 @@ def test_a_full_disk_ends_the_looking_and_not_the_job(
     )
     assert done.returncode == 1
     assert "goes on without" in done.stderr.splitlines()[-1]
-    until("the job ends", lambda: value(conn, "SELECT state = 'done' FROM price_job_symbols"))
+    until("the job ends", lambda: value(conn, "SELECT state = 'done' FROM price_job_symbols"), 60)
