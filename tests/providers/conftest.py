@@ -18,7 +18,6 @@ def vendor() -> Iterator[Vendor]:
 
 @pytest.fixture
 def http() -> Iterator[httpx.Client]:
-    """The client that the product makes, not patient enough to slow tests down."""
+    """The client that the product makes."""
     with new_http() as client:
-        client.timeout = httpx.Timeout(1.0)
         yield client

@@ -11,6 +11,7 @@ from market.providers import Answer, Kind, Provider
 from market.providers import http as http_module
 from tests.providers.vendor import Said, Vendor
 from tests.providers.words import ALL, CLOSES, DAYS, KEY, request
+from tests.support import until
 
 PROVIDERS = pytest.mark.parametrize("name", ALL)
 
@@ -70,6 +71,8 @@ def test_the_class_of_what_no_provider_means(
     name: str, http: httpx.Client, vendor: Vendor, said: Said, kind: Kind
 ) -> None:
     vendor.says = said
+    if said.manner == "hang":
+        http.timeout = httpx.Timeout(15.0, read=1.0)
     answer = made(name, http, vendor).fetch(request())
     assert answer.kind is kind, answer.message
     assert answer.bars == ()
@@ -77,6 +80,7 @@ def test_the_class_of_what_no_provider_means(
     assert "\n" not in answer.message
     assert not answer.abstains
     # Whatever may have been counted is not sent again.
+    until("it was asked", lambda: vendor.log)
     assert len(vendor.log) == 1
     if kind is Kind.THROTTLED:
         assert answer.retry_after == 42
@@ -94,9 +98,11 @@ def test_a_truncated_document_is_a_bad_answer(
 
 @PROVIDERS
 def test_nobody_there(name: str, http: httpx.Client) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    answer = ALL[name].make(http, f"http://127.0.0.1:{port}").fetch(request())
+    # A port that is taken and on which nobody listens: a free one may be another's by then.
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        port = silent.getsockname()[1]
+        answer = ALL[name].make(http, f"http://127.0.0.1:{port}").fetch(request())
     assert answer.kind is Kind.DOWN
     assert "ConnectError" in answer.message
 

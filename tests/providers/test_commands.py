@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg import sql as psql
 
+from tests.market.helpers import clock, utc
 from tests.providers.vendor import Asked, Said, Vendor
 from tests.providers.words import KEY
 from tests.support import Conn, WorkerProcess, command, insert_prediction, sessions, until, value
@@ -25,10 +26,13 @@ def wired(vendor: Vendor, providers: str, **settings: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def days(conn: Conn) -> list[dt.date]:
-    """The sessions of two years until today."""
-    today = value(conn, "SELECT current_date")
-    return sessions(conn, f"{today - dt.timedelta(days=730)}", f"{today}")
+def days(url: str, conn: Conn) -> list[dt.date]:
+    """The sessions of two years until a Saturday, at whose noon the commands live.
+
+    No quota's day and no session ends there between two of them.
+    """
+    with clock(url, utc("2026-03-14 12:00")):
+        return sessions(conn, "2024-03-14", "2026-03-14")
 
 
 def fmp(days: list[dt.date], close: float = 100.0) -> Callable[[Asked], Said]:
@@ -174,6 +178,7 @@ def test_a_key_is_nowhere_to_be_found(
     until(
         "the ticker's event was tried",
         lambda: value(conn, "SELECT count(*) FROM outbox WHERE last_error IS NOT NULL"),
+        60,
     )
     assert len({asked.path.split("/")[1] for asked in vendor.log}) >= 5
     told = [
