@@ -46,7 +46,7 @@ def fill(conn: Conn, url: str) -> None:
             for n, day in enumerate(days[5 : 5 + POSTS])
         ]  # fmt: skip
         ids.append(
-            insert_prediction(conn, ["UPCO"], {"UPCO": "bullish"}, moment="2031-06-02 15:00Z")
+            insert_prediction(conn, ["UPCO"], {"UPCO": "bullish"}, moment="2199-06-03 15:00Z")
         )
         ids.append(
             insert_prediction(conn, ["UPCO"], {"UPCO": "bullish"}, moment="1980-06-02 15:00Z")

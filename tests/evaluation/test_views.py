@@ -63,7 +63,7 @@ def test_states_and_what_is_not_known(outcomes: Conn) -> None:
     (first, second) = (
         facts(outcomes, f"moment {sign}") for sign in ("> '2030-01-01'", "< '1990-01-01'")
     )
-    assert {r["state"] for r in first} == {"unresolvable", "pending"} or {r["state"] for r in first}
+    assert {r["state"] for r in first} == {"unresolvable"}
     assert {r["state"] for r in second} == {"unresolvable"}
     assert all(r["return_pct"] is None and r["correct"] is None for r in first + second)
     unsaid = facts(outcomes, "symbol = 'FLAT' AND sentiment IS NULL AND state = 'known'")
