@@ -1,6 +1,7 @@
 """`python -m market …` as a user runs it: what it prints, where, and its exit code."""
 
 import csv
+import datetime as dt
 import io
 import json
 import subprocess
@@ -44,9 +45,10 @@ def error_line(done: Done, code: int) -> str:
 
 @pytest.fixture
 def folder(conn: Conn, tmp_path: Path) -> Path:
-    """A csv folder in which ACME has every session of the last year."""
+    """A csv folder in which ACME has every session of the last two years."""
+    # Not "the same day two years ago", which the 29th of February has not.
     today = value(conn, "SELECT current_date")
-    days = sessions(conn, str(today.replace(year=today.year - 2)), str(today))
+    days = sessions(conn, str(today - dt.timedelta(days=730)), str(today))
     write_csv(tmp_path / "bars", "ACME", flat_bars(days))
     return tmp_path / "bars"
 

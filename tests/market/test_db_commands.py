@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import socket
 import stat
 import subprocess
 import threading
@@ -325,9 +326,15 @@ def test_what_neon_refuses_is_one_line_without_the_key(
 
 
 def test_a_neon_that_does_not_answer(url: str) -> None:
-    with neon(201, {}) as settings:
-        pass
-    done = command(url, "market", "db", "backup", "--neon-branch", cwd=None, **settings)
+    # A port that is taken and on which nobody listens: a free one may be another's by then.
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        settings = {
+            "NEON_API_URL": f"http://127.0.0.1:{silent.getsockname()[1]}/api/v2",
+            "NEON_API_KEY": KEY,
+            "NEON_PROJECT_ID": "a-project-1",
+        }
+        done = command(url, "market", "db", "backup", "--neon-branch", cwd=None, **settings)
     assert "does not answer" in error_line(done, 1)
 
 

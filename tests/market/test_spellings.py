@@ -209,7 +209,7 @@ def test_a_worker_counts_the_sessions_of_each_exchange(
     worker = start_worker(**SHORT)
     symbols = ["fb", "BRK/B", "vod.l", "KRX:005930", "btc/usd"]
     number = insert_prediction(conn, symbols, moment="2024-01-15 10:00+00")
-    until_complete(conn, len(symbols))
+    until_complete(conn, len(symbols), 120)
     assert worker.process.poll() is None
 
     # Closes count the sessions of each calendar from 2024-01-01 or the first after it.
@@ -241,7 +241,7 @@ def test_a_ticker_that_nobody_predicted_brings_its_calendar(
     write_csv(folder, "VOD.L", flat_bars([session.date() for session in days.sessions]))
     conn.execute("INSERT INTO ticker_registry (symbol) VALUES ('VOD.L')")
     start_worker(**SHORT)
-    until("the ticker is fetched", lambda: ticker(conn, "VOD.L")["price_data_end"])
+    until("the ticker is fetched", lambda: ticker(conn, "VOD.L")["price_data_end"], 120)
     assert ticker(conn, "VOD.L")["calendar"] == "XLON"
     assert value(conn, "SELECT attempts FROM outbox_history WHERE key = 'VOD.L'") == 0
 

@@ -1,6 +1,5 @@
 """The daily sync: after a session's close, once, only what is missing, by whoever sweeps first."""
 
-import datetime as dt
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,15 @@ from market import syncing
 from market.providers import Capabilities, Request
 from market.providers.base import Answer
 from market.settings import MarketSettings
-from tests.market.helpers import FakeProvider, put_bars, serving, set_fetched, stopped_clock, utc
+from tests.market.helpers import (
+    FakeProvider,
+    clock,
+    put_bars,
+    serving,
+    set_fetched,
+    stopped_clock,
+    utc,
+)
 from tests.market.test_commands import document, with_csv
 from tests.support import Conn, connect, flat_bars, sessions, until, value, write_csv
 from worker import sweep
@@ -135,14 +142,14 @@ def test_while_one_worker_asks_no_other_does(url: str, conn: Conn) -> None:
 def test_the_command_fetches_what_is_missing_and_only_that(
     url: str, conn: Conn, tmp_path: Path
 ) -> None:
-    today = value(conn, "SELECT current_date")
-    days = sessions(conn, str(today - dt.timedelta(days=60)), str(today - dt.timedelta(days=1)))
+    # A Saturday: no session ends between two of the commands.
+    with clock(url, utc("2024-06-15 12:00")):
+        days = sessions(conn, "2024-04-15", "2024-06-14")
     folder = tmp_path / "bars"
     for symbol in ("FULL", "LACKS"):
         write_csv(folder, symbol, flat_bars(days, start=100, step=0))
-    settled = value(conn, "SELECT (session_last_settled('XNYS')).session")
-    stored(conn, "FULL", until=str(settled))
-    stored(conn, "LACKS", until=str(settled), missing=str(days[-2]))
+    stored(conn, "FULL", until="2024-06-14")
+    stored(conn, "LACKS", until="2024-06-14", missing=str(days[-2]))
     done = with_csv(url, folder, "market", "data-sync", "--no-wait", "--json")
     assert done.returncode == 0, done.stderr
     (row,) = document(done)
@@ -185,9 +192,9 @@ def test_a_fault_while_asking_for_all_leaves_it_to_events(url: str, conn: Conn) 
         thread.start()
         daily.look()
         try:
-            until("the event is written", lambda: asked(conn))
+            until("the event is written", lambda: asked(conn), 60)
             assert asked(conn) == [("AAA", "2024-06-13", -5)]
             assert thread.is_alive()
         finally:
             patience.stop.set()
-            thread.join(10)
+            thread.join(60)
