@@ -34,10 +34,12 @@ def until(what: str, probe: Callable[[], T | None], seconds: float = 20.0) -> T:
     """Wait until `probe` returns something true and return it; `what` names the state."""
     deadline = time.monotonic() + seconds
     while True:
+        # Asked before the look: one look is always taken after the deadline, however long we stood.
+        late = time.monotonic() > deadline
         value = probe()
         if value:
             return value
-        if time.monotonic() > deadline:
+        if late:
             raise AssertionError(f"not within {seconds} s: {what} (last: {value!r})")
         time.sleep(0.01)
 
@@ -172,8 +174,10 @@ class WorkerProcess:
         """Wait until the worker has logged something; fails with the log when it ended instead."""
 
         def probe() -> dict[str, Any] | None:
+            # Asked before the log is read: what it logs last must not come in between.
+            ended = self.process.poll() is not None
             found = self.saw(event, **fields)
-            if found is None and self.process.poll() is not None:
+            if found is None and ended:
                 raise AssertionError(f"the worker ended without {event!r}: {self._log.read_text()}")
             return found
 
@@ -191,7 +195,7 @@ class WorkerProcess:
     def kill(self) -> None:
         """kill -9, and wait for the end."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(30)
 
     def stop(self, seconds: float = 30.0) -> int:
         """SIGTERM; returns the exit code."""
