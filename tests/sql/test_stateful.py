@@ -15,7 +15,7 @@ PICK = st.integers(0, 10_000)
 
 
 class Queue(RuleBasedStateMachine):
-    """Two workers and an operator on one queue; the clock moves by the hour."""
+    """Two workers and an operator on one queue; the clock stands, or moves by the hour."""
 
     conn: Conn  # of the test, set by a subclass
 
@@ -165,6 +165,7 @@ class Queue(RuleBasedStateMachine):
 
 
 def test_the_queue_agrees_with_its_model(conn: Conn) -> None:
+    verbs.stop_clock(conn)  # or a backoff ends between what is due and the claim
     machine = type("QueueOfThisTest", (Queue,), {"conn": conn})
     run_state_machine_as_test(
         machine,

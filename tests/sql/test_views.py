@@ -2,6 +2,8 @@
 
 import datetime as dt
 
+import pytest
+
 from tests.sql.verbs import (
     add,
     ask,
@@ -11,8 +13,15 @@ from tests.sql.verbs import (
     fail,
     finish,
     move_clock,
+    stop_clock,
 )
 from tests.support import Conn, value
+
+
+@pytest.fixture(autouse=True)
+def still(conn: Conn) -> None:
+    """What takes seconds in these tests takes them by `move_clock` alone."""
+    stop_clock(conn)
 
 
 def beat(conn: Conn, name: str, heard_ago: float | None = 1.5) -> None:
