@@ -11,6 +11,7 @@ import itertools
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -23,8 +24,10 @@ from market import sessions
 from sql import embedded, migrate
 from sql.database import Database
 from tests.roles import roles
-from tests.support import Conn, WorkerProcess, cleaned_up, connect
+from tests.support import Conn, WorkerProcess, cleaned_up, connect, until
 
+# Process numbers come again, on a server that has what an earlier run left.
+_RUN = uuid.uuid4().hex[:8]
 _numbers = itertools.count()
 
 # The suite kills workers, not this server: it may forget its last seconds.
@@ -49,7 +52,7 @@ def server_folder() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        embedded.wait_until_stopped(folder)
+        embedded.wait_until_stopped(folder, 60)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -64,22 +67,35 @@ def server_url() -> Iterator[str]:
         yield url
 
 
+def _alone(server_url: str, statement: psql.Composed) -> None:
+    """Run a statement for which nobody may be connected to a database.
+
+    The server itself waits five seconds for backends that end; one may need longer.
+    """
+
+    def done() -> bool:
+        try:
+            with psycopg.connect(server_url, autocommit=True) as conn:
+                conn.execute(statement)
+        except psycopg.errors.ObjectInUse:
+            return False
+        return True
+
+    until("nobody is connected any more", done, 60)
+
+
 def _create(server_url: str, template: str | None = None) -> str:
-    name = f"reckoner_test_{os.getpid()}_{next(_numbers)}"
-    with psycopg.connect(server_url, autocommit=True) as conn:
-        statement = psql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
-            psql.Identifier(name), psql.Identifier(template or "template0")
-        )
-        conn.execute(statement)
+    name = f"reckoner_test_{_RUN}_{next(_numbers)}"
+    statement = psql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
+        psql.Identifier(name), psql.Identifier(template or "template0")
+    )
+    _alone(server_url, statement)
     return with_database(server_url, name)
 
 
 def _drop(server_url: str, url: str) -> None:
-    name = urlsplit(url).path.lstrip("/")
-    with psycopg.connect(server_url, autocommit=True) as conn:
-        conn.execute(
-            psql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(psql.Identifier(name))
-        )
+    name = psql.Identifier(urlsplit(url).path.lstrip("/"))
+    _alone(server_url, psql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
 
 
 @pytest.fixture(scope="session")
