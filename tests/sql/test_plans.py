@@ -73,15 +73,20 @@ def statement_of(name: str) -> str:
 
 
 def worst(conn: Conn, statement: str) -> Reads:
-    """The most that a settled session reads; each run finds the same, the first only warms up."""
+    """The most that a settled session reads; each run finds the same, the first only warms up.
+
+    One more may have to read the catalogs, because the server has told it to forget them; a plan
+    that a session settles for is seen in several.
+    """
     found = []
     with conn.transaction(force_rollback=True):
-        conn.execute("SELECT worker_beat('w', 'host', 1, 'notify', 0, 60, NULL)")
+        # It serves metrics: another would be told none.
+        conn.execute("SELECT worker_beat('w', 'host', 1, 'notify', 0, 60, NULL, NULL, true)")
         for _ in range(8):
             with conn.transaction(force_rollback=True):
                 found.append(reads(conn, statement))
     return Reads(
-        max(each.blocks for each in found[1:]),
+        sorted(each.blocks for each in found[1:])[-2],
         max(each.rows for each in found[1:]),
         max(each.scans for each in found[1:]),
     )
