@@ -21,7 +21,7 @@ def _first_claim(conn: Conn, url: str) -> float:
     data.predictions(conn, 1, 5, 50)
     begun = time.time()
     with worker(url, "run"):
-        until("the event is done", lambda: data.waiting(conn) == 0)
+        until("the event is done", lambda: data.waiting(conn) == 0, 60)
     query = "SELECT extract(epoch FROM max(claimed_at))::float8 FROM outbox_history"
     return float(value(conn, query)) - begun
 

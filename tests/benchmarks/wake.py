@@ -60,7 +60,7 @@ def _outcomes(bench: Bench, conn: Conn, watch: Conn, times: int) -> None:
         number = int(value(conn, INSERT))
         committed = time.perf_counter()
         while not value(watch, SEEN, [number]):
-            assert time.perf_counter() < committed + 10, "no outcome within ten seconds"
+            assert time.perf_counter() < committed + 60, "no outcome within a minute"
         bench.add("outcomes", (time.perf_counter() - committed) * 1000)
 
 

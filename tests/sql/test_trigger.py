@@ -174,7 +174,7 @@ def test_assets_of_every_shape_fail_nobody(empty_url: str, json_type: str, tmp_p
         # And each of them ends, once, through a real worker.
         drained = command(
             empty_url,
-            *("worker", "run", "--drain", "--max-seconds", "60"),
+            *("worker", "run", "--drain", "--max-seconds", "100"),
             MARKET_PROVIDERS="csv",
             MARKET_CSV_DIR=str(tmp_path),
         )

@@ -28,6 +28,9 @@ with embedded.use(Path(sys.argv[1])) as url:
     sys.stdin.read()
 """
 
+# A server that stops writes to a disk which others may keep busy.
+STOP_SECONDS = 60
+
 User = subprocess.Popen[str]
 Start = Callable[[], User]
 
@@ -39,7 +42,7 @@ def path() -> Iterator[Path]:
     top.chmod(0o755)  # root's server runs under another id
     folder = top / "a folder"
     yield folder
-    assert embedded.wait_until_stopped(folder, 20)
+    assert embedded.wait_until_stopped(folder, STOP_SECONDS)
     shutil.rmtree(top)
 
 
@@ -63,7 +66,7 @@ def start(path: Path) -> Iterator[Start]:
     for user in started:
         user.kill()
         user.communicate()
-    assert embedded.wait_until_stopped(path, 20)
+    assert embedded.wait_until_stopped(path, STOP_SECONDS)
 
 
 def url_of(user: User) -> str:
@@ -76,7 +79,7 @@ def url_of(user: User) -> str:
 
 def end(user: User) -> None:
     """Let a user end by itself."""
-    user.communicate("", timeout=20)
+    user.communicate("", timeout=STOP_SECONDS)
     assert user.returncode == 0
 
 
@@ -118,7 +121,7 @@ def running(pids: set[int]) -> set[int]:
 
 
 def until_gone(pids: set[int]) -> None:
-    until(f"none of {pids} runs", lambda: not running(pids), 20)
+    until(f"none of {pids} runs", lambda: not running(pids), STOP_SECONDS)
 
 
 def test_two_users_share_it_and_the_last_one_ends_it(path: Path, start: Start) -> None:
@@ -146,7 +149,7 @@ def test_data_outlives_the_server(path: Path, start: Start) -> None:
     with psycopg.connect(url_of(user)) as conn:
         conn.execute("CREATE TABLE kept AS SELECT 42 AS answer")
     end(user)
-    assert embedded.wait_until_stopped(path, 20)
+    assert embedded.wait_until_stopped(path, STOP_SECONDS)
     with psycopg.connect(url_of(start())) as conn:
         assert conn.execute("SELECT answer FROM kept").fetchone() == (42,)
 
@@ -185,8 +188,8 @@ def test_a_killed_server_comes_back_on_the_same_socket(path: Path, start: Start)
             return None
 
     # The dead server's last backends may still refuse, or answer, for a moment.
-    until("another server runs", lambda: postmaster_or_none(path) not in {before, None}, 30)
-    until("it answers where the old one did", answer, 30)
+    until("another server runs", lambda: postmaster_or_none(path) not in {before, None}, 60)
+    until("it answers where the old one did", answer, 60)
     assert postmaster(path) in family(guardian(path))
 
 
