@@ -97,7 +97,8 @@ class Platform:
 
     def end(self) -> None:
         """Kill what is left of it."""
-        if found := _STARTED.search(self.text):
+        found = _STARTED.search(self.text)
+        if found and alive(int(found[1])):  # or the number may be another's by now
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(int(found[1]), signal.SIGKILL)  # honcho gave it a group of its own
         if self.process.poll() is None:
