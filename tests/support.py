@@ -31,10 +31,12 @@ def connect(url: str) -> Conn:
 
 
 def until(what: str, probe: Callable[[], T | None], seconds: float = 20.0) -> T:
-    """Wait until `probe` returns something true and return it; `what` names the state."""
+    """Wait until `probe` returns something true and return it; `what` names the state.
+
+    The last look begins after the deadline, however long the process stood still before it.
+    """
     deadline = time.monotonic() + seconds
     while True:
-        # Asked before the look: one look is always taken after the deadline, however long we stood.
         late = time.monotonic() > deadline
         value = probe()
         if value:
@@ -195,7 +197,7 @@ class WorkerProcess:
     def kill(self) -> None:
         """kill -9, and wait for the end."""
         self.process.kill()
-        self.process.wait(30)
+        self.process.wait(60)
 
     def stop(self, seconds: float = 30.0) -> int:
         """SIGTERM; returns the exit code."""

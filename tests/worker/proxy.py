@@ -17,11 +17,13 @@ _NOTIFICATION = b"A"  # NotificationResponse in the frontend/backend protocol
 class DeafProxy:
     """Listens on a unix socket; while `swallow` is set, no notification comes through.
 
-    url: what a worker connects to. swallowed: how many notifications were lost.
+    url: what a worker connects to. passed, swallowed: how many notifications came through and
+    were lost.
     """
 
     def __init__(self, url: str) -> None:
         self.swallow = threading.Event()
+        self.passed = 0
         self.swallowed = 0
         self._target = conninfo.conninfo_to_dict(url)
         self._folder = Path(tempfile.mkdtemp(prefix="proxy-"))  # a socket's path must be short
@@ -87,6 +89,7 @@ class DeafProxy:
                     self.swallowed += 1
                 else:
                     client.sendall(head + body)
+                    self.passed += head[:1] == _NOTIFICATION
         _end(client)
 
 

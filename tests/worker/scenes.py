@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,16 @@ from tests.support import (
 
 Start = Callable[..., WorkerProcess]
 
-# Leases end, beats and sweeps come within a second or two.
-SHORT = {
-    "WORKER_LEASE_SECONDS": "2",
+# Beats and sweeps come within a second. Leases last: a worker that stands still for a few
+# seconds keeps what it holds.
+BRISK = {
     "WORKER_HEARTBEAT_SECONDS": "0.5",
     "WORKER_SWEEP_SECONDS": "0.5",
     "WORKER_POLL_SECONDS": "1",
 }
+# And here leases end as well, soon, but not as soon as a slow machine misses a few beats.
+SHORT = {**BRISK, "WORKER_LEASE_SECONDS": "4"}
+LASTING = {"WORKER_LEASE_SECONDS": "60"}
 # Nothing wakes this worker but the bell.
 BELL_ONLY = {"WORKER_POLL_SECONDS": "3600", "WORKER_SWEEP_SECONDS": "86400"}
 
@@ -67,6 +71,35 @@ def history(conn: Conn, key: str | int, topic: str = "ticker") -> list[dict[str,
 def until_done(conn: Conn, key: str | int, topic: str = "ticker") -> None:
     """Wait until an event of the key is finished."""
     until(f"the event of {key} is done", lambda: history(conn, key, topic))
+
+
+_BACKENDS = (
+    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'reckoner worker'"
+    " AND datname = current_database()"
+)
+
+
+def is_at_rest(conn: Conn) -> bool:
+    """Whether the stopped workers were stopped outside of every transaction.
+
+    Asked several times, because a statement that was sent may not have been begun.
+    """
+    active, busy = f"{_BACKENDS} AND state = 'active'", f"{_BACKENDS} AND state <> 'idle'"
+    until("their backends have answered", lambda: value(conn, active) == 0)
+    return all(value(conn, busy) == 0 for _ in range(10))
+
+
+def freeze(conn: Conn, worker: WorkerProcess) -> None:
+    """SIGSTOP the only worker while it is in no transaction, so that it holds no lock."""
+
+    def probe() -> bool:
+        worker.signal(signal.SIGSTOP)
+        if is_at_rest(conn):
+            return True
+        worker.signal(signal.SIGCONT)
+        return False
+
+    until("the worker is stopped outside of a transaction", probe)
 
 
 def completed(conn: Conn) -> int:

@@ -13,11 +13,17 @@ from tests.worker.scenes import Start
 Labels = frozenset[tuple[str, str]]
 
 
+# Sockets that keep their ports for this process; who reuses addresses may listen there.
+_kept: list[socket.socket] = []
+
+
 def free_port() -> int:
-    """A port on which nothing listens just now."""
-    with socket.socket() as sock:
-        sock.bind(("", 0))
-        return int(sock.getsockname()[1])
+    """A port on which nothing listens, and that no other process is given."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("", 0))
+    _kept.append(sock)
+    return int(sock.getsockname()[1])
 
 
 class Scrape:
@@ -64,7 +70,11 @@ class Port:
 
     def until(self, name: str, wanted: float, **labels: str) -> None:
         """Wait until a metric has just this value."""
-        until(f"{name}{labels} is {wanted}", lambda: self.scrape().get(name, **labels) == wanted)
+        until(
+            f"{name}{labels} is {wanted}",
+            lambda: self.scrape().get(name, **labels) == wanted,
+            seconds=60,
+        )
 
     def until_status(self, path: str, status: int) -> str:
         """Wait for a status; returns the body that came with it."""

@@ -37,7 +37,7 @@ def server() -> Iterator[tuple[Path, str]]:
                 migrate.migrate(database)
                 sessions.ensure(database)
             yield folder, url
-        assert embedded.wait_until_stopped(folder, 20)
+        assert embedded.wait_until_stopped(folder, 60)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -98,7 +98,7 @@ def test_a_server_that_dies_is_waited_for(
 
         until_answered(url, written)
         assert postmaster(folder) != before
-        worker.wait_for("listening", healed=True)
+        worker.wait_for("listening", 60, healed=True)
         written.add(write(url))
         until_answered(url, written)
         assert worker.stop() == 0

@@ -12,7 +12,8 @@ _SIZE = 5
 _WAITING = """
 SELECT count(DISTINCT a.pid) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE NOT l.granted AND l.relation = 'prediction_outcomes'::regclass
-  AND a.application_name = 'reckoner worker'
+  AND a.application_name = 'reckoner worker' AND a.datname = current_database()
+  AND a.query LIKE '%outcomes_process%' -- and not the sweep
 """
 _PREDICT = """
 INSERT INTO predictions (assets, market_impact, confidence, analysis_status, post_timestamp)
@@ -42,7 +43,7 @@ def test_a_backlog_is_worked_on_side_by_side_as_far_as_the_setting_says(
 
     with locked(conn.info.dsn, "prediction_outcomes"):
         conn.execute(_PREDICT, [6 * _SIZE])
-        until("as many batches wait", lambda: value(conn, _WAITING) == at_once)
+        until("as many batches wait", lambda: value(conn, _WAITING) == at_once, 60)
         assert _held(conn) == held
 
     until("the outbox is empty", lambda: value(conn, "SELECT count(*) FROM outbox") == 0)

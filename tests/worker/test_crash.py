@@ -5,10 +5,12 @@ from pathlib import Path
 
 from tests.support import Conn, WorkerProcess, insert_prediction, until, value
 from tests.worker.scenes import (
+    LASTING,
     SHORT,
     HangingTicker,
     Start,
     bars,
+    freeze,
     history,
     make_known,
     until_complete,
@@ -103,7 +105,7 @@ def test_an_innocent_event_of_a_killed_worker_loses_nothing(
     poison.replace(bars(conn, tmp_path, "POISON"))
 
     first.kill()
-    second = start_worker(**SHORT)
+    second = start_worker(**{**SHORT, **LASTING})
 
     # One after the other: while a suspect runs, nothing runs beside it.
     for key in ("POISON", "INNOCENT"):
@@ -128,7 +130,7 @@ def test_a_frozen_worker_changes_nothing_when_it_wakes(
     slow.replace(bars(conn, tmp_path, "SLOW"))
 
     freeze_between_heartbeats(conn, frozen)
-    other = start_worker(**SHORT)
+    other = start_worker(**{**SHORT, **LASTING})
     other.wait_for("retrying alone", id=held["id"], crashes=1)
     until_complete(conn, 1)
     until_done(conn, "SLOW")
@@ -151,11 +153,11 @@ def test_a_frozen_worker_changes_nothing_when_it_wakes(
 
 
 def freeze_between_heartbeats(conn: Conn, worker: WorkerProcess) -> None:
-    """SIGSTOP right after a heartbeat, when the worker is in no transaction."""
+    """SIGSTOP soon after a heartbeat, when the only worker is in no transaction."""
     query = "SELECT last_seen_at FROM worker_status WHERE pid = %s"
     seen = value(conn, query, [worker.process.pid])
     until("a heartbeat", lambda: value(conn, query, [worker.process.pid]) != seen)
-    worker.signal(signal.SIGSTOP)
+    freeze(conn, worker)
 
 
 def everything(conn: Conn) -> list[list[dict[str, object]]]:

@@ -115,7 +115,9 @@ def test_the_worker_makes_as_many_requests_as_it_said(
         bars(conn, tmp_path / "bars", symbol)
     insert_prediction(conn, ["KNOWN", "INVALID"], moment=MOMENT)
     insert_prediction(conn, ["TOOSHALLOW"], moment="2024-03-06 15:00+00")
-    assert start_worker("run", "--drain").process.wait(60) == 0
+    # What the day's sync asks for is nobody's request here.
+    quiet = {"WORKER_DAILY_SYNC": "0"}
+    assert start_worker("run", "--drain", **quiet).process.wait(60) == 0
     asked = "SELECT key FROM outbox_history WHERE topic = 'ticker' AND id > %s ORDER BY key"
     last = value(conn, "SELECT max(id) FROM outbox_history")
     conn.execute("ALTER TABLE predictions DISABLE TRIGGER predictions_inserted")
@@ -125,7 +127,7 @@ def test_the_worker_makes_as_many_requests_as_it_said(
     row, _ = enqueue(url, "--all")
 
     assert (row["enqueued"], row["tickers"], row["new_tickers"], row["requests"]) == (3, 4, 1, 2)
-    assert start_worker("run", "--drain").process.wait(60) == 0
+    assert start_worker("run", "--drain", **quiet).process.wait(60) == 0
     assert [entry["key"] for entry in conn.execute(asked, [last])] == ["NEW", "TOOSHALLOW"]
 
 
@@ -145,7 +147,10 @@ def test_old_predictions_come_after_new_ones(
         **dict.fromkeys(new, 0),
     }
 
-    worker = start_worker("run", "--drain", WORKER_BATCH_SIZE="5")
+    # One batch after the other: two side by side may end in any order.
+    worker = start_worker(
+        "run", "--drain", WORKER_BATCH_SIZE="5", WORKER_PREDICTION_CONCURRENCY="1"
+    )
     assert worker.process.wait(60) == 0
 
     ends = {n: history(conn, n, "prediction")[0]["finished_at"] for n in (*old, *new)}
@@ -162,6 +167,14 @@ def test_it_can_be_interrupted_and_started_again(url: str, before_us: Conn) -> N
         " SELECT '[\"GOOD\"]', 'completed', '2024-03-05 15:00+00' FROM generate_series(1, %s)",
         [_MANY],
     )
+    # The first bite goes through, the second waits until the test lets it.
+    conn.execute(
+        "CREATE TABLE held (); CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " IF EXISTS (SELECT FROM outbox) THEN"
+        " WHILE to_regclass('held') IS NOT NULL LOOP PERFORM pg_sleep(0.01); END LOOP;"
+        " END IF; RETURN NULL; END $$;"
+        " CREATE TRIGGER held BEFORE INSERT ON outbox FOR EACH STATEMENT EXECUTE FUNCTION hold()"
+    )
     running = subprocess.Popen(
         [sys.executable, "-m", "worker", "enqueue", "--all", "--json"],
         env=environment(url, MARKET_PROVIDERS="csv", MARKET_CSV_DIR="/nowhere"),
@@ -171,9 +184,10 @@ def test_it_can_be_interrupted_and_started_again(url: str, before_us: Conn) -> N
         text=True,
     )
     try:
-        until("some are written", lambda: value(conn, "SELECT count(*) FROM outbox"))
+        until("some are written", lambda: value(conn, "SELECT count(*) FROM outbox"), 60)
         running.send_signal(signal.SIGINT)
         printed, said = running.communicate(timeout=30)
+        conn.execute("DROP TABLE held")
     finally:
         running.kill()
 

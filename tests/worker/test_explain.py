@@ -13,6 +13,7 @@ from tests.attach.scenes import insert_prediction as insert_older
 from tests.support import Conn, command, connect, insert_prediction, sessions, until, value
 from tests.worker.inline import Inline
 from tests.worker.scenes import (
+    LASTING,
     SHORT,
     HangingTicker,
     Start,
@@ -148,6 +149,7 @@ def test_a_ticker_that_failed_twice_and_succeeded(conn: Conn, database: Database
             sum(text.startswith("failed: csv: bad_answer no column") for text in told) == attempts
         )
         conn.execute("SELECT worker_beat('first', 'host', 1, 'notify', 0, 60, NULL)")
+        conn.execute("UPDATE outbox SET available_at = now() + interval '1 hour'")
         in_order(
             lines(story(conn, "prediction", number), "event"), f"waiting for retry {attempts + 1}"
         )
@@ -177,8 +179,8 @@ def test_a_killed_worker_is_in_the_story(
     held = until_processing(conn, "SLOW")
     in_order(lines(story(conn, "event", held["id"])), "written", "claimed", "a worker works on it")
     first.kill()
-    start_worker(**SHORT)
-    until("the lease ended", lambda: (event(conn, "SLOW") or {"crashes": 0})["crashes"])
+    start_worker(**{**SHORT, **LASTING})
+    until("the lease ended", lambda: (event(conn, "SLOW") or {"crashes": 0})["crashes"], 60)
     again = until_processing(conn, "SLOW")
     slow.answer(bars(conn, tmp_path, "OTHER").read_text())
     until_complete(conn, 1)

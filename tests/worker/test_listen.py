@@ -12,8 +12,8 @@ from tests.support import Conn, WorkerProcess, connect, insert_prediction, until
 from tests.worker.proxy import DeafProxy
 from tests.worker.scenes import (
     BELL_ONLY,
+    BRISK,
     MOMENT,
-    SHORT,
     Start,
     bars,
     completed,
@@ -37,9 +37,13 @@ def proxy(url: str) -> Iterator[DeafProxy]:
         yield proxy
 
 
-def until_asleep(conn: Conn) -> int:
-    """Wait until a worker sleeps, and return its LISTEN connection's backend."""
-    row = until("a worker sleeps", lambda: conn.execute(_SLEEPER.encode()).fetchone())
+def until_asleep(conn: Conn, cut: int = 0) -> int:
+    """Wait until a worker sleeps, and return its LISTEN connection's backend.
+
+    cut: one that was terminated; it tells its client so before it gives its lock back.
+    """
+    sleeper = f"{_SLEEPER} AND l.pid <> {cut}"
+    row = until("a worker sleeps", lambda: conn.execute(sleeper.encode()).fetchone())
     assert row is not None
     return int(row["pid"])
 
@@ -116,8 +120,10 @@ def test_a_killed_listen_connection_heals(conn: Conn, start_worker: Start, tmp_p
     worker = start_worker(**BELL_ONLY).ready()
     make_known(conn, tmp_path / "bars")
 
+    cut = 0
     for number in range(1, 3):
-        conn.execute("SELECT pg_terminate_backend(%s)", [until_asleep(conn)])
+        cut = until_asleep(conn, cut)
+        conn.execute("SELECT pg_terminate_backend(%s)", [cut])
         until_healed(worker, number)
     assert worker.saw("not hearing notifications", mode="polling")
 
@@ -128,8 +134,8 @@ def test_a_killed_listen_connection_heals(conn: Conn, start_worker: Start, tmp_p
 
 
 def until_healed(worker: WorkerProcess, times: int) -> None:
-    """Wait until the worker has got its hearing back this many times."""
-    until("it hears again", lambda: len(healed(worker)) == times)
+    """Wait until the worker has got its hearing back this many times, or more."""
+    until("it hears again", lambda: len(healed(worker)) >= times)
 
 
 def healed(worker: WorkerProcess) -> list[object]:
@@ -173,14 +179,14 @@ def test_deafness_is_noticed_by_a_worker_that_sleeps_for_long(
 
     proxy.swallow.set()
 
-    worker.wait_for("not hearing notifications", mode="polling", seconds=15)
+    worker.wait_for("not hearing notifications", mode="polling", seconds=30)
 
 
 def test_a_listen_url_that_leads_nowhere_only_makes_it_poll(
     conn: Conn, start_worker: Start, tmp_path: Path
 ) -> None:
     worker = start_worker(
-        **SHORT, LISTEN_DATABASE_URL="postgresql://someone:hidden-word@127.0.0.1:1/nowhere"
+        **BRISK, LISTEN_DATABASE_URL="postgresql://someone:hidden-word@127.0.0.1:1/nowhere"
     )
     worker.wait_for("not hearing notifications", mode="polling")
 
@@ -217,7 +223,7 @@ def test_no_wake_up_is_lost_while_falling_asleep(
             insert_prediction(writer, ["GOOD"], moment=MOMENT)
             writer.commit()
             total += 2
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 30  # it would look by itself after sixty
             while completed(conn) != total:  # without until's pauses, to see it at once
                 assert time.monotonic() < deadline, f"burst {burst} woke nobody"
     assert not worker.saw("not hearing notifications")

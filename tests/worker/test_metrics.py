@@ -12,12 +12,15 @@ from market.settings import PROVIDER_NAMES
 from tests.support import ROOT, Conn, insert_prediction, until, value
 from tests.worker.scenes import (
     BELL_ONLY,
+    BRISK,
+    LASTING,
     MOMENT,
     SHORT,
     HangingTicker,
     Start,
     bars,
     event,
+    freeze,
     history,
     make_known,
     until_complete,
@@ -42,7 +45,7 @@ LABELS = {
 @pytest.fixture
 def busy(conn: Conn, start_worker: Start, tmp_path: Path) -> Port:
     """A worker after a known ticker, an unknown one, a broken one, and a second prediction."""
-    worker, port = measured(start_worker, **{**SHORT, "WORKER_MAX_ATTEMPTS": "1"})
+    worker, port = measured(start_worker, **{**BRISK, "WORKER_MAX_ATTEMPTS": "1"})
     worker.ready()
     number = make_known(conn, tmp_path / "bars")
     (tmp_path / "bars" / "BROKEN.csv").write_text("no,such,columns\n")
@@ -53,7 +56,11 @@ def busy(conn: Conn, start_worker: Start, tmp_path: Path) -> Port:
     conn.execute("DELETE FROM predictions WHERE id = %s", [number])
     conn.execute("SELECT outbox_requeue(id) FROM outbox_history WHERE key = %s", [str(number)])
     until("it is cancelled", lambda: len(history(conn, number, "prediction")) == 2)
+    # It counts after the COMMIT that others see.
     port.until("claims_ended_total", 1, topic="prediction", verdict="cancelled")
+    port.until("claims_ended_total", 2, topic="ticker", verdict="done")
+    port.until("claims_ended_total", 1, topic="ticker", verdict="dead")
+    port.until("workers_alive", 1, mode="notify")
     until("it has swept", lambda: "reckoner_swept_total" in port.scrape().samples)
     return port
 
@@ -134,9 +141,9 @@ def test_a_crash_and_a_lost_lease_are_counted(
     held = until_processing(conn, "SLOW")
     slow.until_asked()
     slow.replace(bars(conn, tmp_path, "SLOW"))
-    frozen.signal(signal.SIGSTOP)
-    _, port = measured(start_worker, **{**SHORT, "WORKER_SWEEP_SECONDS": "86400"})
-    until_done(conn, "SLOW")
+    freeze(conn, frozen)
+    _, port = measured(start_worker, **{**SHORT, **LASTING, "WORKER_SWEEP_SECONDS": "86400"})
+    until("another worker has done it", lambda: history(conn, "SLOW"), 60)
     port.until("crashes_total", 1)
     assert port.scrape().get("lease_losses_total") == 0
 
@@ -162,13 +169,13 @@ def test_a_crash_that_the_sweep_finds_is_counted(conn: Conn, start_worker: Start
     )
     worker.wait_for("lease ended without a verdict")
     until_done(conn, "X")
-    assert port.scrape().get("crashes_total") == 1
+    port.until("crashes_total", 1)  # it counts when the whole sweep is over
 
 
 def test_what_a_sweep_finds_is_counted(conn: Conn, start_worker: Start, tmp_path: Path) -> None:
     bars(conn, tmp_path / "bars", "GOOD")
     conn.execute("ALTER TABLE predictions DISABLE TRIGGER predictions_inserted")
-    worker, port = measured(start_worker, **SHORT)
+    worker, port = measured(start_worker, **BRISK)
     worker.ready()
     for _ in range(3):
         insert_prediction(conn, ["GOOD"])
@@ -188,16 +195,16 @@ def test_of_two_workers_only_the_elder_tells_of_the_queue(conn: Conn, start_work
     def tells(got: Scrape) -> bool:
         return "reckoner_events" in got.samples
 
-    assert tells(firsts_port.scrape())
+    until("the elder tells", lambda: tells(firsts_port.scrape()))
     assert not tells(seconds_port.scrape())
     assert firsts_port.scrape().get("workers_alive") == 2
     assert "reckoner_last_tick_timestamp_seconds" in seconds_port.scrape().samples
     assert first.stop() == 0
-    assert tells(seconds_port.scrape())
+    until("the other tells", lambda: tells(seconds_port.scrape()))
 
 
 def test_an_elder_without_a_port_does_not_silence_the_others(start_worker: Start) -> None:
     start_worker(**BELL_ONLY).ready()
     worker, port = measured(start_worker, **BELL_ONLY)
     worker.ready()
-    assert "reckoner_events" in port.scrape().samples
+    until("it tells of the queue", lambda: "reckoner_events" in port.scrape().samples)

@@ -85,7 +85,7 @@ def test_max_seconds_bounds_a_drain_that_hangs(
     HangingTicker(tmp_path / "bars")
     insert_prediction(conn, ["SLOW"])
 
-    worker = start_worker("run", "--drain", "--max-seconds", "2", WORKER_DRAIN_SECONDS="0")
+    worker = start_worker("run", "--drain", "--max-seconds", "10", WORKER_DRAIN_SECONDS="0")
 
     assert worker.process.wait(30) == 0
     assert worker.saw("worker stopped", handed_back=1)
@@ -103,7 +103,7 @@ def test_a_signal_ends_an_idle_worker(
 
     worker.signal(number)
 
-    assert worker.process.wait(10) == 0
+    assert worker.process.wait(20) == 0  # and not after WORKER_DRAIN_SECONDS
     assert worker.saw("worker stopped", handed_back=0)
     assert value(conn, "SELECT count(*) FROM worker_status") == 0
 
@@ -158,7 +158,7 @@ def test_a_second_signal_ends_at_once(conn: Conn, start_worker: Start, tmp_path:
     worker.signal(signal.SIGTERM)
     worker.signal(signal.SIGINT)
 
-    assert worker.process.wait(10) == 130
+    assert worker.process.wait(30) == 130
     back = event(conn, "SLOW")
     assert back is not None
     assert (back["status"], back["attempts"], back["crashes"]) == ("pending", 0, 0)

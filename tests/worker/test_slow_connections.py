@@ -64,13 +64,13 @@ def test_a_worker_whose_connections_all_died_goes_on_by_itself(
 
         gate.shut.set()
         assert cut_all(conn) > 1
-        until("it was turned away again and again", lambda: gate.refused >= 5)
+        until("it was turned away again and again", lambda: gate.refused >= 5, 60)
         insert_prediction(conn, ["GOOD"], moment=MOMENT)
         assert worker.process.poll() is None
         gate.shut.clear()
 
-        until_complete(conn, before + 1)
-        worker.wait_for("listening", healed=True)
+        until_complete(conn, before + 1, 60)
+        worker.wait_for("listening", 60, healed=True)
         insert_prediction(conn, ["GOOD"], moment=MOMENT)
         until_complete(conn, before + 2)
         until("it says so", lambda: value(conn, "SELECT mode FROM worker_status") == "notify")

@@ -8,7 +8,7 @@ from psycopg import sql as psql
 from sql.database import Database
 from tests.support import Conn, connect, insert_prediction, value
 from tests.worker.scenes import (
-    SHORT,
+    BRISK,
     HangingTicker,
     Start,
     bars,
@@ -36,7 +36,7 @@ def set_clock(conn: Conn, moment: str) -> None:
 
 
 def drain(start_worker: Start, **settings: str) -> None:
-    assert start_worker("run", "--drain", **settings).process.wait(30) == 0
+    assert start_worker("run", "--drain", **settings).process.wait(60) == 0
 
 
 def test_predictions_that_no_trigger_saw_are_found(
@@ -62,12 +62,12 @@ def test_predictions_that_no_trigger_saw_are_found(
 def test_a_running_worker_sweeps(conn: Conn, start_worker: Start, tmp_path: Path) -> None:
     bars(conn, tmp_path / "bars", "GOOD")
     conn.execute("ALTER TABLE predictions DISABLE TRIGGER predictions_inserted")
-    worker = start_worker(**SHORT).ready()
+    worker = start_worker(**BRISK).ready()
 
     insert_prediction(conn, ["GOOD"])
 
     until_complete(conn, 1)
-    assert worker.saw("swept", forgotten=1)
+    worker.wait_for("swept", forgotten=1)  # said when the whole sweep is over
 
 
 def test_due_outcomes_are_filled_day_by_day_and_asked_for_once(
@@ -172,7 +172,7 @@ def test_a_paused_provider_delays_and_costs_no_attempt(
         " WHERE name = 'csv'"
     )
     insert_prediction(conn, ["SLOW"])
-    worker = start_worker(**SHORT).ready()
+    worker = start_worker(**BRISK).ready()
     delayed = worker.wait_for("ticker processed", key="SLOW", outcome="later")
 
     row = event(conn, "SLOW")
