@@ -50,16 +50,24 @@ class ForgetfulProxy(DeafProxy):
         self.lose = threading.Event()
         self.lost = threading.Event()
         self._statement = statement.encode()
+        self._losing: socket.socket | None = None  # what comes from this server goes nowhere
 
     def _upwards(self, client: socket.socket, server: socket.socket) -> None:
         seen = False
         with contextlib.suppress(OSError):
             while data := client.recv(65536):
                 seen = seen or (self.lose.is_set() and self._statement in data)
-                if seen and b"COMMIT" in data and not self.lost.is_set():
-                    # The answer goes nowhere; the server never hears that its client is gone.
-                    self.lost.set()
-                    client.shutdown(socket.SHUT_RDWR)
+                if seen and b"COMMIT" in data and self._losing is None:
+                    self._losing = server
                 server.sendall(data)
         with contextlib.suppress(OSError):
             server.shutdown(socket.SHUT_RDWR)
+
+    def _downwards(self, server: socket.socket, client: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            # What answers a COMMIT comes after it: the client hears of its end no earlier.
+            while (data := server.recv(65536)) and self._losing is not server:
+                client.sendall(data)
+            if data:
+                self.lost.set()
+            client.shutdown(socket.SHUT_RDWR)

@@ -95,8 +95,17 @@ class Server:
     def drop(self, url: str) -> None:
         """Drop a database, whoever is connected."""
         name = psql.Identifier(urlsplit(url).path.lstrip("/"))
+        drop = psql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name)
+
+        def dropped() -> bool:
+            # The server gives those that it ends five seconds to go.
+            with contextlib.suppress(psycopg.errors.ObjectInUse):
+                conn.execute(drop)
+                return True
+            return False
+
         with connect(self.url) as conn:
-            conn.execute(psql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+            until("nobody uses the database", dropped, 60)
 
 
 @contextlib.contextmanager

@@ -17,9 +17,15 @@ _BACKENDS = (
     "SELECT pid FROM pg_stat_activity WHERE application_name = 'reckoner worker'"
     " AND datname = current_database()"
 )
-_LISTENING = " AND (query LIKE 'LISTEN%' OR query ~ 'doorbell_(lie_down|get_up)')"
+# The last statement of an ear; what others ask in a transaction ends with a COMMIT.
+_LISTENING = (
+    " AND (query LIKE 'LISTEN%' OR query ~ 'doorbell_(lie_down|get_up)'"
+    " OR (state = 'idle' AND query LIKE '%outbox_next_at(%'))"
+)
 _STORM_SECONDS = 4.0
-_HEARTBEAT_SECONDS = 5.0
+_FEWEST_ENDED = 20
+# Twice this leaves a slow machine several seconds beside the beat, its echo, and the next beat.
+_HEARTBEAT_SECONDS = 8.0
 
 
 def terminate(world: World, query: str) -> int:
@@ -30,16 +36,18 @@ def terminate(world: World, query: str) -> int:
 
 def test_backends_terminated_at_random_cost_nothing_and_all_hear_again(world: World) -> None:
     # A lease three times as long as the heartbeat leaves the beat what it is told to be.
-    beat = {"WORKER_HEARTBEAT_SECONDS": "2", "WORKER_LEASE_SECONDS": "6"}
+    # Two beats are less than the ten seconds after which an ear that stays away is tried again.
+    beat = {"WORKER_HEARTBEAT_SECONDS": "4", "WORKER_LEASE_SECONDS": "12"}
     workers = world.start_ready(2, **beat)
     writer = world.writer()
     ended = 0
     with writer.working():
         storm = time.monotonic() + _STORM_SECONDS
-        while time.monotonic() < storm:
+        while time.monotonic() < storm or ended <= _FEWEST_ENDED:
+            assert time.monotonic() < storm + 60, f"only {ended} backends came back to be ended"
             ended += terminate(world, f"{_BACKENDS} ORDER BY random() LIMIT 1")
             time.sleep(random.uniform(0, 0.1))  # noqa: S311 - the fault itself
-        until("both hear themselves", lambda: ears(world) == 2 and all(map(hears, workers)), 30)
+        until("both hear themselves", lambda: ears(world) == 2 and all(map(hears, workers)), 60)
         heard = [len(healed(worker)) for worker in workers]
         began = time.monotonic()
         assert terminate(world, _BACKENDS + _LISTENING) == 2
@@ -49,10 +57,16 @@ def test_backends_terminated_at_random_cost_nothing_and_all_hear_again(world: Wo
         )
         seconds = time.monotonic() - began
         tell(f"{ended} backends ended; the ears were back after {seconds:.2f} s")
-        assert seconds < 2 * 2
-    assert ended > 20
+        assert seconds < 2 * 4
     world.check(writer)
     assert [worker.stop() for worker in workers] == [0, 0]
+
+
+def until_beat(world: World) -> None:
+    """Wait for the next heartbeat of the only worker."""
+    query = "SELECT last_seen_at FROM worker_status"
+    seen = value(world.conn, query)
+    until("another heartbeat", lambda: value(world.conn, query) > seen)
 
 
 def ears(world: World) -> int:
@@ -80,6 +94,8 @@ def test_a_deaf_listener_is_found_within_two_heartbeats_polls_and_heals(
         [worker] = world.start_ready(1, **settings, LISTEN_DATABASE_URL=proxy.url)
         mode = "SELECT mode FROM worker_status"
         until("worker_status says that it hears", lambda: value(world.conn, mode) == "notify")
+        # Its own beat, too, is still on its way when others see what it tells.
+        until("it heard both its test and its beat", lambda: proxy.passed >= 2)
         proxy.swallow.set()
         began = time.monotonic()
         with promised(kept):
@@ -93,7 +109,7 @@ def test_a_deaf_listener_is_found_within_two_heartbeats_polls_and_heals(
             assert state == "warn"
             assert message.startswith("1 workers hear no notifications and poll every second")
             insert_prediction(world.conn, [TICKERS[0]])
-            world.settle(10)
+            world.settle(30)  # without the poll it would look after sixty
         if not kept:
             return
         proxy.swallow.clear()
@@ -116,10 +132,15 @@ def test_a_commit_whose_answer_is_lost_delays_nothing_longer_than_a_lease(
         insert_prediction(world.conn, [TICKERS[0]])
         world.settle()
         until_asleep(world.conn)
+        # It looks once more after it took the lock; half a second later that look is over.
+        for _ in range(2):
+            until_beat(world)
         proxy.lose.set()
         number = insert_prediction(world.conn, [TICKERS[0]])
         until("the answer is lost", proxy.lost.is_set)
-        world.settle(LEASE_SECONDS + 10)
+        if statement == "outbox_claim(":
+            worker.wait_for("handed back what a lost answer had leased to us")
+        world.settle(LEASE_SECONDS + 20)
         world.check()
         [done] = history(world.conn, number, "prediction")
         assert (done["verdict"], done["attempts"]) == ("done", 0)

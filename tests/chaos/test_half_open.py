@@ -22,4 +22,4 @@ def test_a_half_open_network_is_waited_for_and_the_loop_goes_on(world: World) ->
             tell(f"half-open: worked again after {time.monotonic() - began:.1f} s")
             worker.wait_for("listening", 60, healed=True)
         world.check(writer)
-        assert worker.stop() == 0
+        assert worker.stop(60) == 0  # some connections of its pool may still be dead

@@ -39,7 +39,7 @@ def test_claims_behind_a_held_snapshot_do_not_read_what_passed(world: World, kep
             [EVENTS],
         )
         passed = "SELECT count(*) FROM outbox_history WHERE topic = 'prediction'"
-        until("all events passed", lambda: world.ask(passed) == EVENTS, 120)
+        until("all events passed", lambda: world.ask(passed) == EVENTS, 240)
         # A worker that now sleeps wakes for the next one, and finds it at once.
         world.conn.execute("INSERT INTO predictions (assets) VALUES ('[\"one more\"]')")
         until("one more", lambda: world.ask(passed) == EVENTS + 1)

@@ -14,9 +14,15 @@ from tests.chaos.server import serving
 from tests.chaos.test_connections import _BACKENDS, terminate
 from tests.chaos.world import World
 from tests.conftest import server_folder
-from tests.support import connect, until
+from tests.support import connect, until, value
 
 _AWAY = "the database is away, waiting for it"
+_SLOW_END = """
+CREATE FUNCTION slow_end() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN PERFORM pg_sleep(0.7); RETURN NULL; END';
+CREATE TRIGGER slow_end BEFORE INSERT ON outbox_history
+    FOR EACH STATEMENT EXECUTE FUNCTION slow_end()
+"""
 
 
 def said(world: World, words: str) -> bool:
@@ -30,8 +36,8 @@ def test_a_server_in_read_only_mode_is_waited_for(world: World) -> None:
     with writer.working():
         writer.until_more(20)
         with altered(world, "default_transaction_read_only", "on"):
-            until("both say so", lambda: said(world, "ReadOnlySqlTransaction"))
-            until("the writer is refused", lambda: writer.interrupted > 0)
+            until("both say so", lambda: said(world, "ReadOnlySqlTransaction"), 60)
+            until("the writer is refused", lambda: writer.interrupted > 0, 60)
         writer.until_more(20)
     world.check(writer)
 
@@ -86,12 +92,18 @@ def test_a_statement_timeout_of_the_database_is_not_the_workers(world: World) ->
     writer = world.writer()
     with writer.working():
         writer.until_more(20)
+        # What is short is much shorter than the timeout; to end an event takes longer.
+        world.conn.execute(_SLOW_END)
         with connect(world.url) as conn:
             name = conn.info.dbname
-            conn.execute(f"ALTER DATABASE {name} SET statement_timeout = '20ms'".encode())
+            conn.execute(f"ALTER DATABASE {name} SET statement_timeout = '500ms'".encode())
             terminate(world, _BACKENDS)
-            writer.until_more(60)
+            since = value(world.conn, "SELECT clock_timestamp()")
+            writer.until_more(20)
+            ended = "SELECT count(*) FROM outbox_history WHERE finished_at > %s"
+            until("events end all the same", lambda: value(world.conn, ended, [since]), 60)
             conn.execute(f"ALTER DATABASE {name} RESET statement_timeout".encode())
+        world.conn.execute("DROP TRIGGER slow_end ON outbox_history")
         terminate(world, _BACKENDS)
         writer.until_more(20)
     world.check(writer)

@@ -7,6 +7,7 @@ from tests.chaos.safeguards import BOTH, promised, without_fencing, without_rene
 from tests.chaos.world import LEASE_SECONDS, World
 from tests.support import Conn, WorkerProcess, insert_prediction, until, value
 from tests.worker.scenes import (
+    LASTING,
     HangingTicker,
     bars,
     event,
@@ -35,7 +36,8 @@ def test_a_worker_stopped_past_its_lease_changes_nothing_when_it_goes_on(
     slow.replace(tmp_path / "again" / "SLOW.csv")
 
     freeze_between_heartbeats(conn, sleeper)
-    other = world.start()
+    # Only the first lease is to end.
+    other = world.start(**LASTING)
     other.wait_for("retrying alone", id=held["id"], crashes=1)
     again.until_asked()
     before = everything(conn)[:3]
@@ -77,6 +79,7 @@ def test_work_that_takes_longer_than_a_lease_stays_with_its_worker(
                 or first.saw(_LOST)
                 or _renewed_for(conn, held["claimed_at"]) > 3 * LEASE_SECONDS
             ),
+            60,
         )
         now = event(conn, "SLOW")
         assert now is not None

@@ -25,7 +25,7 @@ from tests.support import (
     value,
     write_csv,
 )
-from tests.worker.scenes import SHORT
+from tests.worker.scenes import SHORT, is_at_rest
 
 TICKERS = [f"TICK{number}" for number in range(8)]
 # Its prices end in the middle of what is predicted: some of its outcomes can never be, and
@@ -35,16 +35,7 @@ ENDING = "ENDED"
 UNKNOWN = "NOBODY"
 
 LEASE_SECONDS = float(SHORT["WORKER_LEASE_SECONDS"])
-# What the workers' backends do, and whether any event is leased: none for a worker at rest.
-_BUSY = (
-    "SELECT (SELECT count(*) FROM pg_stat_activity WHERE application_name = 'reckoner worker'"
-    " AND datname = current_database() AND state <> 'idle')"
-    " + (SELECT count(*) FROM outbox WHERE status = 'processing')"
-)
-_ACTIVE = (
-    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'reckoner worker'"
-    " AND datname = current_database() AND state = 'active'"
-)
+_LEASED = "SELECT count(*) FROM outbox WHERE status = 'processing'"
 LIVE = "SELECT count(*) FROM outbox WHERE status <> 'dead'"
 
 
@@ -119,8 +110,7 @@ class World:
 
     def is_at_rest(self) -> bool:
         """Whether a stopped worker was stopped in no transaction and holds no event."""
-        until("its backends have answered", lambda: self.ask(_ACTIVE) == 0)
-        return bool(self.ask(_BUSY) == 0)
+        return is_at_rest(self.conn) and bool(self.ask(_LEASED) == 0)
 
     def freeze(self, worker: WorkerProcess) -> None:
         """SIGSTOP a worker while it holds nothing."""
