@@ -260,11 +260,9 @@ def _look_on(
     job = row["job"]
     if job is None:
         return row
-    logger().info("job written", job=job, symbols=row["symbols"], to_fetch=row["left"])
-    if not wait:
-        return row
     try:
-        return follow(database, job, file)
+        logger().info("job written", job=job, symbols=row["symbols"], to_fetch=row["left"])
+        return follow(database, job, file) if wait else row
     except KeyboardInterrupt:
         logger().info(
             "the job goes on without us", again=f"python -m market backfill --resume {job}"

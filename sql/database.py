@@ -46,9 +46,12 @@ _GRACE_SECONDS = 5.0
 
 
 def _begin(seconds: float, lock_seconds: float = 10.0) -> str:
-    """Begin a transaction of which every statement ends within `seconds`."""
+    """Begin a transaction of which every statement ends within `seconds`.
+
+    The owner's default isolation may be another; ours relies on seeing what others just committed.
+    """
     return (
-        f"BEGIN; SET LOCAL statement_timeout = {int(seconds * 1000)};"
+        f"BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = {int(seconds * 1000)};"
         f" SET LOCAL lock_timeout = {int(lock_seconds * 1000)};"
         " SET LOCAL idle_in_transaction_session_timeout = 120000;"
         " SET LOCAL TimeZone = 'UTC'"

@@ -151,9 +151,11 @@ def migrate(database: Database) -> list[Change]:
         done += patiently(lambda: _step(database, functions))
         done += patiently(lambda: _attach(database))
     except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
+        with database.transaction(seconds=10) as conn:
+            holder = locks.holder(conn)
         raise MigrationError(
-            "gave up waiting for a lock, so as not to hold up other programs: a long"
-            " transaction or another migration holds it; run it again, it goes on from here",
+            f"gave up waiting for a lock, so as not to hold up other programs: {holder};"
+            " run it again, it goes on from here",
             code=1,
         ) from error
     with database.transaction(seconds=300) as conn:

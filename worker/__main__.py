@@ -131,12 +131,14 @@ def sweep(dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
     with command_database() as database:
         before = report.live_events(database)
         with waiting("sweeping"):
-            found = sweeping.once(database, load(WorkerSettings), dry_run=dry_run)
+            settings = load(WorkerSettings)
+            crashed = sweeping.end_leases(database, settings, dry_run=dry_run)
+            found = sweeping.once(database, settings, dry_run=dry_run)
         after = report.live_events(database)
     if found is None:
         raise CommandError("another worker is sweeping just now")
     counts = {"dry_run": dry_run, "events_before": before, "events_after": after}
-    console.emit([{**found, **counts}], as_json=as_json)
+    console.emit([{"crashed": crashed, **found, **counts}], as_json=as_json)
 
 
 @app.command()

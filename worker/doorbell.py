@@ -7,7 +7,7 @@ LISTEN may be deaf without an error (a transaction pooler, a half-open connectio
 nothing is believed: the mode is `polling` until the worker's own heartbeat, sent through
 another connection, came back, and again as soon as one does not come back in time.
 
-Only the main thread uses this class, except `wake`, `beat_coming` and the properties.
+Only the main thread uses this class, except `wake`, `beating` and the properties.
 """
 
 import os
@@ -15,8 +15,8 @@ import secrets
 import select
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Literal
 
 import psycopg
@@ -90,13 +90,18 @@ class Doorbell:
         with suppress(BlockingIOError):
             os.write(self._wake_write, b"!")
 
-    def beat_coming(self) -> None:
-        """Note that a heartbeat to `channel` is about to be sent; it must be heard soon.
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """The body sends a heartbeat to `channel` and commits it; it must be heard soon after.
 
-        Before it is sent, not after: it may be heard before its sender is told of the commit.
+        It may be heard before its sender is told of the commit. How long the sending takes, for
+        want of a connection or of a lock, says nothing about hearing.
         """
         with self._lock:
-            if self._sent_at is None:
+            heard_before = self._heard_at
+        yield
+        with self._lock:
+            if self._sent_at is None and self._heard_at == heard_before:
                 self._sent_at = time.monotonic()
 
     def probe(self) -> None:
@@ -231,8 +236,7 @@ class Doorbell:
             # believe nothing but this token: behind a pooler a heartbeat may come in the very
             # answer to LISTEN, from a server connection that listens since an earlier attempt.
             self._token = secrets.token_hex(8)
-            self.beat_coming()
-            with self._database.transaction(seconds=10) as conn:
+            with self.beating(), self._database.transaction(seconds=10) as conn:
                 conn.execute("SELECT pg_notify(%s, %s)", [self.channel, self._token])
         except psycopg.Error as error:
             self._lose(error)

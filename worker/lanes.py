@@ -1,7 +1,7 @@
 """The two lanes in which claimed events are worked on.
 
 Prediction events never touch the network; they are processed in batches, by whoever calls
-`predictions`, and where more wait than a batch by lane threads beside it. Ticker events wait
+`work_off`, and where more wait than a batch by lane threads beside it. Ticker events wait
 for providers; each is fetched in one of a few lane threads. A fault of one event is counted
 as its own and never loses another.
 """
@@ -51,19 +51,19 @@ class Lanes:
             "ticker": queue.SimpleQueue(),
         }
         self._unended: dict[Topic, int] = {"prediction": 0, "ticker": 0}  # of these batches
-        self._leases: set[int] = set()  # of their events
+        self._leases: set[int] = set()  # of the events that are worked on
         # Counts the times that something may have been leased to us that nobody here works on.
         self._doubts = 0
         self._in_flight_lock = threading.Lock()
 
     @property
     def in_flight(self) -> int:
-        """Events that were handed over to lane threads and did not end yet."""
+        """Events that are worked on, or were handed over, and did not end yet."""
         return len(self._leases)
 
     @property
     def leases(self) -> list[int]:
-        """The leases that lane threads work on."""
+        """The leases of these events."""
         with self._in_flight_lock:
             return list(self._leases)
 
@@ -125,6 +125,16 @@ class Lanes:
                     self._unended[topic] -= 1
                     self._leases.difference_update(claim.lease for claim in claims)
                 self._on_end()
+
+    def work_off(self, claims: Sequence[Claim]) -> None:
+        """Process a batch of prediction events in the caller's thread."""
+        with self._in_flight_lock:
+            self._leases.update(claim.lease for claim in claims)
+        try:
+            self.predictions(claims)
+        finally:
+            with self._in_flight_lock:
+                self._leases.difference_update(claim.lease for claim in claims)
 
     def predictions(self, claims: Sequence[Claim]) -> None:
         """Process a batch of prediction events; a bad one among them spoils no other."""

@@ -90,6 +90,13 @@ class Loop:
         self._suspects = True
         self._doorbell.wake()
 
+    def held(self) -> list[int] | None:
+        """The leases that this worker is to keep; None, all of them, while it does not know which.
+
+        Called from the heartbeat's thread.
+        """
+        return None if self._lanes.doubts > self._cleared_up else self._lanes.leases
+
     def _is_over(self) -> bool:
         self._patience.tick()
         return self._patience.stop.is_set() or time.monotonic() >= self._deadline
@@ -232,7 +239,7 @@ class Loop:
         if claims:
             # A full batch may leave others behind it: a thread takes it, and we claim on.
             if len(claims) < limit or not self._lanes.hand_over_batch(claims):
-                self._lanes.predictions(claims)
+                self._lanes.work_off(claims)
             self._doorbell.get_up()
         return bool(claims)
 
@@ -261,7 +268,7 @@ class Loop:
             "retrying alone", id=claim.id, topic=claim.topic, key=claim.key, crashes=claim.crashes
         )
         if claim.topic == "prediction":
-            self._lanes.predictions([claim])
+            self._lanes.work_off([claim])
         else:
             self._lanes.hand_over(claim)  # and nothing is claimed until it ends
         return True

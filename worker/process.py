@@ -69,7 +69,12 @@ class Worker:
         doorbell = self._doorbell = Doorbell(database, listen_url or database.url)
         patience = self._patience = Patience(self._tick)
         self._pulse = Pulse(
-            database, settings, self.name, None if self._drain else doorbell, self._crashed
+            database,
+            settings,
+            self.name,
+            None if self._drain else doorbell,
+            self._crashed,
+            self._held,
         )
         context = Context(
             database, [Counted(each, metrics) for each in providers], market, patience.wait
@@ -188,6 +193,9 @@ class Worker:
         self._metrics.crashes.inc(count)
         self._loop.crashes_found()
 
+    def _held(self) -> list[int] | None:
+        return self._loop.held()
+
     # Probes.
 
     @contextlib.contextmanager
@@ -259,8 +267,6 @@ class Worker:
                     self._daily.look()
                 if found:
                     sweep.report(found, self._metrics)
-                if found and found["crashed"]:
-                    self._crashed(found["crashed"])
             except MigrationError as error:
                 # A deployment went ahead of us: leave before our statements do harm.
                 self._unfit = str(error)

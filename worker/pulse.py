@@ -4,12 +4,13 @@ It beats only as long as the main loop turns. A loop that hangs lets its leases 
 another worker takes over, and shows as not alive.
 """
 
+import contextlib
 import datetime as dt
 import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import psycopg
 import structlog
@@ -26,7 +27,10 @@ log = structlog.get_logger()
 
 
 class Pulse:
-    """One worker's heartbeat, run in a thread of its own."""
+    """One worker's heartbeat, run in a thread of its own.
+
+    held: the leases to renew, None for all that are this worker's.
+    """
 
     def __init__(
         self,
@@ -35,12 +39,14 @@ class Pulse:
         name: str,
         doorbell: Doorbell | None,
         on_crashes: Callable[[int], None],
+        held: Callable[[], Sequence[int] | None],
     ) -> None:
         self._database = database
         self._settings = settings
         self._name = name
         self._doorbell = doorbell
         self._on_crashes = on_crashes
+        self._held = held
         self.quiet = threading.Lock()  # whoever holds it keeps this thread off the database
         self._ticked = time.monotonic()
         self._told = ""  # the mode that worker_status shows; a change is told at once
@@ -87,11 +93,10 @@ class Pulse:
         """One heartbeat; ends leases that are over and logs whose they were."""
         bell, mode = self._doorbell, self._mode
         lease = self._settings.worker_lease_seconds
-        if bell:
-            bell.beat_coming()
-        with self._database.transaction(seconds=10) as conn:
+        beating = bell.beating() if bell else contextlib.nullcontext()
+        with beating, self._database.transaction(seconds=10) as conn:
             ended = conn.execute(
-                "SELECT * FROM worker_beat(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                "SELECT * FROM worker_beat(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
                 [
                     self._name,
                     socket.gethostname(),
@@ -103,6 +108,7 @@ class Pulse:
                     dt.datetime.now(dt.UTC),
                     bool(self._settings.worker_metrics_port),
                     self._settings.worker_max_crashes,
+                    self._held(),
                 ],
             ).fetchall()
         self._told = mode

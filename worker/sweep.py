@@ -38,7 +38,7 @@ def once(
     sync: also write the events of the daily sync; False where `worker/daily.py` does more.
     dry_run does it all and rolls it back. Raises psycopg.Error when the database is away.
     """
-    found: dict[str, Any] = {"crashed": end_leases(database, settings, dry_run=dry_run)}
+    found: dict[str, Any] = {}
     parts: dict[str, tuple[Any, ...]] = {
         "forgotten": ("sweep_forgotten(%s)", _FORGOTTEN_SPAN),
         "changed": ("sweep_changed(%s)", _CHANGED_SPAN),
@@ -77,7 +77,11 @@ def once(
 
 
 def end_leases(database: Database, settings: WorkerSettings, *, dry_run: bool = False) -> int:
-    """End the leases that are over, and say whose they were; returns how many."""
+    """End the leases that are over, and say whose they were; returns how many.
+
+    For the command alone: a worker ends them with its heartbeat, which renews its own before. After
+    standing still for a while it would else take itself for dead.
+    """
     with database.transaction(seconds=10) as conn:
         ended = outbox.expire(conn, settings.worker_max_crashes)
         if dry_run:

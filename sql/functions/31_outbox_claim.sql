@@ -151,16 +151,21 @@ BEGIN -- the settings as in outbox_finish
 END
 $$;
 
--- Prolongs every lease of a worker; returns how many.
-CREATE OR REPLACE FUNCTION outbox_renew(p_worker text, p_lease_seconds double precision)
-RETURNS bigint LANGUAGE sql AS $$
+DROP FUNCTION IF EXISTS outbox_renew(text, double precision);
+
+-- Prolongs leases of a worker; returns how many. p_held: the ones that it works on, NULL for all.
+-- A claim may be committed long after its worker gave up waiting for the answer: such a lease is
+-- in nobody's hands, and ends because nobody names it.
+CREATE OR REPLACE FUNCTION outbox_renew(
+    p_worker text, p_lease_seconds double precision, p_held bigint[] DEFAULT NULL
+) RETURNS bigint LANGUAGE sql AS $$
     WITH renewed AS (
         UPDATE outbox SET leased_until = reckoner_now() + make_interval(secs => p_lease_seconds)
-        WHERE lease IS NOT NULL AND leased_by = p_worker
+        WHERE lease IS NOT NULL AND leased_by = p_worker AND (p_held IS NULL OR lease = ANY (p_held))
         RETURNING 1)
     SELECT count(*) FROM renewed
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/31_outbox_claim.sql', 'b35d136931353dfa8c59d40a2c6246232643bf16557551fe8849f1f0eac105c6')
+    ('functions/31_outbox_claim.sql', '3eeb39085baf3ea72f862eb4137c8ea35a2b85f2aba78fb21cea2478449e589b')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -63,29 +63,37 @@ CREATE OR REPLACE FUNCTION outbox_put_back(
 DECLARE
     v_event outbox;
     v_twin  bigint;
+    v_tries integer := 0;
 BEGIN
-    BEGIN
-        UPDATE outbox o
-        SET status = p_status, available_at = p_available_at, lease = NULL, leased_by = NULL,
-            leased_until = NULL, attempts = p_attempts, crashes = p_crashes,
-            trail = outbox_trail(o, p_end, p_available_at, p_error),
+    LOOP
+        BEGIN
+            UPDATE outbox o
+            SET status = p_status, available_at = p_available_at, lease = NULL, leased_by = NULL,
+                leased_until = NULL, attempts = p_attempts, crashes = p_crashes,
+                trail = outbox_trail(o, p_end, p_available_at, p_error),
+                last_error = one_line(coalesce(p_error, last_error)), updated_at = reckoner_now()
+            WHERE id = p_id AND lease = p_lease;
+            RETURN CASE WHEN FOUND THEN p_status END;
+        EXCEPTION WHEN unique_violation THEN
+            v_tries := v_tries + 1; -- a waiting twin: merge, below
+            IF v_tries = 5 THEN
+                RAISE;
+            END IF;
+        END;
+        SELECT * INTO v_event FROM outbox WHERE id = p_id AND lease = p_lease FOR UPDATE;
+        IF NOT FOUND THEN
+            RETURN NULL;
+        END IF;
+        UPDATE outbox
+        SET attempts = greatest(attempts, p_attempts), crashes = greatest(crashes, p_crashes),
+            available_at = greatest(available_at, p_available_at),
+            priority = greatest(priority, v_event.priority),
             last_error = one_line(coalesce(p_error, last_error)), updated_at = reckoner_now()
-        WHERE id = p_id AND lease = p_lease;
-        RETURN CASE WHEN FOUND THEN p_status END;
-    EXCEPTION WHEN unique_violation THEN
-        NULL; -- a waiting twin: merge, below
-    END;
-    DELETE FROM outbox WHERE id = p_id AND lease = p_lease RETURNING * INTO v_event;
-    IF NOT FOUND THEN
-        RETURN NULL;
-    END IF;
-    UPDATE outbox
-    SET attempts = greatest(attempts, p_attempts), crashes = greatest(crashes, p_crashes),
-        available_at = greatest(available_at, p_available_at),
-        priority = greatest(priority, v_event.priority),
-        last_error = one_line(coalesce(p_error, last_error)), updated_at = reckoner_now()
-    WHERE topic = v_event.topic AND key = v_event.key AND status <> 'processing'
-    RETURNING id INTO v_twin;
+        WHERE topic = v_event.topic AND key = v_event.key AND status <> 'processing'
+        RETURNING id INTO v_twin;
+        EXIT WHEN FOUND; -- else somebody cancelled it just now
+    END LOOP;
+    DELETE FROM outbox WHERE id = p_id;
     -- Apart from the rest, because setting 'pending' would be taken for an operator's re-drive.
     UPDATE outbox SET status = p_status
     WHERE id = v_twin AND p_status <> 'pending' AND status <> 'dead';
@@ -93,7 +101,7 @@ BEGIN
                                 finished_at, worker, result, payload, claimed_at, trail)
     VALUES (v_event.id, v_event.topic, v_event.key, 'cancelled', p_attempts, p_crashes,
             v_event.created_at, reckoner_now(), v_event.leased_by,
-            jsonb_build_object('reason', 'merged into event ' || coalesce(v_twin::text, '?')),
+            jsonb_build_object('reason', 'merged into event ' || v_twin),
             v_event.payload, v_event.claimed_at,
             outbox_trail(v_event, p_end, p_available_at, p_error));
     RETURN 'merged';
@@ -176,6 +184,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/32_outbox_end.sql', 'c3246846af7d8e0a6b923371c3a648faeb8c75112cc5ef431f9726d346659eac')
+    ('functions/32_outbox_end.sql', '40268b072293a57e044323c0841568c153da638a8309ecd31ee981f56fb463d1')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -7,21 +7,22 @@ SELECT pg_advisory_xact_lock(1380271947, 2);
 DROP FUNCTION IF EXISTS worker_beat(text, text, integer, text, double precision, double precision, text);
 DROP FUNCTION IF EXISTS worker_beat(text, text, integer, text, double precision, double precision, text, timestamptz);
 DROP FUNCTION IF EXISTS worker_beat(text, text, integer, text, double precision, double precision, text, timestamptz, boolean);
+DROP FUNCTION IF EXISTS worker_beat(text, text, integer, text, double precision, double precision, text, timestamptz, boolean, integer);
 
 -- One heartbeat: says that the worker lives, prolongs its leases, and sends the
 -- notification that must come back to it over LISTEN. p_heard_ago: seconds since the last
 -- one came back, NULL for never. p_clock: the worker's own clock, which is only compared.
 -- p_exports: whether it serves metrics.
 -- Then ends the leases of those who did not say so in time; returns these events. p_max_crashes:
--- as for outbox_expire, NULL to leave them be.
+-- as for outbox_expire, NULL to leave them be. p_held: as for outbox_renew.
 CREATE OR REPLACE FUNCTION worker_beat(
     p_name text, p_host text, p_pid integer, p_mode text, p_heard_ago double precision,
     p_lease_seconds double precision, p_channel text, p_clock timestamptz DEFAULT NULL,
-    p_exports boolean DEFAULT false, p_max_crashes integer DEFAULT NULL
+    p_exports boolean DEFAULT false, p_max_crashes integer DEFAULT NULL, p_held bigint[] DEFAULT NULL
 ) RETURNS TABLE (id bigint, topic text, key text, worker text, status text) LANGUAGE plpgsql AS $$
 DECLARE
     v_now    timestamptz := reckoner_now();
-    v_leases bigint := outbox_renew(p_name, p_lease_seconds);
+    v_leases bigint := outbox_renew(p_name, p_lease_seconds, p_held);
     v_skew   double precision := extract(epoch FROM p_clock - clock_timestamp());
 BEGIN
     INSERT INTO reckoner_workers AS w
@@ -55,6 +56,6 @@ CREATE OR REPLACE FUNCTION worker_leave(p_name text) RETURNS void LANGUAGE sql A
     DELETE FROM reckoner_workers WHERE name = p_name
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/36_workers.sql', '655bb9515292766551a911011c8b45a0d70f711aa51bfcd3fc5307c594746c43')
+    ('functions/36_workers.sql', '87ae250a090c151264a3ac9da0ce482e70846416bf0d9dad1d3b0b9ed56e81bd')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

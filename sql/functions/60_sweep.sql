@@ -144,8 +144,11 @@ BEGIN
     IF v_symbols = '{}' THEN
         RETURN 0; -- as nearly always; and the outbox is not read
     END IF;
+    -- Asked again, together with the events: a fetch may have ended since.
     RETURN ticker_enqueue(ARRAY(
-        SELECT unnest(v_symbols) EXCEPT SELECT e.key FROM outbox e WHERE e.topic = 'ticker'), 0, false);
+        SELECT r.symbol::text FROM ticker_registry r
+        WHERE r.symbol = ANY (v_symbols) AND r.last_backfill IS NULL
+        EXCEPT SELECT e.key FROM outbox e WHERE e.topic = 'ticker'), 0, false);
 END
 $$;
 
@@ -165,6 +168,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/60_sweep.sql', '62c2ff55d4393370f3008aaa13e066059b38127a8ef0759766eb6bec7cc77535')
+    ('functions/60_sweep.sql', '79c227d8d8e1c0fffd4866be903df49763a43d9a43e97e74cbe49998f70cd3eb')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -38,6 +38,20 @@ def test_what_fails_at_once_changes_nothing_and_leaves_the_connection_usable(
     assert value(conn, "SELECT count(*) FROM kept") == 0
 
 
+def test_the_owners_default_isolation_is_not_ours(url: str, conn: Conn) -> None:
+    name = psycopg.sql.Identifier(value(conn, "SELECT current_database()"))
+    conn.execute(
+        psycopg.sql.SQL(
+            "ALTER DATABASE {} SET default_transaction_isolation = 'serializable'"
+        ).format(name)
+    )
+    asked = "SELECT current_setting('transaction_isolation') AS isolation"
+    with Database(url) as database:
+        with database.transaction() as ours:
+            assert value(ours, asked) == "read committed"
+        assert database.at_once(asked, [], tuple_row) == [("read committed",)]
+
+
 def test_a_commit_that_fails_at_once_is_told(conn: Conn, database: Database) -> None:
     conn.execute("CREATE TABLE kept (n integer UNIQUE DEFERRABLE INITIALLY DEFERRED)")
     with pytest.raises(psycopg.errors.UniqueViolation):

@@ -17,7 +17,7 @@ from tests.sql.backends import (
     until_waiting,
     until_waiting_at_all,
 )
-from tests.sql.verbs import add, ask, claim, claim_one, delay, finish, hold
+from tests.sql.verbs import add, ask, claim, claim_one, delay, fail, finish, hold
 from tests.support import Conn, insert_prediction, sessions, value
 from worker import handlers, outbox
 from worker.handlers import Context
@@ -212,6 +212,23 @@ def expired(conn: Conn, *keys: str) -> list[int]:
     columns = {"status": "processing", "lease": 1, "leased_by": "dead"}
     past = "2024-03-05 15:00+00"
     return [add(conn, "ticker", key, **columns, leased_until=past) for key in keys]
+
+
+def test_an_event_whose_waiting_twin_is_cancelled_just_then_stays(url: str, conn: Conn) -> None:
+    ask(conn, "GOOD")
+    held = claim(conn, "ticker")[0]
+    ask(conn, "GOOD")
+    with backends(url, 2) as (worker, operator):
+        twin = "FROM outbox WHERE key = 'GOOD' AND status = 'pending'"
+        operator.conn.execute(f"SELECT {twin} FOR UPDATE".encode())
+        done = worker.start(lambda at: fail(at, held))
+        until_waiting(conn, worker, operator)  # it has seen the twin
+        operator.conn.execute(f"DELETE {twin}".encode())
+        operator.end("COMMIT")
+        assert done.result(30) == "failed"
+    rows = conn.execute("SELECT id, status, attempts FROM outbox").fetchall()
+    assert [tuple(row.values()) for row in rows] == [(held["id"], "failed", 1)]
+    assert value(conn, "SELECT count(*) FROM outbox_history") == 0
 
 
 EXPIRE = "SELECT id, status FROM outbox_expire(3)"

@@ -119,6 +119,17 @@ def test_renewing_prolongs_just_this_workers_leases(conn: Conn) -> None:
     assert hold(conn, mine, others) == [mine["id"]]
 
 
+def test_renewing_prolongs_just_the_leases_that_are_named(conn: Conn) -> None:
+    numbers = [add(conn, key=str(n)) for n in range(3)]
+    claims = claim(conn, worker="me")
+    move_clock(conn, "50 seconds")
+    assert value(conn, "SELECT outbox_renew('me', 60, %s)", [[claims[0]["lease"]]]) == 1
+    assert value(conn, "SELECT outbox_renew('you', 60, %s)", [[claims[1]["lease"]]]) == 0
+    assert value(conn, "SELECT outbox_renew('me', 60, '{}')") == 0
+    move_clock(conn, "65 seconds")
+    assert sorted(ids(expire(conn))) == numbers[1:]
+
+
 def test_an_old_lease_changes_nothing_and_says_so(conn: Conn) -> None:
     add(conn)
     old = claim_one(conn, worker="paused")

@@ -26,8 +26,7 @@ def test_a_killed_workers_event_is_retried_alone(
     first = start_worker(**SHORT).ready()
     number = insert_prediction(conn, ["SLOW"], {"SLOW": "bullish"})
     held = until_processing(conn, "SLOW")
-    # Only a heartbeat may end the lease here: it logs the event, a sweep logs a count.
-    second = start_worker(**{**SHORT, "WORKER_SWEEP_SECONDS": "86400"}).ready()
+    second = start_worker(**SHORT).ready()
 
     first.kill()
 
@@ -117,6 +116,22 @@ def test_an_innocent_event_of_a_killed_worker_loses_nothing(
     lines = [entry for entry in second.events if entry.get("topic") == "ticker"]
     order = [entry["event"] for entry in lines if entry["event"] != "lease ended without a verdict"]
     assert order == ["retrying alone", "ticker processed"] * 2
+
+
+def test_a_lease_that_its_worker_does_not_know_of_ends(
+    conn: Conn, start_worker: Start, tmp_path: Path
+) -> None:
+    """Its claim was committed after the worker had given up waiting for the answer."""
+    bars(conn, tmp_path / "bars", "GOOD")
+    start_worker(**SHORT).ready()
+    insert_prediction(conn, ["GOOD"])
+    until_done(conn, "GOOD")
+    name = value(conn, "SELECT name FROM reckoner_workers")
+    with conn.transaction():
+        assert value(conn, "SELECT ticker_enqueue('{GOOD}', 0, true)") == 1
+        conn.execute("SELECT outbox_claim('ticker', %s, 1, 4)", [name])
+    until("it was taken up again", lambda: len(history(conn, "GOOD")) == 2)
+    assert [row["crashes"] for row in history(conn, "GOOD")] == [0, 1]
 
 
 def test_a_frozen_worker_changes_nothing_when_it_wakes(

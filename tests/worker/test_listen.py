@@ -14,12 +14,14 @@ from tests.worker.scenes import (
     BELL_ONLY,
     BRISK,
     MOMENT,
+    HangingTicker,
     Start,
     bars,
     completed,
     make_known,
     until_complete,
     until_done,
+    until_processing,
 )
 from worker.doorbell import Doorbell
 
@@ -180,6 +182,27 @@ def test_deafness_is_noticed_by_a_worker_that_sleeps_for_long(
     proxy.swallow.set()
 
     worker.wait_for("not hearing notifications", mode="polling", seconds=30)
+
+
+def test_a_heartbeat_that_waits_for_a_lock_is_not_deafness(
+    url: str, conn: Conn, start_worker: Start, tmp_path: Path
+) -> None:
+    HangingTicker(tmp_path / "bars")
+    worker = start_worker(**BRISK).ready()
+    insert_prediction(conn, ["SLOW"])
+    held = until_processing(conn, "SLOW")
+    waits = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND wait_event_type = 'Lock' AND query LIKE '%worker_beat%'"
+        " AND clock_timestamp() - query_start > interval '4 seconds'"
+    )
+    with connect(url) as other, other.transaction():
+        other.execute("SELECT FROM outbox WHERE id = %s FOR UPDATE", [held["id"]])
+        until("a heartbeat waits for longer than an echo may take", lambda: value(conn, waits))
+    seen = "SELECT last_heard_at FROM reckoner_workers"
+    before = value(conn, seen)
+    until("the next one is heard", lambda: value(conn, seen) > before)
+    assert not worker.saw("not hearing notifications")
 
 
 def test_a_listen_url_that_leads_nowhere_only_makes_it_poll(

@@ -103,7 +103,7 @@ def test_a_loop_that_hangs_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None
     now = time.monotonic()
     monkeypatch.setattr("worker.pulse.time", SimpleNamespace(monotonic=lambda: now))
     database = Database("postgresql://127.0.0.1:1/nowhere")  # nobody asks it anything
-    heart = Pulse(database, WorkerSettings(), "w", None, lambda _: None)
+    heart = Pulse(database, WorkerSettings(), "w", None, lambda _: None, lambda: None)
     probes = Probes(0, CollectorRegistry(), heart.stuck, lambda: None)
     probes.start()
     port = Port(probes.port)
