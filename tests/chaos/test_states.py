@@ -17,6 +17,9 @@ from tests.conftest import server_folder
 from tests.support import connect, until, value
 
 _AWAY = "the database is away, waiting for it"
+_SEEN = (
+    "SELECT FROM reckoner_workers WHERE last_seen_at > clock_timestamp() - interval '20 seconds'"
+)
 _SLOW_END = """
 CREATE FUNCTION slow_end() RETURNS trigger LANGUAGE plpgsql AS
     'BEGIN PERFORM pg_sleep(0.7); RETURN NULL; END';
@@ -62,8 +65,11 @@ def test_a_server_without_a_free_connection_is_waited_for(world: World) -> None:
     with writer.working():
         writer.until_more(20)
         with crowded(world):
-            # The pool asks for fifteen seconds before it says that there is none.
-            until("both say so", lambda: said(world, "couldn't get a connection"), 60)
+            # A pool asks for fifteen seconds before it gives up for the first time.
+            until(
+                "no heartbeat got through", lambda: world.conn.execute(_SEEN).fetchall() == [], 60
+            )
+            until("both say so", lambda: said(world, "the database is away"), 60)
         writer.until_more(20)
     world.check(writer)
 
