@@ -11,22 +11,15 @@ RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN p_cursor + p_span >= p_last THEN p_first ELSE p_cursor + p_span END
 $$;
 
--- Writes an event for each prediction of which no event is there. Returns how many.
-CREATE OR REPLACE FUNCTION sweep_write(p_ids bigint[]) RETURNS bigint LANGUAGE plpgsql AS $$
-DECLARE
-    v_written bigint;
+-- Writes an event for each of these predictions. Returns how many.
+CREATE OR REPLACE FUNCTION sweep_write(p_keys text[]) RETURNS bigint LANGUAGE plpgsql AS $$
 BEGIN
-    IF p_ids = '{}' THEN
-        RETURN 0; -- as nearly always; the outbox is not read, and no bell is rung
+    IF p_keys <> '{}' THEN -- and no bell is rung for nothing
+        INSERT INTO outbox (topic, key, available_at, created_at, updated_at)
+        SELECT 'prediction', key, reckoner_now(), reckoner_now(), reckoner_now()
+        FROM unnest(p_keys) AS key ORDER BY key::bigint;
     END IF;
-    INSERT INTO outbox (topic, key, available_at, created_at, updated_at)
-    SELECT 'prediction', missed.key, reckoner_now(), reckoner_now(), reckoner_now()
-    -- One pass over the outbox, whatever the planner thinks of a table that just grew.
-    FROM (SELECT unnest(p_ids)::text AS key EXCEPT SELECT o.key FROM outbox o WHERE o.topic = 'prediction')
-         AS missed
-    ORDER BY missed.key::bigint;
-    GET DIAGNOSTICS v_written = ROW_COUNT;
-    RETURN v_written;
+    RETURN cardinality(p_keys);
 END
 $$;
 
@@ -34,30 +27,33 @@ $$;
 -- event and no history: the trigger failed or was away. Looks at the newest ids and at the
 -- next stretch of a slow walk over all of them, so that the cost of a sweep is bounded and
 -- a prediction that became forgotten long after its insert is found as well.
--- Writes an event for each; returns how many.
+-- Writes an event for each; returns how many. One statement finds them: in two, an event could end
+-- in between, and have neither history in the first nor itself in the second.
 CREATE OR REPLACE FUNCTION sweep_forgotten(p_span integer) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
     v_first  bigint;
     v_cursor bigint;
     v_last   bigint;
-    v_ids    bigint[];
+    v_keys   text[];
 BEGIN
     SELECT last_prediction_id, greatest(forgotten_cursor, last_prediction_id)
     INTO v_first, v_cursor FROM reckoner_installation;
     SELECT max(id) INTO v_last FROM predictions;
-    v_ids := ARRAY(
-        SELECT p.prediction_id
+    v_keys := ARRAY(
+        SELECT p.prediction_id::text
         FROM prediction_inputs p
         WHERE p.prediction_id > v_first AND p.eligible
           AND (p.prediction_id > v_last - p_span
                OR (p.prediction_id > v_cursor AND p.prediction_id <= v_cursor + p_span))
           AND NOT EXISTS (SELECT FROM prediction_outcomes o WHERE o.prediction_id = p.prediction_id)
           AND NOT EXISTS (SELECT FROM outbox_history h
-                          WHERE h.topic = 'prediction' AND h.key = p.prediction_id::text));
+                          WHERE h.topic = 'prediction' AND h.key = p.prediction_id::text)
+        -- One pass over the outbox, whatever the planner thinks of a table that just grew.
+        EXCEPT SELECT o.key FROM outbox o WHERE o.topic = 'prediction');
     UPDATE reckoner_installation SET forgotten_cursor = sweep_walked(v_first, v_cursor, v_last, p_span)
     WHERE forgotten_cursor IS DISTINCT FROM sweep_walked(v_first, v_cursor, v_last, p_span);
-    RETURN sweep_write(v_ids);
+    RETURN sweep_write(v_keys);
 END
 $$;
 
@@ -74,7 +70,7 @@ DECLARE
     v_cursor bigint;
     v_last   bigint;
     v_ids    integer[];
-    v_found  bigint[];
+    v_keys   text[];
 BEGIN
     SELECT last_prediction_id, greatest(changed_cursor, last_prediction_id)
     INTO v_first, v_cursor FROM reckoner_installation;
@@ -87,7 +83,7 @@ BEGIN
         WHERE p.eligible
           AND EXISTS (SELECT FROM prediction_outcomes o
                       WHERE o.prediction_id = p.prediction_id AND o.engine_version IS NOT NULL));
-    v_found := ARRAY(
+    v_keys := ARRAY( -- in one statement, as above
         WITH said AS (
             SELECT DISTINCT e.prediction_id, e.symbol, e.sentiment
             FROM prediction_elements(v_ids) e WHERE e.symbol IS NOT NULL
@@ -96,13 +92,14 @@ BEGIN
                    o.engine_version IS NOT NULL AS is_ours
             FROM prediction_outcomes o WHERE o.prediction_id = ANY (v_ids)
         )
-        SELECT DISTINCT coalesce(s.prediction_id, k.prediction_id)
+        SELECT coalesce(s.prediction_id, k.prediction_id)::text
         FROM said s FULL JOIN known k ON k.prediction_id = s.prediction_id AND k.symbol = s.symbol
         WHERE k.symbol IS NULL
-           OR (k.is_ours AND (s.symbol IS NULL OR s.sentiment IS DISTINCT FROM k.sentiment)));
+           OR (k.is_ours AND (s.symbol IS NULL OR s.sentiment IS DISTINCT FROM k.sentiment))
+        EXCEPT SELECT o.key FROM outbox o WHERE o.topic = 'prediction');
     UPDATE reckoner_installation SET changed_cursor = sweep_walked(v_first, v_cursor, v_last, p_span)
     WHERE changed_cursor IS DISTINCT FROM sweep_walked(v_first, v_cursor, v_last, p_span);
-    RETURN sweep_write(v_found);
+    RETURN sweep_write(v_keys);
 END
 $$;
 
@@ -168,6 +165,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/60_sweep.sql', '79c227d8d8e1c0fffd4866be903df49763a43d9a43e97e74cbe49998f70cd3eb')
+    ('functions/60_sweep.sql', 'c90c5641e560989ed31e248d08b5ce3fba30899722c5639c935469916053f83d')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

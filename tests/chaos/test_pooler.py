@@ -95,4 +95,5 @@ def test_a_worker_behind_a_transaction_pooler_polls_says_so_and_hears_beside_it(
             writer.until_more(40)
         world.check(writer)
         until("it hears", lambda: hears(hearing))
+        assert not hearing.saw("not hearing notifications")
         assert hearing.stop() == 0
