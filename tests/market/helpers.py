@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
+import pytest
 from psycopg import sql as psql
 
 from market import outcomes
@@ -93,6 +94,23 @@ def stopped_clock(url: str, moment: dt.datetime) -> Iterator[Database]:
         _set(conn, "reckoner.stopped_at", moment.isoformat())
     with Database(url, name="reckoner test", size=8) as database:
         yield database
+
+
+def standing_still(moment: dt.datetime) -> tuple[Any, Any]:
+    """The fixtures `database` and `conn` for a module in whose tests it stays `moment`."""
+
+    @pytest.fixture
+    def database(url: str) -> Iterator[Database]:
+        with stopped_clock(url, moment) as database:
+            yield database
+
+    @pytest.fixture
+    def conn(url: str, database: Database) -> Iterator[Conn]:
+        assert database.url == url  # it is stopped before anybody connects
+        with connect(url) as conn:
+            yield conn
+
+    return database, conn
 
 
 def _set(conn: Conn, setting: str, text: str) -> None:

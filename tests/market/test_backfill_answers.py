@@ -1,7 +1,7 @@
 """Every class of a provider's answer and what follows: for the ticker, the provider, the others."""
 
 import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -18,11 +18,11 @@ from tests.market.helpers import (
     process,
     provider_row,
     serving,
-    stopped_clock,
+    standing_still,
     ticker,
     utc,
 )
-from tests.support import Conn, connect, insert_prediction, value
+from tests.support import Conn, insert_prediction, value
 
 GOOD = serving(lambda _: 100.0)
 NOW = utc("2024-05-16 22:00")
@@ -30,20 +30,8 @@ NOW = utc("2024-05-16 22:00")
 LISTED = NOW.date() - dt.timedelta(days=100)
 NOBODY_KNOWS = Answer(Kind.UNKNOWN, message="No data found")
 
-
-@pytest.fixture
-def database(url: str) -> Iterator[Database]:
-    """It stays NOW, so that no session ends between a plan and its answer."""
-    with stopped_clock(url, NOW) as database:
-        yield database
-
-
-@pytest.fixture
-def conn(url: str, database: Database) -> Iterator[Conn]:
-    """A connection at the same moment."""
-    assert database.url == url
-    with connect(url) as conn:
-        yield conn
+# No session ends between a plan and its answer.
+database, conn = standing_still(NOW)
 
 
 def never(seconds: float) -> None:

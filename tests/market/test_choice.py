@@ -2,7 +2,6 @@
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 
@@ -18,11 +17,11 @@ from tests.market.helpers import (
     plain_bars,
     put_bars,
     serving,
-    stopped_clock,
+    standing_still,
     ticker,
     utc,
 )
-from tests.support import Conn, connect, value
+from tests.support import Conn, value
 
 DAYS = [dt.date(2024, 3, 4), dt.date(2024, 3, 5), dt.date(2024, 3, 6), dt.date(2024, 3, 7)]
 REQUEST = Request("ACME", DAYS[0], DAYS[-1], DAYS)
@@ -30,20 +29,7 @@ GOOD = serving(lambda _: 100.0)
 # Late in a month and after a close: what a test serves may depend on the day of the month.
 NOW = utc("2024-05-22 22:00")
 
-
-@pytest.fixture
-def database(url: str) -> Iterator[Database]:
-    """It stays NOW."""
-    with stopped_clock(url, NOW) as database:
-        yield database
-
-
-@pytest.fixture
-def conn(url: str, database: Database) -> Iterator[Conn]:
-    """A connection at the same moment."""
-    assert database.url == url
-    with connect(url) as conn:
-        yield conn
+database, conn = standing_still(NOW)
 
 
 def never(seconds: float) -> None:

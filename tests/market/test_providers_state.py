@@ -1,7 +1,6 @@
 """What all workers share about a provider: pauses, the circuit, the pace. Rows, not memory."""
 
 import datetime as dt
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,8 +8,8 @@ import pytest
 from market.providers import Answer, Kind, Request
 from market.providers.state import Paused, ask
 from sql.database import Database
-from tests.market.helpers import FakeProvider, plain_bars, provider_row, stopped_clock, utc
-from tests.support import Conn, connect, value
+from tests.market.helpers import FakeProvider, plain_bars, provider_row, standing_still, utc
+from tests.support import Conn, value
 
 NOW = utc("2024-05-16 15:00")
 DAYS = [dt.date(2024, 3, 5), dt.date(2024, 3, 6)]
@@ -18,20 +17,8 @@ REQUEST = Request("ACME", DAYS[0], DAYS[-1], DAYS)
 OK = Answer(Kind.OK, plain_bars(DAYS))
 DOWN = Answer(Kind.DOWN, message="refused")
 
-
-@pytest.fixture
-def database(url: str) -> Iterator[Database]:
-    """It stays NOW: pauses and places in the queue are told to the second."""
-    with stopped_clock(url, NOW) as database:
-        yield database
-
-
-@pytest.fixture
-def conn(url: str, database: Database) -> Iterator[Conn]:
-    """A connection at the same moment."""
-    assert database.url == url
-    with connect(url) as conn:
-        yield conn
+# Pauses and places in the queue are told to the second.
+database, conn = standing_still(NOW)
 
 
 def never(seconds: float) -> None:
