@@ -93,9 +93,12 @@ class Loop:
     def held(self) -> list[int] | None:
         """The leases that this worker is to keep; None, all of them, while it does not know which.
 
-        Called from the heartbeat's thread.
+        All as well when it is to end: it hands back then what its lanes began no more. Called from
+        the heartbeat's thread.
         """
-        return None if self._lanes.doubts > self._cleared_up else self._lanes.leases
+        if self._patience.stop.is_set() or self._lanes.doubts > self._cleared_up:
+            return None
+        return self._lanes.leases
 
     def _is_over(self) -> bool:
         self._patience.tick()
