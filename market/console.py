@@ -137,7 +137,7 @@ def say(text: str) -> None:
 
 def _table(rows: Sequence[Mapping[str, Any]], empty: str) -> None:
     from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415 - the same
 
     console = Console()
     if not rows:

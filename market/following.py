@@ -38,7 +38,7 @@ def follow(database: Database, job: int, audit: "JobAudit | None" = None) -> dic
             show(row)
             if not row["left"]:
                 return row
-            time.sleep(_TURN_SECONDS)
+            time.sleep(_TURN_SECONDS)  # workers tell their progress to tables alone
 
 
 def line(row: dict[str, Any]) -> str:
@@ -62,7 +62,7 @@ def line(row: dict[str, Any]) -> str:
 def _screen() -> Iterator[Callable[[dict[str, Any]], None]]:
     if sys.stderr.isatty():
         from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
-        from rich.text import Text  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415 - the same
 
         with Console(stderr=True).status("") as status:
             yield lambda row: status.update(Text(line(row)))

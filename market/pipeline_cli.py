@@ -59,7 +59,7 @@ def auto_pipeline(
             row = _state(conn, ids)
         with waiting(f"{len(ids)} predictions"):
             while row["left"] and not (no_wait or dry_run):
-                time.sleep(_TURN_SECONDS)
+                time.sleep(_TURN_SECONDS)  # workers tell their progress to tables alone
                 with database.transaction() as conn:
                     row = _state(conn, ids)
     emit([row | {"dry_run": dry_run}], as_json=as_json)

@@ -7,28 +7,20 @@ takes a few hundredths of a second.
 
 import contextlib
 import importlib.util
-import itertools
 import os
 import shutil
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
-import psycopg
 import pytest
-from psycopg import sql as psql
 
 from market import sessions
 from sql import embedded, migrate
 from sql.database import Database
+from tests.copies import copy_of, database_of, drop
 from tests.roles import roles
-from tests.support import Conn, WorkerProcess, cleaned_up, connect, until
-
-# Process numbers come again, on a server that has what an earlier run left.
-_RUN = uuid.uuid4().hex[:8]
-_numbers = itertools.count()
+from tests.support import Conn, WorkerProcess, cleaned_up, connect
 
 # The suite kills workers, not this server: it may forget its last seconds.
 _FAST = {
@@ -37,11 +29,6 @@ _FAST = {
     "synchronous_commit": "off",
     "max_connections": "200",
 }
-
-
-def with_database(url: str, name: str) -> str:
-    """The same server's URL for another database."""
-    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
 @contextlib.contextmanager
@@ -67,62 +54,31 @@ def server_url() -> Iterator[str]:
         yield url
 
 
-def _alone(server_url: str, statement: psql.Composed) -> None:
-    """Run a statement for which nobody may be connected to a database.
-
-    The server itself waits five seconds for backends that end; one may need longer.
-    """
-
-    def done() -> bool:
-        try:
-            with psycopg.connect(server_url, autocommit=True) as conn:
-                conn.execute(statement)
-        except psycopg.errors.ObjectInUse:
-            return False
-        return True
-
-    until("nobody is connected any more", done, 60)
-
-
-def _create(server_url: str, template: str | None = None) -> str:
-    name = f"reckoner_test_{_RUN}_{next(_numbers)}"
-    statement = psql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
-        psql.Identifier(name), psql.Identifier(template or "template0")
-    )
-    _alone(server_url, statement)
-    return with_database(server_url, name)
-
-
-def _drop(server_url: str, url: str) -> None:
-    name = psql.Identifier(urlsplit(url).path.lstrip("/"))
-    _alone(server_url, psql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
-
-
 @pytest.fixture(scope="session")
 def template(server_url: str) -> Iterator[str]:
     """The name of a migrated database with its sessions loaded; nobody connects to it."""
-    url = _create(server_url)
+    url = copy_of(server_url)
     with Database(url) as database:
         migrate.migrate(database)
         sessions.ensure(database)
-    yield urlsplit(url).path.lstrip("/")
-    _drop(server_url, url)
+    yield database_of(url)
+    drop(server_url, url)
 
 
 @pytest.fixture
 def empty_url(server_url: str) -> Iterator[str]:
     """An empty database."""
-    url = _create(server_url)
+    url = copy_of(server_url)
     yield url
-    _drop(server_url, url)
+    drop(server_url, url)
 
 
 @pytest.fixture
 def url(server_url: str, template: str) -> Iterator[str]:
     """A migrated database of this test alone, sessions of XNYS and 24/7 loaded."""
-    url = _create(server_url, template)
+    url = copy_of(server_url, template)
     yield url
-    _drop(server_url, url)
+    drop(server_url, url)
 
 
 @pytest.fixture

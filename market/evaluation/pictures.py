@@ -174,6 +174,7 @@ def _pnl(axes: Axes, rows: pd.DataFrame, benchmark: str) -> None:
         axes.plot(days.index.to_numpy(), days.to_numpy(), color=colour, linestyle=style, label=name)
     axes.axhline(0, color=_GREY, linewidth=0.8)
     axes.set_ylabel("thousand $")
+    # matplotlib types its figures, and not its dates.
     locator = AutoDateLocator()  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]

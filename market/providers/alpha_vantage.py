@@ -93,7 +93,7 @@ class AlphaVantage:
         )
         if answer.kind is not Kind.OK:
             return answer
-        time.sleep(self._pause)
+        time.sleep(self._pause)  # its pace is one request a second, and this ticker needs two
         bars = self._ask(
             {"function": "TIME_SERIES_DAILY", "symbol": symbol, "outputsize": "compact"},
             lambda reply: _read(request, reply, splits),

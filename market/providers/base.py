@@ -135,11 +135,11 @@ class Provider(Protocol):
     """
 
     @property
-    def name(self) -> str: ...  # noqa: D102
+    def name(self) -> str: ...  # noqa: D102 - as above
     @property
-    def canary(self) -> str | None: ...  # noqa: D102
+    def canary(self) -> str | None: ...  # noqa: D102 - as above
     @property
-    def capabilities(self) -> Capabilities: ...  # noqa: D102
+    def capabilities(self) -> Capabilities: ...  # noqa: D102 - as above
 
     def fetch(self, request: Request) -> Answer:
         """Ask once. Never raises for what a provider may answer; always ends within a minute."""

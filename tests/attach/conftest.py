@@ -1,25 +1,20 @@
 """Databases of another program for every test, copied from one template per generation."""
 
 import functools
-import itertools
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-from psycopg import sql as psql
 
 from market import sessions
 from sql.database import Database
 from tests.attach import databases
 from tests.attach.databases import Catalog, Columns, Contents
-from tests.conftest import with_database
+from tests.copies import copy_of, database_of, drop
 from tests.support import connect
 
 Generation = Callable[[str], str]
-_numbers = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -40,28 +35,18 @@ class Copies:
 
     def __init__(self, server_url: str) -> None:
         self._server_url = server_url
-        self._names: list[str] = []
+        self._urls: list[str] = []
 
     def make(self, word: str, original: str | None = None) -> str:
         """Copy the database of a URL, or an empty one; returns the copy's URL."""
-        template = urlsplit(original).path.lstrip("/") if original else "template0"
-        name = f"reckoner_{word}_{os.getpid()}_{next(_numbers)}"
-        with connect(self._server_url) as server:
-            server.execute(
-                psql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                    psql.Identifier(name), psql.Identifier(template)
-                )
-            )
-        self._names.append(name)
-        return with_database(self._server_url, name)
+        template = database_of(original) if original else "template0"
+        self._urls.append(copy_of(self._server_url, template, word=word))
+        return self._urls[-1]
 
     def drop(self) -> None:
         """Drop them all, whoever is connected."""
-        with connect(self._server_url) as server:
-            for name in self._names:
-                server.execute(
-                    psql.SQL("DROP DATABASE {} WITH (FORCE)").format(psql.Identifier(name))
-                )
+        for url in self._urls:
+            drop(self._server_url, url)
 
 
 @pytest.fixture(scope="session")

@@ -7,19 +7,18 @@ turn and not into the other's; `settle` writes one before each turn instead.
 
 import contextlib
 import importlib.util
-import itertools
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 from psycopg import sql as psql
 
 from market import sessions
 from sql import embedded, migrate
 from sql.database import Database
-from tests.support import Conn, connect
+from tests.copies import copy_of, database_of, drop
+from tests.support import Conn
 
 SETTINGS = {
     "fsync": "on",
@@ -37,45 +36,33 @@ class Server:
     def __init__(self, url: str, log: Path) -> None:
         self.url = url
         self.log = log
-        self._numbers = itertools.count()
         self._installed: str | None = None  # the name of a database to copy
 
     @contextlib.contextmanager
     def empty(self, template: str = "template0") -> Iterator[str]:
         """A database of its own, gone afterwards. template: what it is a copy of."""
-        name = f"bench_{next(self._numbers)}"
-        with connect(self.url) as conn:
-            conn.execute(
-                psql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
-                    psql.Identifier(name), psql.Identifier(template)
-                )
-            )
+        url = copy_of(self.url, template, word="bench")
         try:
-            yield urlunsplit(urlsplit(self.url)._replace(path=f"/{name}"))
+            yield url
         finally:
-            with connect(self.url) as conn:
-                conn.execute(
-                    psql.SQL("DROP DATABASE {} WITH (FORCE)").format(psql.Identifier(name))
-                )
+            drop(self.url, url)
 
     @contextlib.contextmanager
     def migrated(self) -> Iterator[str]:
         """A database with Reckoner installed and its sessions loaded."""
         if self._installed is None:
-            with connect(self.url) as conn:
-                conn.execute("CREATE DATABASE bench_installed")
-            url = urlunsplit(urlsplit(self.url)._replace(path="/bench_installed"))
+            url = copy_of(self.url, word="installed")
             with Database(url) as database:
                 migrate.migrate(database)
                 sessions.ensure(database)
-            self._installed = "bench_installed"
+            self._installed = database_of(url)
         with self.empty(self._installed) as url:
             yield url
 
     @contextlib.contextmanager
     def copy(self, url: str) -> Iterator[str]:
         """A copy of a database to which nobody is connected."""
-        with self.empty(urlsplit(url).path.lstrip("/")) as copied:
+        with self.empty(database_of(url)) as copied:
             yield copied
 
 

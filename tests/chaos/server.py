@@ -5,24 +5,19 @@ stopped, the server stays away.
 """
 
 import contextlib
-import itertools
 import json
 import os
 import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psycopg
-from psycopg import sql as psql
 
 from market import sessions
 from sql import embedded, migrate
 from sql.database import Database
-from tests.conftest import with_database
+from tests.copies import copy_of, database_of, drop
 from tests.support import connect, until
-
-_numbers = itertools.count()
 
 # The names of PostgreSQL's shutdown modes, and none at all.
 ENDS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT, "killed": signal.SIGKILL}
@@ -79,33 +74,15 @@ class Server:
             with Database(url) as database:
                 migrate.migrate(database)
                 sessions.ensure(database)
-            self._template = urlsplit(url).path.lstrip("/")
+            self._template = database_of(url)
         return self._make(self._template)
 
     def _make(self, template: str) -> str:
-        name = f"chaos_{os.getpid()}_{next(_numbers)}"
-        with connect(self.url) as conn:
-            conn.execute(
-                psql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                    psql.Identifier(name), psql.Identifier(template)
-                )
-            )
-        return with_database(self.url, name)
+        return copy_of(self.url, template, word="chaos", strategy="WAL_LOG")
 
     def drop(self, url: str) -> None:
         """Drop a database, whoever is connected."""
-        name = psql.Identifier(urlsplit(url).path.lstrip("/"))
-        drop = psql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name)
-
-        def dropped() -> bool:
-            # The server gives those that it ends five seconds to go.
-            with contextlib.suppress(psycopg.errors.ObjectInUse):
-                conn.execute(drop)
-                return True
-            return False
-
-        with connect(self.url) as conn:
-            until("nobody uses the database", dropped, 60)
+        drop(self.url, url)
 
 
 @contextlib.contextmanager

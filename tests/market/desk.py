@@ -11,16 +11,12 @@ from typing import Any
 from market.providers import Provider
 from market.settings import MarketSettings
 from sql.database import Database
-from tests.market.helpers import BACKFILL_DAYS, stopped_clock
+from tests.market.helpers import BACKFILL_DAYS, never, stopped_clock
 from tests.support import connect, insert_prediction, value
 from worker import outbox
 from worker.handlers import Context, TickerWork, predictions
 
 Told = dict[str, Any]
-
-
-def never(seconds: float) -> None:
-    raise AssertionError(f"asked to wait for {seconds} s")
 
 
 class Desk:

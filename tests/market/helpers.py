@@ -1,11 +1,9 @@
 """What the market tests share: a clock that they set, bars written straight into the table, fakes."""
 
 import datetime as dt
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
@@ -14,6 +12,7 @@ from psycopg import sql as psql
 from market import outcomes
 from market.providers import Answer, Bar, Capabilities, Kind, Request
 from sql.database import Connection, Database
+from tests.copies import copy_of, drop
 from tests.support import Conn, connect, value
 
 BACKFILL_DAYS = 365
@@ -32,6 +31,11 @@ $$
 AnyConn = psycopg.Connection[dict[str, Any]]
 
 
+def never(seconds: float) -> None:
+    """For who must not have to wait."""
+    raise AssertionError(f"asked to wait for {seconds} s")
+
+
 def utc(text: str) -> dt.datetime:
     """An ISO moment, UTC."""
     return dt.datetime.fromisoformat(text).replace(tzinfo=dt.UTC)
@@ -45,16 +49,10 @@ def day(text: str) -> dt.date:
 @contextmanager
 def shared_database(server_url: str, template: str) -> Iterator[Conn]:
     """A database for a whole file of tests that only look, or only add rows of their own."""
-    name = f"reckoner_shared_{uuid.uuid4().hex}"
-    with connect(server_url) as server:
-        server.execute(
-            psql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                psql.Identifier(name), psql.Identifier(template)
-            )
-        )
-        with connect(urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))) as conn:
-            yield conn
-        server.execute(psql.SQL("DROP DATABASE {} WITH (FORCE)").format(psql.Identifier(name)))
+    url = copy_of(server_url, template, word="shared")
+    with connect(url) as conn:
+        yield conn
+    drop(server_url, url)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from tests.market.helpers import (
     BACKFILL_DAYS,
     FakeProvider,
     at,
+    never,
     plain_bars,
     process,
     provider_row,
@@ -32,10 +33,6 @@ NOBODY_KNOWS = Answer(Kind.UNKNOWN, message="No data found")
 
 # No session ends between a plan and its answer.
 database, conn = standing_still(NOW)
-
-
-def never(seconds: float) -> None:
-    raise AssertionError(f"asked to wait for {seconds} s")
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from tests.market.helpers import (
     FakeProvider,
     at,
     day,
+    never,
     outcome,
     process,
     serving,
@@ -23,10 +24,6 @@ from tests.support import Conn, insert_prediction, value
 
 # A Thursday evening, 16:00 in New York being 20:00 UTC: its session settles at 20:30.
 NOW = utc("2024-05-16 22:00")
-
-
-def never(seconds: float) -> None:
-    raise AssertionError(f"asked to wait for {seconds} s")
 
 
 def plan_of(database: Database, *, refetch: bool = False) -> backfill.Plan:

@@ -14,6 +14,7 @@ from tests.market.helpers import (
     BACKFILL_DAYS,
     FakeProvider,
     at,
+    never,
     plain_bars,
     put_bars,
     serving,
@@ -30,10 +31,6 @@ GOOD = serving(lambda _: 100.0)
 NOW = utc("2024-05-22 22:00")
 
 database, conn = standing_still(NOW)
-
-
-def never(seconds: float) -> None:
-    raise AssertionError(f"asked to wait for {seconds} s")
 
 
 def three() -> list[Provider]:

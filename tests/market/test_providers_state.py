@@ -8,7 +8,7 @@ import pytest
 from market.providers import Answer, Kind, Request
 from market.providers.state import Paused, ask
 from sql.database import Database
-from tests.market.helpers import FakeProvider, plain_bars, provider_row, standing_still, utc
+from tests.market.helpers import FakeProvider, never, plain_bars, provider_row, standing_still, utc
 from tests.support import Conn, value
 
 NOW = utc("2024-05-16 15:00")
@@ -19,10 +19,6 @@ DOWN = Answer(Kind.DOWN, message="refused")
 
 # Pauses and places in the queue are told to the second.
 database, conn = standing_still(NOW)
-
-
-def never(seconds: float) -> None:
-    raise AssertionError(f"asked to wait for {seconds} s")
 
 
 def ask_once(database: Database, answer: Answer) -> Answer | Paused:

@@ -10,7 +10,7 @@ from market.providers import Answer, Capabilities, Kind, Request
 from market.providers.state import Paused, ask
 from sql.database import Database
 from tests.market.desk import Desk
-from tests.market.helpers import FakeProvider, at, plain_bars, stopped_clock, utc
+from tests.market.helpers import FakeProvider, at, never, plain_bars, stopped_clock, utc
 from tests.support import Conn, connect, value
 
 NOON = utc("2026-03-10 16:00")
@@ -40,10 +40,6 @@ def limit(conn: Conn, zone: str = "UTC", name: str = "remote", **limits: int) ->
         " VALUES (%s, %s, %s, %s, %s)",
         [name, limits.get("minute"), limits.get("day"), limits.get("month"), zone],
     )
-
-
-def never(seconds: float) -> None:
-    raise AssertionError(f"asked to wait for {seconds} s")
 
 
 @pytest.mark.parametrize(("cost", "admitted"), [(1, 200), (3, 66)])

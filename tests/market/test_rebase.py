@@ -14,6 +14,7 @@ from tests.market.helpers import (
     FakeProvider,
     at,
     day,
+    never,
     outcome,
     process,
     stopped_clock,
@@ -24,10 +25,6 @@ from tests.support import Conn, insert_prediction, sessions, value
 BEFORE = utc("2024-05-16 22:00")
 SPLIT = day("2024-05-20")
 AFTER = utc("2024-05-21 22:00")
-
-
-def never(seconds: float) -> None:
-    raise AssertionError(f"asked to wait for {seconds} s")
 
 
 class Market(FakeProvider):

@@ -13,7 +13,7 @@ from market.providers import Bar, Provider, Request
 from market.providers.polygon import Polygon
 from market.providers.twelve_data import TwelveData
 from sql.database import Database
-from tests.market.helpers import FakeProvider, at, put_bars, serving, stopped_clock, utc
+from tests.market.helpers import FakeProvider, at, never, put_bars, serving, stopped_clock, utc
 from tests.providers.vendor import Asked, Said, Vendor
 from tests.providers.words import KEY, new_york, twelve_series
 from tests.support import Conn, connect, value
@@ -22,10 +22,6 @@ from worker.metrics import Counted, Metrics
 THURSDAY, FRIDAY = dt.date(2024, 5, 16), dt.date(2024, 5, 17)
 SYMBOLS = ["AAPL", "BRK.B", "MSFT"]
 SPELLED = {"AAPL": "AAPL", "BRK.B": "BRK.B", "MSFT": "MSFT"}
-
-
-def never(seconds: float) -> None:
-    raise AssertionError(f"asked to wait for {seconds} s")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from sql.database import Database
 from sql.migrate import migrate
-from tests.conftest import with_database
+from tests.copies import with_database
 from tests.sql.verbs import add, claim_one, fail
 from tests.support import Conn, command, value
 from tests.worker.checks import beat, exit_code, look

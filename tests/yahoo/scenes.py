@@ -209,6 +209,12 @@ class Town:
             "UPDATE outbox SET available_at = reckoner_now() WHERE status IN ('pending', 'failed')"
         )
 
+    def recover(self, complete: int = 1) -> None:
+        """Yahoo is well again: what waited goes on, and so many outcomes get complete."""
+        self.yahoo.heal()
+        self.go_on()
+        self.until_complete(complete)
+
     def status(self, symbol: str = "ACME") -> str:
         """The ticker's status."""
         return str(ticker(self.conn, symbol)["status"])

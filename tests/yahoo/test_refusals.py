@@ -59,9 +59,7 @@ def test_a_refusal_pauses_everyone_costs_nothing_and_ends(
     statuses = town.conn.execute("SELECT DISTINCT status, status_reason FROM ticker_registry")
     assert [tuple(row.values()) for row in statuses] == [("active", None)]
 
-    town.yahoo.heal()
-    town.go_on()
-    town.until_complete(len(many) + 1)
+    town.recover(len(many) + 1)
     for symbol in many:
         check_complete(town, number, symbol)
         assert [done["attempts"] for done in history(town.conn, symbol)] == [0]
@@ -92,9 +90,7 @@ def test_a_server_that_is_down_costs_no_attempt(town: Town, kind: str) -> None:
     assert provider_row(town.conn, "yahoo")["failures"] == 1
     assert not town.paused()
 
-    town.yahoo.heal()
-    town.go_on()
-    town.until_complete()
+    town.recover()
     check_complete(town, number)
     assert [done["attempts"] for done in history(town.conn, "ACME")] == [0]
     assert provider_row(town.conn, "yahoo")["failures"] == 0
@@ -111,9 +107,7 @@ def test_a_broken_network_costs_no_attempt(town: Town, network: Network) -> None
     assert town.status() == "active"
     assert town.yahoo.charts() == []
 
-    town.yahoo.heal()
-    town.go_on()
-    town.until_complete()
+    town.recover()
     check_complete(town, number)
 
 
@@ -135,9 +129,7 @@ def test_the_third_failure_in_a_row_opens_the_circuit_until_an_answer_closes_it(
     assert "3 failures in a row" in waiting["last_error"]
     assert len(town.yahoo.charts()) == asked
 
-    town.yahoo.heal()
-    town.go_on()
-    town.until_complete(2)
+    town.recover(2)
     row = provider_row(town.conn, "yahoo")
     assert (row["failures"], row["paused_until"]) == (0, None)
 
@@ -160,9 +152,7 @@ def test_a_yahoo_that_hangs_is_given_up_after_fifteen_seconds(town: Town) -> Non
     assert len(town.yahoo.charts()) == 3
     assert town.paused()
 
-    town.yahoo.heal()
-    town.go_on()
-    town.until_complete(3)
+    town.recover(3)
 
 
 # The pace.

@@ -102,9 +102,7 @@ def test_a_bad_answer_costs_an_attempt_and_is_retried(town: Town, kind: str) -> 
     assert len(town.yahoo.charts()) <= ASKED_TWICE
     assert not town.paused()
 
-    town.yahoo.heal()
-    town.go_on()
-    town.until_complete()
+    town.recover()
     check_complete(town, number)
     assert [done["attempts"] for done in history(town.conn, "ACME")] == [1]
 
@@ -118,9 +116,7 @@ def test_an_empty_answer_where_sessions_were_is_no_verdict(town: Town) -> None:
     assert (failed["status"], failed["attempts"]) == ("failed", 1)
     assert town.status() == "active"
 
-    town.yahoo.heal()
-    town.go_on()
-    town.until_complete()
+    town.recover()
     check_complete(town, number)
 
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from market import backfill
-from tests.market.desk import Desk, never
-from tests.market.helpers import BACKFILL_DAYS, at, clock, outcome
+from tests.market.desk import Desk
+from tests.market.helpers import BACKFILL_DAYS, at, clock, never, outcome
 from tests.market.revision.remote import (
     AT_T3,
     AT_T7,
