@@ -10,26 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-from market import (
-    backfill,
-    backup,
-    cross_check,
-    db_cli,
-    jobs_cli,
-    outcomes,
-    pipeline_cli,
-    prices,
-    provenance,
-    registry,
-    reports_cli,
-    sessions,
-    stats_cli,
-    ticker_cli,
-    validation_cli,
-)
-from market.completion import complete_symbol
-from market.console import (
-    CommandError,
+from market import outcomes
+from market.cli import backup, db, jobs, pipeline, reports, stats, tickers, validation
+from market.cli.completion import complete_symbol
+from market.cli.console import (
     DryRunOption,
     JsonOption,
     YesOption,
@@ -39,19 +23,22 @@ from market.console import (
     run,
     waiting,
 )
-from market.logs import configure
-from market.provenance import AuditFile, Run
+from market.prices import backfill, cross_check, ingestion, storage
+from market.prices.ingestion import AuditFile, Run
 from market.providers import Provider, build
 from market.providers.status import overview
-from market.settings import LogSettings, MarketSettings
+from market.settings import MarketSettings
+from market.universe import registry, sessions
 from sql.database import Connection, Database, one
-from sql.settings import load
+from sql.errors import InvalidInput, ReckonerError
+from sql.logs import configure
+from sql.settings import LogSettings, load
 
 app = application(
     "Reckoner's market: tickers, prices, outcomes.",
     no_args_is_help=True,
 )
-app.add_typer(reports_cli.app)
+app.add_typer(reports.app)
 
 
 AuditOption = Annotated[
@@ -87,7 +74,7 @@ def register_tickers(
     ]
     emit(rows, as_json=as_json)
     if done["rejected"]:
-        raise CommandError(
+        raise ReckonerError(
             f"not a symbol: {', '.join(map(repr, done['rejected']))}; the others were registered"
         )
 
@@ -102,7 +89,7 @@ def ticker_registry(
     Examples: `python -m market ticker-registry`, `python -m market ticker-registry --status invalid`.
     """
     if status is not None and status not in registry.STATUSES:
-        raise CommandError(f"--status is one of {', '.join(registry.STATUSES)}, not {status}", 2)
+        raise InvalidInput(f"--status is one of {', '.join(registry.STATUSES)}, not {status}")
     with command_database() as database, database.transaction() as conn:
         rows = registry.listing(conn, status)
     emit(rows, as_json=as_json, empty="no ticker")
@@ -138,7 +125,7 @@ def fetch_prices(
             registered = registry.register(conn, symbol)
             if registered["rejected"]:
                 rejected = ", ".join(map(repr, registered["rejected"]))
-                raise CommandError(f"not a symbol: {rejected}", 2)
+                raise InvalidInput(f"not a symbol: {rejected}")
             names = registered["registered"] + registered["known"]
             calendars = {_plan(conn, name, days).calendar for name in names}
         for calendar in calendars:
@@ -160,7 +147,7 @@ def _plan(conn: Connection, symbol: str, days: int) -> backfill.Plan:
     today = one(conn, "SELECT (reckoner_now() AT TIME ZONE 'UTC')::date AS date")["date"]
     plan = backfill.plan(conn, symbol, days, since=today - dt.timedelta(days=days))
     if plan is None:
-        raise CommandError(f"{symbol} left the registry meanwhile")
+        raise ReckonerError(f"{symbol} left the registry meanwhile")
     return plan
 
 
@@ -185,11 +172,11 @@ def _audit_file(path: Path | None) -> Iterator[AuditFile | None]:
     try:
         file = AuditFile(path)
     except OSError as error:
-        raise CommandError(f"--audit {path}: {error.strerror}; nothing was fetched", 2) from None
+        raise InvalidInput(f"--audit {path}: {error.strerror}; nothing was fetched") from None
     try:
         yield file
-    except provenance.AuditError as error:
-        raise CommandError(f"--audit {path}: {error}; its symbol was not stored") from None
+    except ingestion.AuditError as error:
+        raise ReckonerError(f"--audit {path}: {error}; its symbol was not stored") from None
     finally:
         file.close()
 
@@ -207,9 +194,9 @@ def _fetch(
     # The line is taken back where the transaction is, and the transaction where the line is.
     entry = file.entry() if file else contextlib.nullcontext()
     with entry, database.transaction(seconds=300) as conn:
-        before = prices.count(conn, plan.symbol)
+        before = storage.count(conn, plan.symbol)
         summary = backfill.store(conn, plan, verdict, run)
-        after = prices.count(conn, plan.symbol)
+        after = storage.count(conn, plan.symbol)
         if file and summary.audit:
             file.append(summary.audit)
     counts = {"bars_before": before, "bars_after": after}
@@ -248,9 +235,9 @@ def payload(
     Examples: `python -m market payload 17 > answer.json`, `python -m market payload 17 | jq .chart.error`.
     """
     with command_database() as database, database.transaction() as conn:
-        body = provenance.body(conn, number)
+        body = ingestion.body(conn, number)
     if body is None:
-        raise CommandError(
+        raise ReckonerError(
             f"payload {number} is not kept (any more); RAW_RETENTION_DAYS says how long they are"
         )
     sys.stdout.buffer.write(body)
@@ -269,11 +256,11 @@ def price_stats(
     Examples: `python -m market price-stats`, `python -m market price-stats AAPL --json`.
     """
     with command_database() as database, database.transaction() as conn:
-        rows = prices.stats(conn, symbol)
+        rows = storage.stats(conn, symbol)
         if symbol is not None:
-            rows = [row | prices.completeness(conn, row["symbol"]) for row in rows]
+            rows = [row | storage.completeness(conn, row["symbol"]) for row in rows]
     if symbol is not None and not rows:
-        raise CommandError(
+        raise ReckonerError(
             f"{symbol} is not registered: python -m market register-tickers {symbol}"
         )
     emit(rows, as_json=as_json, empty="no ticker")
@@ -312,7 +299,7 @@ def cross_check_prices(
     settings = load(MarketSettings)
     number = sample or settings.market_cross_check_sample
     if not number:
-        raise CommandError("MARKET_CROSS_CHECK_SAMPLE is 0: set it, or say --sample N", 2)
+        raise InvalidInput("MARKET_CROSS_CHECK_SAMPLE is 0: set it, or say --sample N")
     with command_database() as database:
         if dry_run:
             rows = cross_check.sampled(database, number)
@@ -322,12 +309,12 @@ def cross_check_prices(
     emit(rows, as_json=as_json, empty="nothing was fetched in the last day")
 
 
-app.add_typer(jobs_cli.app)
-app.add_typer(pipeline_cli.app)
-app.add_typer(validation_cli.app)
-app.add_typer(ticker_cli.app)
-app.add_typer(stats_cli.app)
-app.add_typer(db_cli.app, name="db")
+app.add_typer(jobs.app)
+app.add_typer(pipeline.app)
+app.add_typer(validation.app)
+app.add_typer(tickers.app)
+app.add_typer(stats.app)
+app.add_typer(db.app, name="db")
 
 if __name__ == "__main__":
     run(app)

@@ -1,4 +1,4 @@
-"""The settings of this floor: providers and their keys, history, and how the log is written."""
+"""The settings of this floor: providers and their keys, and history."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -155,20 +155,3 @@ class NeonSettings(Settings):
     neon_project_id: str | None = Field(default=None, pattern="^[a-z0-9-]+$")
     neon_branch_id: str | None = Field(default=None, pattern="^[a-z0-9-]+$")
     neon_api_url: str = "https://console.neon.tech/api/v2"
-
-
-class LogSettings(Settings):
-    """How the log is written; it always goes to stderr."""
-
-    log_format: Literal["auto", "json", "console"] = "auto"
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-
-    @field_validator("log_level", mode="before")
-    @classmethod
-    def _upper(cls, value: object) -> object:
-        return value.upper() if isinstance(value, str) else value
-
-    @field_validator("log_format", mode="before")
-    @classmethod
-    def _lower(cls, value: object) -> object:
-        return value.lower() if isinstance(value, str) else value

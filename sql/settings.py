@@ -8,12 +8,14 @@ by a platform never falls back to a private database.
 import os
 import re
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from sql.errors import InvalidInput
 
 EMBEDDED = "embedded:"
 
@@ -52,7 +54,7 @@ _SECRETS = (
 )
 
 
-class SettingsError(Exception):
+class SettingsError(InvalidInput):
     """A setting that cannot be used; its text is one line for the person who set it."""
 
 
@@ -170,3 +172,20 @@ class DatabaseSettings(Settings):
         if self.database_url.startswith(EMBEDDED):
             return Path(self.database_url.removeprefix(EMBEDDED))
         return None
+
+
+class LogSettings(Settings):
+    """How the log is written; it always goes to stderr."""
+
+    log_format: Literal["auto", "json", "console"] = "auto"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("log_format", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from market import sessions
-from sql import embedded, migrate
+from market.universe import sessions
+from sql import embedded
 from sql.database import Database
+from sql.schema import migrate
 from tests.copies import copy_of, database_of, drop
 from tests.roles import roles
 from tests.support import Conn, WorkerProcess, cleaned_up, connect

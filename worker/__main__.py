@@ -7,26 +7,27 @@ from typing import Annotated
 
 import typer
 
-from market import console, watch
-from market.completion import complete_symbol
-from market.console import (
-    CommandError,
+from market.cli import console, watch
+from market.cli.completion import complete_symbol
+from market.cli.console import (
     DryRunOption,
     JsonOption,
     application,
     command_database,
     waiting,
 )
-from market.logs import configure
-from market.settings import LogSettings, MarketSettings
-from sql import embedded, migrate
+from market.settings import MarketSettings
+from sql import embedded
 from sql.access import open_database
-from sql.settings import DatabaseSettings, load
-from worker import enqueue as enqueuing
-from worker import explain as explaining
-from worker import migrating, report
-from worker import requeue as requeuing
+from sql.errors import InvalidInput, ReckonerError
+from sql.logs import configure
+from sql.schema import migrate
+from sql.settings import DatabaseSettings, LogSettings, load
 from worker import sweep as sweeping
+from worker.cli import enqueue as enqueuing
+from worker.cli import explain as explaining
+from worker.cli import migrating, report
+from worker.cli import requeue as requeuing
 from worker.settings import WorkerSettings
 
 app = application(
@@ -86,9 +87,9 @@ def migrate_command(
     `python -m worker migrate --check`, `python -m worker migrate --remove > remove.sql`.
     """
     if apply and not removing:
-        raise CommandError("--apply goes with --remove", 2)
+        raise InvalidInput("--apply goes with --remove")
     if check and removing:
-        raise CommandError("give one of --check and --remove", 2)
+        raise InvalidInput("give one of --check and --remove")
     with command_database(any_schema=True) as database:
         if removing:
             migrating.remove_ours(database, apply=apply, as_json=as_json)
@@ -136,7 +137,7 @@ def sweep(dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
             found = sweeping.once(database, settings, dry_run=dry_run)
         after = report.live_events(database)
     if found is None:
-        raise CommandError("another worker is sweeping just now")
+        raise ReckonerError("another worker is sweeping just now")
     counts = {"dry_run": dry_run, "events_before": before, "events_after": after}
     console.emit([{"crashed": crashed, **found, **counts}], as_json=as_json)
 
@@ -170,11 +171,11 @@ def requeue(
     """
     given = [event is not None, prediction is not None, ticker is not None, dead]
     if sum(given) != 1:
-        raise CommandError("give exactly one of --event, --prediction, --ticker, --dead", 2)
+        raise InvalidInput("give exactly one of --event, --prediction, --ticker, --dead")
     if (topic or error_like) and not dead:
-        raise CommandError("--topic and --error-like go with --dead", 2)
+        raise InvalidInput("--topic and --error-like go with --dead")
     if topic not in {None, "prediction", "ticker"}:
-        raise CommandError(f"--topic is prediction or ticker, not {topic}", 2)
+        raise InvalidInput(f"--topic is prediction or ticker, not {topic}")
     with command_database() as database:
         row = requeuing.requeue(
             database,
@@ -206,7 +207,7 @@ def enqueue(
     `python -m worker enqueue --since 2025-01-01`.
     """
     if everything == (since is not None):
-        raise CommandError("give exactly one of --all and --since", 2)
+        raise InvalidInput("give exactly one of --all and --since")
     moment = None if since is None else since.replace(tzinfo=dt.UTC)
     market = load(MarketSettings)
     with command_database() as database:
@@ -236,7 +237,7 @@ def explain(
     Examples: `python -m worker explain 17`, `python -m worker explain AAPL --json`.
     """
     if (what is None) == (event is None):
-        raise CommandError("give a prediction's id, a symbol, or --event ID", 2)
+        raise InvalidInput("give a prediction's id, a symbol, or --event ID")
     with command_database() as database:
         rows = explaining.explain(database, what=what, event=event)
     console.emit(rows, as_json=as_json)
@@ -283,7 +284,7 @@ def demo(
 
     Examples: `python -m worker demo`, `python -m worker demo --once`.
     """
-    from worker.demo import demonstrate  # noqa: PLC0415
+    from worker.cli.demo import demonstrate  # noqa: PLC0415
 
     configure(LogSettings(log_level="WARNING"))
     sys.exit(demonstrate(stay=sys.stdout.isatty() and not once))

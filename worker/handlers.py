@@ -8,14 +8,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from market import backfill, jobs, outcomes, sessions
+from market import outcomes
 from market.outcomes import MissingCalendarsError, Processed
-from market.provenance import Run
+from market.prices import backfill, jobs
+from market.prices.ingestion import Run
 from market.providers import Provider
 from market.settings import MarketSettings
+from market.universe import sessions
 from sql.database import Database
-from worker import outbox
-from worker.outbox import Claim, End
+from worker.queue import outbox
+from worker.queue.outbox import Claim, End
 
 # Less than half of PostgreSQL's deadlock_timeout: where we and another program wait for each
 # other's rows, it is we who give up and try again, long before one of the two is chosen to fail.

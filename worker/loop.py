@@ -13,15 +13,16 @@ import psycopg
 import structlog
 
 from sql.database import Database, error_line, is_away
-from worker import outbox, sweep
-from worker.doorbell import Doorbell, Posture
-from worker.frontier import Frontier
-from worker.lanes import Lanes
+from worker import sweep
+from worker.listening.doorbell import Doorbell, Posture
+from worker.listening.idle_suspend import Nap
 from worker.metrics import Metrics, Stopwatch
-from worker.nap import Nap
-from worker.outbox import Claim, Topic
-from worker.patience import Patience
+from worker.queue import outbox
+from worker.queue.claim_cursor import Frontier
+from worker.queue.lanes import Lanes
+from worker.queue.outbox import Claim, Topic
 from worker.settings import WorkerSettings
+from worker.shutdown import Patience
 
 # How soon to look again after a commit that is under way, or an event whose key is busy.
 _SHORTLY_SECONDS = 0.02

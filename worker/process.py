@@ -18,24 +18,26 @@ from collections.abc import Callable, Iterator, Sequence
 import psycopg
 import structlog
 
-from market import sessions, syncing
+from market.prices import sync
 from market.providers import Provider
 from market.settings import MarketSettings
+from market.universe import sessions
 from sql.database import Database, error_line
-from sql.migrate import MigrationError
+from sql.schema.migrate import MigrationError
 from sql.settings import SettingsError
-from worker import outbox, startup, sweep
-from worker.daily import Daily
-from worker.doorbell import Doorbell
+from worker import startup, sweep
 from worker.handlers import Context
-from worker.lanes import Lanes
+from worker.heartbeat import Pulse
+from worker.listening.doorbell import Doorbell
+from worker.listening.idle_suspend import Nap
 from worker.loop import Loop
 from worker.metrics import Counted, Metrics, QueueCollector
-from worker.nap import Nap
-from worker.patience import Patience, StoppingError
 from worker.probes import Probes
-from worker.pulse import Pulse
+from worker.queue import outbox
+from worker.queue.lanes import Lanes
 from worker.settings import WorkerSettings
+from worker.shutdown import Patience, StoppingError
+from worker.sync import Daily
 from worker.tracing import tracer
 
 log = structlog.get_logger()
@@ -81,7 +83,7 @@ class Worker:
         )
         self._daily: Daily | None = None
         quiet = [self._pulse.quiet, self._sweeping]
-        if settings.worker_daily_sync and syncing.has_shortcut(
+        if settings.worker_daily_sync and sync.has_shortcut(
             providers, market.market_cross_check_sample
         ):
             self._daily = Daily(context, patience)

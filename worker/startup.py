@@ -5,8 +5,8 @@ import time
 import psycopg
 import structlog
 
-from sql import migrate
 from sql.database import Database, error_line, is_away
+from sql.schema import migrate
 
 log = structlog.get_logger()
 

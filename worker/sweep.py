@@ -10,10 +10,10 @@ from typing import Any
 import psycopg
 import structlog
 
-from market import sessions
+from market.universe import sessions
 from sql.database import Database, error_line, is_away
-from worker import outbox
 from worker.metrics import Metrics
+from worker.queue import outbox
 from worker.settings import WorkerSettings
 
 _HISTORY_DAYS = 30
@@ -35,7 +35,7 @@ def once(
 ) -> dict[str, Any] | None:
     """Sweep once; returns what each part found, or None while another worker sweeps.
 
-    sync: also write the events of the daily sync; False where `worker/daily.py` does more.
+    sync: also write the events of the daily sync; False where `worker/sync.py` does more.
     dry_run does it all and rolls it back. Raises psycopg.Error when the database is away.
     """
     found: dict[str, Any] = {}

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from sql.settings import SettingsError
-from worker.outbox import Claim
+from worker.queue.outbox import Claim
 
 _ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 

@@ -18,7 +18,7 @@ from pydantic import AliasChoices, BaseModel, Field
 
 from market.providers.base import US, Action, Answer, Bar, Capabilities, Kind, Payload, Request
 from market.providers.http import Client, Reply, answered, whole
-from market.providers.symbols import Spelling, pair
+from market.providers.spelling import Spelling, pair
 
 _SPELLING = Spelling(share_class="{0}-{1}", pair="{0}")
 # Without paying, the last hundred sessions; of coins the last year.

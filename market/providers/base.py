@@ -1,6 +1,6 @@
 """What every provider gives back: one of seven classes of answer, and bars.
 
-Only `OK` moves data. The class decides what follows (`market/asking.py`); exception types
+Only `OK` moves data. The class decides what follows (`market/prices/fetch.py`); exception types
 and empty frames decide nothing.
 """
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from market.providers.base import US, Answer, Bar, Capabilities, Kind, Request
 from market.providers.http import Client, Reply, answered, nothing, utc_seconds, whole
-from market.providers.symbols import Spelling, pair
+from market.providers.spelling import Spelling, pair
 
 # A coin's price is an exchange's; Coinbase has them in dollars.
 _SPELLING = Spelling(share_class="{0}.{1}", pair="COINBASE:{0}-{1}")

@@ -12,7 +12,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from market.providers.base import US, Answer, Bar, Capabilities, Kind, Request
 from market.providers.http import Client, Reply, answered, nothing, whole
-from market.providers.symbols import Spelling
+from market.providers.spelling import Spelling
 
 _PATH = "/stable/historical-price-eod/full"
 _SPELLING = Spelling(share_class="{0}-{1}", pair="{0}{1}")

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from market.providers.base import US, Answer, Bar, Capabilities, Kind, Request
 from market.providers.http import Client, Reply, answered, nothing, whole
-from market.providers.symbols import Spelling, pair
+from market.providers.spelling import Spelling, pair
 
 _SPELLING = Spelling(share_class="{0}.{1}", pair="X:{0}{1}")
 _NEW_YORK = ZoneInfo("America/New_York")

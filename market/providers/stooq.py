@@ -13,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter, field_validator
 
 from market.providers.base import Answer, Bar, Capabilities, Kind, Request
 from market.providers.http import Client, Reply, answered, nothing, whole
-from market.providers.symbols import Spelling
+from market.providers.spelling import Spelling
 
 _SPELLING = Spelling(share_class="{0}-{1}.us", pair="{0}{1}", other="{0}.us")
 _INDICES = {"^GSPC": "^spx", "^DJI": "^dji", "^IXIC": "^ndq"}

@@ -37,7 +37,7 @@ BEGIN
 END
 $$;
 
--- The calendar's name in exchange_calendars; market/sessions.py loads it.
+-- The calendar's name in exchange_calendars; market/universe/sessions.py loads it.
 CREATE OR REPLACE FUNCTION symbol_calendar(p_symbol text) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT coalesce((SELECT calendar FROM symbol_rule(p_symbol)),
@@ -62,6 +62,6 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT coalesce(p_assets LIKE '["_%' OR p_assets !~ '^\s*(null|\[\s*\]|\{\s*\}|"\s*")?\s*$', false)
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/11_symbols.sql', '2de3058428c118d31c83b9598de87b44dfd4e11372ab7bd886907276fb7d96fe')
+    ('functions/11_symbols.sql', '8a94a28da46cf535f48b71b8dad813504834058ab8ab7fb9a487cdc40ae27ad3')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -46,7 +46,7 @@ BEGIN
 END
 $$;
 
--- Called by worker/doorbell.py on the LISTEN connection, which holds no lock yet.
+-- Called by worker/listening/doorbell.py on the LISTEN connection, which holds no lock yet.
 --   asleep   the lock is ours: every writer rings from now on
 --   guarded  another sleeper holds it: writers ring, and we hear them too
 --   busy     writers are between insert and commit: look again shortly
@@ -83,6 +83,6 @@ LANGUAGE sql AS $$
     )
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/20_doorbell.sql', 'dbbbb003afc50a4384f63002dbc03c3ff4d7be1cbc7810538c7983e0ab1f4742')
+    ('functions/20_doorbell.sql', '5af41f6d63b91df336f89ab56a25b8a40b7c2dc6aecd177d7032342643fd04de')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

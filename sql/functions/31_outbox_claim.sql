@@ -1,5 +1,5 @@
 BEGIN;
--- Claiming, renewing and letting go: how an event gets a lease. Called by worker/outbox.py.
+-- Claiming, renewing and letting go: how an event gets a lease. Called by worker/queue/outbox.py.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -18,7 +18,7 @@ DROP FUNCTION IF EXISTS outbox_hold(bigint[], bigint[]);
 -- p_after: where an earlier claim of this worker ended, {priority: [available_at, id]}; what
 -- lies before that is not looked at. While somebody holds an old snapshot, every event that was
 -- claimed since still lies at the beginning of the index, and a claim from there would read
--- them all again. worker/frontier.py says when to look from the beginning ('{}') nevertheless.
+-- them all again. worker/queue/claim_cursor.py says when to look from the beginning ('{}') nevertheless.
 --
 -- The statements are written so that every plan for them is the same walk along an index,
 -- whatever the planner thinks of a table that was empty when it was last analysed: a scalar
@@ -166,6 +166,6 @@ CREATE OR REPLACE FUNCTION outbox_renew(
     SELECT count(*) FROM renewed
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/31_outbox_claim.sql', '3eeb39085baf3ea72f862eb4137c8ea35a2b85f2aba78fb21cea2478449e589b')
+    ('functions/31_outbox_claim.sql', 'a25f123da6e592ab3ec03699e86599693541ae86a64740ed71880298c0c237cc')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,7 +1,7 @@
 BEGIN;
 -- How a claim ends: finished, failed, delayed, handed back, or without a verdict because
 -- the worker died. Every verb takes the fencing token and changes nothing when the lease
--- has passed to another. Called by worker/outbox.py inside the transaction of the effects.
+-- has passed to another. Called by worker/queue/outbox.py inside the transaction of the effects.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -184,6 +184,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/32_outbox_end.sql', '40268b072293a57e044323c0841568c153da638a8309ecd31ee981f56fb463d1')
+    ('functions/32_outbox_end.sql', '2e599e888e510df430d28059830f532a423b88a8bba68fe35a8a2144cc1e95f3')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

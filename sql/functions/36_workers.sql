@@ -1,5 +1,5 @@
 BEGIN;
--- The workers' own rows. Called by worker/pulse.py.
+-- The workers' own rows. Called by worker/heartbeat.py.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -56,6 +56,6 @@ CREATE OR REPLACE FUNCTION worker_leave(p_name text) RETURNS void LANGUAGE sql A
     DELETE FROM reckoner_workers WHERE name = p_name
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/36_workers.sql', '87ae250a090c151264a3ac9da0ce482e70846416bf0d9dad1d3b0b9ed56e81bd')
+    ('functions/36_workers.sql', 'a0ef8baeafe2366e4199c98ac6b803585b50d14bda0b531cf0f4234716279a8e')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,5 +1,5 @@
 BEGIN;
--- Sessions as data: which exist, which are over. Loaded by market/sessions.py.
+-- Sessions as data: which exist, which are over. Loaded by market/universe/sessions.py.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -71,6 +71,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/41_sessions.sql', 'edf385f51f9720a127978459fa97854914f4972c13b14008f006b675da98bef9')
+    ('functions/41_sessions.sql', '3e1aa35698581b80e1533d7522994b3186a7bc0269d665d0175b35b4328e7cf8')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,5 +1,5 @@
 BEGIN;
--- Storing bars, and what to fetch. Called by market/prices.py and market/backfill.py.
+-- Storing bars, and what to fetch. Called by market/prices/storage.py and market/prices/backfill.py.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -256,6 +256,6 @@ LEFT JOIN LATERAL (
     FROM market_prices WHERE market_prices.symbol = r.symbol
 ) p ON true;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_prices.sql', '1a1cd7f90478c3ce486cc4bea9b588252a0a5daa018f4d5021f4369527d6acba')
+    ('functions/42_prices.sql', '467c9231eba1e0e76e08e6579293f5cbd59c30150e0c1f90f39816b4162df9b9')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

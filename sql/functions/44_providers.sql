@@ -1,6 +1,6 @@
 BEGIN;
 -- What all workers know of a price provider: its pace, its pauses, its failures in a row.
--- Called by market/providers/state.py and choice.py.
+-- Called by market/providers/limits.py and choice.py.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -185,6 +185,6 @@ BEGIN -- PL/pgSQL, because provider_quota_status is in a later file
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/44_providers.sql', 'baa0ed2996ac7f54b735f4ea770934e84f4eaa534472e4918f013c1a7d2e47ad')
+    ('functions/44_providers.sql', 'a7aa585638839fc8afe75348751b65b6d6a32226c9f56bf5b529f0e8718308a3')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

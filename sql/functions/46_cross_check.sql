@@ -1,6 +1,6 @@
 BEGIN;
 -- The cross-check: closes as stored beside those of another provider. Called by
--- market/cross_check.py.
+-- market/prices/cross_check.py.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -58,6 +58,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/46_cross_check.sql', '570805192e89030200647261e7365c91089342b3f86acbf13b1158f60b9a6752')
+    ('functions/46_cross_check.sql', 'c683bbba043d0f2039b01e963ac69ec2ac360ce0f2656828143affc32f5b9c86')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,5 +1,5 @@
 BEGIN;
--- Raw answers: kept once per body, pruned by the sweep. Called by market/provenance.py and
+-- Raw answers: kept once per body, pruned by the sweep. Called by market/prices/ingestion.py and
 -- worker/sweep.py.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
@@ -58,6 +58,6 @@ LANGUAGE sql STABLE AS $$
         'no longer kept')
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/47_payloads.sql', '2cbfbf7022d0dcfb374717913a5aefc91955ad672d2d87fb0c696c327fd4f080')
+    ('functions/47_payloads.sql', '2a2415c6f727c6a7b15155c78f4843706834707e0c78db520a662548db4a0460')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,5 +1,5 @@
 BEGIN;
--- The record of what was checked, and of every run. Called by market/provenance.py, in the
+-- The record of what was checked, and of every run. Called by market/prices/ingestion.py, in the
 -- transaction that stores the bars.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
@@ -89,6 +89,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/48_quality.sql', '786d10de8b97eae5a736bd463bfdd678abf22457bb7eea95402f69b9bef4aaf6')
+    ('functions/48_quality.sql', 'f5d7d835d5ddf80bd808867362f345f3a438e2941d947cf17c8ab14fe7698b40')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,5 +1,5 @@
 BEGIN;
--- Splits and dividends. Called by market/prices.py.
+-- Splits and dividends. Called by market/prices/storage.py.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -37,6 +37,6 @@ $$;
 
 DROP FUNCTION IF EXISTS bars_keep_replaced(text, text, bigint, date, date, boolean);
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/49_actions.sql', '7e5abf32d47096baacf195e4d9e240e0a36f7f7175b49d7129befbf0e5145f00')
+    ('functions/49_actions.sql', '3ea3f9894342f1878a1c95c5611a3a278cfe81eb819e4b76220c0688d8246b3d')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

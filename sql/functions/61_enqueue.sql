@@ -1,5 +1,5 @@
 BEGIN;
--- Events for predictions that were there before the trigger; called by worker/enqueue.py in
+-- Events for predictions that were there before the trigger; called by worker/cli/enqueue.py in
 -- bites, so that it can be stopped and taken up again.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
@@ -73,6 +73,6 @@ CREATE OR REPLACE FUNCTION enqueue_cost(
     LEFT JOIN ticker_registry r ON r.symbol = n.symbol
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/61_enqueue.sql', '3adf2b6450194126557093afa0c0e347f3adc7382a44037b6729a6ce340e2eff')
+    ('functions/61_enqueue.sql', 'ccbef45daf4984fa4ca2834a8538eda859a9f661999b972074e0e145d12be34a')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,6 +1,6 @@
 BEGIN;
 -- Jobs: the prices of many symbols, asked for at once and fetched by whichever workers there are.
--- Called by market/jobs.py. A job is rows; whoever looks on may come and go, also on another machine.
+-- Called by market/prices/jobs.py. A job is rows; whoever looks on may come and go, also on another machine.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -209,6 +209,6 @@ CREATE OR REPLACE FUNCTION job_runs(p_job bigint) RETURNS SETOF ingestion_audit 
     ORDER BY a.finished_at, a.id
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/62_jobs.sql', '4d06fa22ecc3b1ea81676b3ece66e56a67bcdb83441ded961c65af6da2ed8430')
+    ('functions/62_jobs.sql', 'a55665a80781acafa5d9631f8a20889ed99f5a7ac3a1f3feeed9ea76cb663144')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,6 +1,6 @@
 BEGIN;
 -- The daily sync: after each session's close the tickers of its calendar get their newest bar, and
--- what is missing of the week before. Called by market/syncing.py and worker/sweep.py; a sweep
+-- what is missing of the week before. Called by market/prices/sync.py and worker/sweep.py; a sweep
 -- that finds nothing due reads the registry's calendars and a row for each.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
@@ -104,6 +104,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/63_sync.sql', '14d7fe918328ccf06efdd2c9f1bedc4bbb918b00dc2f09708fcfaf54cc23c174')
+    ('functions/63_sync.sql', '32c7c25da6fad131a652d45bc889da528fe8b68a1b37a29373488df1e05effeb')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

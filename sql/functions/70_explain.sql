@@ -2,7 +2,7 @@ BEGIN;
 -- Why is my prediction late? Its whole story in order, in words, from the insert to what it
 -- waits for now. Reads what the others write: events with their trails, history, bars, outcomes,
 -- providers. `at` in the future is when something is due; without a time it just is so.
--- Called by worker/explain.py and by people in psql.
+-- Called by worker/cli/explain.py and by people in psql.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -247,6 +247,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/70_explain.sql', '7a6c35af34d1cd9586f5c921c07df5308bb19de962e785b39268db4d62fd4b12')
+    ('functions/70_explain.sql', '1b68882f40bd4e3ddbe059edef78013c587f18b56592c7be75884f8de233d5e9')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

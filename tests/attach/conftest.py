@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from market import sessions
+from market.universe import sessions
 from sql.database import Database
 from tests.attach import databases
 from tests.attach.databases import Catalog, Columns, Contents

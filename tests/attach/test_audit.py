@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from sql import repair
 from sql.database import Database
+from sql.schema import repair
 from tests.support import command, connect
 
 

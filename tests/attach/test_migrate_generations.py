@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from sql.files import schema_files
+from sql.schema.files import schema_files
 from tests.attach.conftest import Generation, Migration
 from tests.attach.databases import (
     DUPLICATES,

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from market.console import CommandError, application, emit, run
-from market.logs import configure
-from market.settings import LogSettings
+from market.cli.console import application, emit, run
+from sql.errors import InvalidInput
+from sql.logs import configure
+from sql.settings import LogSettings
 from tests.benchmarks.bench import Bench, Line, OutOfTimeError, conditions, limited
 from tests.benchmarks.server import Server, serve
 from tests.support import ROOT
@@ -39,8 +40,8 @@ def bench(
     """
     wanted = names or list(NAMES)
     if unknown := set(wanted) - set(NAMES):
-        raise CommandError(
-            f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}", 2
+        raise InvalidInput(
+            f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}"
         )
     configure(LogSettings(log_level="WARNING"))
     lines: list[Line] = []

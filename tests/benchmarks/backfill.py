@@ -12,7 +12,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from market import jobs
+from market.prices import jobs
 from sql.database import Database
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.memory import peak, write_files

@@ -12,9 +12,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from sql.database import Database
 from tests.benchmarks.processes import done, ready
-from worker import outbox
-from worker.frontier import Frontier
-from worker.outbox import Claim, End
+from worker.queue import outbox
+from worker.queue.claim_cursor import Frontier
+from worker.queue.outbox import Claim, End
 from worker.settings import WorkerSettings
 
 

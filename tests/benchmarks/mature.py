@@ -15,7 +15,8 @@ completed by one UPDATE that is told their ids.
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from market import outcomes, prices
+from market import outcomes
+from market.prices import storage
 from market.providers import Bar
 from sql.database import Connection, Database
 from tests.benchmarks import data
@@ -77,7 +78,7 @@ def _night(url: str, bars: list[tuple[str, Bar]], fill: Callable[[Connection, st
         sweep.once(database, WorkerSettings.model_construct())
         for symbol, bar in bars:
             with database.transaction() as conn:
-                prices.store(conn, symbol, "bench", [bar], bar.date, bar.date)
+                storage.store(conn, symbol, "bench", [bar], bar.date, bar.date)
                 fill(conn, symbol)
 
 

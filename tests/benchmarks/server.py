@@ -14,9 +14,10 @@ from pathlib import Path
 
 from psycopg import sql as psql
 
-from market import sessions
-from sql import embedded, migrate
+from market.universe import sessions
+from sql import embedded
 from sql.database import Database
+from sql.schema import migrate
 from tests.copies import copy_of, database_of, drop
 from tests.support import Conn
 

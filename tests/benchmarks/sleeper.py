@@ -11,11 +11,11 @@ import time
 
 import psycopg
 
-from market.logs import configure
-from market.settings import LogSettings
 from sql.database import Database
-from worker import outbox
-from worker.doorbell import Doorbell
+from sql.logs import configure
+from sql.settings import LogSettings
+from worker.listening.doorbell import Doorbell
+from worker.queue import outbox
 
 CHANNEL = "bench"
 

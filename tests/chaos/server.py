@@ -1,6 +1,6 @@
 """A server of the suite's own that keeps what it said it committed, and the ways in which it ends.
 
-Its guardian (`sql/guardian.py`) starts it again on the same socket; while the guardian is
+Its guardian (`sql/embedded/supervisor.py`) starts it again on the same socket; while the guardian is
 stopped, the server stays away.
 """
 
@@ -13,9 +13,10 @@ from pathlib import Path
 
 import psycopg
 
-from market import sessions
-from sql import embedded, migrate
+from market.universe import sessions
+from sql import embedded
 from sql.database import Database
+from sql.schema import migrate
 from tests.copies import copy_of, database_of, drop
 from tests.support import connect, until
 

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from market.evaluation import accuracy, accuracy_tables, outcomes_frame, show
-from sql import migrate
+from market.cli import show
+from market.evaluation import accuracy, accuracy_tables, outcomes_frame
 from sql.database import Database
+from sql.schema import migrate
 from tests.evaluation.conftest import POSTS, fill, url_of
 from tests.market.helpers import shared_database
 from tests.support import ROOT, Conn, command, environment

@@ -9,8 +9,8 @@ import pytest
 
 from market.evaluation import accuracy, outcomes_frame
 from market.evaluation.frame import paths_frame
-from sql import migrate
 from sql.database import Database
+from sql.schema import migrate
 from tests.evaluation.conftest import DIVIDEND_SESSION, FIRST, LAST, POSTS, PRICES, fill
 from tests.support import Conn, insert_prediction, sessions
 

@@ -13,8 +13,8 @@ from market.settings import MarketSettings
 from sql.database import Database
 from tests.market.helpers import BACKFILL_DAYS, never, stopped_clock
 from tests.support import connect, insert_prediction, value
-from worker import outbox
 from worker.handlers import Context, TickerWork, predictions
+from worker.queue import outbox
 
 Told = dict[str, Any]
 

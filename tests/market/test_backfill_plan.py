@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from market import backfill
+from market.prices import backfill
 from market.providers import Answer, Kind
 from sql.database import Database
 from tests.market.helpers import (

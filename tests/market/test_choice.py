@@ -5,10 +5,10 @@ from collections import Counter
 
 import pytest
 
-from market import backfill
+from market.prices import backfill
 from market.providers import Answer, Capabilities, Kind, Provider, Request
-from market.providers.choice import lack, ranked, worth
-from market.providers.state import ask
+from market.providers.limits import ask
+from market.providers.selection import lack, ranked, worth
 from sql.database import Database
 from tests.market.helpers import (
     BACKFILL_DAYS,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from market.providers import Answer, Kind, Request
-from market.providers.state import Paused, ask
+from market.providers.limits import Paused, ask
 from sql.database import Database
 from tests.market.helpers import FakeProvider, never, plain_bars, provider_row, standing_still, utc
 from tests.support import Conn, value

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from market.prices.validation import LEAST_SCORE, WEIGHTS, Known, validate
 from market.providers import Action, Answer, Bar, Kind, Provider, Request
 from market.providers.csv_files import CsvFiles
-from market.validation import LEAST_SCORE, WEIGHTS, Known, validate
 from tests.market.desk import Desk, Told
 from tests.market.helpers import FakeProvider, day, serving, stopped_clock, utc
 from tests.support import Conn, connect, flat_bars, sessions, value, write_csv

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from market.providers import Answer, Capabilities, Kind, Request
-from market.providers.state import Paused, ask
+from market.providers.limits import Paused, ask
 from sql.database import Database
 from tests.market.desk import Desk
 from tests.market.helpers import FakeProvider, at, never, plain_bars, stopped_clock, utc

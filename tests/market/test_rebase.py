@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from market import backfill
+from market.prices import backfill
 from market.providers import Answer, Bar, Kind, Request
 from sql.database import Database
 from tests.market.helpers import (

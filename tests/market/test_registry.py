@@ -7,7 +7,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from market import registry
+from market.universe import registry
 from sql.database import Database
 from tests.market.helpers import at, day, process, ticker, utc
 from tests.support import Conn, insert_prediction, until, value

@@ -3,7 +3,8 @@
 import datetime as dt
 from concurrent.futures import ThreadPoolExecutor
 
-from market import backfill, sessions
+from market.prices import backfill
+from market.universe import sessions
 from sql.database import Database
 from tests.market.helpers import utc
 from tests.support import Conn, connect, until, value

@@ -8,8 +8,8 @@ import exchange_calendars
 import psycopg
 import pytest
 
-from market import sessions as calendars
 from market.providers import Answer, Kind
+from market.universe import sessions as calendars
 from sql.database import Database
 from tests.market.desk import Desk
 from tests.market.helpers import FakeProvider, day, outcome, process, serving, ticker, utc

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from market import prices
+from market.prices import storage
 from market.providers import Bar
 from sql.database import Database
 from tests.market.helpers import at, plain_bars
@@ -22,7 +22,7 @@ def days(conn: Conn) -> list[dt.date]:
 
 
 def storing(bars: list[Bar]) -> Work:
-    return lambda conn: prices.store(conn, "ACME", "test", bars, bars[0].date, bars[-1].date)
+    return lambda conn: storage.store(conn, "ACME", "test", bars, bars[0].date, bars[-1].date)
 
 
 def theirs(other: Backend, date: dt.date, close: float = 55.0) -> None:

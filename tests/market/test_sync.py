@@ -4,7 +4,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from market import syncing
+from market.prices import sync
 from market.providers import Capabilities, Request
 from market.providers.base import Answer
 from market.settings import MarketSettings
@@ -20,10 +20,10 @@ from tests.market.helpers import (
 from tests.market.test_commands import document, with_csv
 from tests.support import Conn, connect, flat_bars, sessions, until, value, write_csv
 from worker import sweep
-from worker.daily import Daily
 from worker.handlers import Context
-from worker.patience import Patience
 from worker.settings import WorkerSettings
+from worker.shutdown import Patience
+from worker.sync import Daily
 
 THURSDAY = "2024-06-13 22:00"
 MIDDAY = "2024-06-13 17:00"
@@ -118,8 +118,8 @@ def test_a_provider_with_batches_is_asked_once_for_all_and_the_rest_become_event
     stored(conn, "LATE", until="2024-06-11")
     provider = Batches()
     with stopped_clock(url, utc(THURSDAY)) as database:
-        done = syncing.after_close(database, [provider], 0, lambda _: None)
-        again = syncing.after_close(database, [provider], 0, lambda _: None)
+        done = sync.after_close(database, [provider], 0, lambda _: None)
+        again = sync.after_close(database, [provider], 0, lambda _: None)
     assert [(each.topped_up, each.enqueued) for each in done] == [(3, 2)]
     assert again == []
     assert provider.batches == [["AAA", "BBB", "HOLE"]]
@@ -131,7 +131,7 @@ def test_while_one_worker_asks_no_other_does(url: str, conn: Conn) -> None:
     with stopped_clock(url, utc(THURSDAY)) as database:
         with database.transaction() as claiming:
             assert claiming.execute("SELECT * FROM sync_claim(600)").fetchall()
-        assert syncing.after_close(database, [Batches()], 0, lambda _: None) == []
+        assert sync.after_close(database, [Batches()], 0, lambda _: None) == []
         found = sweep.once(database, WorkerSettings())
         assert found is not None
         assert found["sync"] == 0

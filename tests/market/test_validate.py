@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from market.prices.validation import LEAST_SCORE, Known, validate
 from market.providers import Action, Bar
-from market.validation import LEAST_SCORE, Known, validate
 from tests.market.helpers import day
 
 SESSIONS = [day("2024-03-04") + dt.timedelta(days=n) for n in range(12)]

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from market.prices.validation import validate
 from market.providers import Kind, Request
 from market.providers.yahoo import classify
-from market.validation import validate
 from tests.market.helpers import day
 from tests.market.yahoo_bodies import (
     HTML,

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from market import backfill
-from market.daily import TopUp, top_up
+from market.prices import backfill
+from market.prices.bulk import TopUp, top_up
 from market.providers import Bar, Provider, Request
 from market.providers.polygon import Polygon
 from market.providers.twelve_data import TwelveData

@@ -4,9 +4,9 @@ import subprocess
 
 import pytest
 
-from sql import catalogue, repair
 from sql.database import Database
-from sql.differences import Difference
+from sql.schema import catalogue, repair
+from sql.schema.drift import Difference
 from tests.support import Conn, connect, insert_prediction, value
 
 

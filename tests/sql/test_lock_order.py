@@ -6,7 +6,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from market import outcomes, prices
+from market import outcomes
+from market.prices import storage
 from market.providers import Bar
 from market.settings import MarketSettings
 from sql.database import Database
@@ -19,8 +20,9 @@ from tests.sql.backends import (
 )
 from tests.sql.verbs import add, ask, claim, claim_one, delay, fail, finish, hold
 from tests.support import Conn, insert_prediction, sessions, value
-from worker import handlers, outbox
+from worker import handlers
 from worker.handlers import Context
+from worker.queue import outbox
 
 NEW = ["AAA", "MMM", "ZZZ"]
 HOLD_TICKER = "INSERT INTO ticker_registry (symbol) VALUES ('MMM')"
@@ -94,7 +96,7 @@ def storing(conn: Conn, claimed: dict[str, Any]) -> None:
     assert hold(conn, claimed) == [claimed["id"]]
     days = sessions(conn, "2024-01-01", "2024-06-30")
     bars = [Bar(day, 100.0, 101.0, 99.0, 100.0) for day in days]
-    prices.store(conn, "GOOD", "csv", bars, days[0], days[-1])
+    storage.store(conn, "GOOD", "csv", bars, days[0], days[-1])
     outcomes.fill_symbol(conn, "GOOD")
 
 

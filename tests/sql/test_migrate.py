@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from sql.database import Database
-from sql.files import SchemaFile, schema_files
-from sql.migrate import migrate as migrate_database
-from sql.migrate import pending
+from sql.schema.files import SchemaFile, schema_files
+from sql.schema.migrate import migrate as migrate_database
+from sql.schema.migrate import pending
 from tests.sql.verbs import insert_text, make_owners_table
 from tests.support import ROOT, Conn, command, connect, environment, value
 

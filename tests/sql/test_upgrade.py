@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from sql.database import Database
-from sql.files import SchemaFile, schema_files
-from sql.migrate import migrate
+from sql.schema.files import SchemaFile, schema_files
+from sql.schema.migrate import migrate
 from tests.sql.test_migrate import applied, catalog
 from tests.support import Conn, WorkerProcess, command, connect, insert_prediction, value
 from tests.worker.scenes import SHORT, bars, event, until_complete

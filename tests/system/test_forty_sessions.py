@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from market import sessions as calendars
-from sql import embedded, migrate
+from market.universe import sessions as calendars
+from sql import embedded
 from sql.database import Database
+from sql.schema import migrate
 from tests.conftest import server_folder
 from tests.market.helpers import day, utc
 from tests.support import Conn, WorkerProcess, cleaned_up, connect, sessions, until, value

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from sql.catalogue import recorded
+from sql.schema.catalogue import recorded
 from tests.roles import Roles, roles
 from tests.support import (
     Conn,

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from psycopg import conninfo
 
-from market.settings import LogSettings, MarketSettings
+from market.settings import MarketSettings
 from sql.settings import (
     PLATFORM_VARIABLES,
     DatabaseSettings,
+    LogSettings,
     Settings,
     SettingsError,
     load,

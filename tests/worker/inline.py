@@ -6,13 +6,13 @@ from market.providers import Answer, Request
 from market.settings import MarketSettings
 from sql.database import Database
 from tests.market.helpers import FakeProvider
-from worker import outbox
 from worker.handlers import Context
-from worker.lanes import Lanes
 from worker.metrics import Metrics
-from worker.outbox import Claim, Topic
-from worker.patience import Patience
+from worker.queue import outbox
+from worker.queue.lanes import Lanes
+from worker.queue.outbox import Claim, Topic
 from worker.settings import WorkerSettings
+from worker.shutdown import Patience
 from worker.tracing import NoTracer, Tracer
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from market import sessions
-from sql import embedded, migrate
+from market.universe import sessions
+from sql import embedded
 from sql.database import Database
+from sql.schema import migrate
 from tests.support import (
     Conn,
     WorkerProcess,

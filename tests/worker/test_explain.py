@@ -4,10 +4,10 @@ import datetime as dt
 import json
 from pathlib import Path
 
-from market import sessions as calendars
 from market.providers import Answer, Kind
+from market.universe import sessions as calendars
 from sql.database import Database
-from sql.migrate import migrate
+from sql.schema.migrate import migrate
 from tests.attach import databases
 from tests.attach.scenes import insert_prediction as insert_older
 from tests.support import Conn, command, connect, insert_prediction, sessions, until, value

@@ -7,12 +7,12 @@ import psycopg
 import pytest
 
 from sql.database import Database
-from sql.migrate import migrate
+from sql.schema.migrate import migrate
 from tests.copies import with_database
 from tests.sql.verbs import add, claim_one, fail
 from tests.support import Conn, command, value
 from tests.worker.checks import beat, exit_code, look
-from worker import report
+from worker.cli import report
 
 CHECKS = [
     "database", "schema", "workers", "listening", "backlog", "dead", "providers", "triggers",

@@ -23,7 +23,7 @@ from tests.worker.scenes import (
     until_done,
     until_processing,
 )
-from worker.doorbell import Doorbell
+from worker.listening.doorbell import Doorbell
 
 # A sleeping worker holds this lock on its LISTEN connection (sql/functions/20_doorbell.sql).
 _SLEEPER = (

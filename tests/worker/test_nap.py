@@ -18,8 +18,8 @@ from tests.support import (
 )
 from tests.worker.gate import Gate
 from tests.worker.scenes import BRISK, MOMENT, Start, completed, history, make_known
-from worker.doorbell import Doorbell
-from worker.nap import Nap
+from worker.listening.doorbell import Doorbell
+from worker.listening.idle_suspend import Nap
 from worker.settings import WorkerSettings
 
 _CONNECTIONS = (

@@ -26,7 +26,7 @@ from tests.worker.scenes import (
     make_known,
     until_complete,
 )
-from worker.doorbell import Doorbell
+from worker.listening.doorbell import Doorbell
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs pgbouncer")
 

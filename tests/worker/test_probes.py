@@ -17,8 +17,8 @@ from sql.database import Database
 from tests.support import Conn, command, connect, insert_prediction, until
 from tests.worker.scenes import BELL_ONLY, SHORT, HangingTicker, Start, make_known, until_processing
 from tests.worker.scrape import Port, free_port, measured
+from worker.heartbeat import Pulse
 from worker.probes import Probes
-from worker.pulse import Pulse
 from worker.settings import WorkerSettings
 
 
@@ -101,7 +101,7 @@ def test_a_worker_that_stops_is_not_ready_but_live(
 
 def test_a_loop_that_hangs_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic()
-    monkeypatch.setattr("worker.pulse.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("worker.heartbeat.time", SimpleNamespace(monotonic=lambda: now))
     database = Database("postgresql://127.0.0.1:1/nowhere")  # nobody asks it anything
     heart = Pulse(database, WorkerSettings(), "w", None, lambda _: None, lambda: None)
     probes = Probes(0, CollectorRegistry(), heart.stuck, lambda: None)

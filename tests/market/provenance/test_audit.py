@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from market import provenance
+from market.prices import ingestion
 from market.providers import Answer, Bar, Kind, Payload, Request
 from market.providers.csv_files import CsvFiles
 from sql.database import Database
@@ -96,7 +96,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_half_stored(conn: Conn, fetch: F
 
 
 def test_a_line_whose_transaction_fails_is_taken_back(tmp_path: Path) -> None:
-    file = provenance.AuditFile(tmp_path / "runs.jsonl")
+    file = ingestion.AuditFile(tmp_path / "runs.jsonl")
     with file.entry():
         file.append({"stored": True})
 
@@ -123,7 +123,7 @@ def test_what_a_provider_says_may_hold_anything(url: str, conn: Conn) -> None:
 def test_nothing_of_it_is_there_when_the_store_fails(database: Database, conn: Conn) -> None:
     """The record is of one transaction with the bars."""
     asked = [
-        provenance.Asked(
+        ingestion.Asked(
             "csv", Request("ACME", day(T1), day(T1), [day(T1)]), "ok", "", 0.1,
             Payload("ACME.csv", None, b"bytes"),
         )
@@ -131,8 +131,8 @@ def test_nothing_of_it_is_there_when_the_store_fails(database: Database, conn: C
 
     def fail() -> None:
         with database.transaction() as inside:
-            ids = provenance.keep(inside, asked, provenance.Run())
-            provenance.log(inside, "ACME", asked, ids, provenance.Run(), "failed", {})
+            ids = ingestion.keep(inside, asked, ingestion.Run())
+            ingestion.log(inside, "ACME", asked, ids, ingestion.Run(), "failed", {})
             raise RuntimeError("the bars could not be stored")
 
     with pytest.raises(RuntimeError):

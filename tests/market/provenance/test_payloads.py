@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from market import provenance
+from market.prices import ingestion
 from market.providers import Kind, Payload, Request
 from market.providers.csv_files import CsvFiles
 from market.settings import MarketSettings
@@ -145,12 +145,12 @@ def test_nobody_waits_for_whoever_else_stores_the_same_bytes(database: Database)
     """Some bodies are everyone's: the page that says "too many requests"."""
     request = Request("ACME", day(T1), day(T1), [day(T1)])
     page = Payload("https://remote/ACME", 429, b"Too Many Requests")
-    asked = [provenance.Asked("remote", request, "throttled", "", 0.1, page)]
+    asked = [ingestion.Asked("remote", request, "throttled", "", 0.1, page)]
     with database.transaction() as first:
-        known = provenance.keep(first, asked, provenance.Run())
+        known = ingestion.keep(first, asked, ingestion.Run())
     with database.transaction() as one, database.transaction(lock_seconds=0.5) as other:
-        assert provenance.keep(one, asked, provenance.Run()) == known
-        assert provenance.keep(other, asked, provenance.Run()) == known
+        assert ingestion.keep(one, asked, ingestion.Run()) == known
+        assert ingestion.keep(other, asked, ingestion.Run()) == known
 
 
 def test_many_payloads_are_pruned_in_bites(url: str, conn: Conn) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from market import backfill
+from market.prices import backfill
 from tests.market.desk import Desk
 from tests.market.helpers import BACKFILL_DAYS, at, clock, never, outcome
 from tests.market.revision.remote import (

@@ -1,0 +1,189 @@
+"""`market db …`: what a DBA asks, and what a DBA gives out."""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from market.cli import backup
+from market.cli.console import (
+    JsonOption,
+    application,
+    command_database,
+    emit,
+    emit_json,
+    say,
+    waiting,
+)
+from market.settings import NeonSettings
+from sql.errors import InvalidInput
+from sql.schema import check as checking
+from sql.schema import repair as repairing
+from sql.schema import roles as roles_sql
+from sql.schema.drift import Difference
+from sql.settings import DatabaseSettings, load
+
+app = application("The DBA's commands.", no_args_is_help=True)
+
+
+@app.command()
+def audit(as_json: JsonOption = False) -> None:
+    """Compare the database with what this version expects of it; exit 3 where it differs.
+
+    Each difference with its risk and the SQL that mends it. Of tables that another program made
+    only what we rely on is looked at. Changes nothing. Examples: `python -m market db audit`,
+    `python -m market db audit --json`.
+    """
+    with command_database(any_schema=True) as database, waiting("comparing"):
+        found = repairing.look(database)
+    if as_json:
+        emit_json([asdict(each) for each in found])
+    else:
+        _tell(found, "as this version expects")
+    if found:
+        sys.exit(3)
+
+
+@app.command()
+def repair(
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Run what is additive; the rest stays to be read.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the SQL that mends what `audit` finds; with --apply run what of it is additive.
+
+    Additive is what makes a missing thing or switches one on again. Exit 3 where differences are
+    left, 1 where a statement failed. Examples: `python -m market db repair > repair.sql`,
+    `python -m market db repair --apply --json`.
+    """
+    with command_database(any_schema=True) as database:
+        before = repairing.look(database)
+        if not apply:
+            _print_script(before, as_json=as_json)
+            return
+        with waiting("repairing"):
+            told = repairing.apply(database, before)
+        left = repairing.look(database)
+    counts = {
+        "differences_before": len(before),
+        "applied": sum(said == "done" for said in told.values()),
+        "failed": sum(said != "done" for said in told.values()),
+        "differences_after": len(left),
+    }
+    if as_json:
+        emit_json({**counts, "applied_to": told, "left": [asdict(each) for each in left]})
+    else:
+        emit([counts], as_json=False)
+        emit([{"object": name, "result": said} for name, said in told.items()], as_json=False)
+        _tell(left, "nothing is left")
+    if counts["failed"]:
+        sys.exit(1)
+    if left:
+        sys.exit(3)
+
+
+def _print_script(found: list[Difference], *, as_json: bool) -> None:
+    if as_json:
+        emit_json([asdict(each) for each in found])
+    elif found:
+        say(repairing.script(found))
+
+
+def _tell(found: list[Difference], empty: str) -> None:
+    """A table for the eye and the SQL below it; in a pipe the SQL is a column."""
+    at_terminal = sys.stdout.isatty()
+    rows: list[dict[str, Any]] = [
+        {
+            "object": each.object,
+            "difference": each.difference,
+            "level": each.level,
+            "risk": each.risk,
+            "repair": "additive" if each.additive else "by hand",
+            **({} if at_terminal else {"sql": each.short}),
+        }
+        for each in found
+    ]
+    emit(rows, as_json=False, empty=empty)
+    if found and at_terminal:
+        say(repairing.script(found))
+
+
+@app.command()
+def check(as_json: JsonOption = False) -> None:
+    """Look at the server: version, endpoint, LISTEN, rights, sizes, dead rows, transactions, clock.
+
+    Exit 3 where a check fails. Examples: `python -m market db check`,
+    `python -m market db check --json`.
+    """
+    settings = load(DatabaseSettings)
+    with command_database(any_schema=True) as database, waiting("looking"):
+        checks = checking.check(database, settings.listen_database_url or database.url)
+        sizes = checking.sizes(database)
+    rows = [asdict(each) for each in checks]
+    if as_json:
+        emit_json({"checks": rows, "tables": sizes})
+    else:
+        emit(rows, as_json=False)
+        emit(sizes, as_json=False, empty="no table of ours")
+    if any(each.state == "fail" for each in checks):
+        sys.exit(3)
+
+
+@app.command("backup")
+def backup_command(
+    pg_dump: Annotated[
+        Path | None, typer.Option("--pg-dump", help="A new file, in pg_dump's own format.")
+    ] = None,
+    neon_branch: Annotated[
+        bool, typer.Option("--neon-branch", help="A branch, by NEON_API_KEY and NEON_PROJECT_ID.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Back the database up, and note it, so that later commands can name it.
+
+    Restore a file with `pg_restore --clean --if-exists -d URL FILE`. Examples:
+    `python -m market db backup --pg-dump before.dump`, `python -m market db backup --neon-branch`.
+    """
+    if (pg_dump is None) != neon_branch:
+        raise InvalidInput("give one of --pg-dump FILE and --neon-branch")
+    with command_database() as database, waiting("backing up"):
+        if pg_dump is not None:
+            row = backup.dump(database, pg_dump)
+        else:
+            from market.cli import neon  # noqa: PLC0415 - brings httpx, for this alone
+
+            at = backup.now(database)
+            made = neon.create_branch(load(NeonSettings), at)
+            backup.record(database, "neon-branch", made["id"], at, None)
+            row = {"backup": "neon-branch", "name": made["id"], "taken_at": at, "bytes": None}
+    emit([row], as_json=as_json)
+
+
+@app.command()
+def roles(
+    worker: Annotated[str, typer.Option(help="The role that processes.")] = "reckoner_worker",
+    dashboard: Annotated[str, typer.Option(help="The role that reads.")] = "reckoner_dashboard",
+    analyst: Annotated[str, typer.Option(help="The role that inserts.")] = "reckoner_analyst",
+    as_json: JsonOption = False,
+) -> None:
+    """Print the SQL that makes three roles of least rights; changes nothing, sets no password.
+
+    Run it as the owner of the tables, and again after a migrate that added some. Examples:
+    `python -m market db roles | psql "$(python -m worker url)"`,
+    `python -m market db roles --worker reckoner --json`.
+    """
+    if len({worker, dashboard, analyst}) < 3:
+        raise InvalidInput("three roles need three names")
+    with command_database() as database, database.transaction() as conn:
+        try:
+            lines = roles_sql.statements(conn, worker, dashboard, analyst)
+        except ValueError as error:
+            raise InvalidInput(str(error)) from None
+    if as_json:
+        emit_json(lines)
+    else:
+        body = "".join(f"{line};\n" for line in lines)
+        say(f"BEGIN;\n{body}COMMIT;\n-- Then \\password for each that logs in with one.")

@@ -1,0 +1,121 @@
+"""Looking on at a job: progress for people, lines for the audit file; the workers need nobody to look.
+
+On a terminal one line that changes, elsewhere a line of the log now and then. Ctrl-C ends the
+looking and not the job.
+"""
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from market.prices import jobs
+from market.prices.ingestion import AuditError, AuditFile
+from sql.database import Database
+from sql.errors import InvalidInput, ReckonerError
+from sql.logs import logger
+
+_TURN_SECONDS = 0.5
+_LOG_SECONDS = 30.0
+
+
+def progress(database: Database, job: int) -> dict[str, Any]:
+    """How far a job is; raises NotFound where there is none."""
+    with database.transaction() as conn:
+        return jobs.progress(conn, job)
+
+
+def follow(database: Database, job: int, audit: "JobAudit | None" = None) -> dict[str, Any]:
+    """Look on until nothing is left that a worker would bring; returns the progress at the end."""
+    with _screen() as show:
+        while True:
+            row = progress(database, job)
+            if audit:
+                audit.catch_up(database, job)
+            show(row)
+            if not row["left"]:
+                return row
+            time.sleep(_TURN_SECONDS)  # workers tell their progress to tables alone
+
+
+def line(row: dict[str, Any]) -> str:
+    """A job's progress in a line for people."""
+    parts = [f"job {row['job']}: {row['done']} of {row['symbols']} symbols"]
+    if row["failed"]:
+        parts.append(f"{row['failed']} failed")
+    parts.append(f"{row['rows']:,} rows at {row['rows_per_second']:,.0f}/s")
+    if row["providers"]:
+        parts.append(", ".join(f"{name} {n}" for name, n in sorted(row["providers"].items())))
+    if row["eta"] is not None:
+        parts.append(f"{row['eta'].total_seconds():,.0f} s to go")
+    if row["left"] and not row["workers"]:
+        parts.append("no worker alive: start one with python -m worker")
+    elif row["left"] and row["waits_for"]:
+        parts.append(row["waits_for"])
+    return " · ".join(parts)
+
+
+@contextlib.contextmanager
+def _screen() -> Iterator[Callable[[dict[str, Any]], None]]:
+    if sys.stderr.isatty():
+        from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
+        from rich.text import Text  # noqa: PLC0415 - the same
+
+        with Console(stderr=True).status("") as status:
+            yield lambda row: status.update(Text(line(row)))
+        return
+    said = time.monotonic()
+
+    def show(row: dict[str, Any]) -> None:
+        nonlocal said
+        if row["left"] and time.monotonic() - said >= _LOG_SECONDS:
+            said = time.monotonic()
+            logger().info("job under way", progress=line(row))
+
+    yield show
+
+
+class JobAudit:
+    """The audit file of a job: each of its runs once, whoever wrote to the file before."""
+
+    def __init__(self, path: Path) -> None:
+        """Read what is in the file and open it for appending; raises ReckonerError."""
+        self._path = path
+        try:
+            self._known = _ids(path)
+            self._file = AuditFile(path)
+        except OSError as error:
+            raise InvalidInput(f"--audit {path}: {error.strerror}") from None
+        except ValueError:
+            raise InvalidInput(f"--audit {path}: has a line that is no JSON") from None
+
+    def catch_up(self, database: Database, job: int) -> None:
+        """Append the job's runs that ended since; raises ReckonerError where the file takes no more."""
+        with database.transaction(seconds=60) as conn:
+            rows = jobs.runs(conn, job)
+        try:
+            for row in rows:
+                if row["id"] not in self._known:
+                    with self._file.entry():
+                        self._file.append(row)
+                    self._known.add(row["id"])
+        except AuditError as error:
+            raise ReckonerError(
+                f"--audit {self._path}: {error}; job {job} goes on without:"
+                f" python -m market backfill --resume {job}"
+            ) from None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _ids(path: Path) -> set[int]:
+    """The ids of the runs that a file has already; a pipe or a terminal has none."""
+    if not path.is_file():
+        return set()
+    with path.open(encoding="utf-8") as lines:
+        return {json.loads(text)["id"] for text in lines if text.strip()}

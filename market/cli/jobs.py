@@ -1,0 +1,281 @@
+"""`market backfill`, `backfill-status`, `data-sync` and the like: prices of many symbols at once.
+
+The commands write a job and look on; workers fetch. `data-sync` first asks providers that give many
+symbols in one request, because that is what no event can do.
+"""
+
+import contextlib
+import datetime as dt
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from market.cli import following
+from market.cli.completion import complete_symbol
+from market.cli.console import (
+    DryRunOption,
+    JsonOption,
+    application,
+    command_database,
+    emit,
+    waiting,
+)
+from market.cli.following import JobAudit, follow
+from market.prices import cross_check, jobs, sync
+from market.providers import build
+from market.settings import MarketSettings
+from market.universe import symbol_lists
+from sql.database import Database, one
+from sql.errors import InvalidInput, ReckonerError
+from sql.logs import logger
+from sql.settings import load
+
+app = application("Prices of many symbols.")
+
+_DATE = ["%Y-%m-%d"]
+StartOption = Annotated[
+    dt.datetime | None, typer.Option("--start", formats=_DATE, help="First day of the range.")
+]
+EndOption = Annotated[
+    dt.datetime | None,
+    typer.Option(
+        "--end", formats=_DATE, help="Last day of the range, as far as it is over; else today."
+    ),
+]
+AuditOption = Annotated[
+    Path | None,
+    typer.Option("--audit", help="Append each run as a line of JSON to this file.", dir_okay=False),
+]
+NoWaitOption = Annotated[
+    bool, typer.Option("--no-wait", help="Write the job and end; the workers do it all the same.")
+]
+
+
+@app.command("backfill")
+def backfill(
+    start: StartOption = None,
+    end: EndOption = None,
+    symbols: Annotated[
+        str | None,
+        typer.Option(help="all (active tickers), A,B, or @FILE with symbols and # comments."),
+    ] = None,
+    resume: Annotated[
+        int | None,
+        typer.Option("--resume", metavar="JOB", help="Look on again; retry what failed."),
+    ] = None,
+    audit: AuditOption = None,
+    no_wait: NoWaitOption = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Have workers fetch years of prices; shows how far they are, and may be stopped at any time.
+
+    A symbol whose range providers answered for already is done at once. A fetch goes on from --start
+    to the newest session, so that stored prices have no hole and one basis. Exit code 1 when a symbol
+    failed. Examples:
+    `python -m market backfill --start 2021-01-19 --end 2026-01-19 --symbols all`,
+    `python -m market backfill --start 2021-01-19 --symbols @sp500.txt --audit runs.jsonl`,
+    `python -m market backfill --resume 7`.
+    """
+    if resume is not None:
+        if (start, end, symbols) != (None, None, None):
+            raise InvalidInput("--resume takes the job's own range and symbols: leave them out")
+    elif start is None or symbols is None:
+        raise InvalidInput("say --start and --symbols, or --resume JOB")
+    words = None if symbols is None else symbol_lists.read(symbols)
+    with _audited(audit, wait=not (no_wait or dry_run)) as file, command_database() as database:
+        if resume is not None:
+            row = _resume(database, resume, dry_run=dry_run)
+        else:
+            first, last = _range(database, start, end)
+            row = _start(database, "backfill", words, first, last, dry_run=dry_run)
+        row = _look_on(database, row, file, wait=not (no_wait or dry_run))
+    _report(row, as_json=as_json)
+
+
+@app.command("backfill-status")
+def backfill_status(
+    job: Annotated[int, typer.Argument(help="The number of a job.")],
+    watch: Annotated[bool, typer.Option("--watch", help="Look on until it ends.")] = False,
+    each: Annotated[bool, typer.Option("--symbols", help="A row for each symbol.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how far a job is: symbols done and left, rows, pace, time to go, rows by provider.
+
+    Examples: `python -m market backfill-status 7 --watch`,
+    `python -m market backfill-status 7 --symbols --json`.
+    """
+    with command_database() as database:
+        row = follow(database, job) if watch else following.progress(database, job)
+        rows = [row]
+        if each:
+            with database.transaction() as conn:
+                rows = jobs.symbols(conn, job)
+    emit(rows, as_json=as_json, empty="no symbol")
+
+
+@app.command("data-sync")
+def data_sync(
+    symbol: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-s",
+            "--symbol",
+            autocompletion=complete_symbol,
+            help="A symbol; may be repeated. Without it all active tickers.",
+        ),
+    ] = None,
+    start: StartOption = None,
+    end: EndOption = None,
+    no_wait: NoWaitOption = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch what is missing of the last week, or of a range, for all active tickers.
+
+    Whoever lacks nothing is not asked for. Workers do this by themselves after each session's close.
+    With MARKET_CROSS_CHECK_SAMPLE a sample is compared with a second provider. Examples:
+    `python -m market data-sync`, `python -m market data-sync -s AAPL --start 2026-01-05 --json`.
+    """
+    words = None if symbol is None else [(each, "--symbol") for each in symbol]
+    settings = load(MarketSettings)
+    providers = build(settings)
+    with command_database() as database:
+        first, last = _range(database, start, end, days=7)
+        names = _names(database, words)
+        if not dry_run:
+            with waiting("asking for many symbols at once"):
+                sync.top_up(database, providers, names, time.sleep)
+        row = _start(database, "sync", words, first, last, dry_run=dry_run)
+        row = _look_on(database, row, None, wait=not (no_wait or dry_run))
+        if not (no_wait or dry_run) and settings.market_cross_check_sample:
+            with waiting("comparing with a second provider"):
+                cross_check.run(database, providers, settings.market_cross_check_sample, time.sleep)
+    _report(row, as_json=as_json)
+
+
+@app.command("backfill-all-missing")
+def backfill_all_missing(
+    audit: AuditOption = None,
+    no_wait: NoWaitOption = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Have workers fetch BACKFILL_DAYS of prices for every active ticker that has none.
+
+    Examples: `python -m market backfill-all-missing --dry-run`,
+    `python -m market backfill-all-missing --audit runs.jsonl`.
+    """
+    days = load(MarketSettings).backfill_days
+    with _audited(audit, wait=not (no_wait or dry_run)) as file, command_database() as database:
+        first, last = _range(database, None, None, days=days)
+        row = _start(database, "missing", None, first, last, dry_run=dry_run)
+        row = _look_on(database, row, file, wait=not (no_wait or dry_run))
+    _report(row, as_json=as_json)
+
+
+@app.command("update-all-prices")
+def update_all_prices(
+    no_wait: NoWaitOption = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Have workers fetch the newest session that is over, for every active ticker that lacks it.
+
+    Examples: `python -m market update-all-prices`, `python -m market update-all-prices --dry-run --json`.
+    """
+    with command_database() as database:
+        first, last = _range(database, None, None, days=7)
+        row = _start(database, "update", None, first, last, dry_run=dry_run)
+        row = _look_on(database, row, None, wait=not (no_wait or dry_run))
+    _report(row, as_json=as_json)
+
+
+Words = Sequence[tuple[str, str]]
+
+
+def _range(
+    database: Database, start: dt.datetime | None, end: dt.datetime | None, days: int = 0
+) -> tuple[dt.date, dt.date]:
+    """The range as dates: until today, from `days` before that, where nothing was said."""
+    with database.transaction() as conn:
+        today = one(conn, "SELECT (reckoner_now() AT TIME ZONE 'UTC')::date AS date")["date"]
+    last = end.date() if end else today
+    first = start.date() if start else last - dt.timedelta(days=days)
+    if first > last:
+        raise InvalidInput(f"--start {first} is after --end {last}: the first day goes first")
+    if first > today:
+        raise InvalidInput(f"--start {first} is still to come; today is {today}")
+    return first, last
+
+
+def _names(database: Database, words: Words | None) -> list[str] | None:
+    if words is None:
+        return None
+    with database.transaction() as conn:
+        return symbol_lists.checked(conn, words)
+
+
+def _start(
+    database: Database,
+    kind: jobs.Kind,
+    words: Words | None,
+    first: dt.date,
+    last: dt.date,
+    *,
+    dry_run: bool,
+) -> dict[str, Any]:
+    """Write the job; returns its progress. A dry run takes it back, and its row has no number."""
+    names = _names(database, words)
+    with database.transaction(seconds=300) as conn, conn.transaction(force_rollback=dry_run):
+        job = jobs.start(conn, kind, names, first, last)
+        return _row(jobs.progress(conn, job), dry_run=dry_run)
+
+
+def _resume(database: Database, job: int, *, dry_run: bool) -> dict[str, Any]:
+    with database.transaction(seconds=300) as conn, conn.transaction(force_rollback=dry_run):
+        jobs.resume(conn, job)
+        return _row(jobs.progress(conn, job), dry_run=dry_run)
+
+
+def _row(row: dict[str, Any], *, dry_run: bool) -> dict[str, Any]:
+    return {**row, "job": None} if dry_run else row
+
+
+@contextlib.contextmanager
+def _audited(path: Path | None, *, wait: bool) -> Iterator[JobAudit | None]:
+    """Open the audit file before anything is written."""
+    if path is None or not wait:
+        yield None
+        return
+    with contextlib.closing(JobAudit(path)) as file:
+        yield file
+
+
+def _look_on(
+    database: Database, row: dict[str, Any], file: JobAudit | None, *, wait: bool
+) -> dict[str, Any]:
+    """Look on until the job ends, if that is wanted; its progress."""
+    job = row["job"]
+    if job is None:
+        return row
+    try:
+        logger().info("job written", job=job, symbols=row["symbols"], to_fetch=row["left"])
+        return follow(database, job, file) if wait else row
+    except KeyboardInterrupt:
+        logger().info(
+            "the job goes on without us", again=f"python -m market backfill --resume {job}"
+        )
+        raise
+
+
+def _report(row: dict[str, Any], *, as_json: bool) -> None:
+    emit([row], as_json=as_json)
+    if row["failed"] and row["left"] == 0 and row["job"] is not None:
+        raise ReckonerError(
+            f"{row['failed']} of {row['symbols']} symbols failed: python -m market backfill-status"
+            f" {row['job']} --symbols says why, backfill --resume {row['job']} tries them again"
+        )

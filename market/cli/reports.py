@@ -1,0 +1,307 @@
+"""`accuracy-report` and `calibration-report`: from options to a report in the form that was asked for.
+
+pandas, numpy and matplotlib are imported when a report is made and not before, so that the
+other commands start fast.
+"""
+
+import dataclasses
+import datetime as dt
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from market.cli.console import (
+    JsonOption,
+    command_database,
+    emit,
+    emit_json,
+    say,
+    waiting,
+)
+from market.settings import ReportSettings
+from sql.errors import InvalidInput, ReckonerError
+from sql.settings import load
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from market.evaluation.tables import Report
+
+app = typer.Typer()
+
+
+class Horizon(StrEnum):
+    """Sessions after the entry."""
+
+    T1 = "t1"
+    T3 = "t3"
+    T7 = "t7"
+    T30 = "t30"
+    ALL = "all"
+
+
+class Grouping(StrEnum):
+    """What an accuracy report may be grouped by."""
+
+    SYMBOL = "symbol"
+    SENTIMENT = "sentiment"
+    MONTH = "month"
+    SECTOR = "sector"
+    MODEL = "model"
+    CONFIDENCE = "confidence"
+
+
+class Form(StrEnum):
+    """How a report is written; a table is TSV in a pipe."""
+
+    TABLE = "table"
+    JSON = "json"
+    MD = "md"
+    HTML = "html"
+
+
+HorizonOption = Annotated[
+    Horizon, typer.Option("-t", "--horizon", help="Sessions after the entry.")
+]
+ConfidenceOption = Annotated[
+    float | None,
+    typer.Option("-c", "--min-confidence", min=0, max=1, help="Only predictions at least so sure."),
+]
+SinceOption = Annotated[
+    dt.datetime | None,
+    typer.Option(formats=["%Y-%m-%d"], help="First UTC day of the posts."),
+]
+UntilOption = Annotated[
+    dt.datetime | None,
+    typer.Option(formats=["%Y-%m-%d"], help="Last UTC day of the posts."),
+]
+FormOption = Annotated[
+    Form, typer.Option("--format", help="html is one self-contained page; needs the extra plots.")
+]
+PlotsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--plots", metavar="DIR", help="Write pictures there, as PNG; needs the extra plots."
+    ),
+]
+WideOption = Annotated[bool, typer.Option("--wide", help="Every table, not only the answer.")]
+
+
+@app.command("accuracy-report")
+def accuracy_report(
+    horizon: HorizonOption = Horizon.ALL,
+    min_confidence: ConfidenceOption = None,
+    by_confidence: Annotated[
+        bool, typer.Option("-b", "--by-confidence", help="The same as --by confidence.")
+    ] = False,
+    by: Annotated[Grouping | None, typer.Option(help="One line for each of these.")] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    form: FormOption = Form.TABLE,
+    wide: WideOption = False,
+    plots: PlotsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say how many predictions came true, how sure that is, and what no skill would have scored.
+
+    Examples: `python -m market accuracy-report -t t7 --by model`,
+    `python -m market accuracy-report -b --format html > report.html`.
+    """
+    if by_confidence and by not in {None, Grouping.CONFIDENCE}:
+        raise InvalidInput(f"--by-confidence and --by {by}: one of them")
+    grouping = Grouping.CONFIDENCE.value if by_confidence else by and by.value
+    form = Form.JSON if as_json else form
+    pictures = _pictures(form, plots)
+    asked = _Asked(horizon, min_confidence, since, until)
+    frame, paths = _read(asked, with_paths=pictures)
+    with waiting("computing"):
+        from market.evaluation import accuracy, accuracy_tables  # noqa: PLC0415 - pandas takes a second
+
+        if grouping and accuracy.is_missing(frame, grouping):
+            raise ReckonerError(_NOBODY_SAYS[grouping])
+        groups = accuracy.groups(frame, grouping)
+        report = accuracy_tables.report(groups, asked.about() | {"by": grouping})
+        figures = _accuracy_figures(frame, paths, groups, asked.benchmark) if pictures else {}
+    if form is Form.TABLE and not sys.stdout.isatty():
+        emit([_plain(group) for group in groups], as_json=False)
+    else:
+        _show(report, frame, form, figures, wide=wide)
+    _save(figures, plots)
+
+
+@app.command("calibration-report")
+def calibration_report(
+    horizon: HorizonOption = Horizon.ALL,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    split: Annotated[
+        dt.datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"], help="First UTC day that is scored; without it 70 % are fitted."
+        ),
+    ] = None,
+    form: FormOption = Form.TABLE,
+    wide: WideOption = False,
+    plots: PlotsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say whether a confidence of 0.8 is right eight times in ten: fitted on earlier posts, scored on later.
+
+    Examples: `python -m market calibration-report -t t7 --wide`,
+    `python -m market calibration-report --split 2026-01-01 --plots pictures`.
+    """
+    form = Form.JSON if as_json else form
+    pictures = _pictures(form, plots)
+    asked = _Asked(horizon, None, since, until)
+    frame, _ = _read(asked, with_paths=False)
+    with waiting("computing"):
+        from market.evaluation import calibration, calibration_tables  # noqa: PLC0415
+
+        found = calibration.calibrations(frame, split and split.replace(tzinfo=dt.UTC))
+        report = calibration_tables.report(found, asked.about())
+        figures = _reliability(found) if pictures else {}
+    if form is Form.TABLE and not sys.stdout.isatty():
+        rows = [
+            {"horizon": one.horizon, "split": one.split, **_plain(tier)}
+            for one in found
+            for tier in one.bins
+        ]
+        emit(rows, as_json=False)
+    else:
+        _show(report, frame, form, figures, wide=wide)
+    _save(figures, plots)
+
+
+_NOBODY_SAYS = {
+    "model": "--by model: no prediction here says which model made it (predictions.llm_model)",
+    "sector": (
+        "--by sector: no ticker here has one; fill prediction_outcomes.sector, or a column sector of"
+        " ticker_registry"
+    ),
+}
+
+
+class _Asked:
+    """What the options select."""
+
+    def __init__(
+        self,
+        horizon: Horizon,
+        min_confidence: float | None,
+        since: dt.datetime | None,
+        until: dt.datetime | None,
+    ) -> None:
+        self.horizons = [
+            h.value for h in Horizon if h is not Horizon.ALL and horizon in {h, Horizon.ALL}
+        ]
+        self.min_confidence = min_confidence
+        self.since = since and since.date()
+        self.until = until and until.date()
+        self.benchmark = load(ReportSettings).benchmark_symbol
+
+    def about(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+def _read(asked: _Asked, *, with_paths: bool) -> "tuple[pd.DataFrame, pd.DataFrame | None]":
+    with command_database() as database, waiting("reading outcomes"):
+        from market.evaluation import frame as frames  # noqa: PLC0415
+
+        with database.transaction(seconds=300) as conn:
+            found = frames.outcomes_frame(conn, **asked.about())
+            return found, frames.paths_frame(conn, asked.since) if with_paths else None
+
+
+def _pictures(form: Form, plots: Path | None) -> bool:
+    """Whether pictures are drawn; raises ReckonerError where they cannot be."""
+    if plots is None and form is not Form.HTML:
+        return False
+    try:
+        import matplotlib  # noqa: F401, PLC0415 - only asked whether it is there
+    except ImportError:
+        option = "--format html" if plots is None else "--plots"
+        raise InvalidInput(f"{option} needs the extra 'plots' (matplotlib)") from None
+    return True
+
+
+def _accuracy_figures(
+    frame: "pd.DataFrame", paths: "pd.DataFrame | None", groups: list[Any], benchmark: str
+) -> "dict[str, Figure]":
+    from market.evaluation import accuracy, calibration, pictures  # noqa: PLC0415
+
+    series: dict[str, list[Any]] = {}
+    for group in groups:
+        series.setdefault(group.group, []).append(group)
+    if len(series) > pictures.MOST:
+        series = {"all": accuracy.groups(frame)}
+    return {
+        "accuracy-by-horizon": pictures.accuracy_by_horizon(series),
+        "cumulative-pnl": pictures.cumulative_pnl(frame, benchmark),
+        **({} if paths is None else {"event-study": pictures.event_study(frame, paths)}),
+        **_reliability(calibration.calibrations(frame)),
+    }
+
+
+def _reliability(found: list[Any]) -> "dict[str, Figure]":
+    from market.evaluation import pictures  # noqa: PLC0415
+
+    return {"reliability": pictures.reliability(found)}
+
+
+_CAPTIONS = {
+    "accuracy-by-horizon": "Right by horizon, with 95 % intervals",
+    "cumulative-pnl": "Cumulative pnl of $1,000 on each outcome, by the day of the exit",
+    "event-study": "Average path around the entry, with 95 % bands",
+    "reliability": "Confidence: what was said and what came, on later posts",
+}
+
+
+def _show(
+    report: "Report", frame: "pd.DataFrame", form: Form, figures: "dict[str, Figure]", *, wide: bool
+) -> None:
+    if form is Form.JSON:
+        emit_json(report.document)
+        return
+    from market.cli import show  # noqa: PLC0415
+
+    about = _about(frame)
+    if form is Form.MD:
+        say(show.as_markdown(report, about))
+    elif form is Form.HTML:
+        from market.evaluation.pictures import as_svg  # noqa: PLC0415
+
+        drawn = {_CAPTIONS[name]: as_svg(figure) for name, figure in figures.items()}
+        say(show.as_page(report, about, drawn))
+    else:
+        show.on_terminal(report, about, wide=wide, file=sys.stdout)
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    from market.evaluation.tables import plain  # noqa: PLC0415
+
+    values: dict[str, Any] = plain(dataclasses.asdict(row))
+    return values
+
+
+def _about(frame: "pd.DataFrame") -> str:
+    if frame.empty:
+        return "no outcome matches"
+    days = frame["prediction_date"]
+    count = frame["prediction_id"].nunique()
+    return f"{count:,} predictions of {days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}"
+
+
+def _save(figures: "dict[str, Figure]", folder: Path | None) -> None:
+    if folder is None:
+        return
+    from market.evaluation import pictures  # noqa: PLC0415
+
+    try:
+        paths = pictures.save(figures, folder)
+    except OSError as error:
+        raise ReckonerError(f"--plots {folder}: {error.strerror}") from error
+    sys.stderr.write("".join(f"{path}\n" for path in paths))

@@ -1,0 +1,74 @@
+"""`market set-ticker` and `market remap-ticker`: what a person decides about a ticker."""
+
+from typing import Annotated
+
+import typer
+
+from market.cli import backup
+from market.cli.completion import complete_symbol
+from market.cli.console import (
+    DryRunOption,
+    JsonOption,
+    YesOption,
+    application,
+    command_database,
+    emit,
+    waiting,
+)
+from market.universe import tickers
+from market.universe.registry import STATUSES
+from sql.errors import InvalidInput
+
+app = application("Decisions about a ticker.")
+
+Known = typer.Argument(autocompletion=complete_symbol, help="A registered symbol.")
+
+
+@app.command("set-ticker")
+def set_ticker(
+    symbol: Annotated[str, Known],
+    status: Annotated[str, typer.Option(help="active, inactive or invalid.")],
+    reason: Annotated[str, typer.Option(help="Why, for status_reason and its outcomes.")],
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Set a ticker's status; its events and outcomes follow in the same transaction.
+
+    An inactive or invalid ticker is no longer fetched, and what its outcomes lack they will never
+    get; an active one is fetched again. Predictions are not touched. Examples:
+    `python -m market set-ticker TWTR --status inactive --reason "taken private in 2022"`,
+    `python -m market set-ticker AAPL --status active --reason "was a slip" --dry-run`.
+    """
+    if status not in STATUSES:
+        raise InvalidInput(f"--status is one of {', '.join(STATUSES)}, not {status}")
+    if not reason.strip():
+        raise InvalidInput("--reason is empty: say why, the ticker's outcomes repeat it")
+    with command_database() as database, waiting(f"changing {symbol}"):
+        row = tickers.set_status(database, symbol, status, reason, dry_run=dry_run)
+    emit([{**row, "dry_run": dry_run}], as_json=as_json)
+
+
+@app.command("remap-ticker")
+def remap_ticker(
+    old: Annotated[str, Known],
+    new: Annotated[str, typer.Argument(autocompletion=complete_symbol, help="What it is now.")],
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a ticker be what another is: its prices, its sessions, its outcomes, now and later.
+
+    Predictions and outcomes keep the symbol that the prediction wrote. Bars that came under the
+    old name are set aside, those that the new one has are taken over, and all are fetched again.
+    A ticker remapped to itself gets its own name back. Examples:
+    `python -m market remap-ticker FB META --dry-run`, `python -m market remap-ticker SQ XYZ --yes`.
+    """
+    with command_database() as database:
+        if not dry_run and not yes:
+            with waiting("counting"):
+                row = tickers.remap(database, old, new, dry_run=True)
+            rows = row["outcomes"] + row["bars_set_aside"] + row["bars_taken"]
+            backup.ask_before(database, rows)
+        with waiting(f"remapping {old}"):
+            row = tickers.remap(database, old, new, dry_run=dry_run)
+    emit([{**row, "dry_run": dry_run}], as_json=as_json)

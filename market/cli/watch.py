@@ -1,0 +1,30 @@
+"""`market watch` and `worker watch`, one command behind two doors."""
+
+import signal
+import sys
+
+from market.cli.console import JsonOption, command_database, emit, emit_json
+from sql.settings import DatabaseSettings, load
+
+
+def command(as_json: JsonOption = False) -> None:
+    """Watch the queue, the workers, the last events and outcomes, until Ctrl-C.
+
+    Where stdout is no terminal, and with --json, once. Times are UTC. Examples:
+    `python -m market watch`, `python -m worker watch --json`.
+    """
+    # Every command's start would wait for rich.
+    from market.cli.watch_page import tables  # noqa: PLC0415
+    from market.cli.watcher import Watcher  # noqa: PLC0415
+
+    settings = load(DatabaseSettings)
+    with command_database() as database:
+        watcher = Watcher(database, settings.listen_database_url or database.url)
+        if as_json:
+            emit_json(watcher.read())
+        elif not sys.stdout.isatty():
+            for rows in tables(watcher.read()):
+                emit(rows, as_json=False)
+        else:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            watcher.show()

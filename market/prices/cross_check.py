@@ -1,0 +1,64 @@
+"""Do two providers agree? A sample of what was fetched lately, compared with somebody else's closes.
+
+What differs is kept with both values (`provider_disagreements`) and changes no price: which of the
+two is right is for a person to say.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from market.providers import Kind, Provider, Request, selection
+from market.providers.limits import Paused, ask
+from sql.database import Database
+
+
+def run(
+    database: Database, providers: Sequence[Provider], sample: int, wait: Callable[[float], None]
+) -> list[dict[str, Any]]:
+    """Compare up to `sample` symbols with the first provider that is not theirs; a row for each.
+
+    The sample is another each day. `compared` counts sessions, `differ` those that disagree.
+    Raises psycopg.Error.
+    """
+    return [_compare(database, providers, row, wait) for row in sampled(database, sample)]
+
+
+def sampled(database: Database, sample: int) -> list[dict[str, Any]]:
+    """The symbols of today's sample: how providers call them, whose bars they have, which days."""
+    with database.transaction() as conn:
+        return conn.execute("SELECT * FROM cross_check_sample(%s)", [sample]).fetchall()
+
+
+def _compare(
+    database: Database,
+    providers: Sequence[Provider],
+    row: dict[str, Any],
+    wait: Callable[[float], None],
+) -> dict[str, Any]:
+    days: list[dt.date] = row["days"]
+    request = Request(row["provider_symbol"], days[0], days[-1], days)
+    told = {"symbol": row["symbol"], "provider": row["source"], "other": None}
+    reason = "nobody else has it"
+    for other in providers:
+        if other.name == row["source"] or selection.lack(
+            other, row["asset_type"], row["calendar"], request
+        ):
+            continue
+        answer = ask(database, other, request, wait)
+        if isinstance(answer, Paused) or answer.kind is not Kind.OK:
+            words = answer.reason if isinstance(answer, Paused) else answer.message
+            reason = f"{other.name}: {words}"
+            continue
+        with database.transaction() as conn:
+            found = conn.execute(
+                "SELECT * FROM cross_check(%s, %s, %s::date[], %s::float8[])",
+                [
+                    row["symbol"],
+                    other.name,
+                    [bar.date for bar in answer.bars],
+                    [bar.close for bar in answer.bars],
+                ],
+            ).fetchone()
+        return told | {"other": other.name} | (found or {}) | {"reason": None}
+    return told | {"compared": 0, "differ": 0, "reason": reason}

@@ -1,0 +1,98 @@
+"""The newest sessions of every ticker, without anybody asking: once after each session's close.
+
+Where a provider gives many symbols in one request, those are asked first; what they leave becomes a
+job of ticker events (`job_wants` in sql/functions/62_jobs.sql says what is missing). The session up
+to which a calendar was synchronised is a row, so that of all workers one does it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from market.prices import bulk, cross_check
+from market.providers import Provider
+from market.providers.base import batching
+from sql.database import Database, one
+
+# How long a worker that asks says so in advance; it says so again whenever it has to wait.
+_CLAIM_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Synced:
+    """What one calendar's sync did: symbols stored at once, and those that became events."""
+
+    calendar: str
+    topped_up: int
+    enqueued: int
+
+
+def has_shortcut(providers: Sequence[Provider], sample: int) -> bool:
+    """Whether a sync has to ask providers itself, which takes time; else it is one statement."""
+    return sample > 0 or any(batching(provider) for provider in providers)
+
+
+def top_up(
+    database: Database,
+    providers: Sequence[Provider],
+    symbols: Sequence[str] | None,
+    wait: Callable[[float], None],
+) -> int:
+    """Fetch the newest session of many symbols from providers that have it in few requests.
+
+    symbols None: all active tickers. Returns how many were stored; none where no provider has
+    batches. Raises psycopg.Error.
+    """
+    if not any(batching(provider) for provider in providers):
+        return 0
+    with database.transaction() as conn:
+        row = one(
+            conn,
+            "SELECT * FROM sync_lacking(%s::text[])",
+            [None if symbols is None else list(symbols)],
+        )
+    if not row["symbols"]:
+        return 0
+    return len(bulk.top_up(database, providers, row["session"], row["symbols"], wait).stored)
+
+
+def after_close(
+    database: Database,
+    providers: Sequence[Provider],
+    sample: int,
+    wait: Callable[[float], None],
+) -> list[Synced]:
+    """Synchronise the calendars of which a session is over; those that another worker does are its.
+
+    sample: symbols to compare with a second provider afterwards. Raises psycopg.Error and what
+    `wait` raises; then the claim ends by itself, and what is missing is still missing.
+    """
+    with database.transaction() as conn:
+        due = conn.execute("SELECT * FROM sync_claim(%s)", [_CLAIM_SECONDS]).fetchall()
+
+    def patiently(seconds: float) -> None:
+        with database.transaction() as conn:
+            conn.execute("SELECT sync_renew(%s, %s)", [calendars, seconds + _CLAIM_SECONDS])
+        wait(seconds)
+
+    calendars = [row["calendar"] for row in due]
+    done = []
+    for row in due:
+        stored = 0
+        if row["calendar"] == bulk.CALENDAR:
+            stored = top_up(database, providers, None, patiently)
+        with database.transaction(seconds=300) as conn:
+            started = one(conn, "SELECT sync_start(%s, %s) AS n", [row["calendar"], row["session"]])
+        done.append(Synced(row["calendar"], stored, started["n"]))
+    if due and sample:
+        cross_check.run(database, providers, sample, patiently)
+    return done
+
+
+def by_events(database: Database) -> int:
+    """Synchronise what is due by events alone, claimed or not; returns how many symbols that asks for."""
+    with database.transaction(seconds=300) as conn:
+        row = one(
+            conn,
+            "SELECT coalesce(sum(sync_start(calendar, session)), 0)::integer AS n FROM sync_due(true)",
+        )
+    return int(row["n"])

@@ -1,0 +1,336 @@
+"""Whether a fetched batch can be believed: which of its rows are bars, and how good the whole is.
+
+Every batch of every provider passes `validate` before it is stored. A row that cannot be a bar is
+rejected with its reason and the rest is used. What is odd and may be true, as a crash, is flagged
+and used. A batch whose score is below `LEAST_SCORE` is refused: nothing of it is stored, and the
+next provider is asked.
+
+The score is 1 minus, for each part, its weight times what it lacks, and never below 0:
+
+| part | 1 means | weight |
+|---|---|---|
+| rows | every row given can be a bar: its session, numbers, order | 1 |
+| units | no price is a hundred or a thousand times off its neighbours or the stored ones | 1 |
+| splits | the closes are adjusted for every split that is known | 1 |
+| stored | where stored bars are met, it is the same instrument | 1 |
+| jumps | no close moved by more than a quarter without a split or a dividend | 0.5 |
+| sessions | a bar for each session from the first bar on | 0.3 |
+
+So missing sessions alone refuse nothing (a halted stock is no bad answer), and four rejected rows
+in ten do. The first, second, fifth and sixth are shares of the batch; the others are 0 or 1.
+Plain Python: 2,500 bars take a few milliseconds, less than making a data frame of them.
+"""
+
+import datetime as dt
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from market.prices.ratios import ROUNDING, is_split, is_unit, split_left_out
+from market.providers.base import Action, Bar
+
+LEAST_SCORE = 0.6
+WEIGHTS = {"rows": 1.0, "units": 1.0, "splits": 1.0, "stored": 1.0, "jumps": 0.5, "sessions": 0.3}
+
+_JUMP = 0.25
+_MAX_VOLUME = 2**63
+# Wide enough for every coin and every currency, narrow enough to divide by.
+_PRICES = (1e-18, 1e18)
+_SPLITS = (1e-6, 1e6)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the database knew of a symbol before the batch came.
+
+    begun: the calendar's last session that has opened; None: the last one asked for. closes: the
+    stored closes that a provider of ours gave, in the batch's range and one before it. actions:
+    the splits and dividends of all providers.
+    """
+
+    begun: dt.date | None = None
+    closes: Mapping[dt.date, float] = field(default_factory=dict)
+    actions: Sequence[Action] = ()
+
+
+@dataclass
+class Report:
+    """What validating a batch found.
+
+    bars: those that may be stored, ascending by date. actions: those of the answer that can be
+    splits and dividends. rejected, flags: one line each, beginning with the date where there is
+    one. parts: 0 to 1 each, as in the table above. expected, missing: sessions from the first bar
+    on, and how many of them have no bar. given: rows, without those of sessions that are not over.
+    """
+
+    bars: list[Bar] = field(default_factory=list)
+    actions: list[Action] = field(default_factory=list)
+    rejected: list[str] = field(default_factory=list)
+    flags: list[str] = field(default_factory=list)
+    parts: dict[str, float] = field(default_factory=lambda: dict.fromkeys(WEIGHTS, 1.0))
+    faults: list[str] = field(default_factory=list)  # of the whole batch
+    given: int = 0
+    expected: int = 0
+    missing: int = 0
+
+    @property
+    def score(self) -> float:
+        """0 to 1; see the module's table."""
+        lack = sum(WEIGHTS[name] * (1 - part) for name, part in self.parts.items())
+        return round(max(0.0, 1 - lack), 4) if self.bars else 0.0
+
+    @property
+    def verdict(self) -> str:
+        """Say `refused`, `flagged` or `accepted`."""
+        if self.score < LEAST_SCORE:
+            return "refused"
+        return "flagged" if self.flags or self.rejected else "accepted"
+
+    @property
+    def reason(self) -> str:
+        """Why the batch is refused, in a line."""
+        first = [*self.faults, *self.rejected, *self.flags][:1]
+        if not self.bars:
+            return f"none of {self.given} bars is usable: {first[0] if first else 'no rows'}"
+        worst = min(self.parts, key=lambda name: WEIGHTS[name] * (self.parts[name] - 1))
+        return (
+            f"score {self.score:.2f} for its {worst}: {first[0] if first else 'too few sessions'}"
+        )
+
+
+def validate(
+    bars: Iterable[Bar],
+    sessions: Sequence[dt.date],
+    *,
+    actions: Sequence[Action] = (),
+    known: Known | None = None,
+    unreadable: Sequence[str] = (),
+) -> Report:
+    """Judge a batch for the given (settled, ascending) sessions.
+
+    Of two bars for the last session the later one counts: it was still being traded when the first
+    was made. Of two for an older one that do not agree neither does. Volume that cannot be one
+    becomes None.
+    actions: what the same answer tells. unreadable: rows that the provider's reader rejected.
+    """
+    known = known or Known()
+    report = Report(rejected=list(unreadable))
+    _check_rows(report, bars, sessions, known.begun)
+    if report.bars:
+        _check_units(report)
+        told = _check_actions(report, actions, known.actions)
+        _check_stored(report, known.closes, told)
+        _check_jumps(report, told)
+        _check_sessions(report, sessions)
+    return report
+
+
+def _check_rows(
+    report: Report, bars: Iterable[Bar], sessions: Sequence[dt.date], begun: dt.date | None
+) -> None:
+    expected = frozenset(sessions)
+    last = sessions[-1] if sessions else dt.date.min
+    good: dict[dt.date, Bar] = {}
+    disputed: set[dt.date] = set()
+    unfinished = 0
+    for bar in bars:
+        date = bar.date
+        if date not in expected:
+            if date > last and begun is not None and date <= begun:
+                unfinished += 1  # of no consequence: it comes again when its session is over
+                continue
+            what = "no session of its calendar" if date <= last else "no finished session: too new"
+            report.rejected.append(f"{date}: {what}")
+        elif fault := _fault(bar):
+            report.rejected.append(f"{date}: {fault}")
+        elif date in disputed:
+            continue
+        elif date != last and date in good and _disagree(good[date], bar):
+            disputed.add(date)
+            closes = f"{good.pop(date).close} and {bar.close}"
+            report.rejected.append(f"{date}: given twice, with closes of {closes}")
+        else:
+            if date in good and good[date] != bar:
+                report.flags.append(f"{date}: given twice, the later one counts")
+            volume = bar.volume
+            is_volume = volume is None or 0 <= volume < _MAX_VOLUME
+            good[date] = bar if is_volume else bar._replace(volume=None)
+    report.bars = [good[date] for date in sorted(good)]
+    report.given = len(good) + len(report.rejected)
+    report.parts["rows"] = len(good) / max(1, report.given)
+    if unfinished and not report.given:
+        report.faults.append("no session of the batch is over")
+
+
+def _fault(bar: Bar) -> str | None:
+    _, opens, high, low, close, adjusted = bar[:6]
+    if close is None:
+        return "no close"
+    for price in (opens, high, low, close, adjusted):
+        if price is not None and not _PRICES[0] < price < _PRICES[1]:  # nor NaN
+            return "a price that is not a positive number of a listing"
+    if high is not None and low is not None:
+        if high < low:
+            return f"high {high} below low {low}"
+        slack = high * ROUNDING
+        for name, price in (("open", opens), ("close", close)):
+            if price is not None and not low - slack <= price <= high + slack:
+                return f"{name} {price} outside {low}..{high}"
+    return None
+
+
+def _disagree(bar: Bar, other: Bar) -> bool:
+    """Whether two bars of a session, each with a close, differ by more than rounding."""
+    return abs((bar.close or math.nan) / (other.close or math.nan) - 1) > ROUNDING
+
+
+def _closes(bars: Sequence[Bar]) -> list[float]:
+    return [bar.close or math.nan for bar in bars]  # each has one by now
+
+
+def _check_units(report: Report) -> None:
+    """Reject bars that went off by a factor of a unit and came back, and one at either end.
+
+    A step that lasts is none: some coins did fall that far.
+    """
+    bars, closes = report.bars, _closes(report.bars)
+    steps = [n for n in range(1, len(bars)) if is_unit(closes[n] / closes[n - 1])]
+    wrong: set[int] = set()
+    lasting = []
+    while steps:
+        first = steps.pop(0)
+        if steps and 0.4 < closes[steps[0]] / closes[first - 1] < 2.5:  # back where it was
+            wrong.update(range(first, steps.pop(0)))
+        else:
+            lasting.append(first)
+    if len(wrong) * 2 > len(bars) or (lasting and len(bars) == 2):
+        report.parts["units"] = 0.0
+        report.faults.append("closes change between units, and most may be the wrong ones")
+        return
+    if 1 in lasting:
+        wrong.add(0)
+    if len(bars) - 1 in lasting:
+        wrong.add(len(bars) - 1)
+    report.rejected += [
+        f"{bars[n].date}: close {closes[n]} is a hundred times off" for n in sorted(wrong)
+    ]
+    report.parts["units"] = 1 - len(wrong) / len(bars)
+    report.bars = [bar for n, bar in enumerate(bars) if n not in wrong]
+
+
+def _check_actions(
+    report: Report, given: Sequence[Action], known: Sequence[Action]
+) -> list[Action]:
+    """Join what is known of splits and dividends; what this answer says counts."""
+    told = {(action.date, action.kind): action for action in known}
+    for action in given:
+        least, most = _SPLITS if action.kind == "split" else _PRICES
+        if not least < action.value < most:  # nor NaN
+            report.flags.append(f"{action.date}: a {action.kind} of {action.value:g} cannot be one")
+            continue
+        report.actions.append(action)
+        before = told.get((action.date, action.kind))
+        if action.kind == "split" and before and abs(before.value / action.value - 1) > ROUNDING:
+            report.flags.append(
+                f"{action.date}: a split of {action.value:g}, of {before.value:g} as was known"
+            )
+        told[action.date, action.kind] = action
+    return sorted(told.values())
+
+
+def _check_stored(report: Report, stored: Mapping[dt.date, float], told: Sequence[Action]) -> None:
+    """Compare with stored closes: another unit, another instrument, or restated."""
+    if not stored:
+        return
+    met = [
+        (bar, (bar.close or math.nan) / stored[bar.date])
+        for bar in report.bars
+        if bar.date in stored
+    ]
+    if not met:
+        _check_step(report, stored, told)
+        return
+    usual = median(ratio for _, ratio in met)
+    newest = max(stored)
+    was_split = any(is_split(usual, action.value) for action in told if action.kind == "split")
+    if is_unit(usual) and not was_split:
+        report.parts["units"] = 0.0
+        report.faults.append(f"closes are {usual:.4g} times the stored ones until {newest}")
+        return
+    strange = [bar for bar, ratio in met if abs(ratio / usual - 1) > 0.05 and abs(ratio - 1) > 0.05]
+    if len(met) >= 3 and 2 * len(strange) > len(met):
+        report.parts["stored"] = 0.0
+        report.faults.append(
+            f"another instrument: {len(strange)} of {len(met)} closes have nothing of the stored ones"
+        )
+        return
+    changed = [bar for bar, ratio in met if abs(ratio - 1) > ROUNDING]
+    if changed and not was_split:
+        first = changed[0]
+        report.flags.append(
+            f"{first.date}: close {first.close}, {stored[first.date]} is stored;"
+            f" {len(changed)} of {len(met)} differ"
+        )
+
+
+def _check_step(report: Report, stored: Mapping[dt.date, float], told: Sequence[Action]) -> None:
+    """Compare the first bar with the last stored one before it: no bar of both is of one day."""
+    first = report.bars[0]
+    before = max((date for date in stored if date < first.date), default=None)
+    if before is None or first.close is None:
+        return
+    ratio = first.close / stored[before]
+    if abs(ratio - 1) <= _JUMP or any(
+        is_split(ratio, action.value)
+        for action in told
+        if action.kind == "split" and action.date > before
+    ):
+        return
+    said = f"{first.date}: close {first.close}, {stored[before]} is stored for {before}"
+    if is_unit(ratio):
+        report.parts["units"] = 0.0
+        report.faults.append(f"{said}: a hundred times off")
+    else:
+        report.flags.append(said)
+
+
+def _check_jumps(report: Report, told: Sequence[Action]) -> None:
+    """Flag moves of more than a quarter that nothing explains; find splits that were left out."""
+    bars, closes = report.bars, _closes(report.bars)
+    jumps = 0
+    for n in range(1, len(bars)):
+        ratio = closes[n] / closes[n - 1]
+        if abs(ratio - 1) <= _JUMP:
+            continue
+        date = bars[n].date
+        between = [action for action in told if bars[n - 1].date < action.date <= date]
+        if any(
+            action.kind == "dividend" and abs(ratio - (1 - action.value / closes[n - 1])) < 0.1
+            for action in between
+        ):
+            continue
+        if split := split_left_out(bars[n - 1], bars[n], between):
+            report.parts["splits"] = 0.0
+            report.faults.append(f"{date}: closes are not adjusted for a split of {split:g}")
+            continue
+        jumps += 1
+        report.flags.append(
+            f"{date}: close moved {100 * (ratio - 1):+.1f} %, no split or dividend explains it"
+        )
+    report.parts["jumps"] = 1 - jumps / max(1, len(bars) - 1)
+
+
+def _check_sessions(report: Report, sessions: Sequence[dt.date]) -> None:
+    if not report.bars:
+        return
+    first = report.bars[0].date
+    report.expected = sum(session >= first for session in sessions)
+    report.missing = report.expected - len(report.bars)
+    report.parts["sessions"] = len(report.bars) / max(1, report.expected)
+    if report.missing:
+        there = {bar.date for bar in report.bars}
+        hole = next(session for session in sessions if session >= first and session not in there)
+        report.flags.append(
+            f"{hole}: no bar; {report.missing} of {report.expected} sessions lack one"
+        )

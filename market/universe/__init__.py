@@ -1,0 +1,1 @@
+"""Which symbols there are: registry, spelling, sessions, lists."""

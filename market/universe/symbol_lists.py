@@ -1,0 +1,69 @@
+"""The symbols of `--symbols`: `all`, `AAPL,TSLA`, or `@file`; what is none is named with its place.
+
+One bad word stops the command before anything is written: a job of 500 symbols that silently lacks
+three is worse than one that has to be started twice.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sql.database import Connection
+from sql.errors import InvalidInput
+
+_SHOWN = 5
+
+
+def read(text: str) -> list[tuple[str, str]] | None:
+    """The words with the place of each, in order; None for `all`.
+
+    A file has symbols separated by white space or commas, and comments from # on. Raises
+    InvalidInput.
+    """
+    if text.strip().lower() == "all":
+        return None
+    if text.startswith("@"):
+        words = _read_file(Path(text[1:]))
+    else:
+        words = [(word.strip(), "--symbols") for word in text.split(",") if word.strip()]
+    if not words:
+        raise InvalidInput(
+            f"{text[1:] if text.startswith('@') else '--symbols'} has no symbol in it: say"
+            " all, A,B or @FILE with symbols",
+        )
+    return words
+
+
+def _read_file(path: Path) -> list[tuple[str, str]]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise InvalidInput(f"--symbols @{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InvalidInput(f"--symbols @{path}: not a text file (UTF-8)") from None
+    return [
+        (word, f"{path}:{number}")
+        for number, line in enumerate(lines, 1)
+        for word in line.partition("#")[0].replace(",", " ").split()
+    ]
+
+
+def checked(conn: Connection, words: Sequence[tuple[str, str]]) -> list[str]:
+    """The words as symbols, each once; raises InvalidInput that names what is none, and where."""
+    rows = conn.execute(
+        "SELECT normalize_symbol(word) AS symbol FROM unnest(%s::text[]) WITH ORDINALITY w(word, n)"
+        " ORDER BY n",
+        [[word.replace("\x00", "\ufffd") for word, _ in words]],
+    ).fetchall()
+    found = [row["symbol"] for row in rows]
+    bad = [
+        f"{place}: {word[:30]!r}"
+        for (word, place), symbol in zip(words, found, strict=True)
+        if symbol is None
+    ]
+    if bad:
+        more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+        raise InvalidInput(
+            f"not a symbol: {', '.join(bad[:_SHOWN])}{more}; nothing was written, mend the list"
+            " and start again",
+        )
+    return list(dict.fromkeys(found))

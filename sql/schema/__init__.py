@@ -1,0 +1,1 @@
+"""The schema: applying it, recording it, comparing it, repairing it, taking it out."""

@@ -1,0 +1,237 @@
+"""Compares a database with what this version expects of it: `market db audit`.
+
+Tables of ours must be as recorded. Tables that another program may have made are looked at
+only where our statements rely on them; what they hold besides is the owner's. The queue of
+checks needs no function of ours, because those may be what is broken, and changes nothing: a
+view is compared by making the expected one for a moment in a transaction that is rolled back.
+"""
+
+import re
+from collections.abc import Callable
+
+import psycopg
+
+from sql.database import Connection
+from sql.schema import drift, migrate
+from sql.schema.catalogue import Item, definitions, describe, recorded
+from sql.schema.drift import Difference
+from sql.schema.files import ATTACHED_VIEWS
+
+# Made here where they are missing, else by another program.
+SHARED = ("predictions", "ticker_registry", "market_prices", "prediction_outcomes")
+
+# What our statements rely on there, whoever made them: ON CONFLICT, and one row per name.
+_KEYS = {
+    "predictions": ["id"],
+    "ticker_registry": ["symbol"],
+    "market_prices": ["date", "symbol"],
+}
+# Columns of `predictions` that another program may lack.
+_OPTIONAL = {"post_timestamp", "signal_id", "shitpost_id", "updated_at"}
+# Neither read nor written by us there.
+_UNUSED = {"id", "sector"}
+# Times that others keep without a zone; we write UTC into them.
+_TIMES = {"created_at", "updated_at", "last_price_update", "last_updated", "post_timestamp"}
+_TEXTS = re.compile(r"(?:character varying|text)(?:\((\d+)\))?")
+_ALSO = {"integer": {"bigint"}, "jsonb": {"json"}}
+# What we write is shorter than the column that we would make.
+_LENGTHS = {"exchange": 20}
+
+
+def audit(conn: Connection) -> list[Difference]:
+    """Every difference, in an order in which their SQL can be run; empty: all is as expected.
+
+    Raises migrate.MigrationError where the database is of another version.
+    """
+    migrate.expect_files(conn)
+    live = describe(conn)
+    have = {item.identity: item for item in live}
+    want = recorded()
+    found = _tables(want, have)
+    found += _routines(want, have, conn)
+    checks: tuple[tuple[str, Callable[[Item], Difference], _Change], ...] = (
+        ("index", drift.missing_index, drift.changed_index),
+        ("trigger", drift.missing_trigger, drift.changed_trigger),
+    )
+    for kind, missing, changed in checks:
+        for item in (item for item in want if item.kind == kind):
+            there = have.get(item.identity)
+            if there is None:
+                found.append(missing(item))
+            elif there.detail != item.detail:
+                found.append(changed(item, there))
+    return found + _strangers(want, live)
+
+
+_Change = Callable[[Item, Item], Difference]
+_Have = dict[tuple[str, str, str], Item]
+
+
+def _tables(want: list[Item], have: _Have) -> list[Difference]:
+    found: list[Difference] = []
+    tables = sorted({item.parent for item in want if item.kind == "column"})
+    there = {item.parent for item in have.values() if item.kind == "column"}
+    found += [
+        Difference(
+            f"sequence {item.name}",
+            "is missing",
+            "danger",
+            "claims need its numbers: a new one must begin above every lease ever given",
+            False,
+            f"CREATE SEQUENCE public.{item.name}; -- RESTART WITH a number above all leases",
+        )
+        for item in want
+        if item.kind == "sequence" and item.identity not in have
+    ]
+    for table in tables:
+        columns = [item for item in want if item.kind == "column" and item.parent == table]
+        constraints = [item for item in want if item.kind == "constraint" and item.parent == table]
+        if table not in there:
+            found.append(drift.missing_table(table, columns, constraints))
+        elif table in SHARED:
+            found += _shared(table, columns, have)
+        else:
+            for item in columns:
+                live = have.get(item.identity)
+                found += (
+                    [drift.missing_column(item)]
+                    if live is None
+                    else drift.changed_column(item, live)
+                )
+            found += [
+                drift.missing_constraint(item)
+                for item in constraints
+                if item.identity not in have or have[item.identity].detail != item.detail
+            ]
+    return found
+
+
+def _shared(table: str, columns: list[Item], have: _Have) -> list[Difference]:
+    """A table that may be another program's: only what we rely on."""
+    found = []
+    for item in columns:
+        if item.name in _UNUSED and table != "predictions":
+            continue
+        live = have.get(item.identity)
+        if live is None:
+            if not (table == "predictions" and item.name in _OPTIONAL):
+                found.append(drift.missing_column(item))
+        elif not _fits(item, live.detail["type"]):
+            found.append(drift.wrong_type(item, live))
+        elif table != "predictions" and live.detail["not_null"] and not item.detail["not_null"]:
+            found.append(drift.refuses_null(item))
+    key = _KEYS.get(table)
+    if key and not any(
+        item.parent == table and item.detail.get("key") == key and item.detail.get("valid", True)
+        for item in have.values()
+        if item.kind in {"constraint", "index"}
+    ):
+        listed = ", ".join(key)
+        found.append(
+            Difference(
+                f"table {table}",
+                f"has no unique index on ({listed})",
+                "danger",
+                "the same thing can be there twice, and ON CONFLICT fails",
+                False,
+                f"CREATE UNIQUE INDEX CONCURRENTLY ON public.{table} ({listed});"
+                " -- fails on duplicates",
+            )
+        )
+    return found
+
+
+def _fits(item: Item, have: str) -> bool:
+    """Whether a column of this type takes all that we write into it and read from it."""
+    want = item.detail["type"]
+    if want == have or have in _ALSO.get(want, ()):
+        return True
+    if item.name in _TIMES and have == "timestamp without time zone":
+        return True
+    wanted, given = _TEXTS.fullmatch(want), _TEXTS.fullmatch(have)
+    if wanted is None or given is None:
+        return False
+    length = _LENGTHS.get(item.name, wanted[1])
+    return given[1] is None or (length is not None and int(given[1]) >= int(length))
+
+
+def _routines(want: list[Item], have: _Have, conn: Connection) -> list[Difference]:
+    """Functions, then views, which use them."""
+    found = []
+    for item in (item for item in want if item.kind == "function"):
+        live = have.get(item.identity)
+        if live is None or live.detail != item.detail:
+            found.append(drift.routine(item, missing=live is None))
+    order = [*ATTACHED_VIEWS, *definitions()]  # as their files make them: some read others
+    views = [item for item in want if item.kind == "view"]
+    for item in sorted(views, key=lambda view: order.index(view.name)):
+        live = have.get(item.identity)
+        if item.name in ATTACHED_VIEWS:
+            found += _source(item, live)
+        elif live is None or not _is_view(conn, item.name):
+            found.append(drift.routine(item, missing=live is None))
+    return found
+
+
+def _is_view(conn: Connection, view: str) -> bool:
+    """Whether a view is the one of its file, as this server spells it.
+
+    Servers of different versions print one view differently, so the expected one is made here.
+    """
+    statement = re.sub(
+        r"^CREATE OR REPLACE VIEW \w+",
+        "CREATE TEMP VIEW reckoner_expected",
+        definitions()[view].statement,
+    )
+    try:
+        with conn.transaction(force_rollback=True):
+            conn.execute(statement.encode())
+            row = conn.execute(
+                "SELECT pg_get_viewdef('pg_temp.reckoner_expected'::regclass)"
+                " = pg_get_viewdef(('public.' || quote_ident(%s))::regclass) AS same",
+                [view],
+            ).fetchone()
+    except (psycopg.errors.UndefinedObject, psycopg.errors.SyntaxErrorOrAccessRuleViolation):
+        return False  # what it is built on is not there, which is a difference of its own
+    return bool(row and row["same"])
+
+
+def _source(item: Item, live: Item | None) -> list[Difference]:
+    """The view that migrate makes for the tables it finds; whoever has another source may replace it."""
+    if live is not None and live.detail == item.detail:
+        return []
+    return [
+        Difference(
+            f"view {item.name}",
+            "is missing" if live is None else "has other columns",
+            "danger",
+            "what is read of predictions is read through it",
+            live is None,
+            "SELECT public.source_attach_view();",
+        )
+    ]
+
+
+def _strangers(want: list[Item], live: list[Item]) -> list[Difference]:
+    """What was put on tables of ours, and what refuses our inserts on any that we write."""
+    known = {item.identity for item in want}
+    tables = {item.parent for item in want if item.kind == "column"}
+    functions = {item.parent for item in want if item.kind == "function"}
+    found = []
+    for item in live:
+        if item.identity in known:
+            continue
+        if item.kind == "function" and item.parent in functions:
+            found.append(drift.overload(item))
+        if item.parent not in tables or item.parent == "predictions":
+            continue
+        detail = item.detail
+        if item.kind == "column":
+            must = detail["not_null"] and detail["default"] is None and not detail["identity"]
+            if must:
+                found.append(drift.needs_a_value(item))
+        elif item.parent not in SHARED and (
+            item.kind in {"trigger", "constraint"} or (item.kind == "index" and detail["unique"])
+        ):
+            found.append(drift.strange(item))
+    return found

@@ -1,0 +1,55 @@
+-- What a database holds in `public`, one row per thing, spelled alike by PostgreSQL 15 to 18.
+-- Read by sql/schema/catalogue.py; no function of ours, because those may be what is broken.
+-- NOT NULL is a property of a column here, though from 18 on it is a constraint too.
+SELECT 'column' AS kind, c.relname::text AS parent, a.attname::text AS name,
+       jsonb_build_object(
+           'type', format_type(a.atttypid, a.atttypmod), 'not_null', a.attnotnull,
+           'default', pg_get_expr(d.adbin, d.adrelid), 'identity', a.attidentity <> '') AS detail
+FROM pg_class c
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+UNION ALL
+SELECT 'constraint', c.relname, k.conname,
+       jsonb_build_object('definition', pg_get_constraintdef(k.oid), 'key', keys.names)
+FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+CROSS JOIN LATERAL (
+    SELECT jsonb_agg(a.attname ORDER BY a.attname) AS names FROM pg_attribute a
+    WHERE k.contype IN ('p', 'u') AND NOT k.condeferrable
+      AND a.attrelid = c.oid AND a.attnum = ANY (k.conkey)) keys
+WHERE c.relnamespace = 'public'::regnamespace AND k.contype IN ('p', 'u', 'c', 'f', 'x')
+UNION ALL
+SELECT 'index', c.relname, x.relname,
+       jsonb_build_object(
+           'definition', pg_get_indexdef(i.indexrelid), 'valid', i.indisvalid,
+           -- What ON CONFLICT and MERGE may rely on.
+           'key', CASE WHEN i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL
+                       THEN keys.names END, 'unique', i.indisunique)
+FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_class x ON x.oid = i.indexrelid
+CROSS JOIN LATERAL (
+    SELECT jsonb_agg(a.attname ORDER BY a.attname) AS names FROM pg_attribute a
+    WHERE a.attrelid = c.oid AND a.attnum = ANY ((i.indkey::smallint[])[0:i.indnkeyatts - 1])) keys
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+  AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x'))
+UNION ALL
+SELECT 'trigger', c.relname, t.tgname,
+       jsonb_build_object('definition', pg_get_triggerdef(t.oid), 'enabled', t.tgenabled IN ('O', 'A'))
+FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+WHERE c.relnamespace = 'public'::regnamespace AND NOT t.tgisinternal
+UNION ALL
+SELECT 'function', p.proname, p.oid::regprocedure::text,
+       jsonb_build_object('digest', md5(pg_get_functiondef(p.oid)))
+FROM pg_proc p
+WHERE p.pronamespace = 'public'::regnamespace AND p.prokind IN ('f', 'p')
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass
+                  AND d.objid = p.oid AND d.deptype = 'e')
+UNION ALL
+SELECT 'view', '', c.relname, jsonb_build_object('columns', (
+    SELECT jsonb_agg(a.attname ORDER BY a.attnum) FROM pg_attribute a
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped))
+FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'v'
+UNION ALL
+SELECT 'sequence', '', c.relname, '{}' FROM pg_class c
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'S'
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+                  AND d.objid = c.oid AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0)

@@ -1,0 +1,212 @@
+"""Applies `migrations/` (once each, never edited) and `functions/` (whenever their text changes).
+
+A migration commits by itself, so that a lock on an owner's table is held for a blink; the
+functions change together; attaching (triggers, view) comes last. Each step takes a
+transaction-level advisory lock and looks anew at what is missing, so two processes may
+migrate at once, and one that was interrupted is taken up by the next.
+"""
+
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import psycopg
+
+from sql.database import Connection, Database, one
+from sql.errors import ReckonerError, Unhealthy
+from sql.schema import indexes, locks
+from sql.schema.files import SchemaFile, schema_files
+from sql.schema.locks import patiently
+
+# The first number of every advisory lock of ours; 2 is "migrating".
+_LOCK = (1380271947, 2)
+
+
+class MigrationError(ReckonerError):
+    """The database cannot be brought to the expected state; one line says why."""
+
+
+class SchemaMismatch(MigrationError, Unhealthy):
+    """The database differs from what this code expects."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What migrating does, or would do: `apply` a new file, `replace` a changed one, `attach`.
+
+    `optional` and `blocked` (by duplicates): what a person may do with `sql`.
+    """
+
+    action: str
+    name: str
+    sql: str | None = None
+
+
+def pending(conn: Connection) -> list[Change]:
+    """What `migrate` would do to this database; empty when it is as this code expects it.
+
+    Raises MigrationError when an applied migration's text is no longer the one that was applied,
+    or when the database has one that this version does not know.
+    """
+    return [*_pending_files(conn), *_detached(conn)]
+
+
+def _pending_files(conn: Connection) -> list[Change]:
+    """The files that are new or changed; calls no function of ours."""
+    applied = {}
+    if _scalar(conn, "SELECT to_regclass('public.reckoner_schema') IS NOT NULL"):
+        rows = conn.execute("SELECT name, checksum FROM public.reckoner_schema").fetchall()
+        applied = {row["name"]: row["checksum"] for row in rows}
+    changes = []
+    files = schema_files()
+    strange = sorted(
+        name
+        for name in applied.keys() - {file.name for file in files}
+        if name.startswith("migrations/")
+    )
+    if strange:
+        raise SchemaMismatch(
+            f"a newer version of Reckoner migrated this database ({strange[-1]}): deploy that version"
+        )
+    for file in files:
+        recorded = applied.get(file.name)
+        if recorded is None:
+            changes.append(Change("apply", file.name))
+        elif recorded != file.checksum:
+            if file.is_migration:
+                raise SchemaMismatch(
+                    f"{file.name} was changed after it was applied here (recorded {recorded[:12]},"
+                    f" now {file.checksum[:12]}): restore its text and put the change into a new migration"
+                )
+            changes.append(Change("replace", file.name))
+    return changes
+
+
+def _detached(conn: Connection) -> list[Change]:
+    if not _scalar(conn, "SELECT to_regproc('public.source_missing') IS NOT NULL"):
+        return []
+    missing = conn.execute("SELECT source_missing AS text FROM public.source_missing()")
+    return [Change("attach", row["text"]) for row in missing]
+
+
+def expect(conn: Connection) -> list[Change]:
+    """Raise SchemaMismatch unless this code's tables and functions are there.
+
+    Returns what is only detached (a trigger that is missing or disabled).
+    """
+    expect_files(conn)
+    return _detached(conn)
+
+
+def expect_files(conn: Connection) -> None:
+    """Raise SchemaMismatch unless this code's files were applied; calls no function of ours."""
+    if _pending_files(conn):
+        raise SchemaMismatch(
+            "the database lacks what this version expects: run python -m worker migrate"
+        )
+
+
+def advise(conn: Connection) -> Change | None:
+    """What a person should decide about: outcomes of another program's making without UNIQUE.
+
+    Everything works without it. With it, that program's second insert for a pair fails where
+    it succeeds now, so it is the owner who adds it, with the SQL that this returns. Reads the
+    whole table where the index is missing.
+    """
+    if not _scalar(conn, "SELECT to_regproc('public.outcomes_are_unique') IS NOT NULL"):
+        return None
+    if _scalar(conn, "SELECT public.outcomes_are_unique()"):
+        return None
+    pairs = conn.execute("SELECT * FROM outcomes_duplicates()").fetchall()
+    named = ", ".join(
+        f"({row['prediction_id']}, {row['symbol']}) x{row['n']}" for row in pairs[:50]
+    )
+    if len(pairs) > 50:
+        named += f", and {len(pairs) - 50} more, see outcomes_duplicates()"
+    index = "no unique index on prediction_outcomes (prediction_id, symbol)"
+    return Change(
+        "blocked" if pairs else "optional",
+        f"{index}: duplicates of {named}" if pairs else index,
+        str(one(conn, "SELECT outcomes_resolution() AS sql")["sql"]),
+    )
+
+
+def migrate(database: Database) -> list[Change]:
+    """Bring the database to the state that this code expects; returns what was done.
+
+    Raises MigrationError when a migration was edited, or when a lock on the owner's tables
+    could not be had within a few seconds, in waits of a tenth: waiting longer at once would
+    queue its inserts behind us. What was done until then stays, and the next run goes on from there.
+    """
+    done: list[Change] = []
+    try:
+        for file in schema_files():
+            if file.is_migration:
+                indexes.build(database, file)
+                done += patiently(functools.partial(_step, database, [file]))
+        functions = [file for file in schema_files() if not file.is_migration]
+        done += patiently(lambda: _step(database, functions))
+        done += patiently(lambda: _attach(database))
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
+        with database.transaction(seconds=10) as conn:
+            holder = locks.holder(conn)
+        raise MigrationError(
+            f"gave up waiting for a lock, so as not to hold up other programs: {holder};"
+            " run it again, it goes on from here"
+        ) from error
+    with database.transaction(seconds=300) as conn:
+        advice = advise(conn)
+    return [*done, advice] if advice else done
+
+
+@contextlib.contextmanager
+def _locked(database: Database) -> Iterator[Connection]:
+    """A transaction in which nobody else migrates, and that waits for no other lock for long."""
+    with database.transaction(seconds=120) as conn:
+        conn.execute("SET LOCAL lock_timeout = '60s'")
+        conn.execute("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)
+        conn.execute(f"SET LOCAL lock_timeout = '{locks.MILLISECONDS}ms'")
+        yield conn
+
+
+def _step(database: Database, files: Sequence[SchemaFile]) -> list[Change]:
+    """Apply those of the files that are pending, in one transaction."""
+    with _locked(database) as conn:
+        version = _scalar(conn, "SELECT current_setting('server_version_num')::int")
+        if version < 150000:
+            raise SchemaMismatch(
+                f"PostgreSQL 15 or newer is needed, this one is {version // 10000}"
+            )
+        changes = {change.name: change for change in pending(conn)}
+        done = []
+        for file in files:
+            if file.name in changes:
+                _apply(conn, file)
+                done.append(changes[file.name])
+        return done
+
+
+def _attach(database: Database) -> list[Change]:
+    """Make the view and the triggers that are missing; what works is not touched."""
+    with _locked(database) as conn:
+        changes = [change for change in pending(conn) if change.action == "attach"]
+        conn.execute("SET LOCAL search_path = public")
+        conn.execute("SELECT source_attach()")
+        return changes
+
+
+def _apply(conn: Connection, file: SchemaFile) -> None:
+    if not file.is_stamped:
+        raise SchemaMismatch(f"{file.name} does not record itself: run ./dev stamp")
+    try:
+        conn.execute(file.body.encode())
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+        raise
+    except psycopg.Error as error:
+        raise MigrationError(f"{file.name}: {str(error).splitlines()[0]}") from error
+
+
+def _scalar(conn: Connection, query: str) -> int:
+    row = conn.execute(query.encode()).fetchone()
+    return next(iter(row.values())) if row else 0

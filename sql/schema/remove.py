@@ -1,0 +1,99 @@
+"""Takes our objects out of a database and leaves the data: `worker migrate --remove`.
+
+Triggers, views, functions, the queue and what only serves it go; predictions, tickers,
+prices and outcomes stay, with the columns that were added to them and the record of where the
+prices came from. Whoever wants to change
+the type of a column of `predictions` needs this too, because our view reads it.
+"""
+
+import re
+
+from sql.database import Connection, Database
+from sql.schema.files import ATTACHED_VIEWS, schema_files
+from sql.schema.locks import MILLISECONDS, patiently
+
+# Ours alone, and worth nothing without the functions.
+_TABLES = (
+    "outbox",
+    "outbox_history",
+    "reckoner_workers",
+    "reckoner_providers",
+    "provider_quotas",
+    "provider_errors",
+    "provider_disagreements",
+    "reckoner_installation",
+    "reckoner_backups",
+    "reckoner_schema",
+    "market_sessions",
+    "symbol_rules",
+    "price_jobs",
+    "price_job_symbols",
+    "market_syncs",
+)
+
+_FUNCTION = re.compile(r"^CREATE OR REPLACE FUNCTION (\w+)", re.MULTILINE)
+_VIEW = re.compile(r"^CREATE OR REPLACE VIEW (\w+)", re.MULTILINE)
+_INDEX = re.compile(r"^CREATE INDEX IF NOT EXISTS (\w+) ON prediction_outcomes\b", re.MULTILINE)
+
+
+def statements(conn: Connection) -> list[str]:
+    """The statements that remove what is there of ours, in an order that works; none: nothing is."""
+    texts = [file.text for file in schema_files()]
+    names = {
+        "functions": sorted({name for text in texts for name in _FUNCTION.findall(text)}),
+        "views": [*{name for text in texts for name in _VIEW.findall(text)}, *ATTACHED_VIEWS],
+        "indexes": [name for text in texts for name in _INDEX.findall(text)],
+        "tables": list(_TABLES),
+    }
+    rows = conn.execute(
+        # Triggers first, of predictions before all: then no insert of the owner's meets us any more.
+        "SELECT 1 AS step, t.tgrelid IS DISTINCT FROM to_regclass('public.predictions') AS later,"
+        " format('DROP TRIGGER %%I ON %%s', t.tgname, t.tgrelid::regclass) AS statement"
+        " FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"
+        " WHERE NOT t.tgisinternal AND p.pronamespace = 'public'::regnamespace"
+        "   AND p.proname = ANY (%(functions)s)"
+        " UNION ALL SELECT 2, false, format('DROP VIEW %%s', c.oid::regclass) FROM pg_class c"
+        " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'v' AND c.relname = ANY (%(views)s)"
+        # A CHECK that calls a function of ours.
+        " UNION ALL SELECT 2, true, format('ALTER TABLE outbox DROP CONSTRAINT %%I', conname)"
+        " FROM pg_constraint WHERE conrelid = to_regclass('public.outbox') AND contype = 'c'"
+        " UNION ALL SELECT 3, false, format('DROP FUNCTION %%s', p.oid::regprocedure) FROM pg_proc p"
+        " WHERE p.pronamespace = 'public'::regnamespace AND p.proname = ANY (%(functions)s)"
+        " UNION ALL SELECT 4, false, format('DROP INDEX %%s', c.oid::regclass) FROM pg_class c"
+        " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'i' AND c.relname = ANY (%(indexes)s)"
+        " UNION ALL SELECT 5, false, format('DROP TABLE %%s', c.oid::regclass) FROM pg_class c"
+        " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relname = ANY (%(tables)s)"
+        " UNION ALL SELECT 6, false, format('DROP SEQUENCE %%s', c.oid::regclass) FROM pg_class c"
+        " WHERE c.relnamespace = 'public'::regnamespace AND c.relname = 'outbox_lease'"
+        " UNION ALL SELECT 7, false, format('DROP TYPE %%s', t.oid::regtype) FROM pg_type t"
+        " WHERE t.typnamespace = 'public'::regnamespace AND t.typname = 'outcome_key'"
+        " ORDER BY 1, 2, 3",
+        names,
+    )
+    return [row["statement"] for row in rows]
+
+
+def script(lines: list[str]) -> str:
+    """The statements as a transaction for psql that waits for no lock for long."""
+    body = "".join(f"{line};\n" for line in lines)
+    return (
+        f"BEGIN;\nSET LOCAL lock_timeout = '3s';\nSET LOCAL search_path = public;\n{body}COMMIT;\n"
+    )
+
+
+def apply(database: Database) -> list[str]:
+    """Remove what is ours in one transaction; returns the statements that were run.
+
+    Raises psycopg.errors.LockNotAvailable when the tables' locks could not be had within a few
+    seconds, and DependentObjectsStillExist where somebody built on ours; nothing changed then.
+    """
+    return patiently(lambda: _apply(database))
+
+
+def _apply(database: Database) -> list[str]:
+    with database.transaction(lock_seconds=MILLISECONDS / 1000) as conn:
+        conn.execute("SET LOCAL search_path = public")
+        lines = statements(conn)
+        for line in lines:
+            conn.execute(line.encode())
+    return lines

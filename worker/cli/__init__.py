@@ -1,0 +1,1 @@
+"""`python -m worker`: one file per command."""

@@ -1,0 +1,326 @@
+"""`./dev demo`: the whole loop in front of your eyes, on a private database.
+
+A worker process of its own, predictions inserted by plain SQL, a table in which their
+outcomes appear, what came of them, and what to type next. Nothing is left behind: the
+database lies in one folder that the next demo replaces, the worker dies with this process,
+and the server stops when both are gone.
+"""
+
+import contextlib
+import datetime as dt
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from psycopg.types.json import Jsonb
+from rich import box
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from market.providers import Kind, Request
+from market.providers.yahoo import Yahoo
+from market.universe import sessions
+from sql import embedded
+from sql.database import Database, one
+from sql.errors import ReckonerError
+from sql.schema import migrate
+
+FOLDER = Path(".reckoner-demo")
+_YAHOO_SECONDS = 8.0
+_OUTCOMES_SECONDS = 45.0
+
+# Days before today, hour (UTC), what the post says. The words are the point: lower case,
+# blanks, duplicates, symbols nobody knows, a fund, an index, a coin.
+_POSTS: Sequence[tuple[int, int, Any, Any, float | None]] = (
+    (90, 14, ["AAPL", "TSLA"], {"AAPL": "bullish", "TSLA": "bearish"}, 0.85),
+    (75, 21, ["NVDA"], {"NVDA": "bullish"}, 0.9),
+    (70, 3, ["msft", " MSFT "], {"msft": "bullish"}, 0.6),
+    (64, 16, ["SPY"], {"SPY": "neutral"}, 0.5),
+    (58, 12, ["BTC-USD"], {"BTC-USD": "bullish"}, 0.7),
+    (52, 15, ["^GSPC", "AMZN"], {"^GSPC": "bearish", "AMZN": "bullish"}, 0.65),
+    (45, 18, ["GOOGL"], {"META": "bullish"}, 0.4),
+    (30, 15, ["META", "AAPL"], {"META": "bullish", "AAPL": "bearish"}, 0.75),
+    (12, 10, ["TSLA"], {"TSLA": "bullish"}, 0.8),
+    (6, 20, ["NVDA", "the stock market"], {"NVDA": "bearish"}, 0.55),
+    (2, 15, ["SPY"], {"SPY": "bullish"}, 1.0),
+    (0, 0, ["BTC-USD"], {"BTC-USD": "bearish"}, None),
+)
+
+_INSERT = (
+    "INSERT INTO predictions (assets, market_impact, confidence, analysis_status, post_timestamp)"
+    " VALUES (%s, %s, %s, 'completed', %s) RETURNING id"
+)
+_SHOW = """
+SELECT p.id, p.post_timestamp, o.symbol, o.prediction_sentiment AS sentiment, o.entry_session,
+       o.price_at_prediction AS entry, o.return_t1, o.correct_t1, o.return_t3, o.correct_t3,
+       o.return_t7, o.correct_t7, o.return_t30, o.correct_t30, o.outcome_state,
+       CASE WHEN o.outcome_state <> 'awaiting_prices'
+            THEN extract(epoch FROM o.last_price_update - p.created_at)::float8 END AS seconds
+FROM predictions p JOIN prediction_outcomes o ON o.prediction_id = p.id ORDER BY p.id, o.symbol
+"""
+_SUMMARY = """
+SELECT h.horizon, count(*) FILTER (WHERE h.correct IS NOT NULL) AS judged,
+       count(*) FILTER (WHERE h.correct) AS correct,
+       round(100.0 * count(*) FILTER (WHERE h.correct)
+             / nullif(count(*) FILTER (WHERE h.correct IS NOT NULL), 0), 0)::float8 AS accuracy,
+       avg(h.return) FILTER (WHERE h.correct IS NOT NULL) AS mean_return
+FROM prediction_outcomes o
+CROSS JOIN LATERAL (VALUES (1, 'T+1', o.correct_t1, o.return_t1), (2, 'T+3', o.correct_t3, o.return_t3),
+    (3, 'T+7', o.correct_t7, o.return_t7), (4, 'T+30', o.correct_t30, o.return_t30))
+    AS h(n, horizon, correct, return)
+GROUP BY h.n, h.horizon ORDER BY h.n
+"""
+
+
+def demonstrate(*, stay: bool) -> int:
+    """Run the demo; stay: keep worker and database alive until Ctrl-C. Returns the exit code."""
+    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    folder = _fresh_folder()
+    try:
+        with console.status("starting a private PostgreSQL"):
+            stack = contextlib.ExitStack()
+            url = stack.enter_context(embedded.use(folder))
+            database = stack.enter_context(Database(url, name="reckoner demo"))
+        with stack:
+            _show(console, database, url, stay=stay)
+        return 0
+    except KeyboardInterrupt:
+        console.print("stopped")
+        return 0 if stay else 130
+    finally:
+        embedded.wait_until_stopped(folder)
+
+
+def _fresh_folder() -> Path:
+    folder = FOLDER.absolute()
+    if (folder / "server.json").exists() and not embedded.wait_until_stopped(folder, 2):
+        raise ReckonerError(f"another demo runs in {folder}: stop it first")
+    try:
+        shutil.rmtree(folder, ignore_errors=False) if folder.exists() else None
+    except OSError as error:
+        raise ReckonerError(f"cannot clear {folder}: {error.strerror}; remove it by hand") from None
+    return folder
+
+
+def _show(console: Console, database: Database, url: str, *, stay: bool) -> None:
+    with console.status("applying the schema and loading the trading calendars"):
+        files = migrate.migrate(database)
+        sessions.ensure(database)
+    console.print(f"1. A private PostgreSQL, and {len(files)} files of SQL applied to it.")
+    with console.status("asking Yahoo for a price"):
+        provider = _provider(database)
+    console.print(
+        "2. Prices: Yahoo answers, so they are real."
+        if provider == "yahoo"
+        else "2. Prices: Yahoo does not answer from here, so they are INVENTED ('sample')."
+    )
+    with _worker(url, provider) as process:
+        console.print(
+            f"3. A worker, process {process.pid}; it and the inserts know nothing of each other."
+        )
+        _insert(database, _POSTS)
+        console.print(
+            f"4. {len(_POSTS)} predictions inserted by plain SQL, and their outcomes as they come:"
+        )
+        _watch(console, database, process)
+        _summary(console, database)
+        _known(console, database)
+        _next(console, url, stay=stay)
+        if stay:
+            while process.poll() is None:
+                time.sleep(0.2)
+            raise ReckonerError(
+                "the worker ended by itself; its log is in .reckoner-demo/worker.log"
+            )
+
+
+def _provider(database: Database) -> str:
+    """`yahoo` when it gives a price within seconds, else `sample`."""
+    with database.transaction() as conn:
+        rows = conn.execute(
+            "SELECT session FROM market_sessions WHERE calendar = 'XNYS'"
+            " AND closes_at < reckoner_now() ORDER BY session DESC LIMIT 5"
+        ).fetchall()
+    days = sorted(row["session"] for row in rows)
+    answers: list[Kind] = []
+
+    def ask() -> None:
+        answers.append(Yahoo().fetch(Request("SPY", days[0], days[-1], days)).kind)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_YAHOO_SECONDS)
+    return "yahoo" if answers == [Kind.OK] else "sample"
+
+
+@contextlib.contextmanager
+def _worker(url: str, provider: str) -> Iterator["subprocess.Popen[bytes]"]:
+    environment = {
+        **os.environ,
+        "DATABASE_URL": url,
+        "MARKET_PROVIDERS": provider,
+        "LOG_FORMAT": "json",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+    environment.pop("LISTEN_DATABASE_URL", None)
+    with (FOLDER / "worker.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "worker"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C comes to us, and we stop it in order
+            preexec_fn=_end_with_us,  # noqa: PLW1509 - no threads that matter run yet
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _end_with_us() -> None:
+    embedded.die_with_parent(signal.SIGTERM)
+
+
+def _insert(database: Database, posts: Sequence[tuple[int, int, Any, Any, float | None]]) -> None:
+    today = dt.datetime.now(dt.UTC).replace(minute=0, second=0, microsecond=0)
+    for days, hour, assets, impact, confidence in posts:
+        moment = (today - dt.timedelta(days=days)).replace(hour=hour) if days else today
+        with database.transaction() as conn:
+            conn.execute(_INSERT, [Jsonb(assets), Jsonb(impact), confidence, moment])
+
+
+def _watch(console: Console, database: Database, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + _OUTCOMES_SECONDS
+    rows: Sequence[Mapping[str, Any]] = ()
+    # In a pipe there is nothing to redraw: the table is printed once, at the end.
+    with (
+        Live(console=console, auto_refresh=False)
+        if console.is_terminal
+        else contextlib.nullcontext() as live
+    ):
+        while True:
+            with database.transaction() as conn:
+                rows = conn.execute(_SHOW).fetchall()
+                busy = one(
+                    conn,
+                    "SELECT count(*) AS n FROM outbox WHERE status <> 'dead' AND attempts = 0",
+                )
+            if live is not None:
+                live.update(_table(rows), refresh=True)
+            if rows and not busy["n"]:
+                break
+            if process.poll() is not None:
+                raise ReckonerError(
+                    "the worker ended by itself; .reckoner-demo/worker.log says why"
+                )
+            if time.monotonic() > deadline:
+                console.print("Some prices take longer than this demo; the worker goes on.")
+                break
+            time.sleep(0.1)
+    if not console.is_terminal:
+        console.print(_table(rows))
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    # Narrow on purpose: readable on a terminal of 80 columns.
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in ("post, UTC", "symbol", "says"):
+        table.add_column(name, no_wrap=True)
+    for name in ("entry", "T+1 %", "T+3 %", "T+7 %", "T+30 %", "took"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            f"{row['post_timestamp']:%m-%d %Hh}",
+            row["symbol"],
+            row["sentiment"] or "-",
+            "…" if row["entry"] is None else f"{row['entry']:.2f}",
+            *(_mark(row[f"return_{t}"], row[f"correct_{t}"]) for t in ("t1", "t3", "t7", "t30")),
+            "…" if row["seconds"] is None else f"{row['seconds']:.1f} s",
+        )
+    return table
+
+
+def _mark(value: float | None, correct: bool | None) -> str:
+    if value is None:
+        return "·"
+    sign = {True: "[green]✓[/]", False: "[red]✗[/]", None: " "}[correct]
+    return f"{value:+.1f} {sign}"
+
+
+def _summary(console: Console, database: Database) -> None:
+    with database.transaction() as conn:
+        rows = conn.execute(_SUMMARY).fetchall()
+    console.print("5. Did they come true? (· above: that session is still to come)")
+    for row in rows:
+        if row["judged"]:
+            console.print(
+                f"   {row['horizon']:>4}: {row['correct']} of {row['judged']} right ({row['accuracy']:.0f} %),"
+                f" mean return {row['mean_return']:+.2f} %"
+            )
+
+
+def _known(console: Console, database: Database) -> None:
+    """One more prediction, on tickers that are known by now: nothing to wait for."""
+    moment = dt.datetime.now(dt.UTC) - dt.timedelta(days=80)
+    with database.transaction() as conn:
+        row = one(
+            conn,
+            _INSERT,
+            [Jsonb(["AAPL", "SPY"]), Jsonb({"AAPL": "bullish", "SPY": "bullish"}), 0.8, moment],
+        )
+    started = time.monotonic()
+    while time.monotonic() - started < 10:
+        with database.transaction() as conn:
+            done = conn.execute(
+                "SELECT count(*) AS n FROM prediction_outcomes WHERE prediction_id = %s AND is_complete",
+                [row["id"]],
+            ).fetchone()
+        if done is not None and done["n"] == 2:
+            took = (time.monotonic() - started) * 1000
+            console.print(
+                f"6. One more, on tickers known by now: both outcomes {took:.0f} ms after its COMMIT."
+            )
+            return
+        time.sleep(0.001)
+
+
+def _next(console: Console, url: str, *, stay: bool) -> None:
+    lines = ["", "What to type next"]
+    if stay:
+        lines += [
+            f"   psql '{url}'",
+            "     INSERT INTO predictions (assets, market_impact)",
+            """       VALUES ('["AMD"]', '{"AMD": "bullish"}');""",
+            "     SELECT * FROM prediction_outcomes ORDER BY id DESC LIMIT 5;",
+            "     SELECT * FROM outbox_status;",
+        ]
+    lines += [
+        "   and on your own database:",
+        "     export DATABASE_URL=postgresql://…",
+        "     ./dev worker migrate",
+        "     ./dev worker",
+    ]
+    if stay:
+        lines += ["", "Worker and database stay alive for you. Ctrl-C ends both."]
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)

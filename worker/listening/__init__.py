@@ -1,0 +1,1 @@
+"""Sleeping until notified: the doorbell, its echo, and idle suspend."""

@@ -1,0 +1,95 @@
+"""Letting a database sleep: what an idle worker does with WORKER_IDLE=sleepy.
+
+A database that scales to zero stays awake, and is paid for, as long as anyone asks it
+anything. After a few idle minutes the worker therefore says until when it will be away,
+closes every connection, and looks again after WORKER_SLEEPY_SECONDS or when an event that
+waits is due. Nobody can wake it meanwhile: a writer rings over a connection that is gone.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from sql.database import Database
+from worker.listening.doorbell import Doorbell
+from worker.settings import WorkerSettings
+
+log = structlog.get_logger()
+
+
+class Nap:
+    """One worker's naps. quiet: held while it naps, so that no thread asks the database anything."""
+
+    def __init__(
+        self,
+        database: Database,
+        settings: WorkerSettings,
+        name: str,
+        doorbell: Doorbell,
+        quiet: Sequence[threading.Lock],
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._name = name
+        self._doorbell = doorbell
+        self._quiet = quiet
+        self._idle_since = time.monotonic()
+        self.asleep = False  # then nobody is to ask the database anything
+
+    def busy(self) -> None:
+        """There was work: the idle minutes count from now."""
+        self._idle_since = time.monotonic()
+
+    @property
+    def tempting(self) -> bool:
+        """Whether there was nothing to do for long enough."""
+        idle = time.monotonic() - self._idle_since
+        return (
+            self._settings.worker_idle == "sleepy"
+            and idle >= self._settings.worker_sleepy_after_seconds
+        )
+
+    def seconds(self, due: float | None) -> float | None:
+        """How long to nap, or None. due: seconds until the next waiting event is, None without one."""
+        wanted = self._settings.worker_sleepy_seconds
+        if due is None or due >= wanted:
+            return wanted
+        return due if due > self._settings.worker_sleepy_after_seconds else None
+
+    def take(
+        self,
+        seconds: float,
+        tick: Callable[[], bool],
+        due: Callable[[], float | None],
+    ) -> bool:
+        """Close all connections and wait; False when it was not the moment for it.
+
+        tick: called at least once a second; True ends the nap. due: seconds until the next
+        event, asked once more when no thread can write one.
+        """
+        with contextlib.ExitStack() as stack:
+            for lock in self._quiet:
+                if not lock.acquire(timeout=1):
+                    return False  # a sweep is under way, and may write events
+                stack.callback(lock.release)
+            if (next_in := due()) is not None:
+                if next_in <= 0:
+                    return False
+                seconds = min(seconds, next_in)
+            with self._database.transaction(seconds=10) as conn:
+                conn.execute("SELECT worker_nap(%s, %s)", [self._name, seconds])
+            log.info("idle, letting the database sleep", seconds=round(seconds, 1))
+            self._doorbell.rest()
+            self._database.let_go()
+            self.asleep = True
+            try:
+                end = time.monotonic() + seconds
+                while not tick() and time.monotonic() < end:
+                    self._doorbell.sleep(end - time.monotonic())
+            finally:
+                self.asleep = False
+        log.info("looking again")
+        return True

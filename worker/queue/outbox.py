@@ -1,0 +1,147 @@
+"""The queue's verbs, one function each; the verbs themselves are SQL in `sql/functions/3*.sql`.
+
+A claim is a transaction of its own: what is leased is known to all before anybody works on it. The
+others take the caller's connection. Those that end a claim take its fencing token and say what
+was no longer held instead of changing it.
+"""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from psycopg.rows import args_row
+from psycopg.types.json import Jsonb
+
+from sql.database import Connection, Database
+
+Topic = Literal["prediction", "ticker"]
+
+# Per priority the last event of an earlier claim: available_at and id. See worker/queue/claim_cursor.py.
+Places = dict[int, tuple[str, int]]
+
+
+class Claim(NamedTuple):
+    """An event that is ours as long as its lease says so. payload: None where it is empty."""
+
+    id: int
+    topic: Topic
+    key: str
+    payload: dict[str, Any] | None
+    priority: int
+    attempts: int
+    crashes: int
+    available_at: str  # as PostgreSQL writes it: an operator may have set it to -infinity
+    lease: int
+    waited: float | None = None  # seconds from insert to claim, where this is the first
+
+
+class End(NamedTuple):
+    """How a claim ends well: `verdict` done or cancelled, and what was done."""
+
+    claim: Claim
+    verdict: Literal["done", "cancelled"]
+    result: dict[str, Any]
+
+
+# In the order of Claim's fields. A batch has hundreds of events, nearly all with an empty payload.
+# date_part and not extract, which goes by way of numeric.
+_COLUMNS = (
+    "id, topic, key, NULLIF(payload, '{}'), priority, attempts, crashes, available_at::text, lease,"
+    " CASE WHEN trail IS NULL THEN date_part('epoch', claimed_at - created_at) END"
+)
+
+
+def claim(
+    database: Database,
+    topic: Topic,
+    worker: str,
+    limit: int,
+    lease_seconds: float,
+    after: Places | None = None,
+) -> list[Claim]:
+    """Lease up to `limit` ready events of a topic; none of them ever ended without a verdict.
+
+    after: look only behind these places. In the order in which they were to be claimed.
+    """
+    return database.at_once(
+        f"SELECT {_COLUMNS} FROM outbox_claim(%s, %s, %s, %s, %s) o"  # noqa: S608 - a constant
+        " ORDER BY o.priority DESC, o.available_at, o.id",
+        [topic, worker, limit, lease_seconds, Jsonb(after or {})],
+        args_row(Claim),
+    )
+
+
+def claim_suspect(database: Database, worker: str, lease_seconds: float) -> Claim | None:
+    """Lease one event that an earlier worker did not survive; to be run with nothing beside it."""
+    claims = database.at_once(
+        f"SELECT {_COLUMNS} FROM outbox_claim_suspect(%s, %s)",  # noqa: S608 - a constant
+        [worker, lease_seconds],
+        args_row(Claim),
+    )
+    return claims[0] if claims else None
+
+
+def hold(conn: Connection, claims: Sequence[Claim]) -> list[Claim]:
+    """Lock the claims that are still ours until the transaction ends; returns just those."""
+    mine = [{"id": claim.id, "lease": claim.lease} for claim in claims]
+    rows = conn.execute("SELECT outbox_hold(%s) AS id", [Jsonb(mine)])
+    held = {row["id"] for row in rows}
+    return [c for c in claims if c.id in held]
+
+
+def finish(conn: Connection, ends: Sequence[End]) -> int:
+    """Move events to history; returns how many were still ours."""
+    told = [
+        {"id": claim.id, "lease": claim.lease, "verdict": verdict, "result": result}
+        for claim, verdict, result in ends
+    ]
+    return conn.execute("SELECT outbox_finish(%s)", [Jsonb(told)]).rowcount
+
+
+def fail(conn: Connection, claim: Claim, error: str, max_attempts: int) -> str | None:
+    """Count a failure; returns the new status (failed, dead, merged), None when the lease was lost."""
+    return _status(
+        conn,
+        "SELECT outbox_fail(%s, %s, %s, %s) AS status",
+        [claim.id, claim.lease, error, max_attempts],
+    )
+
+
+def delay(conn: Connection, claim: Claim, until: dt.datetime, reason: str) -> str | None:
+    """Put an event off at no cost to it; None when the lease was lost."""
+    return _status(
+        conn,
+        "SELECT outbox_delay(%s, %s, %s, %s) AS status",
+        [claim.id, claim.lease, until, reason],
+    )
+
+
+def _status(conn: Connection, query: str, arguments: list[Any]) -> str | None:
+    row = conn.execute(query.encode(), arguments).fetchone()
+    return row["status"] if row else None
+
+
+def release(conn: Connection, worker: str, held: Sequence[int] = ()) -> list[int]:
+    """Hand back everything that is leased to this worker, but for the leases `held`.
+
+    Returns the events' ids.
+    """
+    query = "SELECT outbox_release(%s, %s::bigint[]) AS id"
+    return [row["id"] for row in conn.execute(query, [worker, list(held)])]
+
+
+def expire(conn: Connection, max_crashes: int) -> list[dict[str, Any]]:
+    """End leases whose time is over; returns id, topic, key, worker and new status of each."""
+    return conn.execute("SELECT * FROM outbox_expire(%s)", [max_crashes]).fetchall()
+
+
+def seconds_to_next(conn: Connection, after: Mapping[Topic, Places]) -> float | None:
+    """Seconds until the next waiting event of some topics is due, negative if it is.
+
+    after: the topics, and for each the places before which nothing is looked at. None: none waits.
+    """
+    row = conn.execute(
+        "SELECT extract(epoch FROM outbox_next_at(%s, %s) - reckoner_now())::float8 AS seconds",
+        [list(after), Jsonb(dict(after))],
+    ).fetchone()
+    return row["seconds"] if row else None
