@@ -43,9 +43,14 @@ _BY_SQLSTATE: dict[type[psycopg.Error], type[ReckonerError]] = {
 
 
 @contextlib.contextmanager
-def translated() -> Iterator[None]:
-    """Turn what a SQL function raises on purpose into NotFound, InvalidInput or Conflict."""
+def translated(*, lookup: bool = False) -> Iterator[None]:
+    """Turn what a SQL function raises on purpose into NotFound, InvalidInput or Conflict.
+
+    lookup: the argument is a name to look up, so one that cannot be a name is not found either.
+    """
     try:
         yield
     except tuple(_BY_SQLSTATE) as error:
-        raise _BY_SQLSTATE[type(error)](str(error.diag.message_primary)) from None
+        kind = _BY_SQLSTATE[type(error)]
+        kind = NotFound if lookup and kind is InvalidInput else kind
+        raise kind(str(error.diag.message_primary)) from None

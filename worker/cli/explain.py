@@ -19,5 +19,5 @@ def explain(
         query, argument = "SELECT * FROM explain_prediction(%s)", what
     else:
         query, argument = "SELECT * FROM explain_ticker(%s)", what or ""
-    with translated(), database.transaction() as conn:
+    with translated(lookup=True), database.transaction() as conn:
         return conn.execute(query.encode(), [argument]).fetchall()

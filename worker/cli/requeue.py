@@ -19,11 +19,11 @@ def requeue(
     """Re-drive one thing, or all parked events; returns counts, and the event's id if there is one.
 
     dry_run does it all and rolls it back, so that the counts are true. Raises NotFound where
-    there is nothing of that name, InvalidInput where the name cannot be one.
+    there is nothing of that name.
     """
     with database.transaction() as conn:
         before = _counts(conn)
-        with translated(), conn.transaction(force_rollback=dry_run):
+        with translated(lookup=True), conn.transaction(force_rollback=dry_run):
             if event is not None:
                 row = conn.execute("SELECT outbox_requeue(%s) AS event", [event]).fetchone()
             elif prediction is not None:
