@@ -1,7 +1,9 @@
 """`python -m worker …`: the commands of the queue and its worker."""
 
 import datetime as dt
+import math
 import sys
+import time
 from dataclasses import asdict
 from typing import Annotated
 
@@ -19,7 +21,7 @@ from market.cli.console import (
 from market.settings import MarketSettings
 from sql import embedded
 from sql.access import open_database
-from sql.errors import InvalidInput, ReckonerError
+from sql.errors import InvalidInput, ReckonerError, Unavailable
 from sql.logs import configure
 from sql.schema import migrate
 from sql.settings import DatabaseSettings, LogSettings, load
@@ -58,15 +60,22 @@ def run(
     """
     from market.providers import build  # noqa: PLC0415 - the other commands need no provider
     from worker.process import Worker  # noqa: PLC0415
+    from worker.shutdown import Shutdown, ShutdownRequested  # noqa: PLC0415
     from worker.startup import expect_schema  # noqa: PLC0415
 
+    shutdown = Shutdown(
+        deadline=math.inf if max_seconds is None else time.monotonic() + max_seconds
+    )
     urls, market, settings = load(DatabaseSettings), load(MarketSettings), load(WorkerSettings)
     # Lanes (the main thread is one of them), the heartbeat and the sweep each use a connection.
     size = settings.worker_prediction_concurrency + settings.worker_ticker_concurrency + 2
     with open_database(urls, name="reckoner worker", size=size) as database:
-        expect_schema(database)
+        try:
+            expect_schema(database, shutdown)
+        except ShutdownRequested:
+            raise Unavailable("time is up, and the database did not answer") from None
         listen_url = None if drain else urls.listen_database_url or database.url
-        code = Worker(database, settings, market, build(market), listen_url, max_seconds).run()
+        code = Worker(database, settings, market, build(market), listen_url, shutdown).run()
     sys.exit(code)
 
 
@@ -155,9 +164,7 @@ def requeue(
         ),
     ] = None,
     dead: Annotated[bool, typer.Option("--dead", help="All parked events.")] = False,
-    topic: Annotated[
-        str | None, typer.Option(help="With --dead: only prediction or ticker.")
-    ] = None,
+    topic: Annotated[str | None, typer.Option(help="With --dead: only this topic.")] = None,
     error_like: Annotated[
         str | None, typer.Option(help="With --dead: only where the error is LIKE this.")
     ] = None,
@@ -174,8 +181,11 @@ def requeue(
         raise InvalidInput("give exactly one of --event, --prediction, --ticker, --dead")
     if (topic or error_like) and not dead:
         raise InvalidInput("--topic and --error-like go with --dead")
-    if topic not in {None, "prediction", "ticker"}:
-        raise InvalidInput(f"--topic is prediction or ticker, not {topic}")
+    from worker.topics import lanes  # noqa: PLC0415 - it loads what fetches prices
+
+    known = [lane.topic for lane in lanes(load(WorkerSettings))]
+    if topic is not None and topic not in known:
+        raise InvalidInput(f"--topic is {' or '.join(known)}, not {topic}")
     with command_database() as database:
         row = requeuing.requeue(
             database,

@@ -1,7 +1,7 @@
-"""The heartbeat: says that the worker lives, renews its leases, ends those of the dead.
+"""The heartbeat: shows that the worker lives, renews its leases, ends those of dead workers.
 
-It beats only as long as the main loop turns. A loop that hangs lets its leases end, so that
-another worker takes over, and shows as not alive.
+It is sent only while the main loop turns. A loop that hangs lets its leases end, so that another
+worker takes over, and shows as not alive.
 """
 
 import contextlib
@@ -12,24 +12,26 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-import psycopg
 import structlog
 
-from sql.database import Database, error_line
+from sql.database import Database
 from worker import sweep
 from worker.listening.doorbell import Doorbell
+from worker.queue.in_flight import InFlight
+from worker.retry import until_available
 from worker.settings import WorkerSettings
+from worker.shutdown import Shutdown, ShutdownRequested
 
-# The longest that one turn of the loop may take: a batch's transaction, or a suspect's fetch.
+# The longest that one turn of the loop may take: a batch's transaction, or a crashed event alone.
 _STUCK_SECONDS = 300.0
 
 log = structlog.get_logger()
 
 
-class Pulse:
+class Heartbeat:
     """One worker's heartbeat, run in a thread of its own.
 
-    held: the leases to renew, None for all that are this worker's.
+    topics: what the worker works on. on_crashes: called with the number of crashed events found.
     """
 
     def __init__(
@@ -38,80 +40,98 @@ class Pulse:
         settings: WorkerSettings,
         name: str,
         doorbell: Doorbell | None,
+        topics: Sequence[str],
+        shutdown: Shutdown,
         on_crashes: Callable[[int], None],
-        held: Callable[[], Sequence[int] | None],
+        in_flight: InFlight,
     ) -> None:
         self._database = database
         self._settings = settings
         self._name = name
         self._doorbell = doorbell
+        self._topics = list(topics)
+        self._shutdown = shutdown
         self._on_crashes = on_crashes
-        self._held = held
-        self.quiet = threading.Lock()  # whoever holds it keeps this thread off the database
+        self._in_flight = in_flight
+        self.quiet = threading.Lock()  # while it is held, this thread asks the database nothing
         self._ticked = time.monotonic()
-        self._told = ""  # the mode that worker_status shows; a change is told at once
+        self._shown_mode = ""  # in worker_status; a change is shown at once
 
     def tick(self) -> None:
         """Called by the main loop at every turn."""
         self._ticked = time.monotonic()
 
     def stuck(self) -> str | None:
-        """Why the loop cannot be called alive, or None."""
+        """Why the loop is not alive, or None."""
         seconds = time.monotonic() - self._ticked
         return f"the loop did not turn for {seconds:.0f} s" if seconds > _STUCK_SECONDS else None
 
-    def run(self, stop: threading.Event) -> None:
-        """Beat until stopped; a database that is away is waited for."""
-        away = stuck = False
-        next_beat = 0.0
-        while not stop.is_set():
-            now = time.monotonic()
-            if self._doorbell is not None and self._doorbell.overdue:
-                self._doorbell.wake()  # a sleeping main thread must learn that it is deaf
+    def run(self) -> None:
+        """Send heartbeats until the shutdown is forced; retries while the database is away."""
+        was_stuck = False
+        next_at = 0.0
+        while not self._shutdown.forced.is_set():
+            if self._doorbell is not None and self._doorbell.echo_overdue:
+                self._doorbell.wake()  # a sleeping main thread must learn of it
             if self.stuck():
-                if not stuck:
+                if not was_stuck:
                     log.error("main loop is stuck, heartbeat withheld", seconds=_STUCK_SECONDS)
-                stuck = True
-            elif now >= next_beat or self._mode != self._told:
-                stuck = False
-                try:
-                    with self.quiet:
-                        self.beat()
-                    away = False
-                    next_beat = now + self._settings.beat_seconds
-                except psycopg.Error as error:
-                    if not away:
-                        log.warning("no heartbeat, the database is away", error=error_line(error))
-                    away = True
-            stop.wait(min(1.0, self._settings.beat_seconds))
+                was_stuck = True
+            elif time.monotonic() >= next_at or self._mode != self._shown_mode:
+                was_stuck = False
+                next_at = time.monotonic() + self._settings.beat_seconds
+                with contextlib.suppress(ShutdownRequested):  # it goes on until that is forced
+                    until_available(
+                        self._shutdown,
+                        "sending a heartbeat",
+                        self._send_unless_quiet,
+                        any_error=True,
+                    )
+            self._shutdown.forced.wait(min(1.0, self._settings.beat_seconds))
 
     @property
     def _mode(self) -> str:
         return self._doorbell.mode if self._doorbell else "polling"
 
-    def beat(self) -> None:
-        """One heartbeat; ends leases that are over and logs whose they were."""
+    def _send_unless_quiet(self) -> None:
+        with self.quiet:
+            if not self.stuck():
+                self.send()
+
+    def _leases_to_renew(self) -> list[int] | None:
+        """The leases in flight; None, all of this worker's, where it cannot know them.
+
+        All as well when it ends: it hands back what its lanes did not begin.
+        """
+        if self._shutdown.requested.is_set() or not self._in_flight.is_certain:
+            return None
+        return self._in_flight.leases
+
+    def send(self) -> None:
+        """Send one heartbeat; ends leases that are over and logs whose they were."""
         bell, mode = self._doorbell, self._mode
-        lease = self._settings.worker_lease_seconds
-        beating = bell.beating() if bell else contextlib.nullcontext()
-        with beating, self._database.transaction(seconds=10) as conn:
+        expected = bell.echo_expected() if bell else contextlib.nullcontext()
+        with expected, self._database.transaction(seconds=10) as conn:
             ended = conn.execute(
-                "SELECT * FROM worker_beat(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                "SELECT * FROM worker_heartbeat(p_name => %s, p_host => %s, p_pid => %s,"
+                " p_mode => %s, p_heard_ago => %s, p_lease_seconds => %s, p_channel => %s,"
+                " p_clock => %s, p_exports => %s, p_max_crashes => %s, p_leases => %s, p_topics => %s)",
                 [
                     self._name,
                     socket.gethostname(),
                     os.getpid(),
                     mode,
-                    bell.heard_seconds_ago if bell else None,
-                    lease,
+                    bell.echo_seconds_ago if bell else None,
+                    self._settings.worker_lease_seconds,
                     bell.channel if bell else None,
                     dt.datetime.now(dt.UTC),
                     bool(self._settings.worker_metrics_port),
                     self._settings.worker_max_crashes,
-                    self._held(),
+                    self._leases_to_renew(),
+                    self._topics,
                 ],
             ).fetchall()
-        self._told = mode
-        sweep.tell_ended(ended)
+        self._shown_mode = mode
+        sweep.log_crashed(ended)
         if ended:
             self._on_crashes(len(ended))

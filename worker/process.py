@@ -1,12 +1,11 @@
-"""The process: starts the threads, hears signals, and leaves in order.
+"""The process: starts the threads, handles signals, and ends in order.
 
-The main thread runs the loop (`loop`); a few threads work the lanes (`lanes`), one is
-the heartbeat (`pulse`), one the sweep, some answer probes. The death of any thread ends the
-process loudly, and so does a schema that changed under it.
+The main thread runs the loop (`loop`); each lane has threads (`queue/lanes`), one sends heartbeats
+(`heartbeat`), one sweeps, some answer probes. The death of any thread ends the process with an
+error, and so does a schema that changed under it.
 """
 
 import contextlib
-import math
 import os
 import secrets
 import signal
@@ -25,19 +24,24 @@ from market.universe import sessions
 from sql.database import Database, error_line
 from sql.schema.migrate import MigrationError
 from sql.settings import SettingsError
-from worker import startup, sweep
-from worker.handlers import Context
-from worker.heartbeat import Pulse
+from worker import startup, sweep, topics
+from worker.context import Context
+from worker.daily_sync import DailySync
+from worker.heartbeat import Heartbeat
 from worker.listening.doorbell import Doorbell
-from worker.listening.idle_suspend import Nap
+from worker.listening.idle_suspend import IdleSuspend
+from worker.listening.sleeper import Sleeper
 from worker.loop import Loop
 from worker.metrics import Counted, Metrics, QueueCollector
 from worker.probes import Probes
 from worker.queue import outbox
-from worker.queue.lanes import Lanes
+from worker.queue.claimer import Claimer
+from worker.queue.in_flight import InFlight
+from worker.queue.lanes import LaneRunner
+from worker.queue.quarantine import Quarantine
+from worker.retry import until_available
 from worker.settings import WorkerSettings
-from worker.shutdown import Patience, StoppingError
-from worker.sync import Daily
+from worker.shutdown import Shutdown, ShutdownRequested
 from worker.tracing import tracer
 
 log = structlog.get_logger()
@@ -53,7 +57,7 @@ class Worker:
         market: MarketSettings,
         providers: Sequence[Provider],
         listen_url: str | None,
-        max_seconds: float | None = None,
+        shutdown: Shutdown,
     ) -> None:
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
         self._database = database
@@ -61,88 +65,108 @@ class Worker:
         self._drain = listen_url is None
         self._signals_seen = 0
         self._interrupted = False
-        self._died: str | None = None  # the thread that did
-        self._unfit: str | None = None  # why this version cannot work on the schema any more
+        self._dead_thread: str | None = None
+        self._schema_mismatch: str | None = None  # why this version cannot work here any more
         self._sweeping = threading.Lock()
-        self._beating: threading.Thread | None = None
+        self._heartbeat_thread: threading.Thread | None = None
+        self._shutdown = shutdown
+        shutdown.tick = self._tick
 
-        deadline = math.inf if max_seconds is None else time.monotonic() + max_seconds
+        lanes = topics.lanes(settings)
         metrics = self._metrics = Metrics()
+        in_flight = self._in_flight = InFlight()
         doorbell = self._doorbell = Doorbell(database, listen_url or database.url)
-        patience = self._patience = Patience(self._tick)
-        self._pulse = Pulse(
+        self._heartbeat = Heartbeat(
             database,
             settings,
             self.name,
             None if self._drain else doorbell,
+            [lane.topic for lane in lanes],
+            shutdown,
             self._crashed,
-            self._held,
+            in_flight,
         )
         context = Context(
-            database, [Counted(each, metrics) for each in providers], market, patience.wait
+            database=database,
+            providers=[Counted(each, metrics) for each in providers],
+            market=market,
+            shutdown=shutdown,
+            metrics=metrics,
+            tracer=tracer(),
+            max_attempts=settings.worker_max_attempts,
         )
-        self._daily: Daily | None = None
-        quiet = [self._pulse.quiet, self._sweeping]
+        self._daily_sync: DailySync | None = None
+        quiet = [self._heartbeat.quiet, self._sweeping]
         if settings.worker_daily_sync and sync.has_shortcut(
             providers, market.market_cross_check_sample
         ):
-            self._daily = Daily(context, patience)
-            quiet.append(self._daily.busy)
-        nap = Nap(database, settings, self.name, doorbell, quiet)
-        lanes = self._lanes = Lanes(
-            database, settings, context, patience, metrics, tracer(), doorbell.wake
+            self._daily_sync = DailySync(context)
+            quiet.append(self._daily_sync.busy)
+        self._lanes = [LaneRunner(lane, context, in_flight, doorbell.wake) for lane in lanes]
+        idle_suspend = self._idle_suspend = IdleSuspend(
+            database, settings, self.name, doorbell, quiet
+        )
+        claimer = Claimer(
+            database, self.name, settings.worker_lease_seconds, self._lanes, in_flight, metrics
         )
         self._loop = Loop(
-            database,
-            settings,
-            self.name,
-            lanes,
+            self._lanes,
+            claimer,
+            Quarantine(claimer, self._lanes, in_flight),
+            Sleeper(doorbell, claimer, idle_suspend, shutdown, settings.worker_poll_seconds),
             doorbell,
-            nap,
-            patience,
-            metrics,
+            idle_suspend,
+            in_flight,
+            shutdown,
+            lambda: sweep.once(database, settings),
             drain=self._drain,
-            deadline=deadline,
         )
         metrics.listener_up.set_function(lambda: float(doorbell.mode == "notify"))
-        metrics.registry.register(QueueCollector(database, self.name, lambda: not nap.asleep))
-        self._nap = nap
+        metrics.registry.register(
+            QueueCollector(database, self.name, lambda: not idle_suspend.active)
+        )
 
     def run(self) -> int:
-        """Work until told to stop (or, draining, until nothing is ready); returns the exit code."""
+        """Work until asked to end (or, draining, until nothing is ready); returns the exit code."""
         structlog.contextvars.bind_contextvars(worker=self.name)
         log.info(
             "worker started", lanes=self._settings.worker_ticker_concurrency, drain=self._drain
         )
         with self._signals(), self._probes():
             try:
-                self._patience.insist("loading sessions", lambda: sessions.ensure(self._database))
-                self._patience.insist("the first heartbeat", self._pulse.beat)
-                if self._drain:
-                    self._patience.insist(
-                        "sweeping", lambda: sweep.once(self._database, self._settings)
-                    )
-                else:
-                    self._doorbell.probe()
-                self._start_threads()
+                self._start()
                 self._loop.run()
-            except StoppingError:
+            except ShutdownRequested:
                 pass
             finally:
-                self._patience.stop.set()
+                self._shutdown.requested.set()
             return self._leave()
+
+    def _start(self) -> None:
+        """Do once, patiently, what the loop and the threads rely on; then start the threads."""
+        steps: list[tuple[str, Callable[[], object]]] = [
+            ("loading sessions", lambda: sessions.ensure(self._database)),
+            ("sending the first heartbeat", self._heartbeat.send),
+        ]
+        if self._drain:
+            steps.append(("sweeping", lambda: sweep.once(self._database, self._settings)))
+        for doing, action in steps:
+            until_available(self._shutdown, doing, action)
+        if not self._drain:
+            self._doorbell.probe()
+        self._start_threads()
 
     def _leave(self) -> int:
         """Finish or hand back what is in flight; returns the exit code."""
         deadline = time.monotonic() + self._settings.worker_drain_seconds
-        while self._lanes.in_flight and not self._patience.abandon.is_set() and not self._died:
+        while len(self._in_flight) and not self._shutdown.forced.is_set() and not self._dead_thread:
             if time.monotonic() >= deadline:
                 break
             self._tick()
             self._doorbell.sleep(min(0.2, max(0.0, deadline - time.monotonic())))
-        self._patience.abandon.set()
-        if self._beating is not None:
-            self._beating.join(5)  # or it could enter the worker again after it left
+        self._shutdown.forced.set()
+        if self._heartbeat_thread is not None:
+            self._heartbeat_thread.join(5)  # or it could enter the worker again after it left
         released: list[int] = []
         try:
             with self._database.transaction(seconds=5) as conn:
@@ -154,11 +178,11 @@ class Worker:
             )
         self._doorbell.close()
         log.info("worker stopped", handed_back=len(released), events=released[:20])
-        if self._died:
-            log.error("worker failed", thread=self._died)
+        if self._dead_thread:
+            log.error("worker failed", thread=self._dead_thread)
             return 1
-        if self._unfit:
-            log.error("worker and schema do not fit", reason=self._unfit)
+        if self._schema_mismatch:
+            log.error("worker and schema do not fit", reason=self._schema_mismatch)
             return 3
         return 130 if self._interrupted else 0
 
@@ -180,23 +204,20 @@ class Worker:
                 signal.signal(number, handler)
 
     def _tick(self) -> None:
-        """At every turn, and while waiting: we are alive, and have we been told to stop?"""
+        """At every turn, and while waiting: the worker is alive; was it asked to end?"""
         if threading.current_thread() is threading.main_thread():
-            self._pulse.tick()  # a lane that waits says nothing of the loop
+            self._heartbeat.tick()  # a lane thread that waits shows nothing of the loop
             self._metrics.last_tick.set_to_current_time()
-        if self._signals_seen and not self._patience.stop.is_set():
-            log.info("stopping", in_flight=self._lanes.in_flight)
-            self._patience.stop.set()
+        if self._signals_seen and not self._shutdown.requested.is_set():
+            log.info("stopping", in_flight=len(self._in_flight))
+            self._shutdown.requested.set()
         if self._signals_seen > 1:
-            self._patience.abandon.set()
+            self._shutdown.forced.set()
             self._interrupted = True
 
     def _crashed(self, count: int) -> None:
         self._metrics.crashes.inc(count)
         self._loop.crashes_found()
-
-    def _held(self) -> list[int] | None:
-        return self._loop.held()
 
     # Probes.
 
@@ -207,7 +228,7 @@ class Worker:
             return
         port = self._settings.worker_metrics_port
         try:
-            probes = Probes(port, self._metrics.registry, self._pulse.stuck, self._unready)
+            probes = Probes(port, self._metrics.registry, self._heartbeat.stuck, self._unready)
         except OSError as error:
             raise SettingsError(f"WORKER_METRICS_PORT: {port}: {error.strerror}") from None
         probes.start()
@@ -217,12 +238,12 @@ class Worker:
             probes.stop()
 
     def _unready(self) -> str | None:
-        if self._patience.stop.is_set():
-            return self._unfit or "stopping"
-        if self._beating is None:
+        if self._shutdown.requested.is_set():
+            return self._schema_mismatch or "stopping"
+        if self._heartbeat_thread is None:
             return "starting"
-        if self._nap.asleep:
-            return None  # on purpose, and asking would wake the database
+        if self._idle_suspend.active:
+            return None  # asking would wake the database
         try:
             with self._database.transaction(seconds=2, connect_seconds=2) as conn:
                 conn.execute("SELECT 1")
@@ -233,15 +254,14 @@ class Worker:
     # Threads.
 
     def _start_threads(self) -> None:
-        self._beating = self._thread("pulse", lambda: self._pulse.run(self._patience.abandon))
-        for number in range(1, self._settings.worker_prediction_concurrency):
-            self._thread(f"prediction-{number + 1}", self._lanes.run_prediction_lane)
-        for number in range(self._settings.worker_ticker_concurrency):
-            self._thread(f"ticker-{number + 1}", self._lanes.run_ticker_lane)
+        self._heartbeat_thread = self._thread("heartbeat", self._heartbeat.run)
+        for runner in self._lanes:
+            for number in range(runner.lane.threads):
+                self._thread(f"{runner.lane.topic}-{number + 1}", runner.run)
         if not self._drain:
             self._thread("sweep", self._sweeper)
-            if self._daily:
-                self._thread("daily", self._daily.run)
+            if self._daily_sync:
+                self._thread("daily", self._daily_sync.run)
 
     def _thread(self, name: str, body: Callable[[], None]) -> threading.Thread:
         def guarded() -> None:
@@ -249,10 +269,10 @@ class Worker:
             try:
                 body()
             except BaseException as error:
-                # Nobody else would notice, and half a worker is worse than none.
+                # Otherwise nothing would show it, and half a worker is worse than none.
                 log.exception("a thread died", thread=name, error=error_line(error))
-                self._died = name
-                self._patience.stop.set()
+                self._dead_thread = name
+                self._shutdown.requested.set()
                 self._doorbell.wake()
 
         thread = threading.Thread(target=guarded, name=name, daemon=True)
@@ -260,20 +280,22 @@ class Worker:
         return thread
 
     def _sweeper(self) -> None:
-        while not self._patience.stop.is_set():
+        while not self._shutdown.requested.is_set():
             try:
                 with self._sweeping:
                     startup.expect_files(self._database)
-                    found = sweep.once(self._database, self._settings, sync=self._daily is None)
-                if self._daily:
-                    self._daily.look()
+                    found = sweep.once(
+                        self._database, self._settings, sync=self._daily_sync is None
+                    )
+                if self._daily_sync:
+                    self._daily_sync.look()
                 if found:
                     sweep.report(found, self._metrics)
             except MigrationError as error:
-                # A deployment went ahead of us: leave before our statements do harm.
-                self._unfit = str(error)
-                self._patience.stop.set()
+                # A deployment migrated before us: leave before our statements do harm.
+                self._schema_mismatch = str(error)
+                self._shutdown.requested.set()
                 self._doorbell.wake()
             except psycopg.Error as error:
                 log.warning("sweep postponed", error=error_line(error))
-            self._patience.stop.wait(self._settings.worker_sweep_seconds)
+            self._shutdown.requested.wait(self._settings.worker_sweep_seconds)

@@ -1,7 +1,7 @@
-"""The sweep: finds what no event speaks of. Each part is one SQL function (60_sweep.sql).
+"""The sweep: finds work that has no event. Each part is one SQL function (60_sweep.sql).
 
-One worker sweeps at a time (a transaction-level advisory lock), any can; a part that fails
-does not keep the others from their turn.
+One worker sweeps at a time (a transaction-level advisory lock), and any worker can. A part that
+fails stops no other part.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ _HISTORY_DAYS = 30
 _RECORD_DAYS = 400
 # How many ids one sweep looks at: the newest, and as many of the slow walk over all.
 _FORGOTTEN_SPAN = 20_000
-# The same where what a prediction says is compared with its rows, at some 20 us each.
+# The same for comparing predictions with their outcome rows, at some 20 us each.
 _CHANGED_SPAN = 2_000
 # For the length of a part's transaction: sweeping is one worker's at a time.
 _OURS = "pg_try_advisory_xact_lock(1380271947, 3)"
@@ -35,7 +35,7 @@ def once(
 ) -> dict[str, Any] | None:
     """Sweep once; returns what each part found, or None while another worker sweeps.
 
-    sync: also write the events of the daily sync; False where `worker/sync.py` does more.
+    sync: also write the events of the daily sync; False where `worker/daily_sync.py` does it.
     dry_run does it all and rolls it back. Raises psycopg.Error when the database is away.
     """
     found: dict[str, Any] = {}
@@ -77,22 +77,22 @@ def once(
 
 
 def end_leases(database: Database, settings: WorkerSettings, *, dry_run: bool = False) -> int:
-    """End the leases that are over, and say whose they were; returns how many.
+    """End the leases that are over and log whose they were; returns how many.
 
-    For the command alone: a worker ends them with its heartbeat, which renews its own before. After
-    standing still for a while it would else take itself for dead.
+    For the command alone. A worker ends them with its heartbeat, which renews its own leases first:
+    otherwise a worker resumed after a pause would expire its own leases.
     """
     with database.transaction(seconds=10) as conn:
         ended = outbox.expire(conn, settings.worker_max_crashes)
         if dry_run:
             conn.rollback()
             return len(ended)
-    tell_ended(ended)
+    log_crashed(ended)
     return len(ended)
 
 
-def tell_ended(ended: Sequence[Mapping[str, Any]]) -> None:
-    """Log leases that ended without a verdict, and whose they were."""
+def log_crashed(ended: Sequence[Mapping[str, Any]]) -> None:
+    """Log crashed events: whose lease ended without a verdict."""
     for event in ended:
         log.warning(
             "lease ended without a verdict",

@@ -1,33 +1,33 @@
 BEGIN;
--- Waking sleeping workers, without NOTIFY while anyone is awake.
+-- The doorbell: wakes sleeping workers, without NOTIFY while any worker is awake.
 --
 -- NOTIFY takes a database-wide lock at commit, so one NOTIFY per insert makes every writer
 -- of the database commit one after the other. A worker that is awake looks at the outbox
--- again anyway; only a sleeping one needs the bell. So:
+-- again anyway; only a sleeping one needs to be notified. So:
 --
 --   worker, going to sleep            writer, in the statement's trigger
---   1. doorbell_lie_down():           a. insert the outbox row
---      take the lock exclusively      b. doorbell_ring(): try the lock shared, until commit
---   2. drain once more                     refused -> somebody sleeps: NOTIFY
---   3. wait for a notification             granted -> somebody is awake: nothing
+--   1. doorbell_arm():                a. insert the outbox row
+--      take the armed lock            b. doorbell_ring(): try the lock shared, until commit
+--   2. claim once more                     refused -> a worker sleeps: NOTIFY
+--   3. wait for a notification             granted -> a worker is awake: nothing
 --                                     c. commit: the row becomes visible, THEN locks go
 --
--- Why no wake-up is lost. Take a writer W and a worker S that lies down.
+-- Why no wake-up is lost. Take a writer W and a worker S that arms.
 --   * b comes after 1: the shared lock is refused, W notifies, S hears it at W's commit.
 --   * b comes before 1, and W has not committed: W holds the lock shared, so 1 fails
 --     ('busy'), and S does not sleep on it but looks again after milliseconds.
 --   * b comes before 1, and W has committed: locks are released after the commit is
 --     visible, so S's getting the lock in 1 proves that 2 sees W's row.
--- The second look (2) after taking the lock is what covers the third case.
+-- The second claim (2), after taking the lock, covers the third case.
 --
--- Several workers: one sleeper holds the lock ('asleep') and keeps every writer ringing;
--- the others see that ('guarded') and sleep too, for the bell reaches every LISTENer.
--- When the holder wakes it lets go, and is the one that is awake; when it finds more than
--- it can take it calls doorbell_call() for the others. What remains (a holder killed at
--- the wrong moment, a pooler that swallows notifications) the poll catches.
+-- Several workers: one worker holds the lock ('armed') and makes every writer ring;
+-- the others see that ('guarded') and sleep too, because NOTIFY reaches every LISTENer.
+-- When the holder wakes it disarms, and is the one that is awake; when it finds more than
+-- it can take it calls doorbell_call() for the others. The poll catches what remains: a
+-- holder killed at the wrong moment, a pooler that swallows notifications.
 --
 -- The lock is a session lock of the LISTEN connection, which must therefore not go through
--- a transaction pooler; a worker that hears nothing there polls and never lies down.
+-- a transaction pooler; a worker whose echoes do not arrive there polls and never arms.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -47,14 +47,14 @@ END
 $$;
 
 -- Called by worker/listening/doorbell.py on the LISTEN connection, which holds no lock yet.
---   asleep   the lock is ours: every writer rings from now on
---   guarded  another sleeper holds it: writers ring, and we hear them too
+--   armed    the lock is ours: every writer rings from now on
+--   guarded  another worker holds it: writers ring, and NOTIFY reaches us too
 --   busy     writers are between insert and commit: look again shortly
-CREATE OR REPLACE FUNCTION doorbell_lie_down() RETURNS text
+CREATE OR REPLACE FUNCTION doorbell_arm() RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     IF pg_try_advisory_lock(1380271947, 1) THEN
-        RETURN 'asleep';
+        RETURN 'armed';
     END IF;
     IF EXISTS (
         SELECT FROM pg_locks
@@ -68,12 +68,12 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION doorbell_get_up() RETURNS boolean
+CREATE OR REPLACE FUNCTION doorbell_disarm() RETURNS boolean
 LANGUAGE sql SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT pg_advisory_unlock(1380271947, 1)
 $$;
 
--- Called by a worker whose hands are full while events may be left, to wake the others.
+-- Called by a worker that claimed all it can take while events may be left, to wake the others.
 CREATE OR REPLACE FUNCTION doorbell_call(p_worker text) RETURNS void
 LANGUAGE sql AS $$
     SELECT pg_notify('reckoner', '')
@@ -83,6 +83,6 @@ LANGUAGE sql AS $$
     )
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/20_doorbell.sql', '5af41f6d63b91df336f89ab56a25b8a40b7c2dc6aecd177d7032342643fd04de')
+    ('functions/20_doorbell.sql', '6d6e67ee19803fe7721acdbb3f833307d0e66d838d0a392b72636cfbd3881e4d')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,10 +1,22 @@
 BEGIN;
--- What the outbox does by itself: an inserted or re-driven event wakes a sleeping worker,
+-- What the outbox does by itself: an inserted or requeued event wakes a sleeping worker,
 -- and a plain UPDATE outbox SET status = 'pending' resets what the earlier tries left. The
 -- triggers themselves are listed in 90_triggers.sql.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
+
+-- The outbox's one CHECK (migrations/0005). Any plain word is a topic: which topics there are is
+-- the worker's registry (worker/topics.py), and a new one needs no migration. An event of a topic
+-- that no worker knows waits, and outbox_stuck shows it.
+CREATE OR REPLACE FUNCTION outbox_is_sound(p_topic text, p_status text, p_lease bigint)
+RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    RETURN p_topic ~ '^[a-z][a-z_]{0,29}$'
+       AND CASE WHEN p_status = 'processing' THEN p_lease IS NOT NULL
+                ELSE p_lease IS NULL AND p_status IN ('pending', 'failed', 'dead') END;
+END
+$$;
 
 -- Not for what another trigger inserts, which rings itself if it wrote anything: a transition
 -- table, to ask that here, would cost every writer a copy of the rows.
@@ -16,8 +28,8 @@ BEGIN
 END
 $$;
 
--- Only for an operator's UPDATE: the verbs below always change the lease when they put an
--- event back, an operator's statement leaves it as it is. With the owner's rights, because whoever
+-- Only for an operator's UPDATE: the verbs in 32_outbox_end.sql always change the lease when they
+-- requeue an event, an operator's statement leaves it as it is. With the owner's rights, because whoever
 -- may UPDATE need not be allowed to INSERT.
 CREATE OR REPLACE FUNCTION outbox_redriven() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
@@ -53,6 +65,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/30_outbox_table.sql', '3844c56a29550caf5bcac28eae20dd03876706af629e2bd1bc9f09afee086fc3')
+    ('functions/30_outbox_table.sql', '9da6bb0d301b52b449d9c5da3c05fcf219faffe3066186394230bfcf061178f7')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,12 +1,8 @@
 BEGIN;
--- Claiming, renewing and letting go: how an event gets a lease. Called by worker/queue/outbox.py.
+-- Claiming and renewing: how an event gets a lease and keeps it. Called by worker/queue/outbox.py.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
-
-DROP FUNCTION IF EXISTS outbox_claim(text, text, integer, double precision);
-DROP FUNCTION IF EXISTS outbox_next_at(text[]);
-DROP FUNCTION IF EXISTS outbox_hold(bigint[], bigint[]);
 
 -- Up to p_limit ready events of a topic, highest priority first, then oldest, each with a
 -- new fencing token. Events of one key are never worked on by two claims at once (that
@@ -18,7 +14,7 @@ DROP FUNCTION IF EXISTS outbox_hold(bigint[], bigint[]);
 -- p_after: where an earlier claim of this worker ended, {priority: [available_at, id]}; what
 -- lies before that is not looked at. While somebody holds an old snapshot, every event that was
 -- claimed since still lies at the beginning of the index, and a claim from there would read
--- them all again. worker/queue/claim_cursor.py says when to look from the beginning ('{}') nevertheless.
+-- them all again. worker/queue/claim_cursor.py decides when a full scan ('{}') is due.
 --
 -- The statements are written so that every plan for them is the same walk along an index,
 -- whatever the planner thinks of a table that was empty when it was last analysed: a scalar
@@ -69,7 +65,7 @@ END
 $$;
 
 -- The highest priority below p_below in which a topic may have something waiting; those that
--- p_after names are taken for granted, so that none of what lies before its places is read.
+-- p_after names are taken for granted, so that none of what lies before that position is read.
 CREATE OR REPLACE FUNCTION outbox_priority_below(p_topic text, p_below integer, p_after jsonb)
 RETURNS smallint LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -84,9 +80,9 @@ BEGIN
 END
 $$;
 
--- One event that an earlier worker did not survive, of any topic. A worker runs it with
--- nothing else in flight, so that a poisonous event takes no innocent one with it again.
-CREATE OR REPLACE FUNCTION outbox_claim_suspect(p_worker text, p_lease_seconds double precision)
+-- One crashed event, of any topic: its worker did not survive it. A worker runs it with nothing
+-- else in flight, so that it takes no other event with it again.
+CREATE OR REPLACE FUNCTION outbox_claim_crashed(p_worker text, p_lease_seconds double precision)
 RETURNS SETOF outbox LANGUAGE sql AS $$
     UPDATE outbox o
     SET status = 'processing', lease = nextval('outbox_lease'), leased_by = p_worker,
@@ -104,12 +100,12 @@ RETURNS SETOF outbox LANGUAGE sql AS $$
 $$;
 
 -- When the next waiting event of these topics is due: the longest that a worker may sleep.
--- p_after: {topic: places}, as for the claim.
+-- p_after: {topic: position}, as for the claim.
 CREATE OR REPLACE FUNCTION outbox_next_at(p_topics text[], p_after jsonb DEFAULT '{}')
 RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
 DECLARE
     v_topic    text;
-    v_places   jsonb;
+    v_position   jsonb;
     v_priority integer;
     v_at       timestamptz;
     v_next     timestamptz;
@@ -117,17 +113,17 @@ BEGIN
     SELECT min(available_at) INTO v_next FROM outbox
     WHERE lease IS NULL AND status <> 'dead' AND crashes > 0;
     FOREACH v_topic IN ARRAY p_topics LOOP
-        v_places := coalesce(p_after -> v_topic, '{}');
+        v_position := coalesce(p_after -> v_topic, '{}');
         v_priority := 32768;
         LOOP
-            v_priority := outbox_priority_below(v_topic, v_priority, v_places);
+            v_priority := outbox_priority_below(v_topic, v_priority, v_position);
             EXIT WHEN v_priority IS NULL;
             SELECT o.available_at INTO v_at FROM outbox o
             WHERE o.topic = v_topic AND o.lease IS NULL AND o.status <> 'dead' AND o.crashes = 0
               AND o.priority = v_priority
               AND (o.available_at, o.id) > (
-                  coalesce((v_places -> v_priority::text ->> 0)::timestamptz, '-infinity'),
-                  coalesce((v_places -> v_priority::text ->> 1)::bigint, 0))
+                  coalesce((v_position -> v_priority::text ->> 0)::timestamptz, '-infinity'),
+                  coalesce((v_position -> v_priority::text ->> 1)::bigint, 0))
             ORDER BY o.available_at, o.id LIMIT 1;
             v_next := least(v_next, v_at);
         END LOOP;
@@ -136,10 +132,10 @@ BEGIN
 END
 $$;
 
--- Locks those of the given events whose lease still is the given one, until the caller's
--- transaction ends: what follows in it is guarded. Returns their ids; what is missing is lost.
+-- Locks those of the given events whose lease is still the given one, until the caller's
+-- transaction ends: what follows in it is guarded. Returns their ids; the other leases are lost.
 -- p_claims: [{"id", "lease"}].
-CREATE OR REPLACE FUNCTION outbox_hold(p_claims jsonb) RETURNS SETOF bigint
+CREATE OR REPLACE FUNCTION outbox_lock(p_claims jsonb) RETURNS SETOF bigint
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
 BEGIN -- the settings as in outbox_finish
@@ -151,21 +147,19 @@ BEGIN -- the settings as in outbox_finish
 END
 $$;
 
-DROP FUNCTION IF EXISTS outbox_renew(text, double precision);
-
--- Prolongs leases of a worker; returns how many. p_held: the ones that it works on, NULL for all.
--- A claim may be committed long after its worker gave up waiting for the answer: such a lease is
--- in nobody's hands, and ends because nobody names it.
+-- Renews leases of a worker; returns how many. p_leases: the ones that it works on, NULL for all.
+-- A claim may be committed long after its worker gave up waiting for the answer: the worker does
+-- not name such a lease, so it ends.
 CREATE OR REPLACE FUNCTION outbox_renew(
-    p_worker text, p_lease_seconds double precision, p_held bigint[] DEFAULT NULL
+    p_worker text, p_lease_seconds double precision, p_leases bigint[] DEFAULT NULL
 ) RETURNS bigint LANGUAGE sql AS $$
     WITH renewed AS (
         UPDATE outbox SET leased_until = reckoner_now() + make_interval(secs => p_lease_seconds)
-        WHERE lease IS NOT NULL AND leased_by = p_worker AND (p_held IS NULL OR lease = ANY (p_held))
+        WHERE lease IS NOT NULL AND leased_by = p_worker AND (p_leases IS NULL OR lease = ANY (p_leases))
         RETURNING 1)
     SELECT count(*) FROM renewed
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/31_outbox_claim.sql', 'a25f123da6e592ab3ec03699e86599693541ae86a64740ed71880298c0c237cc')
+    ('functions/31_outbox_claim.sql', 'a3028ee1a2b785f8ff79580920f13a253d1cfabc41f2b353122bd9dc0211b330')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

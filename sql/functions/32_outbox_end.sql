@@ -11,9 +11,7 @@ CREATE OR REPLACE FUNCTION one_line(p_text text) RETURNS text LANGUAGE sql IMMUT
     SELECT left(btrim(regexp_replace(p_text, '\s+', ' ', 'g')), 500)
 $$;
 
-DROP FUNCTION IF EXISTS outbox_finish(bigint[], bigint[], text[], jsonb[]);
-
--- Moves events to history. Returns the ids that were still held; the others are lost.
+-- Moves events to history. Returns the ids whose lease was still valid; the others are lost.
 -- p_ends: [{"id", "lease", "verdict", "result"}]; one value, because arrays of them cost client
 -- and server several times as much to write and to read.
 -- The settings keep the plan to one look into the primary key per event: what is planned
@@ -48,8 +46,6 @@ RETURNS jsonb LANGUAGE sql STABLE AS $$
                 'from', p_event.claimed_at, 'to', reckoner_now(), 'worker', p_event.leased_by,
                 'end', p_end, 'until', p_until, 'error', one_line(p_error)))
 $$;
-
-DROP FUNCTION IF EXISTS outbox_put_back(bigint, bigint, text, timestamptz, integer, integer, text);
 
 -- Ends a lease and leaves the event live. p_end: how, in a word or two, for its trail.
 -- The unique index allows one waiting event per symbol; when another came while this one was
@@ -137,17 +133,15 @@ CREATE OR REPLACE FUNCTION outbox_delay(
     FROM outbox WHERE id = p_id AND lease = p_lease
 $$;
 
-DROP FUNCTION IF EXISTS outbox_release(text);
-
 -- A worker that stops hands its events back, ready for the next one at once; and one that goes
--- on those that it does not know of (all but p_held, the leases it works on), because the
+-- on those that it does not know of (all but p_keep, the leases it works on), because the
 -- answer to its claim was lost: its own heartbeat would prolong them for ever.
-CREATE OR REPLACE FUNCTION outbox_release(p_worker text, p_held bigint[] DEFAULT '{}')
+CREATE OR REPLACE FUNCTION outbox_release(p_worker text, p_keep bigint[] DEFAULT '{}')
 RETURNS SETOF bigint LANGUAGE plpgsql AS $$
 BEGIN
     RETURN QUERY
     SELECT o.id FROM outbox o
-    WHERE o.lease <> ALL (p_held) AND o.leased_by = p_worker
+    WHERE o.lease <> ALL (p_keep) AND o.leased_by = p_worker
       AND outbox_put_back(o.id, o.lease, 'handed back', 'pending', reckoner_now(),
                           o.attempts, o.crashes, NULL) IS NOT NULL;
     PERFORM doorbell_ring();
@@ -184,6 +178,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/32_outbox_end.sql', '2e599e888e510df430d28059830f532a423b88a8bba68fe35a8a2144cc1e95f3')
+    ('functions/32_outbox_end.sql', '8fb5efeae02567b62c6fe6c4220b0bcb9fd433be6b279b789445246888c5c2df')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

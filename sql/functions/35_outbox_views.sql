@@ -49,6 +49,10 @@ WITH alive AS (
     SELECT count(*) AS n, count(*) FILTER (WHERE asleep_until IS NULL) AS awake,
            min(asleep_until) AS next_look
     FROM worker_status WHERE alive
+), topics AS ( -- of workers alive; NULL in it: one of a release that did not record them
+    SELECT array_agg(DISTINCT t.topic) AS known
+    FROM reckoner_workers w JOIN worker_status s USING (name)
+    CROSS JOIN LATERAL unnest(coalesce(w.topics, '{NULL}')) t(topic) WHERE s.alive
 )
 SELECT o.id, o.topic, o.key, o.status, reckoner_now() - o.created_at AS age,
     CASE
@@ -66,9 +70,11 @@ SELECT o.id, o.topic, o.key, o.status, reckoner_now() - o.created_at AS age,
         WHEN alive.n = 0 THEN 'no worker alive: start one with python -m worker'
         WHEN alive.awake = 0 THEN
             format('every worker lets the database sleep (WORKER_IDLE=sleepy); the next looks at %s', alive.next_look)
+        WHEN o.topic <> ALL (topics.known) THEN
+            format('no worker alive works on the topic %s: start one of a version that does', o.topic)
         ELSE format('ready since %s, %s workers alive and busy', o.available_at, alive.n)
     END AS reason
-FROM outbox o CROSS JOIN alive LEFT JOIN reckoner_workers w ON w.name = o.leased_by
+FROM outbox o CROSS JOIN alive CROSS JOIN topics LEFT JOIN reckoner_workers w ON w.name = o.leased_by
 WHERE o.status = 'dead'
    OR (o.status = 'failed')
    OR (o.status = 'pending' AND (o.available_at > reckoner_now()
@@ -78,6 +84,6 @@ WHERE o.status = 'dead'
                                     OR o.updated_at < reckoner_now() - interval '5 minutes'))
 ORDER BY o.created_at;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/35_outbox_views.sql', 'fc2753b6dcb8a410d14ca8ade57b8dcb7ca9b2c584800f10aac6f3d2392c0ecb')
+    ('functions/35_outbox_views.sql', 'd39280c879040b4d48625294ddc02e357c05713681183d4c8338b12e2412ad5b')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -4,36 +4,32 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
-DROP FUNCTION IF EXISTS worker_beat(text, text, integer, text, double precision, double precision, text);
-DROP FUNCTION IF EXISTS worker_beat(text, text, integer, text, double precision, double precision, text, timestamptz);
-DROP FUNCTION IF EXISTS worker_beat(text, text, integer, text, double precision, double precision, text, timestamptz, boolean);
-DROP FUNCTION IF EXISTS worker_beat(text, text, integer, text, double precision, double precision, text, timestamptz, boolean, integer);
-
--- One heartbeat: says that the worker lives, prolongs its leases, and sends the
--- notification that must come back to it over LISTEN. p_heard_ago: seconds since the last
--- one came back, NULL for never. p_clock: the worker's own clock, which is only compared.
--- p_exports: whether it serves metrics.
--- Then ends the leases of those who did not say so in time; returns these events. p_max_crashes:
--- as for outbox_expire, NULL to leave them be. p_held: as for outbox_renew.
-CREATE OR REPLACE FUNCTION worker_beat(
+-- One heartbeat: shows that the worker lives, renews its leases, and sends the notification
+-- whose echo must arrive over LISTEN. p_heard_ago: seconds since the last echo arrived, NULL
+-- for never. p_clock: the worker's own clock, which is only compared.
+-- p_exports: whether it serves metrics. p_topics: the topics that it works on.
+-- Then ends the leases of workers whose heartbeat is overdue; returns these events. p_max_crashes:
+-- as for outbox_expire, NULL to end none. p_leases: as for outbox_renew.
+CREATE OR REPLACE FUNCTION worker_heartbeat(
     p_name text, p_host text, p_pid integer, p_mode text, p_heard_ago double precision,
     p_lease_seconds double precision, p_channel text, p_clock timestamptz DEFAULT NULL,
-    p_exports boolean DEFAULT false, p_max_crashes integer DEFAULT NULL, p_held bigint[] DEFAULT NULL
+    p_exports boolean DEFAULT false, p_max_crashes integer DEFAULT NULL, p_leases bigint[] DEFAULT NULL,
+    p_topics text[] DEFAULT NULL
 ) RETURNS TABLE (id bigint, topic text, key text, worker text, status text) LANGUAGE plpgsql AS $$
 DECLARE
     v_now    timestamptz := reckoner_now();
-    v_leases bigint := outbox_renew(p_name, p_lease_seconds, p_held);
+    v_leases bigint := outbox_renew(p_name, p_lease_seconds, p_leases);
     v_skew   double precision := extract(epoch FROM p_clock - clock_timestamp());
 BEGIN
     INSERT INTO reckoner_workers AS w
         (name, host, pid, started_at, last_seen_at, last_heard_at, mode, in_flight, clock_skew,
-         exports)
+         exports, topics)
     VALUES (p_name, p_host, p_pid, v_now, v_now, v_now - make_interval(secs => p_heard_ago),
-            p_mode, v_leases, v_skew, p_exports)
+            p_mode, v_leases, v_skew, p_exports, p_topics)
     ON CONFLICT (name) DO UPDATE
     SET last_seen_at = excluded.last_seen_at, mode = excluded.mode,
         in_flight = excluded.in_flight, asleep_until = NULL, clock_skew = excluded.clock_skew,
-        exports = excluded.exports,
+        exports = excluded.exports, topics = excluded.topics,
         last_heard_at = coalesce(excluded.last_heard_at, w.last_heard_at);
     IF p_channel IS NOT NULL THEN
         PERFORM pg_notify(p_channel, 'heartbeat');
@@ -44,8 +40,8 @@ BEGIN
 END
 $$;
 
--- A worker that closes its connections to let the database sleep says when it looks again.
-CREATE OR REPLACE FUNCTION worker_nap(p_name text, p_seconds double precision) RETURNS void
+-- Idle suspend: a worker records when it will look again before it closes its connections.
+CREATE OR REPLACE FUNCTION worker_suspend(p_name text, p_seconds double precision) RETURNS void
 LANGUAGE sql AS $$
     UPDATE reckoner_workers
     SET last_seen_at = reckoner_now(), asleep_until = reckoner_now() + make_interval(secs => p_seconds)
@@ -56,6 +52,6 @@ CREATE OR REPLACE FUNCTION worker_leave(p_name text) RETURNS void LANGUAGE sql A
     DELETE FROM reckoner_workers WHERE name = p_name
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/36_workers.sql', 'a0ef8baeafe2366e4199c98ac6b803585b50d14bda0b531cf0f4234716279a8e')
+    ('functions/36_workers.sql', '41608b7f00c766cb0477d6e904e884d5c5d609df11e1c2bafff5511e42bc6ac7')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

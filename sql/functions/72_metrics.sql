@@ -1,6 +1,6 @@
 BEGIN;
--- What Prometheus is told of the whole queue, in one statement. Of the workers that
--- serve metrics only the one that started first gets an answer, so that a scrape of many workers asks once. Called by worker/metrics.py.
+-- The figures of the whole queue for Prometheus, in one statement. Of the workers that serve
+-- metrics only the one that started first gets rows, so that a scrape of many workers asks once. Called by worker/metrics.py.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -17,14 +17,18 @@ RETURNS TABLE (name text, label text, other text, value double precision) LANGUA
                max(reckoner_now() - o.available_at) FILTER (
                    WHERE o.status IN ('pending', 'failed') AND o.available_at <= reckoner_now()) AS oldest
         FROM outbox o GROUP BY o.topic, o.status
-    ), told AS (
+    ), topics AS ( -- of workers alive and of live events, so that one without events counts 0
+        SELECT unnest(w.topics) AS topic FROM reckoner_workers w
+        WHERE w.last_seen_at > reckoner_now() - interval '1 minute'
+        UNION SELECT l.topic FROM live l
+    ), samples AS (
         SELECT 'events' AS name, t.topic AS label, s.status AS other, coalesce(l.n, 0)::float8 AS value
-        FROM (VALUES ('prediction'), ('ticker')) t(topic)
+        FROM topics t
         CROSS JOIN (VALUES ('pending'), ('processing'), ('failed'), ('dead')) s(status)
         LEFT JOIN live l ON l.topic = t.topic AND l.status = s.status
         UNION ALL
         SELECT 'oldest', t.topic, NULL, coalesce(extract(epoch FROM max(l.oldest)), 0)::float8
-        FROM (VALUES ('prediction'), ('ticker')) t(topic) LEFT JOIN live l ON l.topic = t.topic
+        FROM topics t LEFT JOIN live l ON l.topic = t.topic
         GROUP BY t.topic
         UNION ALL
         SELECT 'paused', p.name, NULL, CASE WHEN p.paused_until > reckoner_now() THEN 1 ELSE 0 END
@@ -34,9 +38,9 @@ RETURNS TABLE (name text, label text, other text, value double precision) LANGUA
         FROM (VALUES ('notify'), ('polling')) m(mode)
         LEFT JOIN worker_status w ON w.mode = m.mode AND w.alive GROUP BY m.mode
     )
-    SELECT t.name, t.label, t.other, t.value FROM told t WHERE p_worker = (SELECT f.name FROM first f)
+    SELECT t.name, t.label, t.other, t.value FROM samples t WHERE p_worker = (SELECT f.name FROM first f)
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/72_metrics.sql', '79f4a8730a1b0d50fdb6687dbd1104b96823c4a140d9b2dd759e8d22fc3aa70a')
+    ('functions/72_metrics.sql', '35371b132f15996a84502220ad7a64f37b167f0ef22d0ce95172fcb3416361e0')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

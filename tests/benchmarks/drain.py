@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from sql.database import Database
 from tests.benchmarks.processes import done, ready
 from worker.queue import outbox
-from worker.queue.claim_cursor import Frontier
+from worker.queue.claim_cursor import ClaimCursor
 from worker.queue.outbox import Claim, End
 from worker.settings import WorkerSettings
 
@@ -22,26 +22,26 @@ def drain(database: Database, settings: WorkerSettings) -> list[float]:
     """Drain the queue; returns the seconds that each claim took, its commit included."""
     name = str(os.getpid())
     latencies: list[float] = []
-    frontier = Frontier()
+    cursor = ClaimCursor()
     beside = settings.worker_prediction_concurrency - 1
     handed: set[Future[None]] = set()
     with ThreadPoolExecutor(max(1, beside)) as lanes:
         while True:
-            places, begun = frontier.places("prediction"), time.perf_counter()
+            position, begun = cursor.position("prediction"), time.perf_counter()
             claims = outbox.claim(
                 database,
                 "prediction",
                 name,
                 settings.worker_batch_size,
                 settings.worker_lease_seconds,
-                places,
+                position,
             )
             seconds = time.perf_counter() - begun
-            frontier.claimed("prediction", claims, seconds, places)
-            if not claims and not places:
+            cursor.record("prediction", claims, seconds, position)
+            if not claims and not position:
                 break
             if not claims:
-                frontier.forget()
+                cursor.reset()
                 continue
             latencies.append(seconds)
             handed = {each for each in handed if not _ended(each)}

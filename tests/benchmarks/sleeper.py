@@ -31,11 +31,11 @@ def _claim(url: str, times: int) -> None:
         doorbell.probe()
         _say("ready")
         while times:
-            doorbell.lie_down()
+            doorbell.arm()
             doorbell.sleep(10)
             claims = outbox.claim(database, "prediction", "sleeper", 500, 60)
             moment = time.perf_counter()
-            doorbell.get_up()
+            doorbell.disarm()
             if claims:
                 times -= 1
                 _say(moment)

@@ -28,7 +28,7 @@ def take_out(conn: Conn, function: str, safeguard: str, instead: str = "") -> No
 
 def without_fencing(conn: Conn) -> None:
     """An event may be ended by whoever ever held it."""
-    take_out(conn, "outbox_hold", "o.lease = c.lease", "true")
+    take_out(conn, "outbox_lock", "o.lease = c.lease", "true")
     take_out(conn, "outbox_finish", "AND o.lease = v.lease")
 
 

@@ -11,7 +11,7 @@ from tests.chaos.world import LEASE_SECONDS, TICKERS, World, tell
 from tests.support import WorkerProcess, insert_prediction, until, value
 from tests.worker.proxy import DeafProxy
 from tests.worker.scenes import BELL_ONLY, SHORT, history
-from tests.worker.test_listen import healed, until_asleep
+from tests.worker.test_listen import recovered, until_asleep
 
 _BACKENDS = (
     "SELECT pid FROM pg_stat_activity WHERE application_name = 'reckoner worker'"
@@ -48,12 +48,12 @@ def test_backends_terminated_at_random_cost_nothing_and_all_hear_again(world: Wo
             ended += terminate(world, f"{_BACKENDS} ORDER BY random() LIMIT 1")
             time.sleep(random.uniform(0, 0.1))  # noqa: S311 - the fault itself
         until("both hear themselves", lambda: ears(world) == 2 and all(map(hears, workers)), 60)
-        heard = [len(healed(worker)) for worker in workers]
+        heard = [len(recovered(worker)) for worker in workers]
         began = time.monotonic()
         assert terminate(world, _BACKENDS + _LISTENING) == 2
         until(
             "both hear themselves again",
-            lambda: all(len(healed(w)) > n for w, n in zip(workers, heard, strict=True)),
+            lambda: all(len(recovered(w)) > n for w, n in zip(workers, heard, strict=True)),
         )
         seconds = time.monotonic() - began
         tell(f"{ended} backends ended; the ears were back after {seconds:.2f} s")
@@ -113,7 +113,7 @@ def test_a_deaf_listener_is_found_within_two_heartbeats_polls_and_heals(
         if not kept:
             return
         proxy.swallow.clear()
-        worker.wait_for("listening", mode="notify", healed=True)
+        worker.wait_for("listening", mode="notify", recovered=True)
         until(
             "health says so",
             lambda: world.check_health()["listening"][0] == "ok",

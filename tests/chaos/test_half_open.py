@@ -20,6 +20,6 @@ def test_a_half_open_network_is_waited_for_and_the_loop_goes_on(world: World) ->
             done = f"SELECT max(id) > {before} FROM outbox_history"  # noqa: S608 - a number
             until("it works again", lambda: world.ask(done), 200)
             tell(f"half-open: worked again after {time.monotonic() - began:.1f} s")
-            worker.wait_for("listening", 60, healed=True)
+            worker.wait_for("listening", 60, recovered=True)
         world.check(writer)
         assert worker.stop(60) == 0  # some connections of its pool may still be dead

@@ -78,7 +78,7 @@ def test_a_worker_behind_a_transaction_pooler_polls_says_so_and_hears_beside_it(
 ) -> None:
     with pooled(world.url) as through:
         deaf = world.start(url=through)
-        deaf.wait_for("not hearing notifications", reason="own heartbeat not heard")
+        deaf.wait_for("notifications do not arrive", reason="echo overdue")
         until(
             "worker_status says so",
             lambda: value(world.conn, "SELECT max(mode) FROM worker_status") == "polling",
@@ -95,5 +95,5 @@ def test_a_worker_behind_a_transaction_pooler_polls_says_so_and_hears_beside_it(
             writer.until_more(40)
         world.check(writer)
         until("it hears", lambda: hears(hearing))
-        assert not hearing.saw("not hearing notifications")
+        assert not hearing.saw("notifications do not arrive")
         assert hearing.stop() == 0

@@ -20,7 +20,7 @@ def test_a_server_that_ends_and_comes_back_loses_nothing(world: World, how: str)
         world.server.end(ENDS[how])
         writer.until_more(30)
     for worker in workers:
-        worker.wait_for("listening", 60, healed=True)
+        worker.wait_for("listening", 60, recovered=True)
         assert worker.saw("the database is away, waiting for it")
     world.check(writer)
     assert [worker.stop() for worker in workers] == [0, 0]
@@ -37,7 +37,7 @@ def test_a_server_that_stays_away_is_waited_for(world: World) -> None:
         back = time.monotonic()
         writer.until_more(10)
         for worker in workers:
-            worker.wait_for("listening", 60, healed=True)
+            worker.wait_for("listening", 60, recovered=True)
         tell(f"listening again {time.monotonic() - back:.1f} s after it was let come back")
     world.check(writer)
     assert [worker.stop() for worker in workers] == [0, 0]

@@ -11,9 +11,12 @@ from typing import Any
 from market.providers import Provider
 from market.settings import MarketSettings
 from sql.database import Database
-from tests.market.helpers import BACKFILL_DAYS, never, stopped_clock
+from tests.market.helpers import BACKFILL_DAYS, stopped_clock
 from tests.support import connect, insert_prediction, value
-from worker.handlers import Context, TickerWork, predictions
+from tests.worker.contexts import NoWaiting, context_of
+from worker.context import Context
+from worker.handlers import predictions
+from worker.handlers.tickers import TickerWork
 from worker.queue import outbox
 
 Told = dict[str, Any]
@@ -61,13 +64,19 @@ class Desk:
                     return told
                 work = TickerWork(context, claims[0])
                 work.fetch()
-                told.append({"symbol": claims[0].key, **work.store(self._max_attempts)})
+                told.append({"symbol": claims[0].key, **work.store()})
         raise AssertionError(f"always more to do: {told[-3:]}")
 
     def _turn_predictions(self, database: Database) -> None:
         claims = outbox.claim(database, "prediction", "desk", 100, 60)
         if claims:
-            predictions(self._context(database), claims)
+            predictions.process(self._context(database), claims)
 
     def _context(self, database: Database) -> Context:
-        return Context(database, self.providers, self._settings, never)
+        return context_of(
+            database,
+            self.providers,
+            market=self._settings,
+            shutdown=NoWaiting(),
+            max_attempts=self._max_attempts,
+        )

@@ -7,7 +7,6 @@ from pathlib import Path
 from market.prices import sync
 from market.providers import Capabilities, Request
 from market.providers.base import Answer
-from market.settings import MarketSettings
 from tests.market.helpers import (
     FakeProvider,
     clock,
@@ -19,11 +18,11 @@ from tests.market.helpers import (
 )
 from tests.market.test_commands import document, with_csv
 from tests.support import Conn, connect, flat_bars, sessions, until, value, write_csv
+from tests.worker.contexts import context_of
 from worker import sweep
-from worker.handlers import Context
+from worker.daily_sync import DailySync
 from worker.settings import WorkerSettings
-from worker.shutdown import Patience
-from worker.sync import Daily
+from worker.shutdown import Shutdown
 
 THURSDAY = "2024-06-13 22:00"
 MIDDAY = "2024-06-13 17:00"
@@ -185,9 +184,8 @@ class Broken(Batches):
 def test_a_fault_while_asking_for_all_leaves_it_to_events(url: str, conn: Conn) -> None:
     stored(conn, "AAA", until="2024-06-12")
     with stopped_clock(url, utc(THURSDAY)) as database:
-        patience = Patience(lambda: None)
-        context = Context(database, [Broken()], MarketSettings(), patience.wait)
-        daily = Daily(context, patience)
+        shutdown = Shutdown()
+        daily = DailySync(context_of(database, [Broken()], shutdown=shutdown))
         thread = threading.Thread(target=daily.run)
         thread.start()
         daily.look()
@@ -196,5 +194,5 @@ def test_a_fault_while_asking_for_all_leaves_it_to_events(url: str, conn: Conn) 
             assert asked(conn) == [("AAA", "2024-06-13", -5)]
             assert thread.is_alive()
         finally:
-            patience.stop.set()
+            shutdown.requested.set()
             thread.join(60)

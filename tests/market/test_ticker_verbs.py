@@ -181,7 +181,7 @@ def test_who_fetches_under_the_old_name_just_now_stores_nothing(
 
     assert done["events_cancelled"] == 1
     held = conn.execute(
-        "SELECT outbox_hold(jsonb_build_array(jsonb_build_object('id', %s::bigint, 'lease', %s::bigint)))",
+        "SELECT outbox_lock(jsonb_build_array(jsonb_build_object('id', %s::bigint, 'lease', %s::bigint)))",
         [claim["id"], claim["lease"]],
     ).fetchall()
     assert held == []

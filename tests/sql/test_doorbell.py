@@ -23,12 +23,12 @@ def sleeper(url: str) -> Iterator[Conn]:
         yield sleeper
 
 
-def lie_down(conn: Conn) -> str:
-    return str(value(conn, "SELECT doorbell_lie_down()"))
+def arm(conn: Conn) -> str:
+    return str(value(conn, "SELECT doorbell_arm()"))
 
 
 def get_up(conn: Conn) -> bool:
-    return bool(value(conn, "SELECT doorbell_get_up()"))
+    return bool(value(conn, "SELECT doorbell_disarm()"))
 
 
 def insert_many(conn: Conn, count: int, assets: str = '["A"]') -> None:
@@ -41,7 +41,7 @@ def insert_many(conn: Conn, count: int, assets: str = '["A"]') -> None:
 def test_nobody_is_rung_for_while_nobody_sleeps(conn: Conn, rings: Rings, sleeper: Conn) -> None:
     insert_many(conn, 1000)
     assert rings() == 0
-    assert lie_down(sleeper) == "asleep"
+    assert arm(sleeper) == "armed"
     assert get_up(sleeper)
     insert_many(conn, 1000)
     conn.execute("UPDATE outbox SET status = 'pending'")
@@ -49,7 +49,7 @@ def test_nobody_is_rung_for_while_nobody_sleeps(conn: Conn, rings: Rings, sleepe
 
 
 def test_a_statement_of_a_thousand_rows_rings_once(conn: Conn, rings: Rings, sleeper: Conn) -> None:
-    assert lie_down(sleeper) == "asleep"
+    assert arm(sleeper) == "armed"
     insert_many(conn, 1000)
     assert rings() == 1
     conn.execute("UPDATE predictions SET assets = '[\"B\"]'")
@@ -74,13 +74,13 @@ def test_what_writes_no_event_does_not_ring(
     conn: Conn, rings: Rings, sleeper: Conn, statement: str
 ) -> None:
     insert_many(conn, 1)
-    assert lie_down(sleeper) == "asleep"
+    assert arm(sleeper) == "armed"
     conn.execute(statement.encode())
     assert rings() == 0
 
 
 def test_a_rolled_back_insert_does_not_ring(conn: Conn, rings: Rings, sleeper: Conn) -> None:
-    assert lie_down(sleeper) == "asleep"
+    assert arm(sleeper) == "armed"
     conn.execute("BEGIN")
     insert_many(conn, 10)
     conn.execute("ROLLBACK")
@@ -89,13 +89,13 @@ def test_a_rolled_back_insert_does_not_ring(conn: Conn, rings: Rings, sleeper: C
 
 def test_a_second_sleeper_is_guarded_and_takes_over(url: str, conn: Conn, sleeper: Conn) -> None:
     with connect(url) as second:
-        assert lie_down(sleeper) == "asleep"
-        assert lie_down(second) == "guarded"
+        assert arm(sleeper) == "armed"
+        assert arm(second) == "guarded"
         assert not get_up(second)  # it held nothing (a warning of the server, no error)
         assert get_up(sleeper)
-        assert lie_down(second) == "asleep"
+        assert arm(second) == "armed"
     # A sleeper that dies leaves no lock.
-    until("the dead sleeper's lock is gone", lambda: lie_down(conn) == "asleep")
+    until("the dead sleeper's lock is gone", lambda: arm(conn) == "armed")
 
 
 def test_sleepers_of_other_databases_are_no_business_of_ours(
@@ -105,7 +105,7 @@ def test_sleepers_of_other_databases_are_no_business_of_ours(
         assert value(elsewhere, "SELECT pg_try_advisory_lock(1380271947, 1)")
         insert_many(conn, 1)
         assert rings() == 0
-        assert lie_down(sleeper) == "asleep"
+        assert arm(sleeper) == "armed"
 
 
 def test_a_writer_between_insert_and_commit_keeps_everyone_up(
@@ -114,10 +114,10 @@ def test_a_writer_between_insert_and_commit_keeps_everyone_up(
     with connect(url) as writer:
         writer.execute("BEGIN")
         insert_many(writer, 1)
-        assert lie_down(sleeper) == "busy"
-        assert lie_down(conn) == "busy"
+        assert arm(sleeper) == "busy"
+        assert arm(conn) == "busy"
         writer.execute("ROLLBACK")
-    assert lie_down(sleeper) == "asleep"
+    assert arm(sleeper) == "armed"
 
 
 def test_a_sleeper_that_got_the_lock_sees_what_was_committed_before(
@@ -129,10 +129,10 @@ def test_a_sleeper_that_got_the_lock_sees_what_was_committed_before(
         for n in range(1, 151):
             writer.execute("BEGIN")
             insert_many(writer, 1)
-            assert lie_down(sleeper) == "busy"
+            assert arm(sleeper) == "busy"
             committing = threading.Thread(target=writer.commit)
             committing.start()
-            while lie_down(sleeper) != "asleep":
+            while arm(sleeper) != "armed":
                 pass
             seen = value(sleeper, "SELECT count(*) FROM outbox")
             committing.join()
@@ -174,7 +174,7 @@ def test_what_makes_an_event_ready_rings_once(
         "waiting": add(conn, key="9", status="failed", available_at="infinity"),
         "ticker": add(conn, "ticker", "AAPL", status="dead"),
     }
-    assert lie_down(sleeper) == "asleep"
+    assert arm(sleeper) == "armed"
     rings()
     conn.execute(statement.format(**names).encode())
     assert rings() == 1
@@ -187,7 +187,7 @@ def test_park_and_cancel_ring_for_the_event_that_they_make_way_for(
     add(conn, key="5")
     stuck = claim_one(conn)
     add(conn, key="5")  # waits for the first
-    assert lie_down(sleeper) == "asleep"
+    assert arm(sleeper) == "armed"
     rings()
     conn.execute(f"SELECT {verb}(%s, 'stuck')".encode(), [stuck["id"]])
     assert claim_one(conn)["key"] == "5"
@@ -195,7 +195,7 @@ def test_park_and_cancel_ring_for_the_event_that_they_make_way_for(
 
 
 def test_ended_leases_and_handed_back_events_ring(conn: Conn, rings: Rings, sleeper: Conn) -> None:
-    assert lie_down(sleeper) == "asleep"
+    assert arm(sleeper) == "armed"
     ask(conn, "AAPL")
     add(conn, key="1")
     rings()

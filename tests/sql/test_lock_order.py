@@ -9,7 +9,6 @@ import pytest
 from market import outcomes
 from market.prices import storage
 from market.providers import Bar
-from market.settings import MarketSettings
 from sql.database import Database
 from tests.sql.backends import (
     Work,
@@ -20,8 +19,9 @@ from tests.sql.backends import (
 )
 from tests.sql.verbs import add, ask, claim, claim_one, delay, fail, finish, hold
 from tests.support import Conn, insert_prediction, sessions, value
-from worker import handlers
-from worker.handlers import Context
+from tests.worker.contexts import context_of
+from worker.context import Context
+from worker.handlers import predictions
 from worker.queue import outbox
 
 NEW = ["AAA", "MMM", "ZZZ"]
@@ -161,7 +161,7 @@ def held(conn: Conn) -> list[dict[str, Any]]:
     [
         "UPDATE outbox SET status = 'pending' RETURNING id",
         "SELECT outbox_park(max(id), 'a test') FROM outbox",
-        "SELECT worker_beat('w', 'host', 1, 'notify', 0, 60, NULL)",
+        "SELECT worker_heartbeat('w', 'host', 1, 'notify', 0, 60, NULL)",
     ],
 )
 def test_whoever_wants_the_rows_of_a_batch_waits_for_its_end(
@@ -183,14 +183,14 @@ def test_a_requeue_in_the_way_of_a_batch_costs_the_worker_and_not_the_operator(
     url: str, conn: Conn, database: Database
 ) -> None:
     numbers = [insert_prediction(conn, ["GOOD"]) for _ in range(2)]
-    context = Context(database, [], MarketSettings(), lambda _: None)
+    context = context_of(database)
     claims = outbox.claim(database, "prediction", "w", 10, 60)
     with backends(url, 1) as (operator,):
         text = "UPDATE outbox SET status = 'pending' WHERE id = %s"
         operator.conn.execute(text.encode(), [claims[1].id])
         tried: Future[Any] = operator.start(lambda _: _both(context, claims, operator.conn, text))
         assert isinstance(tried.result(30), psycopg.errors.LockNotAvailable)
-    assert handlers.predictions(context, claims)["lost"] == 2
+    assert predictions.process(context, claims)["lost"] == 2
     rows = conn.execute("SELECT key, status FROM outbox ORDER BY id").fetchall()
     assert [tuple(row.values()) for row in rows] == [(str(n), "pending") for n in numbers]
 
@@ -199,7 +199,7 @@ def _both(context: Context, claims: list[Any], operator: Conn, text: str) -> Bas
     """The worker gives up before the server has to choose; the operator goes on."""
     error: BaseException | None = None
     try:
-        handlers.predictions(context, claims)
+        predictions.process(context, claims)
     except psycopg.errors.LockNotAvailable as raised:
         error = raised
     operator.execute(text.encode(), [claims[0].id])

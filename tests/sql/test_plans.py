@@ -19,7 +19,7 @@ from tests.support import Conn, value
 BOUNDS = {
     "claim": ("SELECT * FROM outbox_claim('prediction', 'w', 10, 60)", 300, 0),
     "claim, none ready": ("SELECT * FROM outbox_claim('ticker', 'w', 4, 60)", 100, 0),
-    "claim suspect": ("SELECT * FROM outbox_claim_suspect('w', 60)", 100, 0),
+    "claim suspect": ("SELECT * FROM outbox_claim_crashed('w', 60)", 100, 0),
     "next at": ("SELECT outbox_next_at(ARRAY['prediction', 'ticker'])", 100, 0),
     "finish": ("""SELECT outbox_finish('[{{"id": 1, "lease": 1, "verdict": "done", "result": {{}}}}]')""", 300, 0),
     "process": ("SELECT * FROM outcomes_process(ARRAY[{last}], 365)", 350, 30),
@@ -82,7 +82,7 @@ def worst(conn: Conn, statement: str) -> Reads:
     found = []
     with conn.transaction(force_rollback=True):
         # It serves metrics: another would be told none.
-        conn.execute("SELECT worker_beat('w', 'host', 1, 'notify', 0, 60, NULL, NULL, true)")
+        conn.execute("SELECT worker_heartbeat('w', 'host', 1, 'notify', 0, 60, NULL, NULL, true)")
         for _ in range(8):
             with conn.transaction(force_rollback=True):
                 found.append(reads(conn, statement))

@@ -186,7 +186,7 @@ def test_functions_of_an_older_release_go_away(
     empty_url: str, expected: dict[str, list[Any]]
 ) -> None:
     names = {name for name, _ in DROPPED}
-    assert {"enqueue_predictions", "outcomes_fill", "outbox_put_back", "worker_beat"} <= names
+    assert {"enqueue_predictions", "outcomes_fill", "outbox_put_back", "worker_heartbeat"} <= names
     with connect(empty_url) as conn, Database(empty_url) as database:
         apply(conn, FIRST)
         for name, arguments in DROPPED:

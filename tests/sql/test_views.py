@@ -26,7 +26,9 @@ def still(conn: Conn) -> None:
 
 def beat(conn: Conn, name: str, heard_ago: float | None = 1.5) -> None:
     mode = "polling" if heard_ago is None else "notify"
-    conn.execute("SELECT worker_beat(%s, 'host', 42, %s, %s, 60, NULL)", [name, mode, heard_ago])
+    conn.execute(
+        "SELECT worker_heartbeat(%s, 'host', 42, %s, %s, 60, NULL)", [name, mode, heard_ago]
+    )
 
 
 def stuck(conn: Conn) -> dict[str, str]:

@@ -93,12 +93,12 @@ def claim_one(conn: Conn, topic: str = "prediction", worker: str = "w") -> Row:
 
 
 def claim_suspect(conn: Conn, worker: str = "w", seconds: float = 60) -> list[Row]:
-    return conn.execute("SELECT * FROM outbox_claim_suspect(%s, %s)", [worker, seconds]).fetchall()
+    return conn.execute("SELECT * FROM outbox_claim_crashed(%s, %s)", [worker, seconds]).fetchall()
 
 
 def hold(conn: Conn, *claims: Row) -> list[int]:
     mine = [{"id": c["id"], "lease": c["lease"]} for c in claims]
-    rows = conn.execute("SELECT outbox_hold(%s) AS id", [Jsonb(mine)])
+    rows = conn.execute("SELECT outbox_lock(%s) AS id", [Jsonb(mine)])
     return [row["id"] for row in rows]
 
 

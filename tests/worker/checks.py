@@ -4,9 +4,7 @@ from sql.database import Database
 from tests.support import Conn, command
 from worker.cli import report
 
-BEAT = (
-    "SELECT worker_beat('{0}', 'host', 42, '{1}', 0, 60, NULL, clock_timestamp() + interval '{2}')"
-)
+BEAT = "SELECT worker_heartbeat('{0}', 'host', 42, '{1}', 0, 60, NULL, clock_timestamp() + interval '{2}')"
 
 
 def beat(conn: Conn, name: str = "w", mode: str = "notify", clock: str = "0") -> None:

@@ -3,17 +3,16 @@
 from collections.abc import Callable
 
 from market.providers import Answer, Request
-from market.settings import MarketSettings
 from sql.database import Database
 from tests.market.helpers import FakeProvider
-from worker.handlers import Context
-from worker.metrics import Metrics
+from tests.worker.contexts import context_of
 from worker.queue import outbox
-from worker.queue.lanes import Lanes
-from worker.queue.outbox import Claim, Topic
+from worker.queue.in_flight import InFlight
+from worker.queue.lanes import LaneRunner
+from worker.queue.outbox import Claim
 from worker.settings import WorkerSettings
-from worker.shutdown import Patience
-from worker.tracing import NoTracer, Tracer
+from worker.topics import lanes
+from worker.tracing import Tracer
 
 
 class Inline:
@@ -31,25 +30,23 @@ class Inline:
         self.name = name
         self.provider = FakeProvider("csv", answers)
         self._database = database
-        patience = Patience(lambda: None)
-        context = Context(database, [self.provider], MarketSettings(), patience.wait)
-        settings = WorkerSettings(worker_max_attempts=max_attempts)
-        self.lanes = Lanes(
-            database, settings, context, patience, Metrics(), tracer or NoTracer(), lambda: None
-        )
+        context = context_of(database, [self.provider], tracer=tracer, max_attempts=max_attempts)
+        self._lanes = {
+            lane.topic: LaneRunner(lane, context, InFlight(), lambda: None)
+            for lane in lanes(WorkerSettings())
+        }
 
-    def claim(self, topic: Topic) -> list[Claim]:
+    def claim(self, topic: str) -> list[Claim]:
         """Take everything of a topic that is ready."""
         return outbox.claim(self._database, topic, self.name, 500, 60)
 
-    def step(self, topic: Topic) -> int:
+    def step(self, topic: str) -> int:
         """Claim and work on what is ready of a topic; returns how many events that were."""
         claims = self.claim(topic)
-        if claims and topic == "prediction":
-            self.lanes.predictions(claims)
-        elif topic == "ticker":
-            for claim in claims:
-                self.lanes.ticker(claim)
+        runner = self._lanes[topic]
+        size = runner.lane.batch_size
+        for first in range(0, len(claims), size):
+            runner.work(claims[first : first + size])
         return len(claims)
 
     def drain(self) -> None:

@@ -99,7 +99,7 @@ def test_a_server_that_dies_is_waited_for(
 
         until_answered(url, written)
         assert postmaster(folder) != before
-        worker.wait_for("listening", 60, healed=True)
+        worker.wait_for("listening", 60, recovered=True)
         written.add(write(url))
         until_answered(url, written)
         assert worker.stop() == 0
@@ -133,7 +133,7 @@ def test_cut_connections_are_made_anew(server: tuple[Path, str], tmp_path: Path)
             for pid in cut:
                 conn.execute("SELECT pg_terminate_backend(%s)", [pid])
         until_answered(url, written)
-        worker.wait_for("listening", healed=True)
+        worker.wait_for("listening", recovered=True)
         # Every event was done once, and none of it was counted against an event.
         done = conn.execute("SELECT * FROM outbox_history WHERE topic = 'prediction'").fetchall()
         assert sorted(int(row["key"]) for row in done) == sorted(written)

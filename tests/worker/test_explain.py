@@ -148,7 +148,7 @@ def test_a_ticker_that_failed_twice_and_succeeded(conn: Conn, database: Database
         assert (
             sum(text.startswith("failed: csv: bad_answer no column") for text in told) == attempts
         )
-        conn.execute("SELECT worker_beat('first', 'host', 1, 'notify', 0, 60, NULL)")
+        conn.execute("SELECT worker_heartbeat('first', 'host', 1, 'notify', 0, 60, NULL)")
         conn.execute("UPDATE outbox SET available_at = now() + interval '1 hour'")
         in_order(
             lines(story(conn, "prediction", number), "event"), f"waiting for retry {attempts + 1}"

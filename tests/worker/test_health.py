@@ -66,7 +66,7 @@ def test_a_deaf_worker(url: str, alive: Conn, database: Database) -> None:
 
 def test_sleeping_workers_are_alive(alive: Conn, database: Database) -> None:
     beat(alive, "deaf", "polling")  # while it sleeps it need not hear
-    alive.execute("SELECT worker_nap(name, 300) FROM reckoner_workers")
+    alive.execute("SELECT worker_suspend(name, 300) FROM reckoner_workers")
     alive.execute("UPDATE reckoner_workers SET last_seen_at = now() - interval '4 minutes'")
     state, told = look(database, "workers")
     assert state == "ok"

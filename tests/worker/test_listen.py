@@ -72,7 +72,7 @@ def test_a_worker_says_that_it_hears_itself(conn: Conn, start_worker: Start) -> 
         "it hears itself again",
         lambda: value(conn, "SELECT last_heard_at FROM worker_status") > heard,
     )
-    assert not worker.saw("not hearing notifications")
+    assert not worker.saw("notifications do not arrive")
 
 
 def test_what_operators_do_wakes_a_sleeping_worker(
@@ -126,8 +126,8 @@ def test_a_killed_listen_connection_heals(conn: Conn, start_worker: Start, tmp_p
     for number in range(1, 3):
         cut = until_asleep(conn, cut)
         conn.execute("SELECT pg_terminate_backend(%s)", [cut])
-        until_healed(worker, number)
-    assert worker.saw("not hearing notifications", mode="polling")
+        until_recovered(worker, number)
+    assert worker.saw("notifications do not arrive", mode="polling")
 
     until_asleep(conn)
     done = completed(conn)
@@ -135,14 +135,14 @@ def test_a_killed_listen_connection_heals(conn: Conn, start_worker: Start, tmp_p
     until_complete(conn, done + 1)
 
 
-def until_healed(worker: WorkerProcess, times: int) -> None:
+def until_recovered(worker: WorkerProcess, times: int) -> None:
     """Wait until the worker has got its hearing back this many times, or more."""
-    until("it hears again", lambda: len(healed(worker)) >= times)
+    until("it hears again", lambda: len(recovered(worker)) >= times)
 
 
-def healed(worker: WorkerProcess) -> list[object]:
+def recovered(worker: WorkerProcess) -> list[object]:
     """What the worker logged about hearing again."""
-    return [e for e in worker.events if e.get("event") == "listening" and e.get("healed")]
+    return [e for e in worker.events if e.get("event") == "listening" and e.get("recovered")]
 
 
 def test_a_deaf_worker_polls_says_so_and_heals(
@@ -153,7 +153,7 @@ def test_a_deaf_worker_polls_says_so_and_heals(
     make_known(conn, tmp_path / "bars")
 
     proxy.swallow.set()
-    worker.wait_for("not hearing notifications", mode="polling", reason="own heartbeat not heard")
+    worker.wait_for("notifications do not arrive", mode="polling", reason="echo overdue")
     assert proxy.swallowed > 0
     mode = "SELECT mode FROM worker_status"
     until("worker_status says so", lambda: value(conn, mode) == "polling")
@@ -161,10 +161,10 @@ def test_a_deaf_worker_polls_says_so_and_heals(
         done = completed(conn)
         insert_prediction(conn, ["GOOD"], moment=MOMENT)
         until_complete(conn, done + 1)
-    assert not healed(worker)
+    assert not recovered(worker)
 
     proxy.swallow.clear()
-    worker.wait_for("listening", mode="notify", healed=True)
+    worker.wait_for("listening", mode="notify", recovered=True)
     until("worker_status says so", lambda: value(conn, mode) == "notify")
     until_asleep(conn)
     done = completed(conn)
@@ -181,7 +181,7 @@ def test_deafness_is_noticed_by_a_worker_that_sleeps_for_long(
 
     proxy.swallow.set()
 
-    worker.wait_for("not hearing notifications", mode="polling", seconds=30)
+    worker.wait_for("notifications do not arrive", mode="polling", seconds=30)
 
 
 def test_a_heartbeat_that_waits_for_a_lock_is_not_deafness(
@@ -193,7 +193,7 @@ def test_a_heartbeat_that_waits_for_a_lock_is_not_deafness(
     held = until_processing(conn, "SLOW")
     waits = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-        " AND wait_event_type = 'Lock' AND query LIKE '%worker_beat%'"
+        " AND wait_event_type = 'Lock' AND query LIKE '%worker_heartbeat%'"
         " AND clock_timestamp() - query_start > interval '4 seconds'"
     )
     with connect(url) as other, other.transaction():
@@ -202,7 +202,7 @@ def test_a_heartbeat_that_waits_for_a_lock_is_not_deafness(
     seen = "SELECT last_heard_at FROM reckoner_workers"
     before = value(conn, seen)
     until("the next one is heard", lambda: value(conn, seen) > before)
-    assert not worker.saw("not hearing notifications")
+    assert not worker.saw("notifications do not arrive")
 
 
 def test_a_listen_url_that_leads_nowhere_only_makes_it_poll(
@@ -211,7 +211,7 @@ def test_a_listen_url_that_leads_nowhere_only_makes_it_poll(
     worker = start_worker(
         **BRISK, LISTEN_DATABASE_URL="postgresql://someone:hidden-word@127.0.0.1:1/nowhere"
     )
-    worker.wait_for("not hearing notifications", mode="polling")
+    worker.wait_for("notifications do not arrive", mode="polling")
 
     make_known(conn, tmp_path / "bars")
 
@@ -249,22 +249,22 @@ def test_no_wake_up_is_lost_while_falling_asleep(
             deadline = time.monotonic() + 30  # it would look by itself after sixty
             while completed(conn) != total:  # without until's pauses, to see it at once
                 assert time.monotonic() < deadline, f"burst {burst} woke nobody"
-    assert not worker.saw("not hearing notifications")
+    assert not worker.saw("notifications do not arrive")
 
 
-def test_a_ring_that_comes_before_lying_down_again_is_heard(url: str, conn: Conn) -> None:
-    # A worker that wakes by itself looks, finds nothing, and lies down again: it holds the lock
-    # all the while and so does not look a second time. A writer that rings in between must wake it.
+def test_a_ring_that_comes_before_arming_again_is_heard(url: str, conn: Conn) -> None:
+    # A worker that wakes by itself claims, finds nothing, and arms again: it holds the lock
+    # all the while and so does not claim a second time. A writer that rings in between must wake it.
     with Database(url, name="test", size=2) as database:
         bell = Doorbell(database, url)
         bell.probe()
-        until("it lies", lambda: bell.lie_down() == "asleep" and bell.lying)
+        until("it is armed", lambda: bell.arm() == "armed" and bell.armed)
         while bell.sleep(0.2) != "poll":
             pass
         conn.execute("LISTEN reckoner")
         conn.execute("NOTIFY reckoner")
         # Its connection has the ring by now: this one's has it, and it was sent to both.
         until("the ring is there", lambda: list(conn.notifies(timeout=1, stop_after=1)))
-        assert bell.lie_down() == "asleep"
+        assert bell.arm() == "armed"
         assert bell.sleep(5) == "ring"
         bell.close()

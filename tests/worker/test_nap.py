@@ -19,7 +19,7 @@ from tests.support import (
 from tests.worker.gate import Gate
 from tests.worker.scenes import BRISK, MOMENT, Start, completed, history, make_known
 from worker.listening.doorbell import Doorbell
-from worker.listening.idle_suspend import Nap
+from worker.listening.idle_suspend import IdleSuspend
 from worker.settings import WorkerSettings
 
 _CONNECTIONS = (
@@ -124,7 +124,7 @@ def test_a_prediction_that_comes_during_a_nap_is_answered_after_it(
     insert_prediction(conn, ["GOOD"], moment=MOMENT)
     until("it has its outcome too", lambda: completed(conn) == before + 2)
     assert len(naps(worker)) == 1
-    assert not worker.saw("not hearing notifications")
+    assert not worker.saw("notifications do not arrive")
 
 
 def heard(worker: WorkerProcess) -> list[dict[str, Any]]:
@@ -192,8 +192,8 @@ def test_a_retry_that_is_due_shortens_the_nap(conn: Conn, start_worker: Start) -
 )
 def test_how_long_a_nap_is(database: Database, due: float | None, expected: float | None) -> None:
     settings = WorkerSettings(worker_idle="sleepy")
-    nap = Nap(database, settings, "a worker", Doorbell(database, database.url), [])
-    assert nap.seconds(due) == expected
+    idle_suspend = IdleSuspend(database, settings, "a worker", Doorbell(database, database.url), [])
+    assert idle_suspend.seconds(due) == expected
 
 
 def test_a_database_that_is_away_after_the_nap_is_waited_for(

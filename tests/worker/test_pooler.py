@@ -31,7 +31,7 @@ from worker.listening.doorbell import Doorbell
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs pgbouncer")
 
 _REMEDY = "LISTEN_DATABASE_URL must be a direct connection, not a transaction pooler"
-_DEAF = "not hearing notifications"
+_DEAF = "notifications do not arrive"
 
 # Every advisory lock of ours, whatever transaction or session holds it.
 _LOCKS = (
@@ -223,9 +223,9 @@ def test_a_heartbeat_that_comes_while_it_listens_again_is_no_hearing(
     beating.start()
     try:
         for attempt in range(100):
-            assert bell.lie_down() == "polling"
-            assert bell.lie_down() == "polling", f"deaf, and yet it heard something at {attempt}"
-            bell.rest()
+            assert bell.arm() == "polling"
+            assert bell.arm() == "polling", f"deaf, and yet it heard something at {attempt}"
+            bell.suspend()
     finally:
         stop.set()
         beating.join()

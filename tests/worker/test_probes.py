@@ -17,9 +17,11 @@ from sql.database import Database
 from tests.support import Conn, command, connect, insert_prediction, until
 from tests.worker.scenes import BELL_ONLY, SHORT, HangingTicker, Start, make_known, until_processing
 from tests.worker.scrape import Port, free_port, measured
-from worker.heartbeat import Pulse
+from worker.heartbeat import Heartbeat
 from worker.probes import Probes
+from worker.queue.in_flight import InFlight
 from worker.settings import WorkerSettings
+from worker.shutdown import Shutdown
 
 
 @contextmanager
@@ -103,7 +105,9 @@ def test_a_loop_that_hangs_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None
     now = time.monotonic()
     monkeypatch.setattr("worker.heartbeat.time", SimpleNamespace(monotonic=lambda: now))
     database = Database("postgresql://127.0.0.1:1/nowhere")  # nobody asks it anything
-    heart = Pulse(database, WorkerSettings(), "w", None, lambda _: None, lambda: None)
+    heart = Heartbeat(
+        database, WorkerSettings(), "w", None, [], Shutdown(), lambda _: None, InFlight()
+    )
     probes = Probes(0, CollectorRegistry(), heart.stuck, lambda: None)
     probes.start()
     port = Port(probes.port)

@@ -70,7 +70,7 @@ def test_a_worker_whose_connections_all_died_goes_on_by_itself(
         gate.shut.clear()
 
         until_complete(conn, before + 1, 60)
-        worker.wait_for("listening", 60, healed=True)
+        worker.wait_for("listening", 60, recovered=True)
         insert_prediction(conn, ["GOOD"], moment=MOMENT)
         until_complete(conn, before + 2)
         until("it says so", lambda: value(conn, "SELECT mode FROM worker_status") == "notify")

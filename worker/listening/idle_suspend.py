@@ -1,9 +1,9 @@
-"""Letting a database sleep: what an idle worker does with WORKER_IDLE=sleepy.
+"""Idle suspend: closes every connection while there is nothing to do (WORKER_IDLE=sleepy).
 
-A database that scales to zero stays awake, and is paid for, as long as anyone asks it
-anything. After a few idle minutes the worker therefore says until when it will be away,
+A database that scales to zero stays awake, and is paid for, as long as a client asks it
+anything. After a few idle minutes the worker therefore records until when it will be away,
 closes every connection, and looks again after WORKER_SLEEPY_SECONDS or when an event that
-waits is due. Nobody can wake it meanwhile: a writer rings over a connection that is gone.
+waits is due. Nothing can wake it meanwhile: a writer rings over a connection that is gone.
 """
 
 import contextlib
@@ -20,8 +20,11 @@ from worker.settings import WorkerSettings
 log = structlog.get_logger()
 
 
-class Nap:
-    """One worker's naps. quiet: held while it naps, so that no thread asks the database anything."""
+class IdleSuspend:
+    """One worker's idle suspends.
+
+    quiet: locks held meanwhile, so that no thread asks the database anything.
+    """
 
     def __init__(
         self,
@@ -37,14 +40,14 @@ class Nap:
         self._doorbell = doorbell
         self._quiet = quiet
         self._idle_since = time.monotonic()
-        self.asleep = False  # then nobody is to ask the database anything
+        self.active = False  # then no thread is to ask the database anything
 
-    def busy(self) -> None:
+    def postpone(self) -> None:
         """There was work: the idle minutes count from now."""
         self._idle_since = time.monotonic()
 
     @property
-    def tempting(self) -> bool:
+    def is_due(self) -> bool:
         """Whether there was nothing to do for long enough."""
         idle = time.monotonic() - self._idle_since
         return (
@@ -53,7 +56,7 @@ class Nap:
         )
 
     def seconds(self, due: float | None) -> float | None:
-        """How long to nap, or None. due: seconds until the next waiting event is, None without one."""
+        """Return how long to suspend, or None. due: seconds until the next event, None without one."""
         wanted = self._settings.worker_sleepy_seconds
         if due is None or due >= wanted:
             return wanted
@@ -67,7 +70,7 @@ class Nap:
     ) -> bool:
         """Close all connections and wait; False when it was not the moment for it.
 
-        tick: called at least once a second; True ends the nap. due: seconds until the next
+        tick: called at least once a second; True ends the suspend. due: seconds until the next
         event, asked once more when no thread can write one.
         """
         with contextlib.ExitStack() as stack:
@@ -80,16 +83,16 @@ class Nap:
                     return False
                 seconds = min(seconds, next_in)
             with self._database.transaction(seconds=10) as conn:
-                conn.execute("SELECT worker_nap(%s, %s)", [self._name, seconds])
+                conn.execute("SELECT worker_suspend(%s, %s)", [self._name, seconds])
             log.info("idle, letting the database sleep", seconds=round(seconds, 1))
-            self._doorbell.rest()
+            self._doorbell.suspend()
             self._database.let_go()
-            self.asleep = True
+            self.active = True
             try:
                 end = time.monotonic() + seconds
                 while not tick() and time.monotonic() < end:
                     self._doorbell.sleep(end - time.monotonic())
             finally:
-                self.asleep = False
+                self.active = False
         log.info("looking again")
         return True

@@ -1,8 +1,8 @@
 """The queue's verbs, one function each; the verbs themselves are SQL in `sql/functions/3*.sql`.
 
 A claim is a transaction of its own: what is leased is known to all before anybody works on it. The
-others take the caller's connection. Those that end a claim take its fencing token and say what
-was no longer held instead of changing it.
+others take the caller's connection. Those that end a claim take its fencing token, and return which
+leases were lost instead of changing those events.
 """
 
 import datetime as dt
@@ -14,17 +14,15 @@ from psycopg.types.json import Jsonb
 
 from sql.database import Connection, Database
 
-Topic = Literal["prediction", "ticker"]
-
 # Per priority the last event of an earlier claim: available_at and id. See worker/queue/claim_cursor.py.
-Places = dict[int, tuple[str, int]]
+Position = dict[int, tuple[str, int]]
 
 
 class Claim(NamedTuple):
-    """An event that is ours as long as its lease says so. payload: None where it is empty."""
+    """A claimed event. lease: its fencing token. payload: None where it is empty."""
 
     id: int
-    topic: Topic
+    topic: str
     key: str
     payload: dict[str, Any] | None
     priority: int
@@ -53,15 +51,15 @@ _COLUMNS = (
 
 def claim(
     database: Database,
-    topic: Topic,
+    topic: str,
     worker: str,
     limit: int,
     lease_seconds: float,
-    after: Places | None = None,
+    after: Position | None = None,
 ) -> list[Claim]:
-    """Lease up to `limit` ready events of a topic; none of them ever ended without a verdict.
+    """Lease up to `limit` ready events of a topic, without crashed ones; in the order of the queue.
 
-    after: look only behind these places. In the order in which they were to be claimed.
+    after: claim only behind this position.
     """
     return database.at_once(
         f"SELECT {_COLUMNS} FROM outbox_claim(%s, %s, %s, %s, %s) o"  # noqa: S608 - a constant
@@ -71,31 +69,31 @@ def claim(
     )
 
 
-def claim_suspect(database: Database, worker: str, lease_seconds: float) -> Claim | None:
-    """Lease one event that an earlier worker did not survive; to be run with nothing beside it."""
+def claim_crashed(database: Database, worker: str, lease_seconds: float) -> Claim | None:
+    """Lease one crashed event of any topic, to be run with nothing else in flight."""
     claims = database.at_once(
-        f"SELECT {_COLUMNS} FROM outbox_claim_suspect(%s, %s)",  # noqa: S608 - a constant
+        f"SELECT {_COLUMNS} FROM outbox_claim_crashed(%s, %s)",  # noqa: S608 - a constant
         [worker, lease_seconds],
         args_row(Claim),
     )
     return claims[0] if claims else None
 
 
-def hold(conn: Connection, claims: Sequence[Claim]) -> list[Claim]:
-    """Lock the claims that are still ours until the transaction ends; returns just those."""
-    mine = [{"id": claim.id, "lease": claim.lease} for claim in claims]
-    rows = conn.execute("SELECT outbox_hold(%s) AS id", [Jsonb(mine)])
-    held = {row["id"] for row in rows}
-    return [c for c in claims if c.id in held]
+def lock(conn: Connection, claims: Sequence[Claim]) -> list[Claim]:
+    """Lock those claims whose lease is still valid until the transaction ends; returns just those."""
+    wanted = [{"id": claim.id, "lease": claim.lease} for claim in claims]
+    rows = conn.execute("SELECT outbox_lock(%s) AS id", [Jsonb(wanted)])
+    locked = {row["id"] for row in rows}
+    return [claim for claim in claims if claim.id in locked]
 
 
 def finish(conn: Connection, ends: Sequence[End]) -> int:
-    """Move events to history; returns how many were still ours."""
-    told = [
+    """Move events to history; returns how many leases were still valid."""
+    rows = [
         {"id": claim.id, "lease": claim.lease, "verdict": verdict, "result": result}
         for claim, verdict, result in ends
     ]
-    return conn.execute("SELECT outbox_finish(%s)", [Jsonb(told)]).rowcount
+    return conn.execute("SELECT outbox_finish(%s)", [Jsonb(rows)]).rowcount
 
 
 def fail(conn: Connection, claim: Claim, error: str, max_attempts: int) -> str | None:
@@ -108,7 +106,7 @@ def fail(conn: Connection, claim: Claim, error: str, max_attempts: int) -> str |
 
 
 def delay(conn: Connection, claim: Claim, until: dt.datetime, reason: str) -> str | None:
-    """Put an event off at no cost to it; None when the lease was lost."""
+    """Delay an event at no cost to it; None when the lease was lost."""
     return _status(
         conn,
         "SELECT outbox_delay(%s, %s, %s, %s) AS status",
@@ -121,13 +119,13 @@ def _status(conn: Connection, query: str, arguments: list[Any]) -> str | None:
     return row["status"] if row else None
 
 
-def release(conn: Connection, worker: str, held: Sequence[int] = ()) -> list[int]:
-    """Hand back everything that is leased to this worker, but for the leases `held`.
+def release(conn: Connection, worker: str, keep: Sequence[int] = ()) -> list[int]:
+    """Hand back everything that is leased to this worker, except the leases `keep`.
 
     Returns the events' ids.
     """
     query = "SELECT outbox_release(%s, %s::bigint[]) AS id"
-    return [row["id"] for row in conn.execute(query, [worker, list(held)])]
+    return [row["id"] for row in conn.execute(query, [worker, list(keep)])]
 
 
 def expire(conn: Connection, max_crashes: int) -> list[dict[str, Any]]:
@@ -135,10 +133,10 @@ def expire(conn: Connection, max_crashes: int) -> list[dict[str, Any]]:
     return conn.execute("SELECT * FROM outbox_expire(%s)", [max_crashes]).fetchall()
 
 
-def seconds_to_next(conn: Connection, after: Mapping[Topic, Places]) -> float | None:
+def seconds_to_next(conn: Connection, after: Mapping[str, Position]) -> float | None:
     """Seconds until the next waiting event of some topics is due, negative if it is.
 
-    after: the topics, and for each the places before which nothing is looked at. None: none waits.
+    after: the topics, each with the position behind which to look. None: no event waits.
     """
     row = conn.execute(
         "SELECT extract(epoch FROM outbox_next_at(%s, %s) - reckoner_now())::float8 AS seconds",

@@ -1,7 +1,7 @@
-"""The daily sync where it has to ask providers itself: a thread of its own, so that no sweep waits.
+"""The daily sync of providers that give many symbols at once: a thread, so that no sweep waits.
 
-A sweep says when to look; without providers that give many symbols at once, and without a
-cross-check, the sweep writes the events itself and this thread does not exist.
+A sweep starts it. Without such providers, and without a cross-check, the sweep writes the events
+itself and this thread does not exist.
 """
 
 import threading
@@ -11,18 +11,17 @@ import structlog
 
 from market.prices import sync
 from sql.database import error_line
-from worker.handlers import Context
-from worker.shutdown import Patience, StoppingError
+from worker.context import Context
+from worker.shutdown import ShutdownRequested
 
 log = structlog.get_logger()
 
 
-class Daily:
+class DailySync:
     """One worker's sync after each session's close. `busy` is held while it is under way."""
 
-    def __init__(self, context: Context, patience: Patience) -> None:
+    def __init__(self, context: Context) -> None:
         self._context = context
-        self._patience = patience
         self._look = threading.Event()
         self.busy = threading.Lock()
 
@@ -32,18 +31,18 @@ class Daily:
 
     def run(self) -> None:
         """Body of the thread, until the worker stops."""
-        while not self._patience.stop.is_set():
+        while not self._context.shutdown.requested.is_set():
             if not self._look.wait(1):
                 continue
             self._look.clear()
             try:
                 with self.busy:
                     self._sync()
-            except StoppingError:
+            except ShutdownRequested:
                 return
             except psycopg.Error as error:
                 log.warning("daily sync postponed", error=error_line(error))
-            except Exception as error:  # noqa: BLE001 - what one provider cannot do, events can
+            except Exception as error:  # noqa: BLE001 - events fetch what a provider could not give
                 log.error("daily sync failed, events do it", error=error_line(error))
                 self._by_events()
 

@@ -1,0 +1,82 @@
+"""Sleeping: arms the doorbell, decides for how long, and asks at each poll whether anything is due."""
+
+from collections.abc import Callable
+
+from worker.listening.doorbell import Doorbell, State
+from worker.listening.idle_suspend import IdleSuspend
+from worker.queue import outbox
+from worker.queue.claimer import Claimer
+from worker.shutdown import Shutdown
+
+# How soon to look again after a commit that is under way, or an event whose key is busy.
+_BUSY_SECONDS = 0.02
+_BUSY_KEY_SECONDS = 0.25
+# Not longer than the heartbeat thinks that a turn may take.
+_LONGEST_SECONDS = 60.0
+
+
+class Sleeper:
+    """The main thread's sleep between two turns."""
+
+    def __init__(
+        self,
+        doorbell: Doorbell,
+        claimer: Claimer,
+        idle_suspend: IdleSuspend,
+        shutdown: Shutdown,
+        poll_seconds: float,
+    ) -> None:
+        self._doorbell = doorbell
+        self._claimer = claimer
+        self._idle_suspend = idle_suspend
+        self._shutdown = shutdown
+        self._poll_seconds = poll_seconds
+
+    def arm(self, claim: Callable[[], bool]) -> State | None:
+        """Arm the doorbell and claim once more; None when that claim found work.
+
+        A row may have been committed between the last claim and the arming. A worker that was armed
+        before its last claim needs no second one.
+        """
+        was_armed = self._doorbell.armed
+        state = self._doorbell.arm()
+        if state != "polling" and not (was_armed and self._doorbell.armed) and claim():
+            self._doorbell.disarm()
+            return None
+        return state
+
+    def sleep(self, due: float | None, state: State) -> None:
+        """Sleep until there is a reason to look for work; due: seconds until the next event is due.
+
+        The poll is a net below the doorbell and asks one question: whether anything is due at all.
+        """
+        while True:
+            wake = self._doorbell.sleep(self._seconds(due, state))
+            self._claimer.since_wake.woke(wake)
+            if wake != "poll" or state != "armed" or self._idle_suspend.is_due:
+                return
+            if self._shutdown.is_due():
+                return
+            state = self._doorbell.arm()
+            if state != "armed" or self._claimer.seconds_to_full_scan() is not None:
+                return
+            # No full scan is due, so nothing lies before the cursor: ask for all that waits.
+            topics = self._claimer.topics
+            due = self._doorbell.ask(
+                lambda conn, topics=topics: outbox.seconds_to_next(  # type: ignore[misc]
+                    conn, {topic: {} for topic in topics}
+                )
+            )
+            if due is not None and due <= 0:
+                return
+
+    def _seconds(self, due: float | None, state: State) -> float:
+        seconds = self._poll_seconds
+        if due is not None:
+            seconds = min(seconds, max(due, _BUSY_KEY_SECONDS))
+        if state == "busy":
+            seconds = min(seconds, _BUSY_SECONDS)
+        full_scan = self._claimer.seconds_to_full_scan()
+        if full_scan is not None:
+            seconds = min(seconds, full_scan)
+        return max(0.0, min(seconds, _LONGEST_SECONDS, self._shutdown.seconds_left))

@@ -1,0 +1,69 @@
+"""Retry until available: the one loop of a worker that waits for a database that is away.
+
+Whatever the worker has in hand stays there meanwhile; the leases tell afterwards what is still
+its own.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import psycopg
+import structlog
+
+from sql.database import error_line, is_away
+from worker.shutdown import Shutdown, ShutdownRequested
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+# How often an action is tried again once the worker was asked to end.
+_TRIES_WHILE_ENDING = 3
+
+
+def until_available(
+    shutdown: Shutdown, doing: str, action: Callable[[], T], *, any_error: bool = False
+) -> T:
+    """Do something, and again for as long as the database is away.
+
+    doing: what the log says. any_error: every error of the database is waited out, because none of
+    them can be an event's fault. Raises ShutdownRequested when the worker ends before it
+    succeeds; every other error of `action` as it is.
+    """
+    tries = 0
+    while True:
+        try:
+            return action()
+        except psycopg.Error as error:
+            if not (any_error or is_away(error)):
+                raise
+            _give_up_or_log(shutdown, doing, error, tries)
+            tries += 1
+            pause(shutdown, tries)
+
+
+def _give_up_or_log(shutdown: Shutdown, doing: str, error: psycopg.Error, tries: int) -> None:
+    ending = shutdown.requested.is_set() and tries > _TRIES_WHILE_ENDING
+    if shutdown.forced.is_set() or ending or shutdown.seconds_left <= 0:
+        raise ShutdownRequested from error
+    if not is_away(error):
+        log.error("the queue answers with an error", doing=doing, error=error_line(error))
+    elif tries == 0:
+        held = isinstance(error, psycopg.errors.LockNotAvailable)
+        log.warning(
+            "another program holds a row, trying again"
+            if held
+            else "the database is away, waiting for it",
+            doing=doing,
+            error=error_line(error),
+        )
+
+
+def pause(shutdown: Shutdown, tries: int) -> None:
+    """Wait before trying the database again: 0.1 s doubling to 5 s, with jitter."""
+    seconds = min(5.0, 0.1 * 2 ** min(tries, 10)) * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
+    end = time.monotonic() + min(seconds, max(0.0, shutdown.seconds_left))
+    while not shutdown.requested.is_set() and time.monotonic() < end:
+        shutdown.tick()
+        shutdown.requested.wait(max(0.0, min(0.5, end - time.monotonic())))

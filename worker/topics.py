@@ -1,0 +1,30 @@
+"""The topic registry: which kinds of events this worker works on, and how.
+
+A new kind of work is one entry here. The outbox takes any plain word as a topic; the claim, the
+metrics and the views take the topics from the events and from what the workers say they work on.
+"""
+
+from worker.handlers import predictions, tickers
+from worker.queue.lanes import Lane
+from worker.settings import WorkerSettings
+
+
+def lanes(settings: WorkerSettings) -> tuple[Lane, ...]:
+    """Return the lanes of a worker, in the order in which they claim."""
+    return (
+        # Never touches the network. A full batch goes to a thread, and the main thread claims on.
+        Lane(
+            topic="prediction",
+            handler=predictions.handle,
+            concurrency=settings.worker_prediction_concurrency,
+            batch_size=settings.worker_batch_size,
+            inline=True,
+        ),
+        # Waits for providers.
+        Lane(
+            topic="ticker",
+            handler=tickers.handle,
+            concurrency=settings.worker_ticker_concurrency,
+            batch_size=1,
+        ),
+    )
