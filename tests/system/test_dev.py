@@ -120,6 +120,12 @@ def test_ci_runs_what_a_developer_runs() -> None:
     assert (ROOT / "dev").stat().st_mode & 0o100
 
 
+def test_the_quick_tier_names_files_that_exist() -> None:
+    fast = toml("pyproject.toml")["tool"]["reckoner"]["fast"]
+    assert [path for path in fast if not (ROOT / path).is_file()] == []
+    assert fast == sorted(fast)
+
+
 def imports(folder: str) -> dict[str, str]:
     """Top-level modules that a folder's files import, and a file that does."""
     found = {}
