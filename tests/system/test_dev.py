@@ -11,6 +11,7 @@ import pytest
 
 from tests.support import ROOT
 
+LOCKS = ["run.lock", "dev.lock", "bench.lock"]
 # What the exporter of traces needs beside opentelemetry's own packages.
 EXTRAS_TAIL = {"googleapis", "protobuf", "requests", "urllib3", "typing", "importlib", "zipp"}
 
@@ -31,7 +32,7 @@ def required(entries: list[str]) -> set[str]:
 
 def pins(name: str) -> dict[str, str]:
     """The versions that an exported lock pins, each with its hashes."""
-    text = (ROOT / name).read_text()
+    _, _, text = (ROOT / name).read_text().partition("\n")
     entries = re.split(r"\n(?=\S)", text.strip())
     pinned = {}
     for entry in entries:
@@ -48,12 +49,32 @@ def test_all_locks_pin_the_same_versions_with_hashes() -> None:
         for package in toml("uv.lock")["package"]
         if "registry" in package["source"]
     }
-    pinned, compared = pins("dev.lock"), pins("bench.lock")
-    assert pinned.items() <= locked.items()
+    product, tests, compared = (pins(name) for name in LOCKS)
+    assert product.items() <= locked.items()
+    assert tests.items() <= locked.items()
     assert compared.items() <= locked.items()
+    assert not product.keys() & tests.keys()
+    assert product.items() <= compared.items()
     # uv.lock also knows what the extra brings; who wants that installs it.
-    extra = locked.keys() - pinned.keys() - compared.keys()
+    extra = locked.keys() - product.keys() - tests.keys() - compared.keys()
     assert {name.partition("-")[0] for name in extra} <= {"opentelemetry", *EXTRAS_TAIL}
+
+
+def test_the_product_is_installed_without_what_only_tests_need() -> None:
+    project = toml("pyproject.toml")
+    product = required(project["project"]["dependencies"])
+    tools = required(project["dependency-groups"]["dev"])
+    assert product <= pins("run.lock").keys()
+    assert not (tools - product) & pins("run.lock").keys()
+    assert tools - product <= pins("dev.lock").keys()
+
+
+def test_a_lock_names_no_index_and_every_package_has_a_wheel() -> None:
+    for name in LOCKS:
+        assert "://" not in (ROOT / name).read_text()
+        assert not [line for line in (ROOT / name).read_text().splitlines() if line[:1] == "-"]
+    packages = [p for p in toml("uv.lock")["package"] if "registry" in p["source"]]
+    assert [p["name"] for p in packages if not p.get("wheels")] == []
 
 
 def test_what_pyproject_asks_for_is_locked() -> None:
@@ -75,7 +96,7 @@ def test_what_pyproject_asks_for_is_locked() -> None:
 def test_peers_of_the_benchmarks_are_installed_for_nothing_else() -> None:
     peers = required(toml("pyproject.toml")["dependency-groups"]["bench"])
     assert peers <= pins("bench.lock").keys()
-    assert not peers & pins("dev.lock").keys()
+    assert not peers & (pins("run.lock") | pins("dev.lock")).keys()
 
 
 def test_procfile() -> None:
@@ -89,10 +110,20 @@ def test_ci_runs_what_a_developer_runs() -> None:
     path = ROOT / ".ci" / "run"
     assert path.stat().st_mode & 0o100
     lines = path.read_text().splitlines()
-    assert [line for line in lines if re.search(r"(^|\s|/)dev lint$", line)]
-    assert [line for line in lines if re.search(r"(^|\s|/)dev test$", line)]
-    assert "set -eu" in lines
+    commands = [line for line in lines if line and not line.startswith("#")]
+    assert commands == [
+        "set -eu",
+        'cd "$(dirname "$0")/.."',
+        "python3 dev lint",
+        "python3 dev test",
+    ]
     assert (ROOT / "dev").stat().st_mode & 0o100
+
+
+def test_the_quick_tier_names_files_that_exist() -> None:
+    fast = toml("pyproject.toml")["tool"]["reckoner"]["fast"]
+    assert [path for path in fast if not (ROOT / path).is_file()] == []
+    assert fast == sorted(fast)
 
 
 def imports(folder: str) -> dict[str, str]:
