@@ -135,8 +135,8 @@ def sweep(dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
             crashed = sweeping.end_leases(database, settings, dry_run=dry_run)
             found = sweeping.once(database, settings, dry_run=dry_run)
         after = report.live_events(database)
-    if found is None:
-        raise CommandError("another worker is sweeping just now")
+        if found is None:
+            raise CommandError(f"another worker is sweeping just now{sweeping.holder(database)}")
     counts = {"dry_run": dry_run, "events_before": before, "events_after": after}
     console.emit([{"crashed": crashed, **found, **counts}], as_json=as_json)
 

@@ -71,7 +71,7 @@ BEGIN
     RETURN format(
         'SELECT predictions.id AS prediction_id, coalesce(%s) AS moment, %s AS assets,'
         ' %s AS market_impact, predictions.confidence::double precision AS confidence,'
-        ' coalesce(predictions.analysis_status = ''completed'', false)'
+        ' coalesce(predictions.analysis_status::text OPERATOR(pg_catalog.=) ''completed'', false)'
         ' AND has_assets(predictions.assets::text) AS eligible FROM public.predictions%s',
         array_to_string(v_moments, ', '), source_json('predictions', 'assets'),
         source_json('predictions', 'market_impact'), v_joins);
@@ -104,6 +104,6 @@ $$;
 
 SELECT source_attach_view();
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/12_source.sql', '93f0e1cb7c72671b29d7f92c5b651f0c8f103a5c0ef3d1e345ee0c85d1a0b013')
+    ('functions/12_source.sql', 'f29426576533bd3f2e0b2a2ee8646ea70f7c4e053b48a951903ec7f0e1a2c6ab')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

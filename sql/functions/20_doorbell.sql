@@ -33,7 +33,8 @@ SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
 -- Called by the triggers of outbox, in the writer's transaction. Names its functions in full,
--- because a search_path of its own costs every writer a microsecond.
+-- because a search_path of its own costs every writer a microsecond, and declares nothing: PL/pgSQL
+-- keeps the types of variables as they were found for the first who called.
 CREATE OR REPLACE FUNCTION doorbell_ring() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     IF NOT pg_catalog.pg_try_advisory_xact_lock_shared(1380271947, 1)
@@ -83,6 +84,6 @@ LANGUAGE sql AS $$
     )
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/20_doorbell.sql', 'dbbbb003afc50a4384f63002dbc03c3ff4d7be1cbc7810538c7983e0ab1f4742')
+    ('functions/20_doorbell.sql', '4cb9c3b680db178fff0c2b18b730e2ec24afbd67279d108f4aed2bee95181095')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -9,25 +9,28 @@ SELECT pg_advisory_xact_lock(1380271947, 2);
 -- Not for what another trigger inserts, which rings itself if it wrote anything: a transition
 -- table, to ask that here, would cost every writer a copy of the rows.
 CREATE OR REPLACE FUNCTION outbox_inserted() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    PERFORM doorbell_ring();
+    PERFORM public.doorbell_ring();
     RETURN NULL;
 END
 $$;
 
 -- Only for an operator's UPDATE: the verbs below always change the lease when they put an
 -- event back, an operator's statement leaves it as it is. With the owner's rights, because whoever
--- may UPDATE need not be allowed to INSERT.
+-- may UPDATE need not be allowed to INSERT; written as 90_triggers.sql says.
 CREATE OR REPLACE FUNCTION outbox_redriven() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_place bigint;
 BEGIN
+    IF (TG_RELID, TG_OP, TG_LEVEL) IS DISTINCT FROM ('public.outbox'::regclass::oid, 'UPDATE', 'ROW') THEN
+        RAISE 'not the trigger of this table';
+    END IF;
     IF OLD.status = 'processing' AND OLD.topic = 'ticker' THEN
         -- The place of a symbol's one waiting event is asked for as an insert does it, which waits
         -- for whoever is about to take it; what is only read is not yet what will be committed.
-        INSERT INTO outbox (topic, key) VALUES ('ticker', OLD.key)
+        INSERT INTO public.outbox (topic, key) VALUES ('ticker', OLD.key)
         ON CONFLICT (key) WHERE topic = 'ticker' AND status <> 'processing' DO NOTHING
         RETURNING id INTO v_place;
         IF v_place IS NULL THEN
@@ -35,24 +38,25 @@ BEGIN
             RAISE NOTICE 'event % left as it is: % has a waiting event', OLD.id, OLD.key;
             RETURN NULL;
         END IF;
-        DELETE FROM outbox WHERE id = v_place; -- and nobody else gets it before we commit
+        DELETE FROM public.outbox WHERE id = v_place; -- and nobody else gets it before we commit
     END IF;
-    NEW.trail := outbox_trail(OLD, 're-driven', NULL, OLD.last_error);
+    NEW.trail := public.outbox_trail(OLD, 're-driven', NULL, OLD.last_error);
     NEW.attempts := 0;
     NEW.crashes := 0;
     NEW.lease := NULL;
     NEW.leased_by := NULL;
     NEW.leased_until := NULL;
     NEW.last_error := NULL;
-    NEW.updated_at := reckoner_now();
+    NEW.updated_at := public.reckoner_now();
     IF NEW.available_at = OLD.available_at THEN
-        NEW.available_at := reckoner_now();
+        NEW.available_at := public.reckoner_now();
     END IF;
-    PERFORM doorbell_ring();
+    PERFORM public.doorbell_ring();
     RETURN NEW;
 END
 $$;
+REVOKE ALL ON FUNCTION outbox_redriven() FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/30_outbox_table.sql', '3844c56a29550caf5bcac28eae20dd03876706af629e2bd1bc9f09afee086fc3')
+    ('functions/30_outbox_table.sql', '94e305452310220c455ad433f6fc390b63faef54cd5ff49f659afab41d88aebf')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

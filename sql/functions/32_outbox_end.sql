@@ -39,14 +39,15 @@ BEGIN
 END
 $$;
 
--- A trail with one more entry; bounded, because what waits for a provider may wait for weeks.
+-- A trail with one more entry; bounded, because what waits for a provider may wait for weeks. Names
+-- `public` in full: outbox_redriven() calls it, whose search_path has nothing else.
 CREATE OR REPLACE FUNCTION outbox_trail(p_event outbox, p_end text, p_until timestamptz, p_error text)
 RETURNS jsonb LANGUAGE sql STABLE AS $$
     SELECT CASE WHEN jsonb_array_length(p_event.trail) >= 50 THEN p_event.trail - 10
                 ELSE coalesce(p_event.trail, '[]') END
            || jsonb_strip_nulls(jsonb_build_object(
-                'from', p_event.claimed_at, 'to', reckoner_now(), 'worker', p_event.leased_by,
-                'end', p_end, 'until', p_until, 'error', one_line(p_error)))
+                'from', p_event.claimed_at, 'to', public.reckoner_now(), 'worker', p_event.leased_by,
+                'end', p_end, 'until', p_until, 'error', public.one_line(p_error)))
 $$;
 
 DROP FUNCTION IF EXISTS outbox_put_back(bigint, bigint, text, timestamptz, integer, integer, text);
@@ -184,6 +185,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/32_outbox_end.sql', '40268b072293a57e044323c0841568c153da638a8309ecd31ee981f56fb463d1')
+    ('functions/32_outbox_end.sql', '98a7d88e18aba15dd97387604c6f22c3ea7e106d2d6f3d98b0340e91fbdc3e4b')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -164,7 +164,12 @@ BEGIN
     RETURN v_pruned;
 END
 $$;
+
+-- A sweep came to its end: health says how long ago the last one did.
+CREATE OR REPLACE FUNCTION sweep_ended() RETURNS void LANGUAGE sql AS $$
+    UPDATE reckoner_installation SET swept_at = reckoner_now()
+$$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/60_sweep.sql', 'c90c5641e560989ed31e248d08b5ce3fba30899722c5639c935469916053f83d')
+    ('functions/60_sweep.sql', 'd65be235da40cd77d1ccea85f8d3dcd55640366b3d916f1b9326f6fbe99b4e17')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
