@@ -242,7 +242,7 @@ _OWNERS_ALONE = ("reckoner_clock", "reckoner_schema", "symbol_rules")
 
 
 def _rights(want: list[Item], have: _Have, conn: Connection) -> list[Difference]:
-    """Whose our things are, what PUBLIC may do with them, and how functions run.
+    """Whose our things are, and what PUBLIC may do with them. How functions run is in their digests.
 
     Roles get rights by name, and which is the owner's business but for what would make them owner.
     """
@@ -258,7 +258,6 @@ def _rights(want: list[Item], have: _Have, conn: Connection) -> list[Difference]
         found += differences.ownership(item, live, owner)
         found += differences.public_rights(item, live)
         if item.parent == "function":
-            found += differences.running(item, live)
             is_inner = item.detail["definer"] or item.name.partition("(")[0] in rights.NOBODYS
             forbidden = set(live.detail["roles"]) if is_inner else set()
         else:

@@ -62,7 +62,7 @@ SELECT 'rights', o.kind, o.name, o.more || jsonb_build_object(
 FROM (
     SELECT 'function' AS kind, p.oid::regprocedure::text AS name, p.proowner AS owner,
            coalesce(p.proacl, acldefault('f', p.proowner)) AS acl, NULL::aclitem[] AS columns,
-           jsonb_build_object('definer', p.prosecdef, 'settings', coalesce(to_jsonb(p.proconfig), '[]')) AS more
+           jsonb_build_object('definer', p.prosecdef) AS more
     FROM pg_proc p
     WHERE p.pronamespace = 'public'::regnamespace AND p.prokind IN ('f', 'p')
       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass

@@ -33,7 +33,14 @@ class Check:
 def check(database: Database, listen_url: str) -> list[Check]:
     """Every check; listen_url: where workers LISTEN. Raises psycopg.Error where nobody answers."""
     with database.transaction(seconds=30) as conn:
-        found = [_version(conn), _rights(conn), _creators(conn), _longest(conn), _dead(conn), _connections(conn)]
+        found = [
+            _version(conn),
+            _rights(conn),
+            _creators(conn),
+            _longest(conn),
+            _dead(conn),
+            _connections(conn),
+        ]
     return [
         found[0],
         _endpoint(database),

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from psycopg import sql as psql
 
 from sql.catalogue import Item, definitions
+from sql.files import PUBLIC
 
 Danger = Literal["danger", "warn"]
 
@@ -266,6 +267,9 @@ def routine(item: Item, *, missing: bool) -> Difference:
     """A function or a view is gone, or is not the one of this version's file."""
     bare = item.parent or item.name
     definition = definitions()[bare]
+    statement = definition.statement
+    if missing and item.kind == "function" and bare not in PUBLIC:
+        statement += f" REVOKE ALL ON FUNCTION public.{item.name} FROM PUBLIC;"
     return Difference(
         f"{item.kind} {item.name}",
         "is missing" if missing else "is another than in its file",
@@ -274,7 +278,7 @@ def routine(item: Item, *, missing: bool) -> Difference:
         if missing
         else "it does not do what this version was tested with; mending it loses the edit",
         missing,
-        definition.statement,
+        statement,
         definition.file,
     )
 
@@ -334,32 +338,6 @@ def named_rights(item: Item, role: str) -> Difference:
         False,
         sql if item.parent == "function" else sql + keep,
     )
-
-
-def running(item: Item, live: Item) -> list[Difference]:
-    """With whose rights a function runs, and under which settings."""
-    found = []
-    want, have = item.detail, live.detail
-    if want["definer"] != have["definer"]:
-        word = "DEFINER" if want["definer"] else "INVOKER"
-        sql = text("ALTER FUNCTION {} SECURITY {};", _of(item), raw(word))
-        said = f"runs with the rights of its {'owner' if have['definer'] else 'caller'}"
-        risk = "others act for the owner" if have["definer"] else "writers of least rights fail"
-        found.append(Difference(_label(item), said, "danger", risk, False, sql))
-    if want["settings"] != have["settings"]:
-        said = f"has the settings {', '.join(have['settings']) or 'none'}"
-        sql = "".join(
-            [
-                text("ALTER FUNCTION {} RESET ALL;", _of(item)),
-                *(
-                    text(" ALTER FUNCTION {} SET {} = {};", _of(item), name(key), raw(to))
-                    for key, _, to in (each.partition("=") for each in want["settings"])
-                ),
-            ]
-        )
-        risk = "under another search_path it may call what others made"
-        found.append(Difference(_label(item), said, "danger", risk, False, sql))
-    return found
 
 
 def elsewhere(trigger: str, table: str, function: str) -> Difference:

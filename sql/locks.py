@@ -66,7 +66,9 @@ class Keeper:
 def keeper(conn: Connection, number: int) -> Keeper | None:
     """Who holds the advisory lock of this number; None: nobody else."""
     row = conn.execute(_KEEPER, [KEY, number]).fetchone()
-    return row and Keeper(row["pid"], row["role"], row["app"], row["may_own"] is False)
+    if row is None:
+        return None
+    return Keeper(row["pid"], row["role"], row["app"], row["may_own"] is False)
 
 
 def patiently(step: Callable[[], T]) -> T:

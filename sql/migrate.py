@@ -193,7 +193,9 @@ def _take_turn(conn: Connection) -> None:
         return
     keeper = locks.keeper(conn, locks.MIGRATING)
     if keeper and keeper.is_stranger:
-        log.warning("going on without the lock of migrating", because=f"{keeper}, and cannot migrate")
+        log.warning(
+            "going on without the lock of migrating", because=f"{keeper}, and cannot migrate"
+        )
         return
     if keeper:
         log.warning("waiting for another migration", seconds=_TURN_SECONDS, who=str(keeper))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import psycopg
 
-from sql import indexes
+from sql import indexes, rights
 from sql.audit import audit
 from sql.catalogue import recorded
 from sql.database import Database, error_line
@@ -38,6 +38,7 @@ def _run(database: Database, sql: str) -> None:
         # A function may name what a later statement makes.
         conn.execute("SET LOCAL check_function_bodies = off; SET LOCAL search_path = public")
         conn.execute(sql.encode())
+        rights.restrict(conn)  # a function that was made anew lost what roles may call
 
 
 def script(found: Sequence[Difference]) -> str:

@@ -1,10 +1,10 @@
 """Who may call what: nothing of ours is anybody's by default.
 
-PostgreSQL lets PUBLIC execute every new function. `migrate` takes that back in the transaction
-that makes them; in older databases too. Left to everyone are functions that views and CHECKs
-call, because those run with the rights of whoever reads or writes. All others a role gets by
-name: from `market db roles`, or here from what it may do with the outbox, so that a worker of
-least rights goes on after an update.
+PostgreSQL lets PUBLIC execute every new function. Each file of `sql/functions/` takes that back for
+its own, and `migrate` for all of them, whoever granted it since. Left to everyone are functions that
+views and CHECKs call (`files.PUBLIC`), because those run with the rights of the reader or writer. All
+others a role gets by name: from `market db roles`, or here from what it may do with the outbox, so
+that a worker of least rights goes on after an update.
 
 A function for everyone reads, with its caller's rights. A trigger's function is nobody's:
 its writers need no right to call it, and who may call it may put it on a table of their own.
@@ -14,28 +14,8 @@ from psycopg import sql as psql
 
 from sql.catalogue import definitions
 from sql.database import Connection, one
+from sql.files import PUBLIC
 
-# What views, CHECKs and the view that source_attach_view() makes call, and what these call.
-PUBLIC = frozenset(
-    {
-        "confidence_tier",
-        "has_assets",
-        "normalize_symbol",
-        "outbox_is_sound",
-        "outcome_correct",
-        "provider_decay",
-        "quota_resets_at",
-        "quota_used",
-        "quota_window",
-        "reckoner_benchmark",
-        "reckoner_clock_now",
-        "reckoner_now",
-        "safe_jsonb",
-        "symbol_asset_type",
-        "symbol_calendar",
-        "symbol_rule",
-    }
-)
 # They change the schema, which only its owner can.
 NOBODYS = ("source_attach", "source_attach_view")
 

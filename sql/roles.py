@@ -8,10 +8,10 @@ that added tables; what a role has more than this is taken from it.
 
 from psycopg import sql as psql
 
-from sql import rights
 from sql.audit import SHARED
 from sql.catalogue import recorded
 from sql.database import Connection, one
+from sql.rights import callable_by, grant, revoke
 
 # Of the source, where it is there; see sql/functions/12_source.sql.
 _SOURCES = ("predictions", "signals", "truth_social_shitposts")
@@ -43,13 +43,13 @@ def statements(conn: Connection, worker: str, dashboard: str, analyst: str) -> l
     )
     there = [row["relname"] for row in tables_there]
     roles = [psql.Identifier(role) for role in (worker, dashboard, analyst)]
-    every = rights.callable_by(conn, writes=True)
+    every = callable_by(conn, writes=True)
     made: list[psql.Composable] = []
     for role, text in zip(roles, (worker, dashboard, analyst), strict=True):
         made += [
             psql.SQL("DO {}").format(_unless_there(conn, text)),
             psql.SQL("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {}").format(role),
-            rights.revoke(every, text),
+            revoke(every, text),
             psql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(name, role),
             psql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(role),
         ]
@@ -61,8 +61,8 @@ def statements(conn: Connection, worker: str, dashboard: str, analyst: str) -> l
     for view in views:
         made += [_grant("SELECT", view, role) for role in roles[:2]]
     made += [
-        rights.grant(every, worker),
-        rights.grant(rights.callable_by(conn, writes=False), dashboard),
+        grant(every, worker),
+        grant(callable_by(conn, writes=False), dashboard),
     ]
     made.append(psql.SQL("GRANT USAGE ON SEQUENCE public.outbox_lease TO {}").format(roles[0]))
     for sequence, table in _serials(conn):

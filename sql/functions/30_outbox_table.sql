@@ -55,7 +55,6 @@ BEGIN
     RETURN NEW;
 END
 $$;
-REVOKE ALL ON FUNCTION outbox_redriven() FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
     ('functions/30_outbox_table.sql', '94e305452310220c455ad433f6fc390b63faef54cd5ff49f659afab41d88aebf')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();

@@ -100,9 +100,6 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 
--- migrate takes these from PUBLIC too (sql/rights.py); here for who applies the files with psql.
-REVOKE ALL ON FUNCTION predictions_inserted(), predictions_updated(), registry_inserted() FROM PUBLIC;
-
 -- Every trigger of ours, and what it says.
 CREATE OR REPLACE FUNCTION reckoner_triggers()
 RETURNS TABLE (source text, trigger_name text, definition text) LANGUAGE sql IMMUTABLE AS $$
