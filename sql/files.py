@@ -43,7 +43,7 @@ PUBLIC = frozenset(
 )
 
 _FUNCTION = re.compile(
-    r"^CREATE OR REPLACE FUNCTION (\w+)(\(.*?\))\s+RETURNS ", re.MULTILINE | re.DOTALL
+    r"^CREATE OR REPLACE FUNCTION (\w+)(\(.*?\))\s+(?:RETURNS|LANGUAGE) ", re.MULTILINE | re.DOTALL
 )
 _REVOKE = re.compile(r"^REVOKE ALL ON FUNCTION\n(?:    .*\n)*?    FROM PUBLIC;\n", re.MULTILINE)
 
@@ -100,7 +100,7 @@ def _checksum(text: str) -> str:
 def _revoking(text: str) -> str:
     """The statement that takes a file's functions from PUBLIC; empty where it leaves them all."""
     signatures = [
-        name + re.sub(r"\s+DEFAULT\s+[^,)]+", "", " ".join(arguments.split()))
+        name + re.sub(r"\s+DEFAULT\s+[^,)]+", "", " ".join(arguments.split()).replace("( ", "("))
         for name, arguments in _FUNCTION.findall(text)
         if name not in PUBLIC
     ]

@@ -103,7 +103,15 @@ END
 $$;
 
 SELECT source_attach_view();
+REVOKE ALL ON FUNCTION
+    source_has(p_table text, p_column text),
+    source_keeps_unique(p_table text, p_columns text[]),
+    source_moment(p_table text, p_column text),
+    source_json(p_table text, p_column text),
+    source_view_text(),
+    source_attach_view()
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/12_source.sql', 'f29426576533bd3f2e0b2a2ee8646ea70f7c4e053b48a951903ec7f0e1a2c6ab')
+    ('functions/12_source.sql', '3cbe03138045c852f2fd7daca6d3047a518e9252e17a9491aa43ee73a407224a')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

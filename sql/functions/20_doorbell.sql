@@ -83,7 +83,13 @@ LANGUAGE sql AS $$
         WHERE name <> p_worker AND last_seen_at > reckoner_now() - interval '1 minute'
     )
 $$;
+REVOKE ALL ON FUNCTION
+    doorbell_ring(),
+    doorbell_lie_down(),
+    doorbell_get_up(),
+    doorbell_call(p_worker text)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/20_doorbell.sql', '4cb9c3b680db178fff0c2b18b730e2ec24afbd67279d108f4aed2bee95181095')
+    ('functions/20_doorbell.sql', 'f20082ab4636e18b297f04cfbb028856c9f4691eb00161e44c7412e9767a8479')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

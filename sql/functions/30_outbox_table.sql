@@ -55,7 +55,11 @@ BEGIN
     RETURN NEW;
 END
 $$;
+REVOKE ALL ON FUNCTION
+    outbox_inserted(),
+    outbox_redriven()
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/30_outbox_table.sql', '94e305452310220c455ad433f6fc390b63faef54cd5ff49f659afab41d88aebf')
+    ('functions/30_outbox_table.sql', '3e8939ec98955102a45871d42c6f8a70b6800ba483bc2942e240b8b40c143cd1')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

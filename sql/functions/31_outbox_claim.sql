@@ -165,7 +165,15 @@ CREATE OR REPLACE FUNCTION outbox_renew(
         RETURNING 1)
     SELECT count(*) FROM renewed
 $$;
+REVOKE ALL ON FUNCTION
+    outbox_claim(p_topic text, p_worker text, p_limit integer, p_lease_seconds double precision, p_after jsonb),
+    outbox_priority_below(p_topic text, p_below integer, p_after jsonb),
+    outbox_claim_suspect(p_worker text, p_lease_seconds double precision),
+    outbox_next_at(p_topics text[], p_after jsonb),
+    outbox_hold(p_claims jsonb),
+    outbox_renew(p_worker text, p_lease_seconds double precision, p_held bigint[])
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/31_outbox_claim.sql', '3eeb39085baf3ea72f862eb4137c8ea35a2b85f2aba78fb21cea2478449e589b')
+    ('functions/31_outbox_claim.sql', 'f4d15905a4d5ccd9b66a32ed3648a6b5f4f6bf9351c43106666cc81997a94036')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -184,7 +184,18 @@ BEGIN
     END IF;
 END
 $$;
+REVOKE ALL ON FUNCTION
+    one_line(p_text text),
+    outbox_finish(p_ends jsonb),
+    outbox_trail(p_event outbox, p_end text, p_until timestamptz, p_error text),
+    outbox_put_back(p_id bigint, p_lease bigint, p_end text, p_status text, p_available_at timestamptz, p_attempts integer, p_crashes integer, p_error text ),
+    outbox_backoff(p_attempts integer),
+    outbox_fail(p_id bigint, p_lease bigint, p_error text, p_max_attempts integer ),
+    outbox_delay(p_id bigint, p_lease bigint, p_until timestamptz, p_reason text ),
+    outbox_release(p_worker text, p_held bigint[]),
+    outbox_expire(p_max_crashes integer)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/32_outbox_end.sql', '98a7d88e18aba15dd97387604c6f22c3ea7e106d2d6f3d98b0340e91fbdc3e4b')
+    ('functions/32_outbox_end.sql', '997267db327c274c8a1b0c8b716791eaf00ab63fdaf0043d64a9556b6b37b6d6')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

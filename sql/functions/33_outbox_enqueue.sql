@@ -36,7 +36,10 @@ BEGIN
     RETURN v_written + v_woken;
 END
 $$;
+REVOKE ALL ON FUNCTION
+    ticker_enqueue(p_symbols text[], p_priority integer, p_named boolean)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/33_outbox_enqueue.sql', '14a7c18bdf21cdf2c97b1b68c7f1341591df5b758bcb018c7f6608f86ded462e')
+    ('functions/33_outbox_enqueue.sql', '3b77297ec04fea3435a8730b907e4a72482edb9707cd6e3b3fa0155c01cb311d')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

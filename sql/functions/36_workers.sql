@@ -55,7 +55,12 @@ $$;
 CREATE OR REPLACE FUNCTION worker_leave(p_name text) RETURNS void LANGUAGE sql AS $$
     DELETE FROM reckoner_workers WHERE name = p_name
 $$;
+REVOKE ALL ON FUNCTION
+    worker_beat(p_name text, p_host text, p_pid integer, p_mode text, p_heard_ago double precision, p_lease_seconds double precision, p_channel text, p_clock timestamptz, p_exports boolean, p_max_crashes integer, p_held bigint[]),
+    worker_nap(p_name text, p_seconds double precision),
+    worker_leave(p_name text)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/36_workers.sql', '87ae250a090c151264a3ac9da0ce482e70846416bf0d9dad1d3b0b9ed56e81bd')
+    ('functions/36_workers.sql', '57966fe7baa2baf63cd45bf6d5ffcad64c8463327a629cf6cb7fabaf093ace21')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -70,7 +70,14 @@ BEGIN
     RETURN v_changed;
 END
 $$;
+REVOKE ALL ON FUNCTION
+    session_settling(),
+    session_last_settled(p_calendar text),
+    session_entry(p_calendar text, p_moment timestamptz),
+    sessions_wanted(p_days_ahead integer),
+    sessions_merge(p_calendar text)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/41_sessions.sql', 'edf385f51f9720a127978459fa97854914f4972c13b14008f006b675da98bef9')
+    ('functions/41_sessions.sql', 'b234612e984c74a4426053abe3260a86961de1b9f4f47135cb32ac900c7ea7e2')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

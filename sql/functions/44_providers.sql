@@ -184,7 +184,18 @@ BEGIN -- PL/pgSQL, because provider_quota_status is in a later file
     ORDER BY k.place NULLS LAST, k.name;
 END
 $$;
+REVOKE ALL ON FUNCTION
+    provider_admit(p_name text, p_cost integer),
+    provider_paused(p_name text),
+    provider_answered(p_name text, p_knew boolean),
+    provider_pause(p_name text, p_seconds double precision, p_reason text),
+    provider_failed(p_name text, p_reason text, p_symbol text),
+    provider_erred(p_name text, p_kind text, p_message text),
+    provider_scored(p_name text, p_worth double precision),
+    provider_merits(p_names text[], p_symbol text),
+    provider_overview(p_names text[])
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/44_providers.sql', 'baa0ed2996ac7f54b735f4ea770934e84f4eaa534472e4918f013c1a7d2e47ad')
+    ('functions/44_providers.sql', 'd67a4a2782dbeb54aafbf16d2c4a117ccef276c83c738bc60dae5ea58352930c')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

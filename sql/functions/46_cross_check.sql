@@ -57,7 +57,11 @@ BEGIN
     RETURN NEXT;
 END
 $$;
+REVOKE ALL ON FUNCTION
+    cross_check_sample(p_count integer),
+    cross_check(p_symbol text, p_other text, p_dates date[], p_closes double precision[] )
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/46_cross_check.sql', '570805192e89030200647261e7365c91089342b3f86acbf13b1158f60b9a6752')
+    ('functions/46_cross_check.sql', '134f5387ce3938171e6c34d710df0e1a5e80341fe18a1ddb19aebeedc8460444')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

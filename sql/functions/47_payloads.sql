@@ -57,7 +57,12 @@ LANGUAGE sql STABLE AS $$
          WHERE a.symbol = p_symbol AND a.payload_id = p_payload_id ORDER BY a.finished_at LIMIT 1),
         'no longer kept')
 $$;
+REVOKE ALL ON FUNCTION
+    payloads_keep(p_hashes text[], p_providers text[], p_urls text[], p_statuses integer[], p_classes text[], p_sizes integer[], p_bodies bytea[] ),
+    sweep_payloads(p_days integer),
+    payload_in_words(p_symbol text, p_payload_id bigint)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/47_payloads.sql', '2cbfbf7022d0dcfb374717913a5aefc91955ad672d2d87fb0c696c327fd4f080')
+    ('functions/47_payloads.sql', 'c9b6439b889f64b161577905ea33b4880718559b0722e0bbcd1051e4da7a71a4')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -88,7 +88,13 @@ BEGIN
     RETURN v_checks + v_runs;
 END
 $$;
+REVOKE ALL ON FUNCTION
+    batch_known(p_symbol text, p_calendar text, p_from date, p_to date, p_refetch boolean ),
+    ingestion_log(p_run jsonb, p_checks jsonb),
+    ingestion_story(p_symbol text, p_since timestamptz),
+    sweep_records(p_days integer)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/48_quality.sql', '786d10de8b97eae5a736bd463bfdd678abf22457bb7eea95402f69b9bef4aaf6')
+    ('functions/48_quality.sql', '4605827316795c0613140dc2aa8bba92d3dbc3aeb4ebbb69c422c4edcdad00db')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

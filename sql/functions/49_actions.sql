@@ -36,7 +36,10 @@ END
 $$;
 
 DROP FUNCTION IF EXISTS bars_keep_replaced(text, text, bigint, date, date, boolean);
+REVOKE ALL ON FUNCTION
+    actions_merge(p_symbol text, p_provider text, p_dates date[], p_kinds text[], p_values double precision[], p_from date, p_to date, p_rebased boolean )
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/49_actions.sql', '7e5abf32d47096baacf195e4d9e240e0a36f7f7175b49d7129befbf0e5145f00')
+    ('functions/49_actions.sql', '88f6997f9b4bee4f42f5268916e52a01e8bb4cd703904e66877f2fd1f14df4a4')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -72,7 +72,11 @@ CREATE OR REPLACE FUNCTION enqueue_cost(
     FROM unnest(p_symbols, p_first_days, p_last_days) AS n(symbol, first_day, last_day)
     LEFT JOIN ticker_registry r ON r.symbol = n.symbol
 $$;
+REVOKE ALL ON FUNCTION
+    enqueue_predictions(p_after bigint, p_limit integer, p_since timestamptz, p_dry_run boolean ),
+    enqueue_cost(p_symbols text[], p_first_days date[], p_last_days date[], p_backfill_days integer )
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/61_enqueue.sql', '3adf2b6450194126557093afa0c0e347f3adc7382a44037b6729a6ce340e2eff')
+    ('functions/61_enqueue.sql', 'b4f692dfceb5239770f5cef99caafbf40875e00b731d66eff999f33f37649c30')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

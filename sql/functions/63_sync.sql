@@ -103,7 +103,16 @@ BEGIN
     RETURN v_pruned;
 END
 $$;
+REVOKE ALL ON FUNCTION
+    sync_due(p_claimed boolean),
+    sync_claim(p_seconds double precision),
+    sync_renew(p_calendars text[], p_seconds double precision),
+    sync_start(p_calendar text, p_session date),
+    sync_lacking(p_symbols text[], OUT session date, OUT symbols text[]),
+    sweep_sync(),
+    sweep_jobs(p_days integer)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/63_sync.sql', '14d7fe918328ccf06efdd2c9f1bedc4bbb918b00dc2f09708fcfaf54cc23c174')
+    ('functions/63_sync.sql', '2c7a27cb2cd0dc95502afb819bf4493640068171b7166bc68de1f2aaf0c3a718')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

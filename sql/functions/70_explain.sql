@@ -246,7 +246,18 @@ BEGIN
     END IF;
 END
 $$;
+REVOKE ALL ON FUNCTION
+    as_moment(p_at timestamptz),
+    as_moment(p_at timestamp),
+    result_in_words(p_topic text, p_result jsonb),
+    event_story(p_topic text, p_key text, p_since timestamptz, p_event bigint),
+    ticker_standing(p_symbol text),
+    outcome_story(p_prediction_id integer),
+    explain_prediction(prediction_id bigint),
+    explain_ticker(symbol text),
+    explain_event(event_id bigint)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/70_explain.sql', '7a6c35af34d1cd9586f5c921c07df5308bb19de962e785b39268db4d62fd4b12')
+    ('functions/70_explain.sql', 'c4aacc0aab410f3e2ee9f2f9a5ff4e926df8670f035eb9aa15c4fd9a83dfc809')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -127,7 +127,11 @@ BEGIN
                  'every worker''s clock agrees with the database''s');
 END
 $$;
+REVOKE ALL ON FUNCTION
+    lock_holders(),
+    reckoner_health()
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', 'ead95d10b9732384dfc15760ca14d06305dba65607e3c1116ffe25b03f5fb69d')
+    ('functions/71_health.sql', '5ce0ce2356934fe642a98cd069f78fc872f063e5a3a12cfbcebbfec54b8010d8')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -36,7 +36,10 @@ RETURNS TABLE (name text, label text, other text, value double precision) LANGUA
     )
     SELECT t.name, t.label, t.other, t.value FROM told t WHERE p_worker = (SELECT f.name FROM first f)
 $$;
+REVOKE ALL ON FUNCTION
+    reckoner_metrics(p_worker text)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/72_metrics.sql', '79f4a8730a1b0d50fdb6687dbd1104b96823c4a140d9b2dd759e8d22fc3aa70a')
+    ('functions/72_metrics.sql', '1374a7a5439a06b1a33aac5b28f5f751f41fb50be76b5d5171619998e742e512')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

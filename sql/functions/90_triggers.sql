@@ -160,7 +160,17 @@ CREATE OR REPLACE FUNCTION source_missing() RETURNS SETOF text LANGUAGE sql STAB
 $$;
 
 SELECT source_attach();
+REVOKE ALL ON FUNCTION
+    writers_payload(),
+    predictions_inserted(),
+    predictions_updated(),
+    registry_inserted(),
+    reckoner_triggers(),
+    source_missing_triggers(),
+    source_attach(),
+    source_missing()
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/90_triggers.sql', 'bd437ee571da10b36a8ded18f0bde8f810af6ea8ebc807345d3879ba631e71cc')
+    ('functions/90_triggers.sql', 'd9b53a108f7290e94fb1b79fa357240df298016ebefc277afcf262c14d3c1e50')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
