@@ -55,11 +55,17 @@ def pending(conn: Connection) -> list[Change]:
     Raises MigrationError when an applied migration's text is no longer the one that was applied,
     or when the database has one that this version does not know.
     """
-    open_to_all = [
+    changes = _pending_files(conn)
+    # A file that is applied takes its own functions from PUBLIC.
+    open_to_all = [] if changes else _open_to_all(conn)
+    return [*changes, *_detached(conn), *open_to_all]
+
+
+def _open_to_all(conn: Connection) -> list[Change]:
+    return [
         Change("restrict", f"function {each} can be called by everyone")
         for each in rights.too_public(conn)
     ]
-    return [*_pending_files(conn), *_detached(conn), *open_to_all]
 
 
 def _pending_files(conn: Connection) -> list[Change]:
@@ -224,7 +230,7 @@ def _step(database: Database, files: Sequence[SchemaFile]) -> list[Change]:
                 _apply(conn, file)
                 done.append(changes[file.name])
         if not all(file.is_migration for file in files):
-            done += [change for change in changes.values() if change.action == "restrict"]
+            done += _open_to_all(conn)
             rights.restrict(conn)
         return done
 
