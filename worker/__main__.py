@@ -21,7 +21,7 @@ from market.cli.console import (
 from market.settings import MarketSettings
 from sql import embedded
 from sql.access import open_database
-from sql.errors import InvalidInput, ReckonerError, Unavailable
+from sql.errors import Conflict, InvalidInput, Unavailable
 from sql.logs import configure
 from sql.schema import migrate
 from sql.settings import DatabaseSettings, LogSettings, load
@@ -145,8 +145,8 @@ def sweep(dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
             crashed = sweeping.end_leases(database, settings, dry_run=dry_run)
             found = sweeping.once(database, settings, dry_run=dry_run)
         after = report.live_events(database)
-    if found is None:
-        raise ReckonerError("another worker is sweeping just now")
+        if found is None:
+            raise Conflict(f"another worker is sweeping just now{sweeping.holder(database)}")
     counts = {"dry_run": dry_run, "events_before": before, "events_after": after}
     console.emit([{"crashed": crashed, **found, **counts}], as_json=as_json)
 

@@ -12,6 +12,7 @@ import structlog
 
 from market.universe import sessions
 from sql.database import Database, error_line, is_away
+from sql.schema import locks
 from worker.metrics import Metrics
 from worker.queue import outbox
 from worker.settings import WorkerSettings
@@ -72,8 +73,17 @@ def once(
             log.error("a part of the sweep failed", part=part, error=error_line(error))
             found[part] = None
     if not dry_run:
+        with database.transaction() as conn:
+            conn.execute("SELECT sweep_ended()")
         found["sessions"] = sum(sessions.ensure(database).values())
     return found
+
+
+def holder(database: Database) -> str:
+    """Who holds the lock of sweeping, as the end of a sentence; empty where nobody does any more."""
+    with database.transaction(seconds=10) as conn:
+        keeper = locks.keeper(conn, locks.SWEEPING)
+    return f": {keeper}" if keeper else ""
 
 
 def end_leases(database: Database, settings: WorkerSettings, *, dry_run: bool = False) -> int:

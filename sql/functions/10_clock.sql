@@ -1,18 +1,32 @@
 BEGIN;
--- The one clock. Leases, retries, ages and "is this session over" ask it and nothing else,
--- so a worker whose own clock is wrong changes nothing, and a test moves time for the
--- whole system by setting reckoner.clock_offset (for one session, or for all by
--- postgresql.conf and a reload). STABLE, so that the claim can use its index.
+-- The one clock. Leases, retries, ages and "is this session over" ask it and nothing else, so a
+-- worker whose own clock is wrong changes nothing. STABLE, so that the claim can use its index.
+--
+-- A test moves time by a row of reckoner_clock, which only the owner writes, and the row's name in
+-- the setting reckoner.clock (of a session, a database, a server). The setting alone moves nothing:
+-- a writer whose setting moved the triggers' clock made events that waited until 2326.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
+-- What a named clock shows; the real time where there is no such clock.
+CREATE OR REPLACE FUNCTION reckoner_clock_now(p_name text) RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT coalesce(
+        (SELECT coalesce(c.stopped_at, pg_catalog.statement_timestamp())
+                OPERATOR(pg_catalog.+) c.clock_offset
+         FROM public.reckoner_clock c WHERE c.name OPERATOR(pg_catalog.=) p_name),
+        pg_catalog.statement_timestamp())
+$$;
+
+-- Apart from the look into the table, so that this is inlined: it is asked once for each row.
 CREATE OR REPLACE FUNCTION reckoner_now() RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT statement_timestamp()
-         + coalesce(nullif(current_setting('reckoner.clock_offset', true), ''), '0')::interval
+    SELECT CASE WHEN coalesce(pg_catalog.current_setting('reckoner.clock', true), '') OPERATOR(pg_catalog.=) ''
+                THEN pg_catalog.statement_timestamp()
+                ELSE public.reckoner_clock_now(pg_catalog.current_setting('reckoner.clock', true)) END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/10_clock.sql', 'dd769c9cebf5e55a7b39f0bd3fd027926a5c30b49f794e34fc6af61a4fc43813')
+    ('functions/10_clock.sql', '3288457d23ed0cea600a9e79429e678dece059edda1722733426f082558883b2')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -71,7 +71,7 @@ BEGIN
     RETURN format(
         'SELECT predictions.id AS prediction_id, coalesce(%s) AS moment, %s AS assets,'
         ' %s AS market_impact, predictions.confidence::double precision AS confidence,'
-        ' coalesce(predictions.analysis_status = ''completed'', false)'
+        ' coalesce(predictions.analysis_status::text OPERATOR(pg_catalog.=) ''completed'', false)'
         ' AND has_assets(predictions.assets::text) AS eligible FROM public.predictions%s',
         array_to_string(v_moments, ', '), source_json('predictions', 'assets'),
         source_json('predictions', 'market_impact'), v_joins);
@@ -103,7 +103,15 @@ END
 $$;
 
 SELECT source_attach_view();
+REVOKE ALL ON FUNCTION
+    source_has(p_table text, p_column text),
+    source_keeps_unique(p_table text, p_columns text[]),
+    source_moment(p_table text, p_column text),
+    source_json(p_table text, p_column text),
+    source_view_text(),
+    source_attach_view()
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/12_source.sql', '93f0e1cb7c72671b29d7f92c5b651f0c8f103a5c0ef3d1e345ee0c85d1a0b013')
+    ('functions/12_source.sql', '3cbe03138045c852f2fd7daca6d3047a518e9252e17a9491aa43ee73a407224a')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

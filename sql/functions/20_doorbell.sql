@@ -33,7 +33,8 @@ SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
 -- Called by the triggers of outbox, in the writer's transaction. Names its functions in full,
--- because a search_path of its own costs every writer a microsecond.
+-- because a search_path of its own costs every writer a microsecond, and declares nothing: PL/pgSQL
+-- keeps the types of variables as they were found for the first who called.
 CREATE OR REPLACE FUNCTION doorbell_ring() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     IF NOT pg_catalog.pg_try_advisory_xact_lock_shared(1380271947, 1)
@@ -82,7 +83,13 @@ LANGUAGE sql AS $$
         WHERE name <> p_worker AND last_seen_at > reckoner_now() - interval '1 minute'
     )
 $$;
+REVOKE ALL ON FUNCTION
+    doorbell_ring(),
+    doorbell_arm(),
+    doorbell_disarm(),
+    doorbell_call(p_worker text)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/20_doorbell.sql', '6d6e67ee19803fe7721acdbb3f833307d0e66d838d0a392b72636cfbd3881e4d')
+    ('functions/20_doorbell.sql', '0d15e10812c8e66b2fdeaa83e9269da94e03d7421aff57cacbffec283cb40cbc')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -21,25 +21,28 @@ $$;
 -- Not for what another trigger inserts, which rings itself if it wrote anything: a transition
 -- table, to ask that here, would cost every writer a copy of the rows.
 CREATE OR REPLACE FUNCTION outbox_inserted() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    PERFORM doorbell_ring();
+    PERFORM public.doorbell_ring();
     RETURN NULL;
 END
 $$;
 
 -- Only for an operator's UPDATE: the verbs in 32_outbox_end.sql always change the lease when they
--- requeue an event, an operator's statement leaves it as it is. With the owner's rights, because whoever
--- may UPDATE need not be allowed to INSERT.
+-- requeue an event, an operator's statement leaves it as it is. With the owner's rights, because
+-- whoever may UPDATE need not be allowed to INSERT; written as 90_triggers.sql says.
 CREATE OR REPLACE FUNCTION outbox_redriven() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_place bigint;
 BEGIN
+    IF (TG_RELID, TG_OP, TG_LEVEL) IS DISTINCT FROM ('public.outbox'::regclass::oid, 'UPDATE', 'ROW') THEN
+        RAISE 'not the trigger of this table';
+    END IF;
     IF OLD.status = 'processing' AND OLD.topic = 'ticker' THEN
         -- The place of a symbol's one waiting event is asked for as an insert does it, which waits
         -- for whoever is about to take it; what is only read is not yet what will be committed.
-        INSERT INTO outbox (topic, key) VALUES ('ticker', OLD.key)
+        INSERT INTO public.outbox (topic, key) VALUES ('ticker', OLD.key)
         ON CONFLICT (key) WHERE topic = 'ticker' AND status <> 'processing' DO NOTHING
         RETURNING id INTO v_place;
         IF v_place IS NULL THEN
@@ -47,24 +50,28 @@ BEGIN
             RAISE NOTICE 'event % left as it is: % has a waiting event', OLD.id, OLD.key;
             RETURN NULL;
         END IF;
-        DELETE FROM outbox WHERE id = v_place; -- and nobody else gets it before we commit
+        DELETE FROM public.outbox WHERE id = v_place; -- and nobody else gets it before we commit
     END IF;
-    NEW.trail := outbox_trail(OLD, 're-driven', NULL, OLD.last_error);
+    NEW.trail := public.outbox_trail(OLD, 're-driven', NULL, OLD.last_error);
     NEW.attempts := 0;
     NEW.crashes := 0;
     NEW.lease := NULL;
     NEW.leased_by := NULL;
     NEW.leased_until := NULL;
     NEW.last_error := NULL;
-    NEW.updated_at := reckoner_now();
+    NEW.updated_at := public.reckoner_now();
     IF NEW.available_at = OLD.available_at THEN
-        NEW.available_at := reckoner_now();
+        NEW.available_at := public.reckoner_now();
     END IF;
-    PERFORM doorbell_ring();
+    PERFORM public.doorbell_ring();
     RETURN NEW;
 END
 $$;
+REVOKE ALL ON FUNCTION
+    outbox_inserted(),
+    outbox_redriven()
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/30_outbox_table.sql', '9da6bb0d301b52b449d9c5da3c05fcf219faffe3066186394230bfcf061178f7')
+    ('functions/30_outbox_table.sql', '42573dea8aefc40ee96d3611d25db4d381c1e9ce891b28e0f35dfc5d1f9c73cb')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

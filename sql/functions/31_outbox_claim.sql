@@ -159,7 +159,15 @@ CREATE OR REPLACE FUNCTION outbox_renew(
         RETURNING 1)
     SELECT count(*) FROM renewed
 $$;
+REVOKE ALL ON FUNCTION
+    outbox_claim(p_topic text, p_worker text, p_limit integer, p_lease_seconds double precision, p_after jsonb),
+    outbox_priority_below(p_topic text, p_below integer, p_after jsonb),
+    outbox_claim_crashed(p_worker text, p_lease_seconds double precision),
+    outbox_next_at(p_topics text[], p_after jsonb),
+    outbox_lock(p_claims jsonb),
+    outbox_renew(p_worker text, p_lease_seconds double precision, p_leases bigint[])
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/31_outbox_claim.sql', 'a3028ee1a2b785f8ff79580920f13a253d1cfabc41f2b353122bd9dc0211b330')
+    ('functions/31_outbox_claim.sql', '504dfdca00fd90e54a7016703322e419789d6703d718e89b90a62b46f80fe303')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -37,14 +37,15 @@ BEGIN
 END
 $$;
 
--- A trail with one more entry; bounded, because what waits for a provider may wait for weeks.
+-- A trail with one more entry; bounded, because what waits for a provider may wait for weeks. Names
+-- `public` in full: outbox_redriven() calls it, whose search_path has nothing else.
 CREATE OR REPLACE FUNCTION outbox_trail(p_event outbox, p_end text, p_until timestamptz, p_error text)
 RETURNS jsonb LANGUAGE sql STABLE AS $$
     SELECT CASE WHEN jsonb_array_length(p_event.trail) >= 50 THEN p_event.trail - 10
                 ELSE coalesce(p_event.trail, '[]') END
            || jsonb_strip_nulls(jsonb_build_object(
-                'from', p_event.claimed_at, 'to', reckoner_now(), 'worker', p_event.leased_by,
-                'end', p_end, 'until', p_until, 'error', one_line(p_error)))
+                'from', p_event.claimed_at, 'to', public.reckoner_now(), 'worker', p_event.leased_by,
+                'end', p_end, 'until', p_until, 'error', public.one_line(p_error)))
 $$;
 
 -- Ends a lease and leaves the event live. p_end: how, in a word or two, for its trail.
@@ -177,7 +178,18 @@ BEGIN
     END IF;
 END
 $$;
+REVOKE ALL ON FUNCTION
+    one_line(p_text text),
+    outbox_finish(p_ends jsonb),
+    outbox_trail(p_event outbox, p_end text, p_until timestamptz, p_error text),
+    outbox_put_back(p_id bigint, p_lease bigint, p_end text, p_status text, p_available_at timestamptz, p_attempts integer, p_crashes integer, p_error text ),
+    outbox_backoff(p_attempts integer),
+    outbox_fail(p_id bigint, p_lease bigint, p_error text, p_max_attempts integer ),
+    outbox_delay(p_id bigint, p_lease bigint, p_until timestamptz, p_reason text ),
+    outbox_release(p_worker text, p_keep bigint[]),
+    outbox_expire(p_max_crashes integer)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/32_outbox_end.sql', '8fb5efeae02567b62c6fe6c4220b0bcb9fd433be6b279b789445246888c5c2df')
+    ('functions/32_outbox_end.sql', '0d496adf9d265fdf55a7454e0e4b6822e67ab0a988b7c411bac3e116f8c255ab')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

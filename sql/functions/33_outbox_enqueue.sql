@@ -1,5 +1,5 @@
 BEGIN;
--- Writing events. Predictions come from the trigger (90_source.sql), the sweep and
+-- Writing events. Predictions come from the trigger (90_triggers.sql), the sweep and
 -- `worker enqueue`; tickers from the batches that wait for prices, the registry's trigger
 -- and the sweep.
 SET LOCAL search_path = public;
@@ -8,9 +8,10 @@ SELECT pg_advisory_xact_lock(1380271947, 2);
 
 -- Asks for the prices of symbols; one waiting event per symbol, so asking twice is free.
 -- p_named: a prediction or a person names the symbol now, which also wakes a parked event;
--- the sweep's asking does not. Returns how many events were written or re-driven.
+-- the sweep's asking does not. Returns how many events were written or re-driven. A trigger calls it
+-- with the owner's rights: written as 90_triggers.sql says.
 CREATE OR REPLACE FUNCTION ticker_enqueue(p_symbols text[], p_priority integer, p_named boolean)
-RETURNS bigint LANGUAGE plpgsql AS $$
+RETURNS bigint LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_written bigint;
     v_woken   bigint := 0;
@@ -20,22 +21,25 @@ BEGIN
     END IF;
     -- Status is not touched here: a waiting event keeps its backoff and its failures.
     WITH asked AS (
-        INSERT INTO outbox AS o (topic, key, priority, available_at, created_at, updated_at)
-        SELECT 'ticker', s, p_priority, reckoner_now(), reckoner_now(), reckoner_now()
+        INSERT INTO public.outbox AS o (topic, key, priority, available_at, created_at, updated_at)
+        SELECT 'ticker', s, p_priority, public.reckoner_now(), public.reckoner_now(), public.reckoner_now()
         FROM (SELECT DISTINCT unnest(p_symbols) AS s ORDER BY 1) symbols
         ON CONFLICT (key) WHERE topic = 'ticker' AND status <> 'processing'
         DO UPDATE SET priority = excluded.priority WHERE o.priority < excluded.priority
         RETURNING xmax = 0 AS is_new)
     SELECT count(*) FILTER (WHERE is_new) INTO v_written FROM asked;
     IF p_named THEN
-        UPDATE outbox SET status = 'pending'
+        UPDATE public.outbox SET status = 'pending'
         WHERE topic = 'ticker' AND status = 'dead' AND key = ANY (p_symbols);
         GET DIAGNOSTICS v_woken = ROW_COUNT;
     END IF;
     RETURN v_written + v_woken;
 END
 $$;
+REVOKE ALL ON FUNCTION
+    ticker_enqueue(p_symbols text[], p_priority integer, p_named boolean)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/33_outbox_enqueue.sql', 'bd6f42c7a6e50b5a2364796e543ad2be6b117d9ca10f5c2ea1b945cded9206c4')
+    ('functions/33_outbox_enqueue.sql', '3b77297ec04fea3435a8730b907e4a72482edb9707cd6e3b3fa0155c01cb311d')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -130,7 +130,15 @@ BEGIN
     RETURN 'cancelled';
 END
 $$;
+REVOKE ALL ON FUNCTION
+    outbox_requeue(event_id bigint),
+    outbox_requeue_prediction(prediction_id bigint),
+    outbox_requeue_ticker(symbol text),
+    outbox_requeue_dead(topic text, error_like text),
+    outbox_park(event_id bigint, reason text),
+    outbox_cancel(event_id bigint, reason text)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/34_outbox_operator.sql', '591ffec98662043af6458d0fb1d5ee04c65f3eabd0459dfec988e98f798d7b4e')
+    ('functions/34_outbox_operator.sql', 'b6e01c8911de67cc8fb3c6bfca95144296d44ef28f3e1c70a45537c4299103e7')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

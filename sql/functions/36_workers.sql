@@ -51,7 +51,12 @@ $$;
 CREATE OR REPLACE FUNCTION worker_leave(p_name text) RETURNS void LANGUAGE sql AS $$
     DELETE FROM reckoner_workers WHERE name = p_name
 $$;
+REVOKE ALL ON FUNCTION
+    worker_heartbeat(p_name text, p_host text, p_pid integer, p_mode text, p_heard_ago double precision, p_lease_seconds double precision, p_channel text, p_clock timestamptz, p_exports boolean, p_max_crashes integer, p_leases bigint[], p_topics text[]),
+    worker_suspend(p_name text, p_seconds double precision),
+    worker_leave(p_name text)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/36_workers.sql', '41608b7f00c766cb0477d6e904e884d5c5d609df11e1c2bafff5511e42bc6ac7')
+    ('functions/36_workers.sql', '41bbbf42fe6d41c9e41ec583e3f1dae5c05110a956d947003639ea7e2ceaf1e9')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

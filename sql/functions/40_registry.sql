@@ -81,7 +81,13 @@ CREATE OR REPLACE FUNCTION registry_verdict(
         last_backfill = reckoner_now(), updated_at = reckoner_now()
     WHERE symbol = p_symbol
 $$;
+REVOKE ALL ON FUNCTION
+    element_sentiment(p_symbol text, p_impact jsonb),
+    prediction_elements(p_prediction_ids integer[]),
+    registry_register(p_symbols text[], p_prediction_ids integer[]),
+    registry_verdict(p_symbol text, p_status text, p_reason text, p_backfill_status text, p_backfill_error text )
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/40_registry.sql', '08f5a304c3f4e747b3e193f8656be5dc6aa14d688b8967fddbf8a4796d4a4da3')
+    ('functions/40_registry.sql', '5875e95b63c8d4222da87a08981c92f126fac6b08513902c959b6733e55c3d1d')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -70,7 +70,14 @@ BEGIN
     RETURN v_changed;
 END
 $$;
+REVOKE ALL ON FUNCTION
+    session_settling(),
+    session_last_settled(p_calendar text),
+    session_entry(p_calendar text, p_moment timestamptz),
+    sessions_wanted(p_days_ahead integer),
+    sessions_merge(p_calendar text)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/41_sessions.sql', '3e1aa35698581b80e1533d7522994b3186a7bc0269d665d0175b35b4328e7cf8')
+    ('functions/41_sessions.sql', '4d3cae8fb95778fce4653723a928fc80fefe9c85eda51946c2d397ded68aad5f')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

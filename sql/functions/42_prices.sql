@@ -255,7 +255,13 @@ LEFT JOIN LATERAL (
            (array_agg(close ORDER BY date DESC))[1] AS last_close
     FROM market_prices WHERE market_prices.symbol = r.symbol
 ) p ON true;
+REVOKE ALL ON FUNCTION
+    ticker_plan(p_symbol text, p_backfill_days integer, p_refetch boolean, p_from date),
+    bars_basis_changed(p_symbol text, p_dates date[], p_closes double precision[]),
+    bar_marks(p_symbol text, p_splits date[], p_dividends date[]),
+    bars_merge(p_symbol text, p_source text, p_payload_id bigint, p_from date, p_to date, p_rebased boolean, p_dates date[], p_opens double precision[], p_highs double precision[], p_lows double precision[], p_closes double precision[], p_adjusted_closes double precision[], p_volumes bigint[], p_splits date[], p_dividends date[] )
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_prices.sql', '467c9231eba1e0e76e08e6579293f5cbd59c30150e0c1f90f39816b4162df9b9')
+    ('functions/42_prices.sql', '6509ca9f569ba50b09bb735d0a5f7347ad44d03f2c8f1fd2833ba1d47c1a592a')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -102,7 +102,11 @@ RETURNS TABLE (tickers bigint, lagging bigint, oldest_symbol text, oldest_bar da
            min(n.date) FILTER (WHERE n.date < n.due)
     FROM newest n
 $$;
+REVOKE ALL ON FUNCTION
+    validation_report(p_from date, p_to date, p_symbols text[]),
+    price_freshness()
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/43_symbol_stats.sql', 'e2e8868954cc7b46f09b740c829537253433454b171274e7f36bd22784c21684')
+    ('functions/43_symbol_stats.sql', '0b0ac4d1aa661a03bec353bab0ca4cb35e055e1990d682b86d5c4685169e905d')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

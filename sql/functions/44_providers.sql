@@ -184,7 +184,18 @@ BEGIN -- PL/pgSQL, because provider_quota_status is in a later file
     ORDER BY k.place NULLS LAST, k.name;
 END
 $$;
+REVOKE ALL ON FUNCTION
+    provider_admit(p_name text, p_cost integer),
+    provider_paused(p_name text),
+    provider_answered(p_name text, p_knew boolean),
+    provider_pause(p_name text, p_seconds double precision, p_reason text),
+    provider_failed(p_name text, p_reason text, p_symbol text),
+    provider_erred(p_name text, p_kind text, p_message text),
+    provider_scored(p_name text, p_worth double precision),
+    provider_merits(p_names text[], p_symbol text),
+    provider_overview(p_names text[])
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/44_providers.sql', 'a7aa585638839fc8afe75348751b65b6d6a32226c9f56bf5b529f0e8718308a3')
+    ('functions/44_providers.sql', '3147172c197be4fc10a765153446e60fb014ffad7c8f5431c62213d19c2cbdbc')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -120,7 +120,12 @@ BEGIN
     RETURN v_ready;
 END
 $$;
+REVOKE ALL ON FUNCTION
+    quota_reserve(p_name text, p_cost integer),
+    quota_exhausted(p_name text, p_per text),
+    provider_resume(p_name text)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/45_quota.sql', 'fed98d94012f39d9fe079f8a9b2297748cfef0f445dfa743abcb8b0233a58b88')
+    ('functions/45_quota.sql', 'a1864d86afedcaa6cc6aa8ba4649c9f530cbc97e2f28be366c62becec1af125b')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

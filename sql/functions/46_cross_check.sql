@@ -57,7 +57,11 @@ BEGIN
     RETURN NEXT;
 END
 $$;
+REVOKE ALL ON FUNCTION
+    cross_check_sample(p_count integer),
+    cross_check(p_symbol text, p_other text, p_dates date[], p_closes double precision[] )
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/46_cross_check.sql', 'c683bbba043d0f2039b01e963ac69ec2ac360ce0f2656828143affc32f5b9c86')
+    ('functions/46_cross_check.sql', '9ebc8bf0f3bd4e951fc543f01dead18493ea84b281c3bbcc5a9f7d12b4280ffb')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

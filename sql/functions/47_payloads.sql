@@ -57,7 +57,12 @@ LANGUAGE sql STABLE AS $$
          WHERE a.symbol = p_symbol AND a.payload_id = p_payload_id ORDER BY a.finished_at LIMIT 1),
         'no longer kept')
 $$;
+REVOKE ALL ON FUNCTION
+    payloads_keep(p_hashes text[], p_providers text[], p_urls text[], p_statuses integer[], p_classes text[], p_sizes integer[], p_bodies bytea[] ),
+    sweep_payloads(p_days integer),
+    payload_in_words(p_symbol text, p_payload_id bigint)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/47_payloads.sql', '2a2415c6f727c6a7b15155c78f4843706834707e0c78db520a662548db4a0460')
+    ('functions/47_payloads.sql', '2397a7bfdcd1df2d81385c13551cd0b5ab09a92ed40e9602ce565d37311a3382')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

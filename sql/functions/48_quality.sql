@@ -88,7 +88,13 @@ BEGIN
     RETURN v_checks + v_runs;
 END
 $$;
+REVOKE ALL ON FUNCTION
+    batch_known(p_symbol text, p_calendar text, p_from date, p_to date, p_refetch boolean ),
+    ingestion_log(p_run jsonb, p_checks jsonb),
+    ingestion_story(p_symbol text, p_since timestamptz),
+    sweep_records(p_days integer)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/48_quality.sql', 'f5d7d835d5ddf80bd808867362f345f3a438e2941d947cf17c8ab14fe7698b40')
+    ('functions/48_quality.sql', '92049f6bb7ecacadb80910c01039b70806b1bd12d4af3c94d5f2578b92503b5f')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -36,7 +36,10 @@ END
 $$;
 
 DROP FUNCTION IF EXISTS bars_keep_replaced(text, text, bigint, date, date, boolean);
+REVOKE ALL ON FUNCTION
+    actions_merge(p_symbol text, p_provider text, p_dates date[], p_kinds text[], p_values double precision[], p_from date, p_to date, p_rebased boolean )
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/49_actions.sql', '3ea3f9894342f1878a1c95c5611a3a278cfe81eb819e4b76220c0688d8246b3d')
+    ('functions/49_actions.sql', '0d63b804667ff58a5a37a453d5d1e8409d49ab8697ba817b032fb2b6aa1565a5')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

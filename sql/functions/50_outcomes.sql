@@ -207,7 +207,12 @@ BEGIN
     FROM judged j CROSS JOIN LATERAL unnest(j.keys) AS m;
 END
 $$;
+REVOKE ALL ON FUNCTION
+    outcome_revision(p_before text, p_old0 double precision, p_new0 double precision, p_old double precision[], p_new double precision[] ),
+    outcome_closes(p_symbol text, p_calendar text, p_from date, p_to date),
+    outcome_rows(p_keys outcome_key[])
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/50_outcomes.sql', 'd91c206537418c296d1396e5781988e956410c1b015ce4f28b87ef03d6613c84')
+    ('functions/50_outcomes.sql', '7374cb3168b427d6b7a4572debdc0482254e63c0ce0df32768629c5e4367db7e')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -221,7 +221,14 @@ BEGIN
     LEFT JOIN ticker_registry r ON r.symbol = k.symbol;
 END
 $$;
+REVOKE ALL ON FUNCTION
+    outcomes_are_unique(),
+    outcomes_duplicates(),
+    outcomes_resolution(),
+    outcomes_write(p_keys outcome_key[]),
+    outcomes_process(p_prediction_ids integer[], p_backfill_days integer, p_check_calendars boolean)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/51_outcomes_process.sql', '6ce3df103c62ddf3f0f2236761d33a6e8d9ff84cc754ae808ec4f06df2647c76')
+    ('functions/51_outcomes_process.sql', '78ab4d7b81cdfad3bc379a7457bf28287caa22f96adaeccf79f8d787b5548623')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

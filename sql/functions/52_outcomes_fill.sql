@@ -125,7 +125,14 @@ BEGIN
     RETURN outcomes_fill(v_ids, array_fill(p_symbol, ARRAY[cardinality(v_ids)]));
 END
 $$;
+REVOKE ALL ON FUNCTION
+    outcomes_fill_rows(p_rows tid[]),
+    outcomes_fill(p_prediction_ids integer[], p_symbols text[]),
+    outcomes_fill_symbols(p_symbols text[], p_all boolean),
+    outcomes_fill_symbol(p_symbol text, p_all boolean),
+    outcomes_fill_due(p_symbol text)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/52_outcomes_fill.sql', '392c9c75283e6e09796ed67e58fcb9a1a2985b9da93f8f5276831e3c45356377')
+    ('functions/52_outcomes_fill.sql', '4fd67f5f2c5bb367478a510ef150a8cffe4d80ec09a145bab8868641fc046652')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

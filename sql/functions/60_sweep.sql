@@ -164,7 +164,22 @@ BEGIN
     RETURN v_pruned;
 END
 $$;
+
+-- A sweep came to its end: health says how long ago the last one did.
+CREATE OR REPLACE FUNCTION sweep_ended() RETURNS void LANGUAGE sql AS $$
+    UPDATE reckoner_installation SET swept_at = reckoner_now()
+$$;
+REVOKE ALL ON FUNCTION
+    sweep_walked(p_first bigint, p_cursor bigint, p_last bigint, p_span integer),
+    sweep_write(p_keys text[]),
+    sweep_forgotten(p_span integer),
+    sweep_changed(p_span integer),
+    sweep_due(),
+    sweep_unfetched(),
+    sweep_prune(p_days integer),
+    sweep_ended()
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/60_sweep.sql', 'c90c5641e560989ed31e248d08b5ce3fba30899722c5639c935469916053f83d')
+    ('functions/60_sweep.sql', '2e0ab713e7a1af0c4b37d7ed95410ae5f9fc88dc81da8352be882d6910718c50')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

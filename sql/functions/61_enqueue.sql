@@ -72,7 +72,11 @@ CREATE OR REPLACE FUNCTION enqueue_cost(
     FROM unnest(p_symbols, p_first_days, p_last_days) AS n(symbol, first_day, last_day)
     LEFT JOIN ticker_registry r ON r.symbol = n.symbol
 $$;
+REVOKE ALL ON FUNCTION
+    enqueue_predictions(p_after bigint, p_limit integer, p_since timestamptz, p_dry_run boolean ),
+    enqueue_cost(p_symbols text[], p_first_days date[], p_last_days date[], p_backfill_days integer )
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/61_enqueue.sql', 'ccbef45daf4984fa4ca2834a8538eda859a9f661999b972074e0e145d12be34a')
+    ('functions/61_enqueue.sql', 'b4695deb6c816d26fa291861939c9d6a70071b9356d60cefceb92a1b0a90d73b')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

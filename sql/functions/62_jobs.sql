@@ -208,7 +208,18 @@ CREATE OR REPLACE FUNCTION job_runs(p_job bigint) RETURNS SETOF ingestion_audit 
       AND 'job ' || p_job = ANY (string_to_array(a.job, ', '))
     ORDER BY a.finished_at, a.id
 $$;
+REVOKE ALL ON FUNCTION
+    job_wants(p_kind text, p_symbols text[], p_from date, p_to date),
+    job_write(p_kind text, p_from date, p_to date, p_priority integer, p_named boolean, p_symbols text[] ),
+    job_start(p_kind text, p_symbols text[], p_from date, p_to date, p_priority integer),
+    job_resume(p_job bigint),
+    job_owed(p_symbol text),
+    job_settle(p_symbol text, p_from date, p_state text, p_rows integer, p_provider text, p_reason text ),
+    job_symbols(p_job bigint),
+    job_progress(p_job bigint),
+    job_runs(p_job bigint)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/62_jobs.sql', 'a55665a80781acafa5d9631f8a20889ed99f5a7ac3a1f3feeed9ea76cb663144')
+    ('functions/62_jobs.sql', '6b83afcac4aa28db1afb7903d42fe90f2fc919b02500d4dd82bbff855ae728c3')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -103,7 +103,16 @@ BEGIN
     RETURN v_pruned;
 END
 $$;
+REVOKE ALL ON FUNCTION
+    sync_due(p_claimed boolean),
+    sync_claim(p_seconds double precision),
+    sync_renew(p_calendars text[], p_seconds double precision),
+    sync_start(p_calendar text, p_session date),
+    sync_lacking(p_symbols text[], OUT session date, OUT symbols text[]),
+    sweep_sync(),
+    sweep_jobs(p_days integer)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/63_sync.sql', '32c7c25da6fad131a652d45bc889da528fe8b68a1b37a29373488df1e05effeb')
+    ('functions/63_sync.sql', '8d4b2f82b02d2b0b400472889bc1952afa3275638fa4cb77529092da4faa2a74')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -60,7 +60,11 @@ RETURNS TABLE (predictions bigint, "left" bigint, parked bigint, outcomes bigint
            count(*) FILTER (WHERE r.outcome_state = 'unresolvable')
     FROM events e LEFT JOIN rows r ON true GROUP BY e.n, e.dead
 $$;
+REVOKE ALL ON FUNCTION
+    pipeline_start(p_since timestamptz, p_limit integer),
+    pipeline_state(p_ids integer[])
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/64_pipeline.sql', '350c26dd5dcf820f597b441a0b20b046707979b5fcdecbc6c7d52035581c8a0d')
+    ('functions/64_pipeline.sql', 'aa8323e93ed51ff9ab8fab8b0773454f02e24400dcd5b10bac422516b57f3c44')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

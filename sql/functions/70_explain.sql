@@ -246,7 +246,18 @@ BEGIN
     END IF;
 END
 $$;
+REVOKE ALL ON FUNCTION
+    as_moment(p_at timestamptz),
+    as_moment(p_at timestamp),
+    result_in_words(p_topic text, p_result jsonb),
+    event_story(p_topic text, p_key text, p_since timestamptz, p_event bigint),
+    ticker_standing(p_symbol text),
+    outcome_story(p_prediction_id integer),
+    explain_prediction(prediction_id bigint),
+    explain_ticker(symbol text),
+    explain_event(event_id bigint)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/70_explain.sql', '1b68882f40bd4e3ddbe059edef78013c587f18b56592c7be75884f8de233d5e9')
+    ('functions/70_explain.sql', 'f91f33d73dc747997c875264fe3148ab7ec34eff703156f4a427212a0486a211')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

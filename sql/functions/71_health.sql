@@ -7,6 +7,21 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
+-- Advisory locks of ours that somebody holds. Any role can take them: what one is for says `lock`, and
+-- is_stranger whether its holder may not write the outbox, and so has no use for it.
+CREATE OR REPLACE FUNCTION lock_holders()
+RETURNS TABLE (number bigint, lock text, pid integer, role text, app text, is_session boolean, is_stranger boolean)
+LANGUAGE sql STABLE AS $$
+    SELECT l.objid::bigint,
+           CASE l.objid WHEN 1 THEN 'armed' WHEN 2 THEN 'migrating' WHEN 3 THEN 'sweeping'
+                        WHEN 4 THEN 'writing outcomes' WHEN 5 THEN 'writing events' ELSE 'sessions' END,
+           l.pid, a.usename::text, coalesce(nullif(a.application_name, ''), 'no name'),
+           a.xact_start IS NULL, NOT coalesce(has_table_privilege(a.usesysid, 'public.outbox', 'INSERT'), false)
+    FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
+    WHERE l.locktype = 'advisory' AND l.classid = 1380271947 AND l.objsubid = 2 AND l.granted
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+$$;
+
 CREATE OR REPLACE FUNCTION reckoner_health()
 RETURNS TABLE (name text, state text, message text) LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
@@ -60,6 +75,28 @@ BEGIN
         coalesce('trigger ' || v_row.text || ': run python -m worker migrate; the sweep finds what they miss',
                  'all are there and enabled');
 
+    -- Sweeps come every minute, or when sleeping workers wake. Nobody alive: the check above fails.
+    SELECT i.swept_at, extract(epoch FROM v_now - i.swept_at)::bigint AS age,
+           v_now - greatest(i.swept_at, i.installed_at) > interval '15 minutes' AND w.awake AS late,
+           h.is_session AND h.pid IS NOT NULL AS stuck,
+           format('; pid %s (role %s, %s) holds its lock: SELECT pg_terminate_backend(%s) ends it',
+                  h.pid, h.role, h.app, h.pid) AS holder, h.pid
+    INTO v_row
+    FROM reckoner_installation i
+    CROSS JOIN (SELECT coalesce(bool_or(alive AND asleep_until IS NULL), false) AS awake FROM worker_status) w
+    LEFT JOIN LATERAL (SELECT * FROM lock_holders() WHERE number = 3 ORDER BY is_session DESC LIMIT 1) h ON true;
+    RETURN QUERY SELECT 'sweep', CASE WHEN v_row.late OR v_row.stuck THEN 'warn' ELSE 'ok' END,
+        coalesce(format('the last ended %s s ago', v_row.age), 'none has ended yet')
+        || CASE WHEN v_row.pid IS NOT NULL AND (v_row.late OR v_row.stuck) THEN v_row.holder
+                WHEN v_row.late THEN '; one should come every minute: see the log of the workers' ELSE '' END;
+
+    -- Of roles that have no use for them.
+    SELECT string_agg(format('pid %s (role %s, %s) holds the lock of %s: SELECT pg_terminate_backend(%s) ends it',
+                             h.pid, h.role, h.app, h.lock, h.pid), '. ' ORDER BY h.number, h.pid) AS text
+    INTO v_row FROM lock_holders() h WHERE h.is_stranger;
+    RETURN QUERY SELECT 'locks', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
+        coalesce(v_row.text, 'only workers and owners hold the queue''s');
+
     -- What holds vacuum back: then the outbox keeps its dead rows and claims get slower.
     SELECT a.pid, a.application_name AS app, coalesce(a.xact_start, a.backend_start) AS since, 'transaction' AS kind
     INTO v_row FROM pg_stat_activity a
@@ -90,7 +127,11 @@ BEGIN
                  'every worker''s clock agrees with the database''s');
 END
 $$;
+REVOKE ALL ON FUNCTION
+    lock_holders(),
+    reckoner_health()
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', 'd0179df20a40fde2f88e03af6ebb8c2599da350860a5d6f0e95e4f831e41cb50')
+    ('functions/71_health.sql', '5ce0ce2356934fe642a98cd069f78fc872f063e5a3a12cfbcebbfec54b8010d8')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

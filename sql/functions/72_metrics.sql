@@ -40,7 +40,10 @@ RETURNS TABLE (name text, label text, other text, value double precision) LANGUA
     )
     SELECT t.name, t.label, t.other, t.value FROM samples t WHERE p_worker = (SELECT f.name FROM first f)
 $$;
+REVOKE ALL ON FUNCTION
+    reckoner_metrics(p_worker text)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/72_metrics.sql', '35371b132f15996a84502220ad7a64f37b167f0ef22d0ce95172fcb3416361e0')
+    ('functions/72_metrics.sql', '786edda5c3487ba1338cc0412c94e722ab29bf1e0498090510427aa5761e878b')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -144,7 +144,12 @@ BEGIN
         'outcomes', (SELECT coalesce(jsonb_agg(to_jsonb(o)), '[]') FROM outcomes o)));
 END
 $$;
+REVOKE ALL ON FUNCTION
+    table_rows(p_tables text[]),
+    processing_stages(),
+    watch_page(p_rows integer)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/82_stages.sql', '6a7250a71792490e4ff57fc5b0f3a5e7c5fe11e4bed64d9b9df015ae25ac0303')
+    ('functions/82_stages.sql', 'ff3766f7669a96e5c9949927fdec4c8d636744c4238d07a6e8af379090990cc4')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -210,7 +210,15 @@ BEGIN
     RETURN NEXT;
 END
 $$;
+REVOKE ALL ON FUNCTION
+    ticker_named(p_symbol text),
+    ticker_cancel_events(p_symbol text, p_reason text),
+    ticker_set_status(p_symbol text, p_status text, p_reason text),
+    ticker_remap_target(p_old text, p_new text),
+    symbol_pattern(p_symbol text),
+    ticker_remap(p_old text, p_new text)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/83_ticker_verbs.sql', 'f477d897da1818e57ca7adfdae8e913f6d322cc2c9b2ac80d87a8a0243d6e056')
+    ('functions/83_ticker_verbs.sql', 'ba8abfb1c70c21195f7aa204a32dc99c951fe52040a4788cdba35584b4ee16a4')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -10,30 +10,45 @@ BEGIN;
 -- 65th statement on such a transaction overflows the snapshots' cache of subtransactions until
 -- it commits. Without the guard any fault of ours (a renamed table, a refused right, a lock)
 -- would be an error in somebody else's program. It stays.
+--
+-- What runs with the owner's rights is never a stranger's code (tests/sql/test_definers.py):
+--   * Nobody else may call these functions, nor make a trigger of them; and on another table than
+--     their own they touch no column.
+--   * Their search_path has nothing but pg_catalog: in `public` others may have made an operator or
+--     a function that fits better. All that they call inherits it, and so names `public` in full.
+--   * The columns of another program's table may have types, casts and operators of its own. They are
+--     read through concat() alone, which calls a type's output function and never a cast, and
+--     compared as the bytes that they are (*<>).
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- A writer that is traced says SET LOCAL reckoner.traceparent = '00-…'; its event carries it.
+-- A writer that is traced says SET LOCAL reckoner.traceparent = '00-…'; its event carries it. Anyone
+-- can set it, to a megabyte too, so that only the form that W3C gives it is kept.
 CREATE OR REPLACE FUNCTION writers_payload() RETURNS jsonb LANGUAGE sql STABLE AS $$
-    SELECT CASE WHEN coalesce(current_setting('reckoner.traceparent', true), '') = '' THEN '{}'::jsonb
-                ELSE jsonb_build_object('traceparent', current_setting('reckoner.traceparent', true)) END
+    SELECT CASE WHEN octet_length(t.parent) = 55
+                 AND t.parent ~ '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$'
+                THEN jsonb_build_object('traceparent', t.parent) ELSE '{}'::jsonb END
+    FROM (SELECT current_setting('reckoner.traceparent', true) AS parent) t
 $$;
 
 CREATE OR REPLACE FUNCTION predictions_inserted() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '100ms' AS $$
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $$
 DECLARE
     v_now     timestamptz;
     v_payload jsonb;
 BEGIN
-    v_now := reckoner_now(); -- here and not where it is declared, which the guard does not cover
-    v_payload := writers_payload();
-    INSERT INTO outbox (topic, key, payload, available_at, created_at, updated_at)
-    SELECT 'prediction', n.id, v_payload, v_now, v_now, v_now FROM added n
-    WHERE n.analysis_status = 'completed' AND has_assets(n.assets::text);
+    IF (TG_RELID, TG_OP, TG_LEVEL) IS DISTINCT FROM ('public.predictions'::regclass::oid, 'INSERT', 'STATEMENT') THEN
+        RAISE 'not the trigger of this table';
+    END IF;
+    v_now := public.reckoner_now(); -- here and not where it is declared, which the guard does not cover
+    v_payload := public.writers_payload();
+    INSERT INTO public.outbox (topic, key, payload, available_at, created_at, updated_at)
+    SELECT 'prediction', concat(n.id), v_payload, v_now, v_now, v_now FROM added n
+    WHERE concat(n.analysis_status) = 'completed' AND public.has_assets(concat(n.assets));
     IF FOUND THEN
-        PERFORM doorbell_ring();
+        PERFORM public.doorbell_ring();
     END IF;
     RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
@@ -44,17 +59,20 @@ $$;
 
 CREATE OR REPLACE FUNCTION predictions_updated() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '100ms' AS $$
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $$
 BEGIN
-    INSERT INTO outbox (topic, key, payload, available_at, created_at, updated_at)
-    SELECT 'prediction', n.id, t.payload, t.now, t.now, t.now
-    FROM changed n JOIN was o USING (id)
-    CROSS JOIN (SELECT reckoner_now() AS now, writers_payload() AS payload) t
-    WHERE n.analysis_status = 'completed' AND has_assets(n.assets::text)
-      AND (n.assets::text, n.market_impact::text, n.analysis_status)
-          IS DISTINCT FROM (o.assets::text, o.market_impact::text, o.analysis_status);
+    IF (TG_RELID, TG_OP, TG_LEVEL) IS DISTINCT FROM ('public.predictions'::regclass::oid, 'UPDATE', 'STATEMENT') THEN
+        RAISE 'not the trigger of this table';
+    END IF;
+    INSERT INTO public.outbox (topic, key, payload, available_at, created_at, updated_at)
+    SELECT 'prediction', concat(n.id), t.payload, t.now, t.now, t.now
+    FROM changed n JOIN was o ON concat(n.id) = concat(o.id)
+    CROSS JOIN (SELECT public.reckoner_now() AS now, public.writers_payload() AS payload) t
+    WHERE concat(n.analysis_status) = 'completed' AND public.has_assets(concat(n.assets))
+      AND ROW(n.assets, n.market_impact, n.analysis_status)::record
+          *<> ROW(o.assets, o.market_impact, o.analysis_status)::record;
     IF FOUND THEN
-        PERFORM doorbell_ring();
+        PERFORM public.doorbell_ring();
     END IF;
     RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
@@ -66,11 +84,14 @@ $$;
 -- A ticker that is registered, by anyone, is backfilled at once.
 CREATE OR REPLACE FUNCTION registry_inserted() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '100ms' AS $$
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $$
 BEGIN
-    PERFORM ticker_enqueue(array_agg(n.symbol::text), 0, true), doorbell_ring()
-    FROM added n
-    WHERE n.status = 'active' AND normalize_symbol(n.symbol) = n.symbol
+    IF (TG_RELID, TG_OP, TG_LEVEL) IS DISTINCT FROM ('public.ticker_registry'::regclass::oid, 'INSERT', 'STATEMENT') THEN
+        RAISE 'not the trigger of this table';
+    END IF;
+    PERFORM public.ticker_enqueue(array_agg(n.symbol), 0, true), public.doorbell_ring()
+    FROM (SELECT concat(symbol) AS symbol, concat(status) AS status FROM added) n
+    WHERE n.status = 'active' AND public.normalize_symbol(n.symbol) = n.symbol
     HAVING count(*) > 0;
     RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
@@ -139,7 +160,17 @@ CREATE OR REPLACE FUNCTION source_missing() RETURNS SETOF text LANGUAGE sql STAB
 $$;
 
 SELECT source_attach();
+REVOKE ALL ON FUNCTION
+    writers_payload(),
+    predictions_inserted(),
+    predictions_updated(),
+    registry_inserted(),
+    reckoner_triggers(),
+    source_missing_triggers(),
+    source_attach(),
+    source_missing()
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/90_triggers.sql', 'b4126e18fd9c968c90e336713e7ebf0b343baac586491c5479e438db650669e2')
+    ('functions/90_triggers.sql', 'd9b53a108f7290e94fb1b79fa357240df298016ebefc277afcf262c14d3c1e50')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

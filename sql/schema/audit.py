@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import psycopg
 
-from sql.database import Connection
-from sql.schema import drift, migrate
+from sql.database import Connection, one
+from sql.schema import drift, migrate, rights
 from sql.schema.catalogue import Item, definitions, describe, recorded
 from sql.schema.drift import Difference
 from sql.schema.files import ATTACHED_VIEWS
@@ -60,7 +60,7 @@ def audit(conn: Connection) -> list[Difference]:
                 found.append(missing(item))
             elif there.detail != item.detail:
                 found.append(changed(item, there))
-    return found + _strangers(want, live)
+    return found + _strangers(want, live) + _rights(want, have, conn) + _elsewhere(conn)
 
 
 _Change = Callable[[Item, Item], Difference]
@@ -235,3 +235,61 @@ def _strangers(want: list[Item], live: list[Item]) -> list[Difference]:
         ):
             found.append(drift.strange(item))
     return found
+
+
+# Written by no role but the owner: what they say is believed of everyone.
+_OWNERS_ALONE = ("reckoner_clock", "reckoner_schema", "symbol_rules")
+
+
+def _rights(want: list[Item], have: _Have, conn: Connection) -> list[Difference]:
+    """Whose our things are, and what PUBLIC may do with them. How functions run is in their digests.
+
+    Roles get rights by name, and which is the owner's business but for what would make them owner.
+    """
+    owner = one(
+        conn,
+        "SELECT pg_get_userbyid(relowner) AS name FROM pg_class WHERE oid = 'public.reckoner_schema'::regclass",
+    )["name"]
+    found = []
+    for item in (item for item in want if item.kind == "rights"):
+        live = have.get(item.identity)
+        if live is None or (item.parent != "function" and _is_theirs(item)):
+            continue  # missing is a difference of its own; what another program made is its owner's
+        found += drift.ownership(item, live, owner)
+        found += drift.public_rights(item, live)
+        if item.parent == "function":
+            is_inner = item.detail["definer"] or item.name.partition("(")[0] in rights.NOBODYS
+            forbidden = set(live.detail["roles"]) if is_inner else set()
+        else:
+            forbidden = {
+                role
+                for role, held in live.detail["roles"].items()
+                if item.name in _OWNERS_ALONE and set(held) - {"SELECT"}
+            }
+        found += [drift.named_rights(item, role) for role in sorted(forbidden)]
+    return found
+
+
+def _is_theirs(item: Item) -> bool:
+    return any(item.name == table or item.name.startswith(f"{table}_id") for table in SHARED)
+
+
+def _elsewhere(conn: Connection) -> list[Difference]:
+    """Triggers that call a function of ours from a table that it was not made for."""
+    rows = conn.execute(
+        "SELECT t.tgname AS trigger, n.nspname AS schema, c.relname AS table, p.proname AS function"
+        " FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"
+        " JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE p.pronamespace = 'public'::regnamespace AND p.proname = ANY (%s)"
+        "   AND NOT (n.nspname = 'public' AND (c.relname, t.tgname) IN (SELECT * FROM unnest(%s::text[], %s::text[])))"
+        " ORDER BY 2, 3, 1",
+        [
+            sorted({item.name for item in recorded() if item.kind == "trigger"}),
+            [item.parent for item in recorded() if item.kind == "trigger"],
+            [item.name for item in recorded() if item.kind == "trigger"],
+        ],
+    ).fetchall()
+    return [
+        drift.elsewhere(row["trigger"], f"{row['schema']}.{row['table']}", row["function"])
+        for row in rows
+    ]

@@ -31,8 +31,8 @@ _DEFINITION = re.compile(
 class Item:
     """One thing of the schema `public`.
 
-    kind: column, constraint, index, trigger, function, view, sequence. parent: its table; of a
-    function its bare name. detail: what is compared, see `catalogue.sql`.
+    kind: column, constraint, index, trigger, function, view, sequence, rights. parent: its table;
+    of a function its bare name; of rights what has them. detail: what is compared, see `catalogue.sql`.
     """
 
     kind: str

@@ -53,3 +53,30 @@ SELECT 'sequence', '', c.relname, '{}' FROM pg_class c
 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'S'
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
                   AND d.objid = c.oid AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0)
+UNION ALL
+-- Whose it is ('' where the owner of reckoner_schema's), and what others may do with it, columns' grants
+-- included. Every privilege that PUBLIC has; of named roles, who they are and what they have.
+SELECT 'rights', o.kind, o.name, o.more || jsonb_build_object(
+           'owner', CASE WHEN o.owner = s.relowner THEN '' ELSE pg_get_userbyid(o.owner) END,
+           'public', coalesce(g.public, '[]'), 'roles', coalesce(g.roles, '{}'))
+FROM (
+    SELECT 'function' AS kind, p.oid::regprocedure::text AS name, p.proowner AS owner,
+           coalesce(p.proacl, acldefault('f', p.proowner)) AS acl, NULL::aclitem[] AS columns,
+           jsonb_build_object('definer', p.prosecdef) AS more
+    FROM pg_proc p
+    WHERE p.pronamespace = 'public'::regnamespace AND p.prokind IN ('f', 'p')
+      AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass
+                      AND d.objid = p.oid AND d.deptype = 'e')
+    UNION ALL
+    SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'S' THEN 'sequence' ELSE 'table' END, c.relname, c.relowner,
+           c.relacl, (SELECT array_agg(x) FROM pg_attribute a, unnest(a.attacl) x WHERE a.attrelid = c.oid), '{}'
+    FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'S')
+) o
+LEFT JOIN pg_class s ON s.oid = to_regclass('public.reckoner_schema')
+CROSS JOIN LATERAL (
+    SELECT jsonb_agg(w.privilege_type ORDER BY w.privilege_type) FILTER (WHERE w.grantee = 0) AS public,
+           jsonb_object_agg(pg_get_userbyid(w.grantee), w.rights) FILTER (WHERE w.grantee <> 0) AS roles
+    FROM (SELECT x.grantee, min(x.privilege_type) AS privilege_type,
+                 jsonb_agg(DISTINCT x.privilege_type) AS rights
+          FROM aclexplode(o.acl || o.columns) x WHERE x.grantee <> o.owner
+          GROUP BY x.grantee, CASE WHEN x.grantee = 0 THEN x.privilege_type END) w) g

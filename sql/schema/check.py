@@ -33,7 +33,14 @@ class Check:
 def check(database: Database, listen_url: str) -> list[Check]:
     """Every check; listen_url: where workers LISTEN. Raises psycopg.Error where nobody answers."""
     with database.transaction(seconds=30) as conn:
-        found = [_version(conn), _rights(conn), _longest(conn), _dead(conn), _connections(conn)]
+        found = [
+            _version(conn),
+            _rights(conn),
+            _creators(conn),
+            _longest(conn),
+            _dead(conn),
+            _connections(conn),
+        ]
     return [
         found[0],
         _endpoint(database),
@@ -126,6 +133,29 @@ def _rights(conn: Connection) -> Check:
     if row["lacking"]:
         said += f"; a worker would lack rights on {row['lacking']}: python -m market db roles"
     return Check("rights", "ok" if may else "warn", said)
+
+
+def _creators(conn: Connection) -> Check:
+    """Who else may make things in `public`, where our statements look for operators and functions."""
+    row = one(
+        conn,
+        "SELECT string_agg(DISTINCT CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(r.rolname) END, ', ') AS who"
+        " FROM pg_namespace n"
+        " CROSS JOIN aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a"
+        " LEFT JOIN pg_roles r ON r.oid = a.grantee"
+        " LEFT JOIN pg_class c ON c.oid = to_regclass('public.reckoner_schema')"
+        " WHERE n.nspname = 'public' AND a.privilege_type = 'CREATE' AND NOT coalesce(r.rolsuper, false)"
+        "   AND a.grantee NOT IN (n.nspowner, coalesce(c.relowner, n.nspowner))"
+        "   AND coalesce(r.rolname <> 'pg_database_owner', true)",
+    )
+    if row["who"] is None:
+        return Check("schema public", "ok", "only owners may create in it")
+    return Check(
+        "schema public",
+        "warn",
+        f"{row['who']} may create in it: an operator or a function made there can be called by our"
+        f" statements, with the rights of who runs them: REVOKE CREATE ON SCHEMA public FROM {row['who']}",
+    )
 
 
 def _longest(conn: Connection) -> Check:

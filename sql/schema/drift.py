@@ -10,6 +10,7 @@ from typing import Any, Literal
 from psycopg import sql as psql
 
 from sql.schema.catalogue import Item, definitions
+from sql.schema.files import PUBLIC
 
 Danger = Literal["danger", "warn"]
 
@@ -266,6 +267,9 @@ def routine(item: Item, *, missing: bool) -> Difference:
     """A function or a view is gone, or is not the one of this version's file."""
     bare = item.parent or item.name
     definition = definitions()[bare]
+    statement = definition.statement
+    if missing and item.kind == "function" and bare not in PUBLIC:
+        statement += f" REVOKE ALL ON FUNCTION public.{item.name} FROM PUBLIC;"
     return Difference(
         f"{item.kind} {item.name}",
         "is missing" if missing else "is another than in its file",
@@ -274,7 +278,7 @@ def routine(item: Item, *, missing: bool) -> Difference:
         if missing
         else "it does not do what this version was tested with; mending it loses the edit",
         missing,
-        definition.statement,
+        statement,
         definition.file,
     )
 
@@ -289,3 +293,76 @@ def overload(item: Item) -> Difference:
         False,
         f"DROP FUNCTION public.{item.name};",
     )
+
+
+_OWNER_RISK = "who owns it can change it, and what it does is done with the owner's rights"
+
+
+def ownership(item: Item, live: Item, owner: str) -> list[Difference]:
+    """A thing of ours belongs to somebody else than the rest."""
+    if not live.detail["owner"]:
+        return []
+    sql = text("ALTER {} {} OWNER TO {};", raw(item.parent.upper()), _of(item), name(owner))
+    said = f"belongs to {live.detail['owner']}, not to {owner}"
+    return [Difference(_label(item), said, "danger", _OWNER_RISK, False, sql)]
+
+
+def public_rights(item: Item, live: Item) -> list[Difference]:
+    """PUBLIC may do more than this version lets it, or less."""
+    want, have = set(item.detail["public"]), set(live.detail["public"])
+    found = []
+    if more := sorted(have - want):
+        risk = "every role that connects can do it"
+        if item.detail.get("definer"):
+            risk = "every role that connects can put it on a table of its own"
+        sql = text("REVOKE {} ON {} {} FROM PUBLIC;", raw(", ".join(more)), _kind(item), _of(item))
+        said = f"PUBLIC has {', '.join(more)}"
+        found.append(Difference(_label(item), said, "danger", risk, False, sql))
+    if less := sorted(want - have):
+        sql = text("GRANT {} ON {} {} TO PUBLIC;", raw(", ".join(less)), _kind(item), _of(item))
+        risk = "roles that read the views through it need it by name: python -m market db roles"
+        said = f"PUBLIC lacks {', '.join(less)}"
+        found.append(Difference(_label(item), said, "warn", risk, False, sql))
+    return found
+
+
+def named_rights(item: Item, role: str) -> Difference:
+    """A role has what only the owner may have."""
+    keep = text(" GRANT SELECT ON {} TO {};", _of(item), name(role))
+    sql = text("REVOKE ALL ON {} {} FROM {};", _kind(item), _of(item), name(role))
+    return Difference(
+        _label(item),
+        f"can be {'called' if item.parent == 'function' else 'written'} by {role}",
+        "danger",
+        "only the owner needs that, and may be acted for with it",
+        False,
+        sql if item.parent == "function" else sql + keep,
+    )
+
+
+def elsewhere(trigger: str, table: str, function: str) -> Difference:
+    """A trigger that is not ours calls a function of ours."""
+    schema, _, bare = table.partition(".")
+    return Difference(
+        f"trigger {trigger} on {table}",
+        f"calls {function}(), which is another table's",
+        "danger",
+        "somebody tried to have it run on a table of its own",
+        False,
+        text("DROP TRIGGER {} ON {}.{};", name(trigger), name(schema), name(bare)),
+    )
+
+
+def _label(item: Item) -> str:
+    return f"{item.parent} {item.name}"
+
+
+def _kind(item: Item) -> psql.SQL:
+    return raw("TABLE" if item.parent == "view" else item.parent.upper())
+
+
+def _of(item: Item) -> psql.Composable:
+    """Its name in full; a function's comes from the catalogs with its arguments."""
+    if item.parent == "function":
+        return raw(f"public.{item.name}")
+    return psql.SQL("public.{}").format(name(item.name))

@@ -2,7 +2,8 @@
 
 A file is a transaction of its own for psql and ends with a statement that records its name
 and checksum in `reckoner_schema`, so that applying it with psql and with the runner leaves
-the same trace. `python -m sql.schema.files --stamp` writes those statements.
+the same trace. Before it, a file of functions takes them from PUBLIC. `python -m
+sql.schema.files --stamp` writes those statements.
 """
 
 import hashlib
@@ -18,6 +19,33 @@ _RECORD = re.compile(
     r"    \('(?P<name>[^']+)', '(?P<checksum>[0-9a-f]{64})'\)\n"
     r"ON CONFLICT \(name\) DO UPDATE SET checksum = excluded\.checksum, applied_at = now\(\);\n"
 )
+
+# What views, CHECKs and the view that source_attach_view() makes call, and what these call.
+PUBLIC = frozenset(
+    {
+        "confidence_tier",
+        "has_assets",
+        "normalize_symbol",
+        "outbox_is_sound",
+        "outcome_correct",
+        "provider_decay",
+        "quota_resets_at",
+        "quota_used",
+        "quota_window",
+        "reckoner_benchmark",
+        "reckoner_clock_now",
+        "reckoner_now",
+        "safe_jsonb",
+        "symbol_asset_type",
+        "symbol_calendar",
+        "symbol_rule",
+    }
+)
+
+_FUNCTION = re.compile(
+    r"^CREATE OR REPLACE FUNCTION (\w+)(\(.*?\))\s+(?:RETURNS|LANGUAGE) ", re.MULTILINE | re.DOTALL
+)
+_REVOKE = re.compile(r"^REVOKE ALL ON FUNCTION\n(?:    .*\n)*?    FROM PUBLIC;\n", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -40,9 +68,14 @@ class SchemaFile:
 
     @property
     def body(self) -> str:
-        """The statements between the file's BEGIN and COMMIT; the runner has its own lock_timeout."""
+        """The statements between the file's BEGIN and COMMIT; locks and waits are the runner's own."""
         body = self.text.removeprefix("BEGIN;\n").removesuffix("COMMIT;\n")
-        return body.replace("SET LOCAL lock_timeout = '3s';\n", "")
+        for line in (
+            "SET LOCAL lock_timeout = '3s';\n",
+            "SELECT pg_advisory_xact_lock(1380271947, 2);\n",
+        ):
+            body = body.replace(line, "", 1)
+        return body
 
 
 # Views that source_attach_view() makes for the tables that it finds; no file has their text.
@@ -64,17 +97,42 @@ def _checksum(text: str) -> str:
     return hashlib.sha256(_RECORD.sub("", text).encode()).hexdigest()
 
 
+def _revoking(text: str) -> str:
+    """The statement that takes a file's functions from PUBLIC; empty where it leaves them all."""
+    signatures = [
+        name + re.sub(r"\s+DEFAULT\s+[^,)]+", "", " ".join(arguments.split()).replace("( ", "("))
+        for name, arguments in _FUNCTION.findall(text)
+        if name not in PUBLIC
+    ]
+    if not signatures:
+        return ""
+    return "REVOKE ALL ON FUNCTION\n    " + ",\n    ".join(signatures) + "\n    FROM PUBLIC;\n"
+
+
+def _with_rights(file: "SchemaFile") -> "SchemaFile":
+    if file.is_migration:
+        return file  # a landed one is never edited
+    record = _RECORD.search(file.text)
+    rest = _REVOKE.sub("", _RECORD.sub("", file.text)).removesuffix("COMMIT;\n")
+    text = f"{rest}{_revoking(rest)}{record[0] if record else ''}COMMIT;\n"
+    return SchemaFile(file.name, _checksum(text), text)
+
+
 def stamp(*, write: bool) -> list[str]:
-    """Write each file's recording statement; returns the names of files that lacked the right one."""
+    """Write what ends each file: who may not call its functions, and its recording statement.
+
+    Returns the names of files that lacked the right ones.
+    """
     wrong = []
-    for file in schema_files():
+    for found in schema_files():
+        file = _with_rights(found)
         record = (
             "INSERT INTO reckoner_schema (name, checksum) VALUES\n"
             f"    ('{file.name}', '{file.checksum}')\n"
             "ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();\n"
         )
         stamped = _RECORD.sub("", file.text).removesuffix("COMMIT;\n") + record + "COMMIT;\n"
-        if stamped != file.text:
+        if stamped != found.text:
             wrong.append(file.name)
             if write:
                 (ROOT / file.name).write_text(stamped, encoding="utf-8")

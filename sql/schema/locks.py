@@ -6,6 +6,7 @@ the whole step is given up.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 import psycopg
@@ -27,7 +28,47 @@ WHERE l.locktype = 'relation' AND l.granted AND l.pid <> pg_backend_pid()
 ORDER BY a.xact_start NULLS LAST, l.pid, c.relname LIMIT 1
 """
 
+# The first number of every advisory lock of ours, and the second of some: what they say.
+KEY = 1380271947
+MIGRATING, SWEEPING = 2, 3
+
+# Any role can take an advisory lock. may_own: whether it could do what the lock is for.
+_KEEPER = """
+SELECT a.pid, coalesce(a.usename, '?') AS role, coalesce(nullif(a.application_name, ''), 'no name') AS app,
+       pg_has_role(a.usesysid, (SELECT c.relowner FROM pg_class c
+                                WHERE c.oid = to_regclass('public.reckoner_schema')), 'MEMBER') AS may_own
+FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+WHERE l.locktype = 'advisory' AND l.granted AND l.pid <> pg_backend_pid()
+  AND l.classid = %s AND l.objid = %s AND l.objsubid = 2
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+ORDER BY may_own NULLS FIRST, l.pid LIMIT 1
+"""
+
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """Who holds an advisory lock of ours. is_stranger: it is no role of the schema's owner."""
+
+    pid: int
+    role: str
+    app: str
+    is_stranger: bool
+
+    def __str__(self) -> str:
+        return (
+            f"pid {self.pid} (role {self.role}, {self.app}) holds the lock:"
+            f" SELECT pg_terminate_backend({self.pid}) ends it"
+        )
+
+
+def keeper(conn: Connection, number: int) -> Keeper | None:
+    """Who holds the advisory lock of this number; None: nobody else."""
+    row = conn.execute(_KEEPER, [KEY, number]).fetchone()
+    if row is None:
+        return None
+    return Keeper(row["pid"], row["role"], row["app"], row["may_own"] is False)
 
 
 def patiently(step: Callable[[], T]) -> T:

@@ -12,15 +12,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import psycopg
+import structlog
 
 from sql.database import Connection, Database, one
 from sql.errors import ReckonerError, Unhealthy
-from sql.schema import indexes, locks
+from sql.schema import indexes, locks, rights
 from sql.schema.files import SchemaFile, schema_files
 from sql.schema.locks import patiently
 
-# The first number of every advisory lock of ours; 2 is "migrating".
-_LOCK = (1380271947, 2)
+# How long one migration waits for another.
+_TURN_SECONDS = 60
+
+log = structlog.get_logger()
 
 
 class MigrationError(ReckonerError):
@@ -33,7 +36,8 @@ class SchemaMismatch(MigrationError, Unhealthy):
 
 @dataclass(frozen=True)
 class Change:
-    """What migrating does, or would do: `apply` a new file, `replace` a changed one, `attach`.
+    """What migrating does, or would do: `apply` a new file, `replace` a changed one, `attach`,
+    `restrict` a function that everyone may call.
 
     `optional` and `blocked` (by duplicates): what a person may do with `sql`.
     """
@@ -49,7 +53,17 @@ def pending(conn: Connection) -> list[Change]:
     Raises MigrationError when an applied migration's text is no longer the one that was applied,
     or when the database has one that this version does not know.
     """
-    return [*_pending_files(conn), *_detached(conn)]
+    changes = _pending_files(conn)
+    # A file that is applied takes its own functions from PUBLIC.
+    open_to_all = [] if changes else _open_to_all(conn)
+    return [*changes, *_detached(conn), *open_to_all]
+
+
+def _open_to_all(conn: Connection) -> list[Change]:
+    return [
+        Change("restrict", f"function {each} can be called by everyone")
+        for each in rights.too_public(conn)
+    ]
 
 
 def _pending_files(conn: Connection) -> list[Change]:
@@ -162,12 +176,40 @@ def migrate(database: Database) -> list[Change]:
 
 @contextlib.contextmanager
 def _locked(database: Database) -> Iterator[Connection]:
-    """A transaction in which nobody else migrates, and that waits for no other lock for long."""
-    with database.transaction(seconds=120) as conn:
-        conn.execute("SET LOCAL lock_timeout = '60s'")
-        conn.execute("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)
+    """A transaction in which nobody else migrates, and that waits for no other lock for long.
+
+    The advisory lock keeps out psql and older versions; any role can take it, and none that cannot
+    migrate holds us up with it. The table's lock is for those who may write there.
+    """
+    with database.transaction(seconds=_TURN_SECONDS * 2) as conn:
+        conn.execute(f"SET LOCAL lock_timeout = '{_TURN_SECONDS}s'")
+        _take_turn(conn)
+        if _scalar(conn, "SELECT to_regclass('public.reckoner_schema') IS NOT NULL"):
+            conn.execute("LOCK TABLE public.reckoner_schema IN SHARE ROW EXCLUSIVE MODE")
         conn.execute(f"SET LOCAL lock_timeout = '{locks.MILLISECONDS}ms'")
         yield conn
+
+
+def _take_turn(conn: Connection) -> None:
+    key = [locks.KEY, locks.MIGRATING]
+    if one(conn, "SELECT pg_try_advisory_xact_lock(%s, %s) AS got", key)["got"]:
+        return
+    keeper = locks.keeper(conn, locks.MIGRATING)
+    if keeper and keeper.is_stranger:
+        log.warning(
+            "going on without the lock of migrating", because=f"{keeper}, and cannot migrate"
+        )
+        return
+    if keeper:
+        log.warning("waiting for another migration", seconds=_TURN_SECONDS, who=str(keeper))
+    try:
+        with conn.transaction():
+            conn.execute("SELECT pg_advisory_xact_lock(%s, %s)", key)
+    except psycopg.errors.LockNotAvailable as error:
+        who = locks.keeper(conn, locks.MIGRATING)
+        raise MigrationError(
+            f"gave up waiting for another migration: {who or 'it has ended meanwhile'}"
+        ) from error
 
 
 def _step(database: Database, files: Sequence[SchemaFile]) -> list[Change]:
@@ -184,6 +226,9 @@ def _step(database: Database, files: Sequence[SchemaFile]) -> list[Change]:
             if file.name in changes:
                 _apply(conn, file)
                 done.append(changes[file.name])
+        if not all(file.is_migration for file in files):
+            done += _open_to_all(conn)
+            rights.restrict(conn)
         return done
 
 

@@ -22,6 +22,7 @@ _TABLES = (
     "provider_errors",
     "provider_disagreements",
     "reckoner_installation",
+    "reckoner_clock",
     "reckoner_backups",
     "reckoner_schema",
     "market_sessions",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import psycopg
 
 from sql.database import Database, error_line
-from sql.schema import indexes
+from sql.schema import indexes, rights
 from sql.schema.audit import audit
 from sql.schema.catalogue import recorded
 from sql.schema.drift import Difference, missing_index
@@ -38,6 +38,7 @@ def _run(database: Database, sql: str) -> None:
         # A function may name what a later statement makes.
         conn.execute("SET LOCAL check_function_bodies = off; SET LOCAL search_path = public")
         conn.execute(sql.encode())
+        rights.restrict(conn)  # a function that was made anew lost what roles may call
 
 
 def script(found: Sequence[Difference]) -> str:

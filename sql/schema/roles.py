@@ -11,6 +11,7 @@ from psycopg import sql as psql
 from sql.database import Connection, one
 from sql.schema.audit import SHARED
 from sql.schema.catalogue import recorded
+from sql.schema.rights import callable_by, grant, revoke
 
 # Of the source, where it is there; see sql/functions/12_source.sql.
 _SOURCES = ("predictions", "signals", "truth_social_shitposts")
@@ -19,6 +20,7 @@ _ALL = "SELECT, INSERT, UPDATE, DELETE"
 _LESS = {
     "ticker_registry": "SELECT, INSERT, UPDATE",
     "symbol_rules": "SELECT",
+    "reckoner_clock": "SELECT",
     "reckoner_schema": "SELECT",
     "reckoner_backups": "SELECT",
     "reckoner_installation": "SELECT, UPDATE",
@@ -41,11 +43,13 @@ def statements(conn: Connection, worker: str, dashboard: str, analyst: str) -> l
     )
     there = [row["relname"] for row in tables_there]
     roles = [psql.Identifier(role) for role in (worker, dashboard, analyst)]
+    every = callable_by(conn, writes=True)
     made: list[psql.Composable] = []
     for role, text in zip(roles, (worker, dashboard, analyst), strict=True):
         made += [
             psql.SQL("DO {}").format(_unless_there(conn, text)),
             psql.SQL("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {}").format(role),
+            revoke(every, text),
             psql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(name, role),
             psql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(role),
         ]
@@ -56,6 +60,10 @@ def statements(conn: Connection, worker: str, dashboard: str, analyst: str) -> l
         made.append(_grant("SELECT", table, roles[1]))
     for view in views:
         made += [_grant("SELECT", view, role) for role in roles[:2]]
+    made += [
+        grant(every, worker),
+        grant(callable_by(conn, writes=False), dashboard),
+    ]
     made.append(psql.SQL("GRANT USAGE ON SEQUENCE public.outbox_lease TO {}").format(roles[0]))
     for sequence, table in _serials(conn):
         role = roles[2 if table == "predictions" else 0]

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from psycopg import sql as psql
 
 from tests.attach.databases import expected_moments
+from tests.clocks import clock_at, use_everywhere
 from tests.market.oracle import Oracle, Session
 from tests.support import (
     ROOT,
@@ -209,6 +209,4 @@ def sentiment(impact: Any, symbol: str) -> str | None:
 
 def set_clock(conn: Conn, moment: dt.datetime) -> None:
     """Let connections to this database that are made from now on live at a moment."""
-    name = psql.Identifier(value(conn, "SELECT current_database()"))
-    offset = psql.Literal(f"{(moment - dt.datetime.now(dt.UTC)).total_seconds()} seconds")
-    conn.execute(psql.SQL("ALTER DATABASE {} SET reckoner.clock_offset = {}").format(name, offset))
+    use_everywhere(conn, clock_at(conn, moment))

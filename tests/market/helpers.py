@@ -5,30 +5,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import psycopg
 import pytest
-from psycopg import sql as psql
 
 from market import outcomes
 from market.providers import Answer, Bar, Capabilities, Kind, Request
 from sql.database import Connection, Database
+from tests.clocks import AnyConn, clock_at, make_clock, use_clock, use_everywhere
 from tests.copies import copy_of, drop
-from tests.support import Conn, connect, value
+from tests.support import Conn, connect
 
 BACKFILL_DAYS = 365
 HORIZONS = (1, 3, 7, 30)
-# The product's clock, which stands still in sessions that have reckoner.stopped_at.
-_STOPPABLE = """
-CREATE OR REPLACE FUNCTION reckoner_now() RETURNS timestamptz
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT coalesce(
-        nullif(current_setting('reckoner.stopped_at', true), '')::timestamptz,
-        statement_timestamp()
-        + coalesce(nullif(current_setting('reckoner.clock_offset', true), ''), '0')::interval)
-$$
-"""
-# Any of our connections: a test's own, or one of a transaction.
-AnyConn = psycopg.Connection[dict[str, Any]]
 
 
 def never(seconds: float) -> None:
@@ -60,11 +47,7 @@ def at(database: Database, moment: dt.datetime | None = None) -> Iterator[Connec
     """A transaction in which it is `moment` (None: now)."""
     with database.transaction() as conn:
         if moment is not None:
-            conn.execute(
-                "SELECT set_config('reckoner.stopped_at', '', true), set_config('reckoner.clock_offset',"
-                " extract(epoch FROM %s::timestamptz - statement_timestamp()) || ' seconds', true)",
-                [moment],
-            )
+            use_clock(conn, clock_at(conn, moment), local=True)
         yield conn
 
 
@@ -72,11 +55,7 @@ def at(database: Database, moment: dt.datetime | None = None) -> Iterator[Connec
 def clock(url: str, moment: dt.datetime) -> Iterator[Database]:
     """A way to the database whose new connections all live at `moment`, and time goes on from there."""
     with connect(url) as conn:
-        seconds = value(
-            conn, "SELECT extract(epoch FROM %s::timestamptz - statement_timestamp())", [moment]
-        )
-        _set(conn, "reckoner.stopped_at", "")
-        _set(conn, "reckoner.clock_offset", f"{seconds} seconds")
+        use_everywhere(conn, clock_at(conn, moment))
     with Database(url, name="reckoner test", size=8) as database:
         yield database
 
@@ -88,8 +67,7 @@ def stopped_clock(url: str, moment: dt.datetime) -> Iterator[Database]:
     Not for real workers: they wait for their clock to go on.
     """
     with connect(url) as conn:
-        conn.execute(_STOPPABLE)
-        _set(conn, "reckoner.stopped_at", moment.isoformat())
+        use_everywhere(conn, make_clock(conn, stopped_at=moment))
     with Database(url, name="reckoner test", size=8) as database:
         yield database
 
@@ -109,16 +87,6 @@ def standing_still(moment: dt.datetime) -> tuple[Any, Any]:
             yield conn
 
     return database, conn
-
-
-def _set(conn: Conn, setting: str, text: str) -> None:
-    """What new connections to this database have as a setting."""
-    statement = psql.SQL("ALTER DATABASE {} SET {} = {}").format(
-        psql.Identifier(str(value(conn, "SELECT current_database()"))),
-        psql.SQL(setting),
-        psql.Literal(text),
-    )
-    conn.execute(statement)
 
 
 def put_bars(conn: AnyConn, symbol: str, closes: Mapping[dt.date, float]) -> None:

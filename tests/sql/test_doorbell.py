@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.sql.verbs import Rings, add, ask, claim_one, ear, move_clock
+from tests.clocks import move_clock
+from tests.sql.verbs import Rings, add, ask, claim_one, ear
 from tests.support import Conn, connect, insert_prediction, until, value
 
 

@@ -32,6 +32,8 @@ def catalog(conn: Conn) -> dict[str, list[Any]]:
     queries = {
         "functions": "SELECT p.oid::regprocedure::text, md5(pg_get_functiondef(p.oid)) FROM pg_proc p"
         " WHERE pronamespace = 'public'::regnamespace",
+        "rights": "SELECT p.oid::regprocedure::text, p.proacl::text FROM pg_proc p"
+        " WHERE pronamespace = 'public'::regnamespace",
         "triggers": "SELECT pg_get_triggerdef(oid), tgenabled FROM pg_trigger WHERE NOT tgisinternal",
         "views": "SELECT viewname, definition FROM pg_views WHERE schemaname = 'public'",
         "indexes": "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'",

@@ -3,6 +3,7 @@
 import psycopg
 import pytest
 
+from tests.clocks import move_clock
 from tests.sql.verbs import (
     add,
     ask,
@@ -17,7 +18,6 @@ from tests.sql.verbs import (
     hold,
     is_fresh,
     live,
-    move_clock,
 )
 from tests.support import Conn, insert_prediction, value
 

@@ -3,6 +3,7 @@
 import psycopg
 import pytest
 
+from tests.clocks import move_clock, stop_clock
 from tests.sql.verbs import (
     Row,
     add,
@@ -18,9 +19,7 @@ from tests.sql.verbs import (
     finished,
     hold,
     live,
-    move_clock,
     release,
-    stop_clock,
 )
 from tests.support import Conn, connect, value
 

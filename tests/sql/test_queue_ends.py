@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.clocks import move_clock, stop_clock
 from tests.sql.verbs import (
     Row,
     add,
@@ -20,9 +21,7 @@ from tests.sql.verbs import (
     finish,
     finished,
     live,
-    move_clock,
     release,
-    stop_clock,
 )
 from tests.support import Conn, value
 

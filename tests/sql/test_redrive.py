@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.clocks import move_clock
 from tests.sql.backends import backends, until_waiting
 from tests.sql.verbs import (
     add,
@@ -13,7 +14,6 @@ from tests.sql.verbs import (
     hold,
     is_fresh,
     live,
-    move_clock,
 )
 from tests.support import Conn, value
 

@@ -4,6 +4,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from tests.clocks import move_clock, stop_clock
 from tests.sql import verbs
 from tests.sql.model import Event, Model
 from tests.support import Conn, value
@@ -23,7 +24,7 @@ class Queue(RuleBasedStateMachine):
         super().__init__()
         self.hours = 0
         self.model = Model()
-        verbs.move_clock(self.conn, "0")
+        move_clock(self.conn, "0")
         self.conn.execute("TRUNCATE outbox, outbox_history")
 
     def ready(self, topic: str | None, *, suspect: bool) -> list[int]:
@@ -104,7 +105,7 @@ class Queue(RuleBasedStateMachine):
     def an_hour_passes_and_leases_end(self) -> None:
         assert verbs.expire(self.conn, MAX_CRASHES) == []
         self.hours += 1
-        verbs.move_clock(self.conn, f"{self.hours} hours")
+        move_clock(self.conn, f"{self.hours} hours")
         expected = {}
         for number in self.model.in_processing():
             last = self.model.live[number].crashes + 1 >= MAX_CRASHES
@@ -165,7 +166,7 @@ class Queue(RuleBasedStateMachine):
 
 
 def test_the_queue_agrees_with_its_model(conn: Conn) -> None:
-    verbs.stop_clock(conn)  # or a backoff ends between what is due and the claim
+    stop_clock(conn)  # or a backoff ends between what is due and the claim
     machine = type("QueueOfThisTest", (Queue,), {"conn": conn})
     run_state_machine_as_test(
         machine,

@@ -24,7 +24,10 @@ FAULTS = {
         "ALTER FUNCTION doorbell_ring() RENAME TO doorbell_away",
         "ALTER FUNCTION doorbell_away() RENAME TO doorbell_ring",
     ),
-    "an unreadable clock": ("SET reckoner.clock_offset = 'soon'", "RESET reckoner.clock_offset"),
+    "no clock": (
+        "ALTER FUNCTION reckoner_now() RENAME TO reckoner_away",
+        "ALTER FUNCTION reckoner_away() RENAME TO reckoner_now",
+    ),
     "a column is gone": (
         "ALTER TABLE outbox RENAME COLUMN available_at TO ready_at",
         "ALTER TABLE outbox RENAME COLUMN ready_at TO available_at",

@@ -24,6 +24,7 @@ STATES = {
 
 # A row in every table; what a table of a later migration is called, nobody knows yet.
 ROWS = {
+    "reckoner_clock": "(name) VALUES ('stopped')",
     "reckoner_backups": "(kind, name, taken_at) VALUES ('pg_dump', '/b', now())",
     "predictions": "(assets, market_impact, post_timestamp) VALUES ('[\"AAPL\"]', '{}', '2024-03-05')",
     "ticker_registry": "(symbol, fetched_from, fetched_to) VALUES ('AAPL', '2024-01-01', '2024-06-30')",

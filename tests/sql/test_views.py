@@ -4,6 +4,7 @@ import datetime as dt
 
 import pytest
 
+from tests.clocks import move_clock, stop_clock
 from tests.sql.verbs import (
     add,
     ask,
@@ -12,8 +13,6 @@ from tests.sql.verbs import (
     delay,
     fail,
     finish,
-    move_clock,
-    stop_clock,
 )
 from tests.support import Conn, value
 

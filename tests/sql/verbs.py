@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from psycopg import Notify
-from psycopg import sql as psql
 from psycopg.errors import Diagnostic
 from psycopg.types.json import Jsonb
 
@@ -141,27 +140,6 @@ def ask(conn: Conn, *symbols: str, priority: int = 0, named: bool = True) -> int
 def _status(conn: Conn, query: str, arguments: list[Any]) -> str | None:
     row = conn.execute(query.encode(), arguments).fetchone()
     return row["status"] if row else None
-
-
-def move_clock(conn: Conn, offset: str) -> None:
-    """Let this session's reckoner_now() be `offset` after the real time."""
-    conn.execute("SELECT set_config('reckoner.clock_offset', %s, false)", [offset])
-
-
-def stop_clock(conn: Conn) -> None:
-    """Let the database's one clock stand still at this moment, for every session; `move_clock` moves it.
-
-    A lease or a backoff of seconds then ends when a test says so, and not while the machine stands.
-    """
-    moment = psql.Literal(value(conn, "SELECT clock_timestamp()::text"))
-    clock = psql.SQL(
-        "CREATE OR REPLACE FUNCTION reckoner_now() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE"
-        " BEGIN ATOMIC SELECT {}::timestamptz"
-        " + coalesce(nullif(current_setting('reckoner.clock_offset', true), ''), '0')::interval; END"
-    )
-    conn.execute(clock.format(moment))
-    for column in ("available_at", "created_at", "updated_at"):
-        conn.execute(f"ALTER TABLE outbox ALTER {column} SET DEFAULT reckoner_now()".encode())
 
 
 def collect_warnings(conn: Conn) -> list[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.market.helpers import day
-from tests.support import Conn, insert_prediction, until, value
+from tests.support import Conn, insert_prediction, value
 from tests.yahoo.listings import Listing, Traded
 from tests.yahoo.server import Yahoo
 
@@ -160,19 +160,16 @@ class World:
         return bool(value(self.conn, busy) == 0)
 
 
+CLOCK = "everyone"
+
+
 def set_clock(conn: Conn, moment: dt.datetime) -> None:
-    """Let it be `moment` for every connection to the server."""
-    seconds = value(
-        conn, "SELECT extract(epoch FROM %s::timestamptz - clock_timestamp())", [moment]
+    """Let it be `moment` for every connection whose setting reckoner.clock is CLOCK."""
+    conn.execute(
+        "INSERT INTO reckoner_clock (name, clock_offset) VALUES (%s, %s::timestamptz - clock_timestamp())"
+        " ON CONFLICT (name) DO UPDATE SET clock_offset = excluded.clock_offset",
+        [CLOCK, moment],
     )
-    conn.execute(f"ALTER SYSTEM SET reckoner.clock_offset = '{seconds} seconds'".encode())
-    conn.execute("SELECT pg_reload_conf()")
-    # reckoner_now() may not be there yet.
-    now = (
-        "SELECT abs(extract(epoch FROM statement_timestamp() - %s::timestamptz)"
-        " + extract(epoch FROM current_setting('reckoner.clock_offset', true)::interval)) < 60"
-    )
-    until(f"it is {moment}", lambda: value(conn, now, [moment]))
 
 
 def list_all(world: World) -> None:

@@ -15,10 +15,12 @@ from market.universe import sessions as calendars
 from sql import embedded
 from sql.database import Database
 from sql.schema import migrate
+from tests.clocks import use_clock, use_everywhere
 from tests.conftest import server_folder
 from tests.market.helpers import day, utc
 from tests.support import Conn, WorkerProcess, cleaned_up, connect, sessions, until, value
 from tests.system.forty_sessions import (
+    CLOCK,
     EARLY,
     FIRST,
     GONE_FROM,
@@ -59,9 +61,12 @@ def world(tmp_path: Path) -> Iterator[World]:
         embedded.use(folder, settings=FAST) as url,
         connect(url) as conn,
     ):
-        set_clock(conn, start)
+        use_everywhere(conn, CLOCK)
+        use_clock(conn, CLOCK)
         with Database(url) as database:
             migrate.migrate(database)
+            set_clock(conn, start)
+            conn.execute("UPDATE reckoner_installation SET installed_at = reckoner_now()")
             calendars.ensure(database)
         conn.execute("UPDATE reckoner_providers SET spacing = '0'")
         days = sessions(conn, "2025-10-01", "2026-01-30")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sql.database import Database
+from tests.clocks import move_clock, use_clock
 from tests.support import (
     Conn,
     WorkerProcess,
@@ -86,9 +87,9 @@ def test_while_it_naps_it_has_no_connection_and_looks_alive(
     assert (checks["workers"]["state"], checks["listening"]["state"]) == ("ok", "ok")
     # Long after its last sign of life it still counts as alive, and a minute after its nap no more.
     for minutes, alive in ((0, True), (10, True), (17, True), (18, False)):
-        conn.execute(f"SET reckoner.clock_offset = '{minutes} minutes'")
+        move_clock(conn, f"{minutes} minutes")
         assert value(conn, "SELECT alive FROM worker_status") is alive, minutes
-    conn.execute("RESET reckoner.clock_offset")
+    use_clock(conn, "")
 
     assert value(conn, _CONNECTIONS) == 0
     assert len(naps(worker)) == 1

@@ -3,9 +3,8 @@
 import datetime as dt
 from pathlib import Path
 
-from psycopg import sql as psql
-
 from sql.database import Database
+from tests.clocks import clock_at, use_everywhere
 from tests.support import Conn, connect, insert_prediction, value
 from tests.worker.scenes import (
     BRISK,
@@ -30,9 +29,7 @@ def swept(database: Database) -> dict[str, int]:
 
 def set_clock(conn: Conn, moment: str) -> None:
     """Move the database's clock, for everyone who connects from now on."""
-    offset = value(conn, "SELECT (%s::timestamptz - now())::text", [moment])
-    name = psql.Identifier(value(conn, "SELECT current_database()"))
-    conn.execute(psql.SQL("ALTER DATABASE {} SET reckoner.clock_offset = {}").format(name, offset))
+    use_everywhere(conn, clock_at(conn, moment))
 
 
 def drain(start_worker: Start, **settings: str) -> None:

@@ -54,7 +54,7 @@ def health(database: Database) -> list[Check]:
     except psycopg.Error as error:
         return [Check("database", "fail", error_line(error))]
     checks = [Check("database", "ok", "answers")]
-    wanted = [change.name for change in changes if change.action != "attach"]
+    wanted = [change.name for change in changes if change.action in {"apply", "replace"}]
     if wanted:
         some = ", ".join(wanted[:3])
         message = f"{len(wanted)} files pending ({some}): run python -m worker migrate"
