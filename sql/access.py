@@ -14,7 +14,7 @@ def open_database(
 ) -> Iterator[Database]:
     """Yield the database of the settings; the embedded server is kept running meanwhile.
 
-    Connections are made when they are first needed. Raises embedded.EmbeddedError.
+    Connections are made when they are first needed. Raises EmbeddedError.
     """
     with contextlib.ExitStack() as stack:
         path = settings.embedded_path

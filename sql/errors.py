@@ -31,6 +31,10 @@ class Unavailable(ReckonerError):
     """Something outside does not answer: the database, a service, a program."""
 
 
+class EmbeddedError(Unavailable):
+    """The embedded server does not run, and cannot be started."""
+
+
 class Unhealthy(ReckonerError):
     """A check failed: what was looked at is not as it should be."""
 

@@ -8,7 +8,6 @@ takes a few hundredths of a second.
 import contextlib
 import importlib.util
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,8 +39,7 @@ def server_folder() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        embedded.wait_until_stopped(folder, 60)
-        shutil.rmtree(folder, ignore_errors=True)
+        embedded.remove(folder)
 
 
 @pytest.fixture(scope="session")

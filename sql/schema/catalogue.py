@@ -96,7 +96,7 @@ def _made_here() -> list[Item]:
             migrate.migrate(database)
             with database.transaction() as conn:
                 items = describe(conn)
-        embedded.wait_until_stopped(Path(folder))
+        embedded.remove(Path(folder))
     return items
 
 

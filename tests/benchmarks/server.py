@@ -7,7 +7,6 @@ turn and not into the other's; `settle` writes one before each turn instead.
 
 import contextlib
 import importlib.util
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -74,10 +73,9 @@ def serve(settings: Mapping[str, str] = SETTINGS) -> Iterator[Server]:
     folder.chmod(0o755)  # root's server runs under another id
     try:
         with embedded.use(folder, settings=settings) as url:
-            yield Server(url, folder / "server.log")
+            yield Server(url, folder / "run" / "server.log")
     finally:
-        embedded.wait_until_stopped(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+        embedded.remove(folder)
 
 
 def settle(conn: Conn, *tables: str) -> None:

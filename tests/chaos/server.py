@@ -1,6 +1,6 @@
 """A server of the suite's own that keeps what it said it committed, and the ways in which it ends.
 
-Its guardian (`sql/embedded/supervisor.py`) starts it again on the same socket; while the guardian is
+Its supervisor (`sql/embedded/supervisor.py`) starts it again on the same socket; while the supervisor is
 stopped, the server stays away.
 """
 
@@ -41,7 +41,7 @@ class Server:
         return int((self.folder / "data" / "postmaster.pid").read_text().splitlines()[0])
 
     def end(self, how: signal.Signals) -> None:
-        """End the server in this way and wait until it is gone; its guardian starts it again."""
+        """End the server in this way and wait until it is gone; its supervisor starts it again."""
         number = self.postmaster
         os.kill(number, how)
         until("the server has ended", lambda: not _runs(number), 60)
@@ -49,13 +49,13 @@ class Server:
     @contextlib.contextmanager
     def away(self, how: signal.Signals) -> Iterator[None]:
         """End the server in this way and keep it away while the body runs."""
-        guardian = json.loads((self.folder / "server.json").read_text())["guardian"]
-        os.kill(guardian, signal.SIGSTOP)
+        supervisor = json.loads((self.folder / "run" / "server.json").read_text())["supervisor"]
+        os.kill(supervisor, signal.SIGSTOP)
         try:
             self.end(how)
             yield
         finally:
-            os.kill(guardian, signal.SIGCONT)
+            os.kill(supervisor, signal.SIGCONT)
 
     def until_back(self) -> None:
         """Wait until the server answers."""
@@ -94,7 +94,7 @@ def serving(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator
 
 
 def _runs(number: int) -> bool:
-    # A killed child of a stopped guardian is not reaped: a zombie is no server.
+    # A killed child of a stopped supervisor is not reaped: a zombie is no server.
     with contextlib.suppress(OSError):
         return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False

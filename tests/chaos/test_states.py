@@ -147,7 +147,7 @@ def small_disk(folder: Path) -> Iterator[None]:
         assert embedded.wait_until_stopped(folder, 30)
         unmount = ["umount", str(folder)]
         until(
-            "its guardian let go of the disk",
+            "its supervisor let go of the disk",
             lambda: subprocess.run(unmount, check=False, capture_output=True).returncode == 0,
         )
 

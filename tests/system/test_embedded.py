@@ -1,7 +1,6 @@
 """The embedded server: shared by its users, gone with the last of them, however they end."""
 
 import importlib.util
-import json
 import os
 import shutil
 import signal
@@ -17,21 +16,19 @@ import pytest
 
 from sql import embedded
 from tests.support import command, environment, until
+from tests.system.servers import (
+    STOP_SECONDS,
+    User,
+    begin_user,
+    end,
+    family,
+    postmaster,
+    running,
+    supervisor,
+    until_gone,
+    url_of,
+)
 
-# A process that uses the server until its stdin ends.
-_USER = """
-import sys
-from pathlib import Path
-from sql import embedded
-with embedded.use(Path(sys.argv[1])) as url:
-    print(url, flush=True)
-    sys.stdin.read()
-"""
-
-# A server that stops writes to a disk which others may keep busy.
-STOP_SECONDS = 60
-
-User = subprocess.Popen[str]
 Start = Callable[[], User]
 
 
@@ -42,7 +39,7 @@ def path() -> Iterator[Path]:
     top.chmod(0o755)  # root's server runs under another id
     folder = top / "a folder"
     yield folder
-    assert embedded.wait_until_stopped(folder, STOP_SECONDS)
+    embedded.remove(folder)
     shutil.rmtree(top)
 
 
@@ -52,13 +49,7 @@ def start(path: Path) -> Iterator[Start]:
     started: list[User] = []
 
     def begin() -> User:
-        user = subprocess.Popen(
-            [sys.executable, "-c", _USER, str(path)],
-            env=environment("embedded:unused"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        user = begin_user(path)
         started.append(user)
         return user
 
@@ -69,66 +60,11 @@ def start(path: Path) -> Iterator[Start]:
     assert embedded.wait_until_stopped(path, STOP_SECONDS)
 
 
-def url_of(user: User) -> str:
-    """Wait until the user's server is up."""
-    assert user.stdout is not None
-    line = user.stdout.readline().strip()
-    assert line.startswith("postgresql://"), line
-    return line
-
-
-def end(user: User) -> None:
-    """Let a user end by itself."""
-    user.communicate("", timeout=STOP_SECONDS)
-    assert user.returncode == 0
-
-
-def guardian(path: Path) -> int:
-    return int(json.loads((path / "server.json").read_text())["guardian"])
-
-
-def postmaster(path: Path) -> int:
-    return int((path / "data" / "postmaster.pid").read_text().splitlines()[0])
-
-
-def family(pid: int) -> set[int]:
-    """A process and all that descend from it."""
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue  # it ended meanwhile
-            parents[int(entry.name)] = int(fields[1])
-    found = {pid}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found
-
-
-def running(pids: set[int]) -> set[int]:
-    """Those of the processes that are there and no zombies."""
-    alive = set()
-    for pid in pids:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            continue
-        if state != "Z":
-            alive.add(pid)
-    return alive
-
-
-def until_gone(pids: set[int]) -> None:
-    until(f"none of {pids} runs", lambda: not running(pids), STOP_SECONDS)
-
-
 def test_two_users_share_it_and_the_last_one_ends_it(path: Path, start: Start) -> None:
     first, second = start(), start()  # both at once: one of them starts it
     url = url_of(first)
     assert url_of(second) == url
-    processes = family(guardian(path))
+    processes = family(supervisor(path))
     assert postmaster(path) in processes
     assert len(processes) > 3
 
@@ -139,7 +75,7 @@ def test_two_users_share_it_and_the_last_one_ends_it(path: Path, start: Start) -
 
     end(second)
     until_gone(processes)
-    assert not (path / "server.json").exists()
+    assert not (path / "run" / "server.json").exists()
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(url)
 
@@ -157,22 +93,22 @@ def test_data_outlives_the_server(path: Path, start: Start) -> None:
 def test_kill_9_of_the_user_leaves_no_process(path: Path, start: Start) -> None:
     user = start()
     url_of(user)
-    processes = family(guardian(path))
+    processes = family(supervisor(path))
     user.kill()
     user.wait(10)
     until_gone(processes)
 
 
-def test_kill_9_of_the_guardian_takes_the_server_with_it(path: Path, start: Start) -> None:
+def test_kill_9_of_the_supervisor_takes_the_server_with_it(path: Path, start: Start) -> None:
     url_of(start())
-    keeper = guardian(path)
+    keeper = supervisor(path)
     processes = family(keeper)
     os.kill(keeper, signal.SIGKILL)
     until_gone(processes)
     # And the next user gets a new one.
     with psycopg.connect(url_of(start())) as conn:
         assert conn.execute("SELECT 1").fetchone() == (1,)
-    assert guardian(path) != keeper
+    assert supervisor(path) != keeper
 
 
 def test_a_killed_server_comes_back_on_the_same_socket(path: Path, start: Start) -> None:
@@ -190,7 +126,7 @@ def test_a_killed_server_comes_back_on_the_same_socket(path: Path, start: Start)
     # The dead server's last backends may still refuse, or answer, for a moment.
     until("another server runs", lambda: postmaster_or_none(path) not in {before, None}, 60)
     until("it answers where the old one did", answer, 60)
-    assert postmaster(path) in family(guardian(path))
+    assert postmaster(path) in family(supervisor(path))
 
 
 def postmaster_or_none(path: Path) -> int | None:
@@ -214,7 +150,7 @@ def test_url_is_one_that_psql_can_use_without_a_home(path: Path) -> None:
     )
     assert len(done.stdout.splitlines()) == 1
     url = done.stdout.strip()
-    keeper = guardian(path)
+    keeper = supervisor(path)
     try:
         # Nobody uses it now; it waits for whoever was given the URL.
         asked = subprocess.run(

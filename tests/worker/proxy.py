@@ -28,8 +28,14 @@ class DeafProxy:
         self._target = conninfo.conninfo_to_dict(url)
         self._folder = Path(tempfile.mkdtemp(prefix="proxy-"))  # a socket's path must be short
         self._sockets: list[socket.socket] = []
+        # The process behind this socket is ours, not the server's.
         self.url = conninfo.make_conninfo(
-            url, host=str(self._folder), port=5432, sslmode="disable", gssencmode="disable"
+            url,
+            host=str(self._folder),
+            port=5432,
+            requirepeer="",
+            sslmode="disable",
+            gssencmode="disable",
         )
 
     def __enter__(self) -> Self:

@@ -9,7 +9,6 @@ and the server stops when both are gone.
 import contextlib
 import datetime as dt
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -34,6 +33,7 @@ from sql.errors import ReckonerError
 from sql.schema import migrate
 
 FOLDER = Path(".reckoner-demo")
+_LOG = "worker.log"
 _YAHOO_SECONDS = 8.0
 _OUTCOMES_SECONDS = 45.0
 
@@ -106,12 +106,24 @@ def demonstrate(*, stay: bool) -> int:
 
 def _fresh_folder() -> Path:
     folder = FOLDER.absolute()
-    if (folder / "server.json").exists() and not embedded.wait_until_stopped(folder, 2):
-        raise ReckonerError(f"another demo runs in {folder}: stop it first")
+    log = folder / _LOG
+    if os.path.lexists(folder):
+        # A folder in which no demo's worker wrote may be somebody's database.
+        if folder.is_symlink() or not log.exists():
+            raise ReckonerError(f"{folder} was not made by a demo: move it away")
+        if not embedded.wait_until_stopped(folder, 2):
+            raise ReckonerError(f"another demo runs in {folder}: stop it first")
+        try:
+            embedded.remove(folder)
+        except OSError as error:
+            raise ReckonerError(
+                f"cannot clear {folder}: {error.strerror}; remove it by hand"
+            ) from None
     try:
-        shutil.rmtree(folder, ignore_errors=False) if folder.exists() else None
+        folder.mkdir()
+        log.touch()
     except OSError as error:
-        raise ReckonerError(f"cannot clear {folder}: {error.strerror}; remove it by hand") from None
+        raise ReckonerError(f"cannot make {folder}: {error.strerror}") from None
     return folder
 
 
@@ -176,7 +188,7 @@ def _worker(url: str, provider: str) -> Iterator["subprocess.Popen[bytes]"]:
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
     environment.pop("LISTEN_DATABASE_URL", None)
-    with (FOLDER / "worker.log").open("wb") as log:
+    with (FOLDER / _LOG).open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "worker"],
             env=environment,
