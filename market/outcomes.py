@@ -15,12 +15,21 @@ _CONNECTIONS, _BATCH = 2, 50_000
 
 @dataclass
 class Processed:
-    """What processing one prediction did. `reason` is set when there was nothing to do."""
+    """What processing one prediction did. `reason` is set when there was nothing to do.
+
+    skipped: at most 50 elements, each with its reason; skipped_counts: all of them, by reason.
+    """
 
     symbols: list[str] = field(default_factory=list)
     skipped: list[dict[str, str]] = field(default_factory=list)
+    skipped_counts: Counter[str] = field(default_factory=Counter)
     states: dict[str, int] = field(default_factory=dict)
     reason: str | None = None
+
+    @property
+    def skipped_total(self) -> int:
+        """Elements that are not processed, listed or not."""
+        return self.skipped_counts.total() or len(self.skipped)
 
 
 class MissingCalendarsError(Exception):
@@ -33,10 +42,23 @@ class MissingCalendarsError(Exception):
 
 @dataclass(frozen=True)
 class Batch:
-    """Per prediction what was done, and which symbols need a provider for it."""
+    """Per prediction what was done, and which symbols need a provider for it.
+
+    waiting: per symbol the predictions that wait for its prices. new: symbols that were registered.
+    deferred: predictions of which nothing was done, because they did not fit;
+    wide: those of them that name so many that they are to wait for all others.
+    """
 
     predictions: dict[int, Processed]
-    wanting: list[str]
+    waiting: dict[str, list[int]]
+    new: set[str]
+    deferred: set[int]
+    wide: set[int]
+
+    @property
+    def wanting(self) -> list[str]:
+        """The symbols that need a provider."""
+        return sorted(self.waiting)
 
 
 def process(
@@ -45,29 +67,45 @@ def process(
     backfill_days: int,
     *,
     check_calendars: bool = True,
+    max_symbols: int = 100,
+    budget: int | None = None,
+    bulk: Sequence[int] | None = None,
 ) -> Batch:
     """Register, open and fill everything that these predictions name, in the caller's transaction.
 
     Cost: one statement, however many predictions. Raises MissingCalendarsError,
     unless check_calendars is False: then such outcomes are unresolvable.
+    max_symbols: of one prediction. budget: the most symbols of all together, unless one alone has
+    more. bulk: the only ones that may name more than 20; None: all may.
     """
     ids = list(prediction_ids)
     predictions = {number: Processed() for number in ids}
     missing: list[str] = []
-    wanting: dict[str, None] = {}
+    waiting: dict[str, list[int]] = {}
+    new: set[str] = set()
+    deferred: set[int] = set()
+    wide: set[int] = set()
     for row in conn.execute(
-        "SELECT * FROM outcomes_process(%s::integer[], %s, %s)",
-        [ids, backfill_days, check_calendars],
+        "SELECT * FROM outcomes_process(p_prediction_ids => %s::integer[], p_backfill_days => %s,"
+        " p_check_calendars => %s, p_max_symbols => %s, p_budget => %s, p_bulk => %s::integer[])",
+        [ids, backfill_days, check_calendars, max_symbols, budget, bulk],
     ):
         if row["missing_calendar"]:
             missing.append(row["missing_calendar"])
             continue
+        if row["deferred"]:
+            deferred.add(row["prediction_id"])
+            if row["reason"] == "names many":
+                wide.add(row["prediction_id"])
+            continue
         _note(predictions[row["prediction_id"]], row)
         if row["wanting"]:
-            wanting[row["symbol"]] = None
+            waiting.setdefault(row["symbol"], []).append(row["prediction_id"])
+        if row["is_new"]:
+            new.add(row["symbol"])
     if missing:
         raise MissingCalendarsError(missing)
-    return Batch(predictions, sorted(wanting))
+    return Batch(predictions, waiting, new, deferred, wide)
 
 
 def _note(done: Processed, row: dict[str, Any]) -> None:
@@ -75,7 +113,10 @@ def _note(done: Processed, row: dict[str, Any]) -> None:
     if row["nothing"]:
         done.reason = row["nothing"]
     elif row["symbol"] is None:
-        done.skipped.append({"element": row["element"][:50], "reason": "not a symbol"})
+        if row["element"] is None:  # a long list is counted apart from what is shown of it
+            done.skipped_counts[row["reason"]] = row["skipped"]
+        else:
+            done.skipped.append({"element": row["element"], "reason": row["reason"]})
     elif row["symbol"] not in done.symbols:
         done.symbols.append(row["symbol"])
         done.states[row["outcome_state"]] = done.states.get(row["outcome_state"], 0) + 1

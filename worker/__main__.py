@@ -221,7 +221,8 @@ def enqueue(
     moment = None if since is None else since.replace(tzinfo=dt.UTC)
     market = load(MarketSettings)
     with command_database() as database:
-        cost = enqueuing.estimate(database, market, moment)
+        most = load(WorkerSettings).worker_max_symbols
+        cost = enqueuing.estimate(database, market, moment, most)
         sys.stderr.write(f"{cost}\n")
         counts = enqueuing.enqueue(database, moment, dry_run=dry_run)
         row = {"dry_run": dry_run, **asdict(cost), **counts}

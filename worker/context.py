@@ -23,7 +23,8 @@ LOCK_SECONDS = 0.4
 class Context:
     """One worker's database, providers, settings and counters.
 
-    max_attempts: failures after which an event is dead.
+    max_attempts: failures after which an event is dead. max_symbols: of one prediction that are
+    processed; the rest is skipped.
     """
 
     database: Database
@@ -33,6 +34,7 @@ class Context:
     metrics: Metrics
     tracer: Tracer
     max_attempts: int
+    max_symbols: int = 100
 
     def retry(self, doing: str, action: Callable[[], T]) -> T:
         """Do something, and again for as long as the database is away; see `worker/retry.py`."""

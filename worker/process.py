@@ -94,6 +94,7 @@ class Worker:
             metrics=metrics,
             tracer=tracer(),
             max_attempts=settings.worker_max_attempts,
+            max_symbols=settings.worker_max_symbols,
         )
         self._daily_sync: DailySync | None = None
         quiet = [self._heartbeat.quiet, self._sweeping]

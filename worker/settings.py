@@ -11,6 +11,7 @@ class WorkerSettings(RetentionSettings):
     """See the README's table of settings; seconds everywhere."""
 
     worker_batch_size: int = Field(default=500, ge=1, le=10_000)
+    worker_max_symbols: int = Field(default=100, ge=1, le=2_000)
     worker_prediction_concurrency: int = Field(default=2, ge=1, le=16)
     worker_ticker_concurrency: int = Field(default=4, ge=1, le=64)
     worker_lease_seconds: float = Field(default=60, ge=1, le=86_400)

@@ -42,7 +42,7 @@ def once(
     found: dict[str, Any] = {}
     parts: dict[str, tuple[Any, ...]] = {
         "forgotten": ("sweep_forgotten(%s)", _FORGOTTEN_SPAN),
-        "changed": ("sweep_changed(%s)", _CHANGED_SPAN),
+        "changed": ("sweep_changed(%s, %s)", _CHANGED_SPAN, settings.worker_max_symbols),
         "due": ("sweep_due()",),
         "unfetched": ("sweep_unfetched()",),
         "pruned": ("sweep_prune(%s)", _HISTORY_DAYS),

@@ -126,7 +126,7 @@ def _result(result: dict[str, Any]) -> str:
         return str(result["reason"])
     if isinstance(states := result.get("outcomes"), dict):
         words = [f"{count} {state.replace('_', ' ')}" for state, count in states.items()]
-        skipped = len(result.get("skipped", ()))
+        skipped = result.get("skipped_count", len(result.get("skipped", ())))
         return ", ".join([*words, *([f"{skipped} skipped"] if skipped else [])])
     words = [str(result.get("outcome", ""))]
     words += [

@@ -134,6 +134,25 @@ CREATE OR REPLACE FUNCTION outbox_delay(
     FROM outbox WHERE id = p_id AND lease = p_lease
 $$;
 
+-- Claims that nobody began to work on, because they did not fit: ready again at once, behind those
+-- that wait already, and as if they had not been claimed. p_claims: [{"id", "lease", "priority"}]. Returns
+-- how many leases were still valid.
+CREATE OR REPLACE FUNCTION outbox_hand_back(p_claims jsonb) RETURNS bigint LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET jit = off
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
+DECLARE
+    v_handed bigint; -- the settings as in outbox_finish
+BEGIN
+    UPDATE outbox o
+    SET status = 'pending', lease = NULL, leased_by = NULL, leased_until = NULL,
+        priority = c.priority, available_at = reckoner_now(), updated_at = reckoner_now()
+    FROM jsonb_to_recordset(p_claims) AS c(id bigint, lease bigint, priority smallint)
+    WHERE o.id = c.id AND o.lease = c.lease;
+    GET DIAGNOSTICS v_handed = ROW_COUNT;
+    RETURN v_handed;
+END
+$$;
+
 -- A worker that stops hands its events back, ready for the next one at once; and one that goes
 -- on those that it does not know of (all but p_keep, the leases it works on), because the
 -- answer to its claim was lost: its own heartbeat would prolong them for ever.
@@ -186,10 +205,11 @@ REVOKE ALL ON FUNCTION
     outbox_backoff(p_attempts integer),
     outbox_fail(p_id bigint, p_lease bigint, p_error text, p_max_attempts integer ),
     outbox_delay(p_id bigint, p_lease bigint, p_until timestamptz, p_reason text ),
+    outbox_hand_back(p_claims jsonb),
     outbox_release(p_worker text, p_keep bigint[]),
     outbox_expire(p_max_crashes integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/32_outbox_end.sql', '0d496adf9d265fdf55a7454e0e4b6822e67ab0a988b7c411bac3e116f8c255ab')
+    ('functions/32_outbox_end.sql', 'c20810eefe29aaa81f1fec14efa3716a6c0deaa71917c4d4521879e7f849ea4f')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -36,10 +36,18 @@ BEGIN
     RETURN v_written + v_woken;
 END
 $$;
+
+-- Tickers that a prediction of very many registered just now: the registry's trigger wrote their
+-- events like anybody's, and 50,000 of those would keep everybody else's ticker waiting.
+CREATE OR REPLACE FUNCTION ticker_stay_behind(p_symbols text[], p_priority integer) RETURNS void LANGUAGE sql AS $$
+    UPDATE outbox SET priority = p_priority
+    WHERE topic = 'ticker' AND key = ANY (p_symbols) AND status = 'pending' AND priority > p_priority
+$$;
 REVOKE ALL ON FUNCTION
-    ticker_enqueue(p_symbols text[], p_priority integer, p_named boolean)
+    ticker_enqueue(p_symbols text[], p_priority integer, p_named boolean),
+    ticker_stay_behind(p_symbols text[], p_priority integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/33_outbox_enqueue.sql', '3b77297ec04fea3435a8730b907e4a72482edb9707cd6e3b3fa0155c01cb311d')
+    ('functions/33_outbox_enqueue.sql', 'cf946143235371139672045b818bfaab04b0d82279c2715a3ccf0ffa1a5530c7')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

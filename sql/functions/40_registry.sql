@@ -15,29 +15,154 @@ LANGUAGE sql STABLE AS $$
     ORDER BY m.key = p_symbol DESC, m.key LIMIT 1
 $$;
 
+-- The same for all symbols of a market_impact at once: {symbol: sentiment}. One pass over its keys,
+-- where a look for each symbol would read 100,000 keys a hundred times.
+CREATE OR REPLACE FUNCTION impact_by_symbol(p_impact jsonb) RETURNS jsonb
+LANGUAGE sql STABLE AS $$
+    SELECT coalesce(jsonb_object_agg(s.symbol, s.sentiment), '{}')
+    FROM (SELECT DISTINCT ON (k.symbol) k.symbol, k.sentiment
+          FROM (SELECT m.key, normalize_symbol(m.key) AS symbol, lower(btrim(m.value #>> '{}')) AS sentiment
+                FROM jsonb_each(CASE WHEN jsonb_typeof(p_impact) = 'object' THEN p_impact ELSE '{}' END) m
+                WHERE jsonb_typeof(m.value) = 'string') k
+          WHERE k.symbol IS NOT NULL AND k.sentiment IN ('bullish', 'bearish', 'neutral')
+          ORDER BY k.symbol, k.key = k.symbol DESC, k.key) s
+$$;
+
+-- What is done with a long list: {"kept": its first p_max_symbols different symbols, in its order,
+-- "skipped": the first 50 others, each with its reason, "counts": how many there are of each reason,
+-- "cut": whether symbols may have been left out}. Only its first 10,000 elements are read.
+CREATE OR REPLACE FUNCTION assets_read(p_list jsonb, p_max_symbols integer) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan SET jit = off
+SET enable_hashjoin = on SET enable_nestloop = off SET enable_mergejoin = off AS $$
+DECLARE
+    v_unread integer := greatest(jsonb_array_length(p_list) - 10000, 0);
+BEGIN
+    RETURN (
+        WITH element AS MATERIALIZED (
+            SELECT e.n, e.value, s.symbol
+            FROM jsonb_array_elements(CASE WHEN v_unread > 0 THEN jsonb_path_query_array(p_list, '$[0 to 9999]')
+                                           ELSE p_list END) WITH ORDINALITY AS e(value, n)
+            CROSS JOIN LATERAL (SELECT CASE WHEN jsonb_typeof(e.value) = 'string'
+                                            THEN normalize_symbol(e.value #>> '{}') END AS symbol OFFSET 0) s
+        ), kept AS MATERIALIZED (
+            SELECT e.symbol, min(e.n) AS n FROM element e WHERE e.symbol IS NOT NULL
+            GROUP BY e.symbol ORDER BY min(e.n) LIMIT p_max_symbols
+        ), skipped AS MATERIALIZED (
+            SELECT e.n, e.value, CASE WHEN e.symbol IS NULL THEN 'not a symbol'
+                                      ELSE format('beyond the first %s symbols', p_max_symbols) END AS reason
+            FROM element e LEFT JOIN kept k ON k.symbol = e.symbol WHERE k.symbol IS NULL
+        ), counted AS MATERIALIZED (
+            SELECT c.reason, sum(c.n)::bigint AS n
+            FROM (SELECT s.reason, count(*) AS n FROM skipped s GROUP BY s.reason
+                  UNION ALL
+                  SELECT CASE WHEN (SELECT count(*) FROM kept) = p_max_symbols
+                              THEN format('beyond the first %s symbols', p_max_symbols)
+                              ELSE 'beyond the first 10000 elements' END, v_unread WHERE v_unread > 0) c
+            GROUP BY c.reason
+        )
+        SELECT jsonb_build_object(
+            'kept', coalesce((SELECT jsonb_agg(k.symbol ORDER BY k.n) FROM kept k), '[]'),
+            'skipped', coalesce((SELECT jsonb_agg(jsonb_build_array(left(f.value::text, 50), f.reason) ORDER BY f.n)
+                                 FROM (SELECT * FROM skipped s ORDER BY s.n LIMIT 50) f), '[]'),
+            'counts', coalesce((SELECT jsonb_object_agg(c.reason, c.n) FROM counted c), '{}'),
+            'cut', EXISTS (SELECT FROM counted c WHERE c.reason <> 'not a symbol')));
+END
+$$;
+
+-- Every symbol that these predictions name, however many, for the rows that are there already.
+CREATE OR REPLACE FUNCTION prediction_symbols(p_prediction_ids integer[])
+RETURNS TABLE (prediction_id integer, symbol text) LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN -- PL/pgSQL, because inlined into outcomes_process it read all predictions for none
+    IF p_prediction_ids <> '{}' THEN
+        RETURN QUERY
+        SELECT DISTINCT p.prediction_id, normalize_symbol(e.value #>> '{}')
+        FROM prediction_inputs p
+        CROSS JOIN LATERAL jsonb_array_elements(
+            CASE WHEN jsonb_typeof(p.assets) = 'array' THEN p.assets ELSE jsonb_build_array(p.assets) END) e(value)
+        WHERE p.prediction_id = ANY (p_prediction_ids) AND p.eligible AND jsonb_typeof(e.value) = 'string'
+          AND normalize_symbol(e.value #>> '{}') IS NOT NULL;
+    END IF;
+END
+$$;
+
+DROP FUNCTION IF EXISTS prediction_elements(integer[]);
+
 -- Symbols as their predictions write them: every element of `assets`, with the symbol where
 -- it is one and the reason where it is not, and the sentiment that market_impact has for
 -- just that symbol, whatever its case. A string counts as a list of one.
-CREATE OR REPLACE FUNCTION prediction_elements(p_prediction_ids integer[])
-RETURNS TABLE (prediction_id integer, moment timestamptz, confidence double precision,
-               element text, symbol text, sentiment text)
+-- p_max_symbols: of a prediction that names more, only the first so many different symbols of its
+-- list; cut says that it is such a one. skipped: how many elements a row without a symbol stands
+-- for, or for a long list, of which it shows 50, how many there are of its reason (element NULL).
+-- p_budget: the most symbols, and 500 bytes count as one, for all predictions together, unless one
+-- alone has more; the smallest go first, and those that do not fit have one row, which is deferred.
+-- p_bulk: predictions of more than 20 are deferred as well, but for these (NULL: none is).
+CREATE OR REPLACE FUNCTION prediction_elements(
+    p_prediction_ids integer[], p_max_symbols integer DEFAULT 100, p_budget integer DEFAULT NULL,
+    p_bulk integer[] DEFAULT NULL
+) RETURNS TABLE (prediction_id integer, moment timestamptz, confidence double precision, element text,
+                 symbol text, sentiment text, reason text, skipped bigint, cut boolean, deferred boolean)
 LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN -- PL/pgSQL, as in all of the hot path, because it keeps its plans
     RETURN QUERY
-    SELECT p.prediction_id, p.moment, p.confidence, a.value::text, n.symbol,
+    WITH input AS MATERIALIZED (
+        SELECT w.*, coalesce(w.weight > 20 AND w.prediction_id <> ALL (p_bulk), false) AS is_wide
+        FROM (SELECT p.prediction_id, p.moment, p.confidence, v.market_impact, v.list, jsonb_array_length(v.list) AS size,
+                     least(jsonb_array_length(v.list), p_max_symbols)
+                     + (pg_column_size(v.list) + coalesce(pg_column_size(v.market_impact), 0)) / 500 AS weight
+              FROM prediction_inputs p
+              -- OFFSET 0, here and below: once, not once for each use of it.
+              CROSS JOIN LATERAL (SELECT p.assets, p.market_impact OFFSET 0) a
+              CROSS JOIN LATERAL (SELECT CASE WHEN jsonb_typeof(a.assets) = 'array' THEN a.assets
+                                              ELSE jsonb_build_array(a.assets) END AS list, a.market_impact OFFSET 0) v
+              WHERE p.prediction_id = ANY (p_prediction_ids) AND p.eligible OFFSET 0) w
+    ), beyond AS MATERIALIZED ( -- sorted only where they do not all fit
+        SELECT CASE WHEN (SELECT sum(i.weight) FROM input i WHERE NOT i.is_wide) > p_budget THEN ARRAY(
+            SELECT s.prediction_id
+            FROM (SELECT i.prediction_id, i.weight, sum(i.weight) OVER (ORDER BY i.weight, i.prediction_id) AS upto
+                  FROM input i WHERE NOT i.is_wide) s
+            WHERE s.upto > p_budget AND s.upto > s.weight) END AS ids
+    ), long AS MATERIALIZED (
+        SELECT i.prediction_id, i.moment, i.confidence, assets_read(i.list, p_max_symbols) AS read,
+               impact_by_symbol(i.market_impact) AS impacts
+        FROM input i
+        WHERE i.size > least(p_max_symbols, 50) AND NOT i.is_wide
+          AND (i.prediction_id = ANY ((SELECT b.ids FROM beyond b)::integer[])) IS NOT TRUE
+    )
+    SELECT i.prediction_id, i.moment, i.confidence, CASE WHEN n.symbol IS NULL THEN left(a.value::text, 50) END,
+           n.symbol,
            -- Nearly always the key is the symbol and its value is lower case.
-           CASE WHEN p.market_impact ->> n.symbol IN ('bullish', 'bearish', 'neutral')
-                THEN p.market_impact ->> n.symbol
-                ELSE element_sentiment(n.symbol, p.market_impact) END
-    FROM prediction_inputs p
-    CROSS JOIN LATERAL jsonb_array_elements(
-        CASE WHEN jsonb_typeof(p.assets) = 'array' THEN p.assets
-             ELSE jsonb_build_array(p.assets) END) a(value)
-    -- OFFSET 0: once for each element, not once for each use of it.
+           CASE WHEN m.impacts IS NOT NULL THEN m.impacts ->> n.symbol
+                WHEN i.market_impact ->> n.symbol IN ('bullish', 'bearish', 'neutral')
+                THEN i.market_impact ->> n.symbol
+                ELSE element_sentiment(n.symbol, i.market_impact) END,
+           CASE WHEN n.symbol IS NULL THEN 'not a symbol' END, CASE WHEN n.symbol IS NULL THEN 1::bigint END,
+           false, false
+    FROM input i
+    CROSS JOIN LATERAL (SELECT CASE WHEN i.size > 20 OR pg_column_size(i.market_impact) > 1000
+                                    THEN impact_by_symbol(i.market_impact) END AS impacts OFFSET 0) m
+    CROSS JOIN LATERAL jsonb_array_elements(i.list) a(value)
     CROSS JOIN LATERAL (SELECT CASE WHEN jsonb_typeof(a.value) = 'string'
                                     THEN normalize_symbol(a.value #>> '{}') END AS symbol OFFSET 0) n
-    WHERE p.prediction_id = ANY (p_prediction_ids) AND p.eligible;
+    WHERE i.size <= least(p_max_symbols, 50) AND NOT i.is_wide
+      AND (i.prediction_id = ANY ((SELECT b.ids FROM beyond b)::integer[])) IS NOT TRUE
+    UNION ALL
+    SELECT l.prediction_id, l.moment, l.confidence, NULL, k.symbol, l.impacts ->> k.symbol, NULL, NULL,
+           (l.read -> 'cut')::boolean, false
+    FROM long l CROSS JOIN LATERAL jsonb_array_elements_text(l.read -> 'kept') k(symbol)
+    UNION ALL
+    SELECT l.prediction_id, NULL, NULL, s.value ->> 0, NULL, NULL, s.value ->> 1, 1,
+           (l.read -> 'cut')::boolean, false
+    FROM long l CROSS JOIN LATERAL jsonb_array_elements(l.read -> 'skipped') s(value)
+    UNION ALL
+    SELECT l.prediction_id, NULL, NULL, NULL, NULL, NULL, c.key, c.value::bigint,
+           (l.read -> 'cut')::boolean, false
+    FROM long l CROSS JOIN LATERAL jsonb_each_text(l.read -> 'counts') c
+    UNION ALL
+    SELECT i.prediction_id, NULL, NULL, NULL, NULL, NULL,
+           CASE WHEN i.is_wide THEN 'names many' ELSE 'does not fit' END, NULL, false, true
+    FROM input i WHERE i.is_wide OR i.prediction_id = ANY ((SELECT b.ids FROM beyond b)::integer[]);
 END
 $$;
 
@@ -47,22 +172,26 @@ $$;
 -- registers. Returns the new ones.
 CREATE OR REPLACE FUNCTION registry_register(p_symbols text[], p_prediction_ids integer[])
 RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+    v_symbols text[];
+    v_sources integer[];
 BEGIN
-    RETURN QUERY
-    INSERT INTO ticker_registry (symbol, first_seen_date, source_prediction_id, status, asset_type,
-                                 calendar, provider_symbol, total_price_records, backfill_status,
-                                 created_at, updated_at)
-    SELECT s.symbol, (reckoner_now() AT TIME ZONE 'UTC')::date, s.prediction_id, 'active',
-           symbol_asset_type(coalesce(r.provider_symbol, s.symbol)),
-           coalesce(r.calendar, symbol_calendar(s.symbol)),
-           r.provider_symbol, 0, 'pending', reckoner_now(), reckoner_now()
+    SELECT array_agg(s.symbol ORDER BY s.symbol), array_agg(s.prediction_id ORDER BY s.symbol)
+    INTO v_symbols, v_sources
     FROM (SELECT DISTINCT ON (named.symbol) * FROM unnest(p_symbols, p_prediction_ids)
               AS named(symbol, prediction_id)
           WHERE named.symbol IS NOT NULL
             AND NOT EXISTS (SELECT FROM ticker_registry known WHERE known.symbol = named.symbol)
-          ORDER BY named.symbol, named.prediction_id) s
-    LEFT JOIN LATERAL symbol_rule(s.symbol) r ON true
-    ORDER BY s.symbol
+          ORDER BY named.symbol, named.prediction_id) s;
+    RETURN QUERY
+    INSERT INTO ticker_registry (symbol, first_seen_date, source_prediction_id, status, asset_type,
+                                 calendar, provider_symbol, total_price_records, backfill_status,
+                                 created_at, updated_at)
+    SELECT r.symbol, (reckoner_now() AT TIME ZONE 'UTC')::date, v_sources[r.n], 'active',
+           symbol_asset_type(coalesce(r.provider_symbol, r.symbol)),
+           coalesce(r.calendar, symbol_default_calendar(r.symbol)),
+           r.provider_symbol, 0, 'pending', reckoner_now(), reckoner_now()
+    FROM symbols_by_rule(v_symbols) r -- in the order of the symbols
     ON CONFLICT DO NOTHING
     RETURNING symbol::text;
 END
@@ -83,11 +212,14 @@ CREATE OR REPLACE FUNCTION registry_verdict(
 $$;
 REVOKE ALL ON FUNCTION
     element_sentiment(p_symbol text, p_impact jsonb),
-    prediction_elements(p_prediction_ids integer[]),
+    impact_by_symbol(p_impact jsonb),
+    assets_read(p_list jsonb, p_max_symbols integer),
+    prediction_symbols(p_prediction_ids integer[]),
+    prediction_elements(p_prediction_ids integer[], p_max_symbols integer, p_budget integer, p_bulk integer[]),
     registry_register(p_symbols text[], p_prediction_ids integer[]),
     registry_verdict(p_symbol text, p_status text, p_reason text, p_backfill_status text, p_backfill_error text )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/40_registry.sql', '5875e95b63c8d4222da87a08981c92f126fac6b08513902c959b6733e55c3d1d')
+    ('functions/40_registry.sql', '75b6e93569f0fac61b6f0be8700737865060db132bfdbb298c5d256d964bc247')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

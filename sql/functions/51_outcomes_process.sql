@@ -104,19 +104,26 @@ BEGIN
 END
 $$;
 
+DROP FUNCTION IF EXISTS outcomes_process(integer[], integer, boolean);
+
 -- Everything that a batch of predictions asks for: registers what they name, writes their rows, and
 -- takes away rows of ours whose symbol a prediction no longer names. Returns a row for each element
--- of the predictions' assets, in their order: symbol is NULL for what is no symbol; wanting says
+-- of the predictions' assets, in their order: symbol is NULL for what is skipped, of which at most
+-- 50 are shown (prediction_elements says how the rest is counted); wanting says
 -- that a provider is needed for it (an entry or a horizon that is over has no bar, or the history
 -- before the moment is shorter than p_backfill_days, or the ticker was unknown when it was last
--- asked for, more than a week ago). A prediction that has nothing to process has one row, whose
--- nothing says why.
+-- asked for, more than a week ago); is_new, that this call registered it. A prediction that has
+-- nothing to process has one row, whose nothing says why.
 -- p_check_calendars: where a calendar has no sessions yet, only rows with missing_calendar are
 -- returned, and nothing is written but new tickers.
+-- p_max_symbols, p_budget, p_bulk: how much is done at once, as in prediction_elements; a prediction
+-- that was not processed for that has one row, which is deferred and says why ('names many', 'does not fit').
 CREATE OR REPLACE FUNCTION outcomes_process(
-    p_prediction_ids integer[], p_backfill_days integer, p_check_calendars boolean DEFAULT true
+    p_prediction_ids integer[], p_backfill_days integer, p_check_calendars boolean DEFAULT true,
+    p_max_symbols integer DEFAULT 100, p_budget integer DEFAULT NULL, p_bulk integer[] DEFAULT NULL
 ) RETURNS TABLE (prediction_id integer, element text, symbol text, outcome_state text,
-                 wanting boolean, nothing text, missing_calendar text)
+                 wanting boolean, is_new boolean, nothing text, missing_calendar text,
+                 reason text, skipped bigint, deferred boolean)
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
 #variable_conflict use_column
@@ -127,29 +134,49 @@ DECLARE
     v_moments     timestamptz[];
     v_sentiments  text[];
     v_confidences double precision[];
+    v_reasons     text[];
+    v_skipped     bigint[];
+    v_deferred    integer[];
+    v_whys        text[];
+    v_cut         integer[];
+    v_new         text[] := '{}';
     v_keys        outcome_key[];
     v_tries       integer := 0;
 BEGIN
-    SELECT array_agg(e.prediction_id), array_agg(e.element), array_agg(e.symbol),
-           array_agg(e.moment), array_agg(e.sentiment), array_agg(e.confidence)
-    INTO v_ids, v_elements, v_symbols, v_moments, v_sentiments, v_confidences
-    FROM prediction_elements(p_prediction_ids) e;
+    SELECT array_agg(e.prediction_id), array_agg(e.element), array_agg(e.symbol), array_agg(e.moment),
+           array_agg(e.sentiment), array_agg(e.confidence), array_agg(e.reason), array_agg(e.skipped),
+           array_agg(e.prediction_id) FILTER (WHERE e.deferred), array_agg(e.reason) FILTER (WHERE e.deferred),
+           array_agg(e.prediction_id) FILTER (WHERE e.cut)
+    INTO v_ids, v_elements, v_symbols, v_moments, v_sentiments, v_confidences, v_reasons, v_skipped,
+         v_deferred, v_whys, v_cut
+    FROM prediction_elements(p_prediction_ids, p_max_symbols, p_budget, p_bulk) e;
+    IF v_deferred IS NOT NULL THEN
+        SELECT array_agg(k.id), array_agg(k.element), array_agg(k.symbol), array_agg(k.moment),
+               array_agg(k.sentiment), array_agg(k.confidence), array_agg(k.reason), array_agg(k.skipped)
+        INTO v_ids, v_elements, v_symbols, v_moments, v_sentiments, v_confidences, v_reasons, v_skipped
+        FROM unnest(v_ids, v_elements, v_symbols, v_moments, v_sentiments, v_confidences, v_reasons, v_skipped)
+             AS k(id, element, symbol, moment, sentiment, confidence, reason, skipped)
+        WHERE k.id <> ALL (v_deferred);
+    END IF;
 
     RETURN QUERY
-    SELECT k.id, NULL, NULL, NULL, NULL::boolean,
+    SELECT k.id, NULL, NULL, NULL, NULL::boolean, NULL::boolean,
            CASE WHEN p.prediction_id IS NULL THEN 'the prediction no longer exists'
-                ELSE 'the prediction is not completed, or names no assets' END, NULL
-    FROM (SELECT unnest(p_prediction_ids) EXCEPT SELECT unnest(v_ids)) AS k(id)
-    LEFT JOIN prediction_inputs p ON p.prediction_id = k.id;
+                ELSE 'the prediction is not completed, or names no assets' END, NULL, NULL, NULL::bigint, false
+    FROM (SELECT unnest(p_prediction_ids) EXCEPT SELECT unnest(v_ids) EXCEPT SELECT unnest(v_deferred)) AS k(id)
+    LEFT JOIN prediction_inputs p ON p.prediction_id = k.id
+    UNION ALL
+    SELECT d.id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, d.why, NULL, true
+    FROM unnest(v_deferred, v_whys) AS d(id, why);
 
     IF EXISTS (SELECT FROM unnest(v_symbols) AS k(symbol)
                WHERE k.symbol IS NOT NULL
                  AND NOT EXISTS (SELECT FROM ticker_registry r WHERE r.symbol = k.symbol)) THEN
-        PERFORM registry_register(v_symbols, v_ids);
+        v_new := ARRAY(SELECT registry_register(v_symbols, v_ids));
     END IF;
     IF p_check_calendars THEN
         RETURN QUERY
-        SELECT NULL::integer, NULL, NULL, NULL, NULL::boolean, NULL, c.calendar
+        SELECT NULL::integer, NULL, NULL, NULL, NULL::boolean, NULL::boolean, NULL, c.calendar, NULL, NULL::bigint, false
         FROM (SELECT DISTINCT coalesce(r.calendar, symbol_calendar(k.symbol)) AS calendar
               FROM (SELECT DISTINCT unnest(v_symbols) AS symbol) k
               LEFT JOIN ticker_registry r ON r.symbol = k.symbol
@@ -164,10 +191,18 @@ BEGIN
     PERFORM FROM prediction_outcomes o WHERE o.prediction_id = ANY (v_ids)
     ORDER BY o.prediction_id, o.symbol FOR UPDATE;
 
+    IF v_cut IS NOT NULL THEN -- those that have rows beyond what is processed, from before there was a limit
+        v_cut := ARRAY(
+            SELECT DISTINCT more.prediction_id
+            FROM (SELECT h.prediction_id, h.symbol::text FROM prediction_outcomes h
+                  WHERE h.prediction_id = ANY (v_cut) AND h.engine_version IS NOT NULL
+                  EXCEPT SELECT * FROM unnest(v_ids, v_symbols)) AS more(prediction_id, symbol));
+    END IF;
     DELETE FROM prediction_outcomes o
     USING (SELECT h.prediction_id, h.symbol::text FROM prediction_outcomes h
            WHERE h.prediction_id = ANY (v_ids) AND h.engine_version IS NOT NULL
-           EXCEPT SELECT * FROM unnest(v_ids, v_symbols)) AS gone(prediction_id, symbol)
+           EXCEPT SELECT * FROM unnest(v_ids, v_symbols)
+           EXCEPT SELECT n.prediction_id, n.symbol FROM prediction_symbols(v_cut) n) AS gone(prediction_id, symbol)
     WHERE o.prediction_id = gone.prediction_id AND o.symbol || '' = gone.symbol
       AND o.engine_version IS NOT NULL;
 
@@ -215,8 +250,8 @@ BEGIN
                WHEN 'invalid' THEN
                    coalesce(r.last_backfill, '-infinity') < reckoner_now() - interval '7 days'
                ELSE false END,
-           NULL::text, NULL::text
-    FROM unnest(v_ids, v_elements, v_symbols) AS k(prediction_id, element, symbol)
+           k.symbol = ANY (v_new), NULL::text, NULL::text, k.reason, k.skipped, false
+    FROM unnest(v_ids, v_elements, v_symbols, v_reasons, v_skipped) AS k(prediction_id, element, symbol, reason, skipped)
     LEFT JOIN prediction_outcomes o ON o.prediction_id = k.prediction_id AND o.symbol || '' = k.symbol
     LEFT JOIN ticker_registry r ON r.symbol = k.symbol;
 END
@@ -226,9 +261,9 @@ REVOKE ALL ON FUNCTION
     outcomes_duplicates(),
     outcomes_resolution(),
     outcomes_write(p_keys outcome_key[]),
-    outcomes_process(p_prediction_ids integer[], p_backfill_days integer, p_check_calendars boolean)
+    outcomes_process(p_prediction_ids integer[], p_backfill_days integer, p_check_calendars boolean, p_max_symbols integer, p_budget integer, p_bulk integer[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/51_outcomes_process.sql', '78ab4d7b81cdfad3bc379a7457bf28287caa22f96adaeccf79f8d787b5548623')
+    ('functions/51_outcomes_process.sql', 'ec08cd5590ae87764f7bccbaa67a26ba7b4db55d46d6e7a2b8d3074e15ef6810')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

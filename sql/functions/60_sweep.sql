@@ -57,13 +57,15 @@ BEGIN
 END
 $$;
 
+DROP FUNCTION IF EXISTS sweep_changed(integer);
+
 -- Predictions that were changed while no trigger saw it: they name a symbol that has no row, or a row
 -- of ours is of a symbol that they no longer name, or has another sentiment. Walks like
 -- sweep_forgotten, in shorter steps, because it reads what each prediction says. Asks for what the
 -- trigger on UPDATE asks for, so not for another confidence. Those without any row of ours are not
 -- its business: they are new, or another program's.
 -- Writes an event for each; returns how many.
-CREATE OR REPLACE FUNCTION sweep_changed(p_span integer) RETURNS bigint
+CREATE OR REPLACE FUNCTION sweep_changed(p_span integer, p_max_symbols integer DEFAULT 100) RETURNS bigint
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off AS $$
 DECLARE
     v_first  bigint;
@@ -84,9 +86,10 @@ BEGIN
           AND EXISTS (SELECT FROM prediction_outcomes o
                       WHERE o.prediction_id = p.prediction_id AND o.engine_version IS NOT NULL));
     v_keys := ARRAY( -- in one statement, as above
-        WITH said AS (
-            SELECT DISTINCT e.prediction_id, e.symbol, e.sentiment
-            FROM prediction_elements(v_ids) e WHERE e.symbol IS NOT NULL
+        WITH elements AS MATERIALIZED (
+            SELECT * FROM prediction_elements(v_ids, p_max_symbols)
+        ), said AS (
+            SELECT DISTINCT e.prediction_id, e.symbol, e.sentiment FROM elements e WHERE e.symbol IS NOT NULL
         ), known AS (
             SELECT o.prediction_id, o.symbol::text AS symbol, o.prediction_sentiment::text AS sentiment,
                    o.engine_version IS NOT NULL AS is_ours
@@ -95,7 +98,10 @@ BEGIN
         SELECT coalesce(s.prediction_id, k.prediction_id)::text
         FROM said s FULL JOIN known k ON k.prediction_id = s.prediction_id AND k.symbol = s.symbol
         WHERE k.symbol IS NULL
-           OR (k.is_ours AND (s.symbol IS NULL OR s.sentiment IS DISTINCT FROM k.sentiment))
+           OR (k.is_ours AND s.symbol IS NOT NULL AND s.sentiment IS DISTINCT FROM k.sentiment)
+           -- Rows beyond the first p_max_symbols stay as they are.
+           OR (k.is_ours AND s.symbol IS NULL
+               AND k.prediction_id NOT IN (SELECT e.prediction_id FROM elements e WHERE e.cut))
         EXCEPT SELECT o.key FROM outbox o WHERE o.topic = 'prediction');
     UPDATE reckoner_installation SET changed_cursor = sweep_walked(v_first, v_cursor, v_last, p_span)
     WHERE changed_cursor IS DISTINCT FROM sweep_walked(v_first, v_cursor, v_last, p_span);
@@ -173,13 +179,13 @@ REVOKE ALL ON FUNCTION
     sweep_walked(p_first bigint, p_cursor bigint, p_last bigint, p_span integer),
     sweep_write(p_keys text[]),
     sweep_forgotten(p_span integer),
-    sweep_changed(p_span integer),
+    sweep_changed(p_span integer, p_max_symbols integer),
     sweep_due(),
     sweep_unfetched(),
     sweep_prune(p_days integer),
     sweep_ended()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/60_sweep.sql', '2e0ab713e7a1af0c4b37d7ed95410ae5f9fc88dc81da8352be882d6910718c50')
+    ('functions/60_sweep.sql', '6a837d2d73a6235cbeecc82cab89743788d2e561735b2095d631403b37e85214')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

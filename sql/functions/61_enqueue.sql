@@ -13,7 +13,7 @@ DROP FUNCTION IF EXISTS enqueue_cost(text[], date[], integer);
 -- then it returns the symbols that they name, each with its earliest and its latest day.
 -- seen: ids looked at. missing: events written, or to be written. last_id: where to go on.
 CREATE OR REPLACE FUNCTION enqueue_predictions(
-    p_after bigint, p_limit integer, p_since timestamptz, p_dry_run boolean
+    p_after bigint, p_limit integer, p_since timestamptz, p_dry_run boolean, p_max_symbols integer DEFAULT 100
 ) RETURNS TABLE (seen bigint, missing bigint, last_id bigint, symbols text[],
                 first_days date[], last_days date[])
 LANGUAGE plpgsql AS $$
@@ -44,7 +44,7 @@ BEGIN
         INTO symbols, first_days, last_days
         FROM (SELECT e.symbol, min((e.moment AT TIME ZONE 'UTC')::date) AS first_day,
                      max((e.moment AT TIME ZONE 'UTC')::date) AS last_day
-              FROM prediction_elements(v_ids) e WHERE e.symbol IS NOT NULL GROUP BY e.symbol) n;
+              FROM prediction_elements(v_ids, p_max_symbols) e WHERE e.symbol IS NOT NULL GROUP BY e.symbol) n;
     ELSIF v_ids <> '{}' THEN
         INSERT INTO outbox (topic, key, priority, available_at, created_at, updated_at)
         SELECT 'prediction', id, -10, reckoner_now(), reckoner_now(), reckoner_now()
@@ -73,10 +73,10 @@ CREATE OR REPLACE FUNCTION enqueue_cost(
     LEFT JOIN ticker_registry r ON r.symbol = n.symbol
 $$;
 REVOKE ALL ON FUNCTION
-    enqueue_predictions(p_after bigint, p_limit integer, p_since timestamptz, p_dry_run boolean ),
+    enqueue_predictions(p_after bigint, p_limit integer, p_since timestamptz, p_dry_run boolean, p_max_symbols integer),
     enqueue_cost(p_symbols text[], p_first_days date[], p_last_days date[], p_backfill_days integer )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/61_enqueue.sql', 'b4695deb6c816d26fa291861939c9d6a70071b9356d60cefceb92a1b0a90d73b')
+    ('functions/61_enqueue.sql', 'a41f9211070256fa3bbcffd6bee4a87f3a9472f420e3e00253de77beb35aa228')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -28,6 +28,9 @@ LANGUAGE sql IMMUTABLE AS $$
              || coalesce((SELECT '; skipped ' || string_agg(
                               format('%s (%s)', s ->> 'element', s ->> 'reason'), ', ')
                           FROM jsonb_array_elements(p_result -> 'skipped') s), '')
+             || coalesce((SELECT format(' and others, %s in all: ', p_result ->> 'skipped_count')
+                                 || string_agg(format('%s %s', r.value, r.key), ', ' ORDER BY r.key)
+                          FROM jsonb_each_text(p_result -> 'skipped_reasons') r), '')
     END
 $$;
 
@@ -98,8 +101,11 @@ RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE sql STABLE AS 
     FROM provider_hindrances h
 $$;
 
--- The outcomes of one prediction: when each price was there, and what is still to come.
-CREATE OR REPLACE FUNCTION outcome_story(p_prediction_id integer)
+DROP FUNCTION IF EXISTS outcome_story(integer);
+
+-- The outcomes of one prediction: when each price was there, and what is still to come. At most 50
+-- are told, those of p_symbols first.
+CREATE OR REPLACE FUNCTION outcome_story(p_prediction_id integer, p_symbols text[])
 RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
@@ -108,6 +114,7 @@ BEGIN
         SELECT o.*, coalesce(r.calendar, symbol_calendar(o.symbol)) AS its_calendar
         FROM prediction_outcomes o LEFT JOIN ticker_registry r ON r.symbol = o.symbol
         WHERE o.prediction_id = p_prediction_id AND o.engine_version IS NOT NULL
+        ORDER BY o.symbol = ANY (p_symbols) DESC, o.symbol LIMIT 50
     ), horizon AS (
         SELECT o.symbol, o.created_at, h.n, h.price, h.return, h.correct, s.session
         FROM outcome o
@@ -148,7 +155,12 @@ BEGIN
            o.outcome_state || coalesce(': ' || o.outcome_reason, '')
            || CASE WHEN o.due_at > reckoner_now() THEN ', looked at again then'
                    ELSE coalesce(', to be asked for since ' || o.due_at, '') END
-    FROM outcome o;
+    FROM outcome o
+    UNION ALL
+    SELECT NULL, 'prediction ' || p_prediction_id,
+           format('%s more outcomes: SELECT * FROM prediction_outcomes WHERE prediction_id = %s', c.n - 50, p_prediction_id)
+    FROM (SELECT count(*) AS n FROM prediction_outcomes o
+          WHERE o.prediction_id = p_prediction_id AND o.engine_version IS NOT NULL) c WHERE c.n > 50;
 END
 $$;
 
@@ -160,16 +172,22 @@ DECLARE
     v_input   prediction_inputs;
     v_created timestamptz;
     v_status  text;
-    v_symbol  text;
+    v_symbols text[];
 BEGIN
     SELECT * INTO v_input FROM prediction_inputs p WHERE p.prediction_id = v_id;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'there is no prediction %', v_id USING ERRCODE = 'no_data_found';
     END IF;
     SELECT as_moment(p.created_at), p.analysis_status INTO v_created, v_status FROM predictions p WHERE p.id = v_id;
+    -- Once its outcomes are there, of those symbols alone that were processed.
+    v_symbols := ARRAY(
+        SELECT DISTINCT e.symbol FROM prediction_elements(ARRAY[v_id::integer], 50) e
+        WHERE e.symbol IS NOT NULL
+          AND (NOT EXISTS (SELECT FROM prediction_outcomes o WHERE o.prediction_id = v_id AND o.engine_version IS NOT NULL)
+               OR EXISTS (SELECT FROM ticker_registry r WHERE r.symbol = e.symbol)));
     RETURN QUERY
     WITH symbols AS MATERIALIZED (
-        SELECT DISTINCT e.symbol FROM prediction_elements(ARRAY[v_id::integer]) e WHERE e.symbol IS NOT NULL
+        SELECT unnest(v_symbols) AS symbol
     ), story AS (
         SELECT v_input.moment AS at, 'prediction ' || v_id AS subject, 'what it is about was published' AS story
         UNION ALL
@@ -196,7 +214,7 @@ BEGIN
         UNION ALL
         SELECT DISTINCT t.* FROM symbols s CROSS JOIN LATERAL ticker_standing(s.symbol) t
         UNION ALL
-        SELECT * FROM outcome_story(v_id::integer)
+        SELECT * FROM outcome_story(v_id::integer, v_symbols)
     )
     SELECT s.at, s.subject, s.story
     FROM (SELECT *, row_number() OVER () AS n FROM story) s -- what is of one moment stays as told
@@ -252,12 +270,12 @@ REVOKE ALL ON FUNCTION
     result_in_words(p_topic text, p_result jsonb),
     event_story(p_topic text, p_key text, p_since timestamptz, p_event bigint),
     ticker_standing(p_symbol text),
-    outcome_story(p_prediction_id integer),
+    outcome_story(p_prediction_id integer, p_symbols text[]),
     explain_prediction(prediction_id bigint),
     explain_ticker(symbol text),
     explain_event(event_id bigint)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/70_explain.sql', 'f91f33d73dc747997c875264fe3148ab7ec34eff703156f4a427212a0486a211')
+    ('functions/70_explain.sql', 'b35ecf8455064228ace2ada7de737921c28c31354b8b1d4af5991e6ac1c4459f')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

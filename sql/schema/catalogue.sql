@@ -4,7 +4,8 @@
 SELECT 'column' AS kind, c.relname::text AS parent, a.attname::text AS name,
        jsonb_build_object(
            'type', format_type(a.atttypid, a.atttypmod), 'not_null', a.attnotnull,
-           'default', pg_get_expr(d.adbin, d.adrelid), 'identity', a.attidentity <> '') AS detail
+           'default', pg_get_expr(d.adbin, d.adrelid), 'identity', a.attidentity <> '')
+       || CASE WHEN a.attgenerated = '' THEN '{}'::jsonb ELSE '{"generated": true}' END AS detail
 FROM pg_class c
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum

@@ -183,6 +183,12 @@ DRIFT = [
     ),
     ("DROP VIEW price_stats", "view price_stats", "is missing", True),
     ("DROP TABLE symbol_rules CASCADE", "table symbol_rules", "is missing", True),
+    (
+        "ALTER TABLE symbol_rules ALTER kind DROP EXPRESSION",
+        "column symbol_rules.kind",
+        "is computed otherwise",
+        False,
+    ),
     ("DROP SEQUENCE outbox_lease", "sequence outbox_lease", "is missing", False),
 ]
 

@@ -27,6 +27,7 @@ def context_of(
     shutdown: Shutdown | None = None,
     tracer: Tracer | None = None,
     max_attempts: int = 8,
+    max_symbols: int = 100,
 ) -> Context:
     return Context(
         database=database,
@@ -36,4 +37,5 @@ def context_of(
         metrics=Metrics(),
         tracer=tracer or NoTracer(),
         max_attempts=max_attempts,
+        max_symbols=max_symbols,
     )

@@ -31,7 +31,7 @@ class Inline:
         self.provider = FakeProvider("csv", answers)
         self._database = database
         context = context_of(database, [self.provider], tracer=tracer, max_attempts=max_attempts)
-        self._lanes = {
+        self.lanes = {
             lane.topic: LaneRunner(lane, context, InFlight(), lambda: None)
             for lane in lanes(WorkerSettings())
         }
@@ -43,7 +43,7 @@ class Inline:
     def step(self, topic: str) -> int:
         """Claim and work on what is ready of a topic; returns how many events that were."""
         claims = self.claim(topic)
-        runner = self._lanes[topic]
+        runner = self.lanes[topic]
         size = runner.lane.batch_size
         for first in range(0, len(claims), size):
             runner.work(claims[first : first + size])

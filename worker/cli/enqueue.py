@@ -41,12 +41,18 @@ class Cost:
         )
 
 
-def estimate(database: Database, settings: MarketSettings, since: dt.datetime | None) -> Cost:
+def estimate(
+    database: Database,
+    settings: MarketSettings,
+    since: dt.datetime | None,
+    max_symbols: int = 100,
+) -> Cost:
     """Walk over the predictions and say what their events would cost; changes nothing."""
     first: dict[str, dt.date] = {}
     last: dict[str, dt.date] = {}
     seen = missing = 0
-    for bite in _bites(database, since, dry_run=True, what="counting"):
+    bites = _bites(database, since, dry_run=True, what="counting", max_symbols=max_symbols)
+    for bite in bites:
         seen, missing = seen + bite["seen"], missing + bite["missing"]
         columns = (bite[name] or [] for name in ("symbols", "first_days", "last_days"))
         for symbol, first_day, last_day in zip(*columns, strict=True):
@@ -91,7 +97,12 @@ def _waiting(database: Database) -> int:
 
 
 def _bites(
-    database: Database, since: dt.datetime | None, *, dry_run: bool, what: str
+    database: Database,
+    since: dt.datetime | None,
+    *,
+    dry_run: bool,
+    what: str,
+    max_symbols: int = 100,
 ) -> Iterator[dict[str, Any]]:
     with database.transaction() as conn:
         total = one(conn, "SELECT count(*) AS n FROM predictions")["n"]
@@ -103,8 +114,8 @@ def _bites(
             with database.transaction() as conn:
                 bite = one(
                     conn,
-                    "SELECT * FROM enqueue_predictions(%s, %s, %s, %s)",
-                    [last, _BITE, since, dry_run],
+                    "SELECT * FROM enqueue_predictions(%s, %s, %s, %s, %s)",
+                    [last, _BITE, since, dry_run, max_symbols],
                 )
             if not bite["seen"]:
                 return

@@ -1,18 +1,20 @@
 """Prediction events: register tickers, open and fill outcomes, ask for the prices that are missing.
 
-A batch is one transaction and never touches the network.
+A batch is one transaction and never touches the network. Its cost is bounded by symbols, not by
+predictions: the events that do not fit are handed back, ready for the next batch.
 """
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
 
 from market import outcomes
-from market.outcomes import MissingCalendarsError, Processed
+from market.outcomes import Batch, MissingCalendarsError, Processed
 from market.universe import sessions
+from sql.database import Connection
 from worker.context import LOCK_SECONDS, Context
 from worker.queue import outbox
 from worker.queue.outbox import Claim, End
@@ -20,8 +22,20 @@ from worker.queue.outbox import Claim, End
 log = structlog.get_logger()
 
 
-def handle(context: Context, claims: Sequence[Claim]) -> None:
-    """Process a batch of prediction events; when it raises, nothing of the batch happened."""
+# The most symbols that one transaction processes, unless one prediction alone has more: 500
+# predictions of 100 symbols would hold their lane, and each other's rows, for 20 seconds.
+BUDGET = 2_000
+# The priority of predictions of more than 20 symbols, given when their event is first claimed: all
+# other predictions go before them, and so do the tickers of all others.
+_BULK_PRIORITY = -1
+
+
+def handle(context: Context, claims: Sequence[Claim]) -> int | None:
+    """Process a batch of prediction events; when it raises, nothing of the batch happened.
+
+    Returns how many events to claim next where bulk work was handed back: without that, it would be
+    claimed by the hundred only to be handed back again.
+    """
     started = time.monotonic()
     with context.tracer.span("predictions", claims):
         counts = context.retry("processing predictions", lambda: process(context, claims))
@@ -42,10 +56,14 @@ def handle(context: Context, claims: Sequence[Claim]) -> None:
             context.metrics.insert_to_outcome.observe(claim.waited + seconds)
     if counts["lost"]:
         log.warning("lease lost, nothing changed", events=counts["lost"], topic="prediction")
+    return 2 * counts["events"] + 1 if counts.get("bulk") else None
 
 
 def process(context: Context, claims: Sequence[Claim]) -> dict[str, int]:
     """Process a batch in one transaction; returns counts for the log.
+
+    Of many symbols only as many events as fit: the others are handed back in it, `deferred`, and
+    those that name more than 20 with a lower priority. `bulk`: how many had that already.
 
     A calendar that was never loaded is loaded once. One that nobody knows is logged; its outcomes
     become unresolvable and name it.
@@ -65,15 +83,29 @@ def _process(
         locked = outbox.lock(conn, claims)
         if not locked:
             return {"events": 0, "done": 0, "cancelled": 0, "lost": len(claims)}
-        ids = sorted({int(claim.key) for claim in locked})
+        priorities: dict[int, int] = {}
+        for claim in locked:
+            number = int(claim.key)
+            priorities[number] = max(claim.priority, priorities.get(number, claim.priority))
         batch = outcomes.process(
-            conn, ids, context.market.backfill_days, check_calendars=check_calendars
+            conn,
+            sorted(priorities),
+            context.market.backfill_days,
+            check_calendars=check_calendars,
+            max_symbols=context.max_symbols,
+            budget=BUDGET,
+            bulk=[number for number, priority in priorities.items() if priority < 0],
         )
-        if batch.wanting:
-            # The tickers of bulk work wait as its predictions did.
-            priority = max(claim.priority for claim in locked)
-            conn.execute("SELECT ticker_enqueue(%s, %s, true)", [batch.wanting, priority])
-        ends = [_end(claim, batch.predictions[int(claim.key)]) for claim in locked]
+        _ask_for_prices(conn, batch, priorities)
+        deferred = [claim for claim in locked if int(claim.key) in batch.deferred]
+        if deferred:
+            wide = [claim for claim in deferred if int(claim.key) in batch.wide]
+            outbox.hand_back(conn, deferred, behind=wide, priority=_BULK_PRIORITY)
+        ends = [
+            _end(claim, batch.predictions[int(claim.key)])
+            for claim in locked
+            if int(claim.key) not in batch.deferred
+        ]
         finished = outbox.finish(conn, ends)
     verdicts = Counter(end.verdict for end in ends)
     return {
@@ -81,10 +113,24 @@ def _process(
         "done": verdicts["done"],
         "cancelled": verdicts["cancelled"],
         "outcomes": sum(sum(done.states.values()) for done in batch.predictions.values()),
-        "skipped": sum(len(done.skipped) for done in batch.predictions.values()),
-        "tickers": len(batch.wanting),
-        "lost": len(claims) - finished,
+        "skipped": sum(done.skipped_total for done in batch.predictions.values()),
+        "tickers": len(batch.waiting),
+        "deferred": len(deferred),
+        "bulk": sum(claim.priority < 0 for claim in deferred),
+        "lost": len(claims) - finished - len(deferred),
     }
+
+
+def _ask_for_prices(conn: Connection, batch: Batch, priorities: Mapping[int, int]) -> None:
+    """Write ticker events; the tickers of bulk work wait as its predictions did."""
+    asked: dict[int, list[str]] = {}
+    for symbol, numbers in batch.waiting.items():
+        asked.setdefault(max(priorities[number] for number in numbers), []).append(symbol)
+    for priority, symbols in sorted(asked.items()):
+        conn.execute("SELECT ticker_enqueue(%s, %s, true)", [sorted(symbols), priority])
+        new = sorted(batch.new.intersection(symbols))
+        if priority < 0 and new:  # the registry's trigger wrote these with the normal priority
+            conn.execute("SELECT ticker_stay_behind(%s, %s)", [new, priority])
 
 
 def _end(claim: Claim, done: Processed) -> End:
@@ -93,4 +139,7 @@ def _end(claim: Claim, done: Processed) -> End:
     result: dict[str, Any] = {"outcomes": done.states}
     if done.skipped:
         result["skipped"] = done.skipped
+    if done.skipped_total > len(done.skipped):
+        result["skipped_count"] = done.skipped_total
+        result["skipped_reasons"] = dict(done.skipped_counts)
     return End(claim, "done", result)

@@ -23,7 +23,7 @@ from worker.shutdown import ShutdownRequested
 
 log = structlog.get_logger()
 
-Handler = Callable[[Context, Sequence[Claim]], None]
+Handler = Callable[[Context, Sequence[Claim]], int | None]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Lane:
     """How events of one topic are worked on.
 
     handler: works on a batch and ends its events in its own transaction; raises when it cannot.
+    Returns how many events to claim at once next, where fewer than a batch fit; else None.
     concurrency: batches at once. batch_size: events in one batch. inline: the main thread is one
     of those that work on batches.
     """
@@ -65,6 +66,7 @@ class LaneRunner:
         self._batches: queue.SimpleQueue[Sequence[Claim]] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._unended = 0  # batches that were handed over
+        self._fitting = lane.batch_size  # events to claim at once
 
     @property
     def free(self) -> int:
@@ -75,7 +77,7 @@ class LaneRunner:
     def claimable(self) -> int:
         """Events that could be started now."""
         if self.lane.inline:
-            return self.lane.batch_size  # the main thread itself is free
+            return min(self._fitting, self.lane.batch_size)  # the main thread itself is free
         return max(0, self.free) * self.lane.batch_size
 
     def start(self, claims: Sequence[Claim]) -> None:
@@ -84,7 +86,7 @@ class LaneRunner:
         An inline lane uses its threads only for a full batch, which may leave others behind it.
         """
         size = self.lane.batch_size
-        if self.lane.inline and (len(claims) < size or self.free <= 0):
+        if self.lane.inline and (len(claims) < self.claimable or self.free <= 0):
             self.work_here(claims)
             return
         for first in range(0, len(claims), size):
@@ -123,7 +125,7 @@ class LaneRunner:
     def work(self, claims: Sequence[Claim]) -> None:
         """Let the handler work on a batch; one bad event among them spoils no other."""
         try:
-            self.lane.handler(self._context, claims)
+            self._fitting = self.lane.handler(self._context, claims) or self.lane.batch_size
         except ShutdownRequested:
             raise
         except Exception as error:  # noqa: BLE001 - any fault of one event must not lose the others

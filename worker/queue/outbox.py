@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 from psycopg.rows import args_row
 from psycopg.types.json import Jsonb
 
-from sql.database import Connection, Database
+from sql.database import Connection, Database, one
 
 # Per priority the last event of an earlier claim: available_at and id. See worker/queue/claim_cursor.py.
 Position = dict[int, tuple[str, int]]
@@ -94,6 +94,20 @@ def finish(conn: Connection, ends: Sequence[End]) -> int:
         for claim, verdict, result in ends
     ]
     return conn.execute("SELECT outbox_finish(%s)", [Jsonb(rows)]).rowcount
+
+
+def hand_back(
+    conn: Connection, claims: Sequence[Claim], behind: Sequence[Claim], priority: int
+) -> int:
+    """Make claims ready again that nobody began to work on, after what waits; returns how many.
+
+    behind: those of them that get this priority.
+    """
+    mine = [
+        {"id": c.id, "lease": c.lease, "priority": priority if c in behind else c.priority}
+        for c in claims
+    ]
+    return int(one(conn, "SELECT outbox_hand_back(%s) AS n", [Jsonb(mine)])["n"])
 
 
 def fail(conn: Connection, claim: Claim, error: str, max_attempts: int) -> str | None:
