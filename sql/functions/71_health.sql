@@ -16,7 +16,9 @@ LANGUAGE sql STABLE AS $$
            CASE l.objid WHEN 1 THEN 'armed' WHEN 2 THEN 'migrating' WHEN 3 THEN 'sweeping'
                         WHEN 4 THEN 'writing outcomes' WHEN 5 THEN 'writing events' ELSE 'sessions' END,
            l.pid, a.usename::text, coalesce(nullif(a.application_name, ''), 'no name'),
-           a.xact_start IS NULL, NOT coalesce(has_table_privilege(a.usesysid, 'public.outbox', 'INSERT'), false)
+           -- Not by xact_start, which roles of least rights do not see of others.
+           NOT EXISTS (SELECT FROM pg_locks t WHERE t.pid = l.pid AND t.locktype = 'virtualxid' AND t.mode = 'ExclusiveLock'),
+           NOT coalesce(has_table_privilege(a.usesysid, 'public.outbox', 'INSERT'), false)
     FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
     WHERE l.locktype = 'advisory' AND l.classid = 1380271947 AND l.objsubid = 2 AND l.granted
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -86,7 +88,7 @@ BEGIN
     CROSS JOIN (SELECT coalesce(bool_or(alive AND asleep_until IS NULL), false) AS awake FROM worker_status) w
     LEFT JOIN LATERAL (SELECT * FROM lock_holders() WHERE number = 3 ORDER BY is_session DESC LIMIT 1) h ON true;
     RETURN QUERY SELECT 'sweep', CASE WHEN v_row.late OR v_row.stuck THEN 'warn' ELSE 'ok' END,
-        coalesce(format('the last ended %s s ago', v_row.age), 'none has ended yet')
+        coalesce('the last ended ' || v_row.age || ' s ago', 'none has ended yet')
         || CASE WHEN v_row.pid IS NOT NULL AND (v_row.late OR v_row.stuck) THEN v_row.holder
                 WHEN v_row.late THEN '; one should come every minute: see the log of the workers' ELSE '' END;
 
@@ -132,6 +134,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', '5ce0ce2356934fe642a98cd069f78fc872f063e5a3a12cfbcebbfec54b8010d8')
+    ('functions/71_health.sql', '8455f860fb8cd00b83569af5af332c15cdc319f170c2d83d62c339d4597c17eb')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from sql.schema import check as checks
 from tests.market.test_commands import document, error_line, table
 from tests.support import Conn, command, connect, insert_prediction, value
 from tests.worker.pooler import PROGRAM, Pooler
@@ -344,3 +345,15 @@ def test_neon_needs_its_settings(url: str) -> None:
     bad = {"NEON_API_KEY": KEY, "NEON_PROJECT_ID": "../../users"}
     line = error_line(command(url, "market", "db", "backup", "--neon-branch", cwd=None, **bad), 2)
     assert "NEON_PROJECT_ID" in line
+
+
+@pytest.mark.parametrize("who", ["PUBLIC", "reckoner_creator"])
+def test_check_says_who_else_may_create_in_public(conn: Conn, who: str) -> None:
+    assert checks._creators(conn).state == "ok"  # noqa: SLF001
+    with conn.transaction(force_rollback=True):
+        conn.execute(b"CREATE ROLE reckoner_creator")
+        conn.execute(f"GRANT CREATE ON SCHEMA public TO {who}".encode())
+        found = checks._creators(conn)  # noqa: SLF001
+        assert (found.state, found.message.partition(" may ")[0]) == ("warn", who)
+        conn.execute(found.message.rpartition(": ")[2].encode())
+        assert checks._creators(conn).state == "ok"  # noqa: SLF001

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from sql.database import Database
-from sql.schema import catalogue, repair
+from sql.schema import audit, catalogue, repair
 from sql.schema.drift import Difference
 from tests.support import Conn, connect, insert_prediction, value
 
@@ -293,3 +293,79 @@ def test_an_audit_leaves_no_trace(database: Database, conn: Conn) -> None:
     before = look()
     repair.look(database)
     assert look() == before
+
+
+RIGHTS = {
+    "GRANT EXECUTE ON FUNCTION predictions_inserted() TO PUBLIC": (
+        "function predictions_inserted()",
+        "PUBLIC has EXECUTE",
+    ),
+    "GRANT EXECUTE ON FUNCTION sweep_due() TO PUBLIC": (
+        "function sweep_due()",
+        "PUBLIC has EXECUTE",
+    ),
+    "REVOKE EXECUTE ON FUNCTION reckoner_now() FROM PUBLIC": (
+        "function reckoner_now()",
+        "PUBLIC lacks EXECUTE",
+    ),
+    "GRANT EXECUTE ON FUNCTION registry_inserted() TO {role}": (
+        "function registry_inserted()",
+        "can be called by {role}",
+    ),
+    "ALTER FUNCTION has_assets(text) OWNER TO {role}": (
+        "function has_assets(text)",
+        "belongs to {role}, not to {owner}",
+    ),
+    "ALTER TABLE outbox_history OWNER TO {role}": (
+        "table outbox_history",
+        "belongs to {role}, not to {owner}",
+    ),
+    "ALTER VIEW outbox_stuck OWNER TO {role}": (
+        "view outbox_stuck",
+        "belongs to {role}, not to {owner}",
+    ),
+    "ALTER SEQUENCE outbox_lease OWNER TO {role}": (
+        "sequence outbox_lease",
+        "belongs to {role}, not to {owner}",
+    ),
+    "GRANT UPDATE ON outbox TO PUBLIC": ("table outbox", "PUBLIC has UPDATE"),
+    "GRANT UPDATE (status) ON outbox TO PUBLIC": ("table outbox", "PUBLIC has UPDATE"),
+    "GRANT SELECT ON outbox_stuck TO PUBLIC": ("view outbox_stuck", "PUBLIC has SELECT"),
+    "GRANT USAGE ON SEQUENCE outbox_lease TO PUBLIC": ("sequence outbox_lease", "PUBLIC has USAGE"),
+    "GRANT INSERT ON reckoner_clock TO {role}": (
+        "table reckoner_clock",
+        "can be written by {role}",
+    ),
+    "GRANT UPDATE (clock_offset) ON reckoner_clock TO {role}": (
+        "table reckoner_clock",
+        "can be written by {role}",
+    ),
+    "CREATE TRIGGER mine AFTER INSERT ON elsewhere EXECUTE FUNCTION predictions_inserted()": (
+        "trigger mine on public.elsewhere",
+        "calls predictions_inserted(), which is another table's",
+    ),
+}
+
+
+@pytest.mark.parametrize("change", RIGHTS)
+def test_who_owns_what_and_who_may_do_what_is_compared(conn: Conn, change: str) -> None:
+    owner = str(value(conn, "SELECT current_user"))
+    role = "reckoner_of_a_test"
+    with conn.transaction(force_rollback=True):
+        conn.execute(f"CREATE ROLE {role}; CREATE TABLE elsewhere (id int)".encode())
+        conn.execute(f"GRANT CREATE ON SCHEMA public TO {role}".encode())
+        conn.execute(change.format(role=role).encode())
+        [found] = audit.audit(conn)
+        said = [text.format(role=role, owner=owner) for text in RIGHTS[change]]
+        assert [found.object, found.difference] == said
+        assert not found.additive
+        for statement in found.sql.split("; "):
+            conn.execute(statement.encode())
+        assert audit.audit(conn) == []
+
+
+def test_a_function_that_is_mended_is_not_everyones(conn: Conn, database: Database) -> None:
+    conn.execute("DROP FUNCTION sweep_sync()")
+    told = repair.apply(database, repair.look(database))
+    assert told == {"function sweep_sync()": "done"}
+    assert repair.look(database) == []

@@ -1,5 +1,6 @@
 """Sleeping: arms the doorbell, decides for how long, and asks at each poll whether anything is due."""
 
+import time
 from collections.abc import Callable
 
 from worker.listening.doorbell import Doorbell, State
@@ -31,6 +32,7 @@ class Sleeper:
         self._idle_suspend = idle_suspend
         self._shutdown = shutdown
         self._poll_seconds = poll_seconds
+        self._busy_since: float | None = None
 
     def arm(self, claim: Callable[[], bool]) -> State | None:
         """Arm the doorbell and claim once more; None when that claim found work.
@@ -43,6 +45,10 @@ class Sleeper:
         if state != "polling" and not (was_armed and self._doorbell.armed) and claim():
             self._doorbell.disarm()
             return None
+        if state != "busy":
+            self._busy_since = None
+        elif self._busy_since is None:
+            self._busy_since = time.monotonic()
         return state
 
     def sleep(self, due: float | None, state: State) -> None:
@@ -75,7 +81,10 @@ class Sleeper:
         if due is not None:
             seconds = min(seconds, max(due, _BUSY_KEY_SECONDS))
         if state == "busy":
-            seconds = min(seconds, _BUSY_SECONDS)
+            # A writer's lock is held for as long as its transaction, and any role can take one for
+            # hours: the longer, the more rarely this looks again.
+            busy = time.monotonic() - (self._busy_since or time.monotonic())
+            seconds = min(seconds, max(_BUSY_SECONDS, busy / 4))
         full_scan = self._claimer.seconds_to_full_scan()
         if full_scan is not None:
             seconds = min(seconds, full_scan)
