@@ -21,7 +21,7 @@ import psycopg
 from psycopg.rows import BaseRowFactory, DictRow, dict_row
 from psycopg_pool import ConnectionPool
 
-from sql.settings import redact
+from sql.redaction import one_line
 
 Connection = psycopg.Connection[DictRow]
 T = TypeVar("T")
@@ -244,8 +244,8 @@ def is_away(error: BaseException) -> bool:
 
 
 def error_line(error: BaseException) -> str:
-    """An error as one line without secrets, for `last_error` and the log."""
+    """An error as one line without secrets that Postgres can hold, for `last_error` and the log."""
     if isinstance(error, psycopg.Error):
         text = str(error).strip().splitlines()
-        return redact(f"{type(error).__name__}: {text[0] if text else 'no message'}")
-    return redact(f"{type(error).__name__}: {error}")
+        return one_line(f"{type(error).__name__}: {text[0] if text else 'no message'}")
+    return one_line(f"{type(error).__name__}: {error}")

@@ -7,16 +7,34 @@ starts; it is imported when something is to be said.
 import logging
 import os
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
-from sql.settings import LogSettings, redact
+from sql.redaction import redact
+from sql.settings import LogSettings
 
 Event = MutableMapping[str, Any]
 
 
 def _redacted(_logger: object, _method: str, event: Event) -> Event:
-    return {key: redact(value) if isinstance(value, str) else value for key, value in event.items()}
+    return {key: _without_secrets(value) for key, value in event.items()}
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {key: _without_secrets(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_secrets(each) for each in value]
+    return value
+
+
+class _Lines(logging.Formatter):
+    """What libraries report, exceptions included, without secrets."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
 
 
 def configure(settings: LogSettings) -> None:
@@ -48,7 +66,9 @@ def configure(settings: LogSettings) -> None:
         cache_logger_on_first_use=True,
     )
     # They report through logging what we report ourselves, such as a rollback after an interruption.
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
+    lines = logging.StreamHandler(sys.stderr)
+    lines.setFormatter(_Lines("%(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[lines])
     for chatty in ("yfinance", "psycopg", "peewee"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
 

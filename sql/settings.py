@@ -6,7 +6,6 @@ by a platform never falls back to a private database.
 """
 
 import os
-import re
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -45,14 +44,6 @@ FOREIGN_PARAMETERS = {
     "server_settings",
 }
 
-_SECRETS = (
-    (re.compile(r"(\w+://[^:/?#\s@]*):[^\s]*@"), r"\1:***@"),
-    (
-        re.compile(r"(?i)\b(password|passwd|apikey|api_key|token|secret)(\s*[=:]\s*)[^\s&\"']+"),
-        r"\1\2***",
-    ),
-)
-
 
 class SettingsError(InvalidInput):
     """A setting that cannot be used; its text is one line for the person who set it."""
@@ -79,19 +70,6 @@ def load(kind: type[S]) -> S:
         name = str(first["loc"][0]).upper() if first["loc"] else ""
         message = first["msg"].removeprefix("Value error, ")
         raise SettingsError(f"{name}: {message}" if name else message) from None
-
-
-def redact(text: str) -> str:
-    """Return the text without passwords and keys, for logs, errors and rows."""
-    for pattern, replacement in _SECRETS:
-        text = pattern.sub(replacement, text)
-    return text
-
-
-def one_line(text: str) -> str:
-    """Return a stranger's text as one line without secrets that Postgres and JSON can hold."""
-    whole = redact(text).replace("\0", " ").encode(errors="replace").decode()
-    return " ".join(whole.split())[:500]
 
 
 def normalize_url(url: str) -> str:

@@ -5,6 +5,7 @@ import math
 import sys
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,6 +26,7 @@ from sql.errors import Conflict, InvalidInput, Unavailable
 from sql.logs import configure
 from sql.schema import migrate
 from sql.settings import DatabaseSettings, LogSettings, load
+from sql.urls import with_passfile, without_password
 from worker import sweep as sweeping
 from worker.cli import enqueue as enqueuing
 from worker.cli import explain as explaining
@@ -272,17 +274,31 @@ def health(as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def url() -> None:
-    """Print the libpq URL of the database in use; an embedded one stays up while it is used.
+def url(
+    passfile: Annotated[
+        Path | None,
+        typer.Option(help="Write the password into this file, for libpq, and name it in the URL."),
+    ] = None,
+    password: Annotated[
+        bool, typer.Option("--password", help="Print the password too; a command line shows it.")
+    ] = False,
+) -> None:
+    """Print the libpq URL of the database in use, without its password.
 
-    Examples: `psql "$(python -m worker url)"`, `pg_dump "$(python -m worker url)"`.
+    An embedded server stays up while it is used. Examples:
+    `psql "$(python -m worker url --passfile ~/.reckoner.pgpass)"`, `python -m worker url`.
     """
     settings = load(DatabaseSettings)
     with open_database(settings) as database:
+        try:
+            shown = with_passfile(database.url, passfile) if passfile else database.url
+            shown = shown if password else without_password(shown)
+        except (OSError, ValueError) as error:
+            raise InvalidInput(str(error)) from None
         if settings.embedded_path is not None:
             # Whoever was given the URL needs a moment to connect.
             embedded.linger(settings.embedded_path, 30)
-        console.say(database.url)
+        console.say(shown)
 
 
 @app.command()

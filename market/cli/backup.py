@@ -21,7 +21,7 @@ from psycopg import pq
 
 from sql.database import Database, one
 from sql.errors import InvalidInput, ReckonerError
-from sql.settings import redact
+from sql.redaction import redact
 
 # What rewrites more rows than this asks first.
 _FEW_ROWS = 10

@@ -21,8 +21,9 @@ from typer.completion import completion_init  # type: ignore[attr-defined] # in 
 from sql.access import open_database
 from sql.database import Database
 from sql.errors import InvalidInput, ReckonerError, Unhealthy
+from sql.redaction import redact
 from sql.schema import migrate
-from sql.settings import DatabaseSettings, load, redact
+from sql.settings import DatabaseSettings, load
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")]

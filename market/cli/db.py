@@ -172,7 +172,7 @@ def roles(
     """Print the SQL that makes three roles of least rights; changes nothing, sets no password.
 
     Run it as the owner of the tables, and again after a migrate that added some. Examples:
-    `python -m market db roles | psql "$(python -m worker url)"`,
+    `python -m market db roles | psql "$(python -m worker url --passfile ~/.reckoner.pgpass)"`,
     `python -m market db roles --worker reckoner --json`.
     """
     if len({worker, dashboard, analyst}) < 3:

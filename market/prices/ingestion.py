@@ -18,7 +18,7 @@ from market.prices.validation import Known, Report
 from market.providers import Action, Payload, Request
 from sql.database import Connection, one
 from sql.errors import ReckonerError
-from sql.settings import one_line
+from sql.redaction import one_line
 
 # Lines of what was found that are kept for each batch; the counts tell of the rest.
 _NOTES = 20

@@ -12,12 +12,14 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Annotated, Any
 
 import httpx
-from pydantic import AliasChoices, BaseModel, Field
+from pydantic import AliasChoices, BaseModel, FailFast, Field, TypeAdapter
 
 from market.providers.base import US, Action, Answer, Bar, Capabilities, Kind, Payload, Request
-from market.providers.http import Client, Reply, answered, whole
+from market.providers.bounds import whole
+from market.providers.http import Client, Reply, answered
 from market.providers.spelling import Spelling, pair
 
 _SPELLING = Spelling(share_class="{0}-{1}", pair="{0}")
@@ -39,7 +41,7 @@ class _Row(BaseModel):
 
 
 class _Daily(BaseModel):
-    rows: dict[dt.date, _Row] = Field(
+    rows: dict[str, Any] = Field(
         validation_alias=AliasChoices(
             "Time Series (Daily)", "Time Series (Digital Currency Daily)"
         ),
@@ -54,7 +56,10 @@ class _Split(BaseModel):
 
 class _Splits(BaseModel):
     symbol: str
-    data: list[_Split]
+    data: Annotated[list[_Split], FailFast()]
+
+
+_DATE = TypeAdapter(dt.date)
 
 
 class AlphaVantage:
@@ -129,7 +134,9 @@ def _read_splits(splits: dict[dt.date, float], symbol: str, reply: Reply) -> Ans
 
 def _read(request: Request, reply: Reply, splits: Mapping[dt.date, float] | None) -> Answer:
     """Adjust what came before each split. splits: None where the rows have them."""
-    rows = _Daily.model_validate_json(reply.body).rows
+    # Row by row, because a dict of models collects an error for each field of each row.
+    given = _Daily.model_validate_json(reply.body).rows
+    rows = {_DATE.validate_python(day): _Row.model_validate(row) for day, row in given.items()}
     if splits is not None and len(rows) >= _ROWS and min(rows) > request.start:
         words = f"the rows begin on {min(rows)}, asked for {request.start}"
         return Answer(Kind.PLAN, message=words, abstains=True)

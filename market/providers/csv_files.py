@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from market.providers.base import Action, Answer, Bar, Capabilities, Kind, Payload, Request
+from market.providers.bounds import whole
 
 _REQUIRED = ("date", "open", "high", "low", "close", "volume")
 
@@ -65,10 +66,10 @@ def _parse(request: Request, name: str, body: bytes) -> Answer:
         if missing:
             return Answer(Kind.BAD_ANSWER, message=f"{name}: no column {', '.join(missing)}")
         rows, rejected = _read(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
-        return Answer(Kind.BAD_ANSWER, message=f"{name}: {error}")
-    # A file holds everything that there is: what is outside the range was not asked for.
-    bars, actions = _adjust(rows, know_dividends="dividend" in columns)
+        # A file holds everything that there is: what is outside the range was not asked for.
+        bars, actions = _adjust(rows, know_dividends="dividend" in columns)
+    except (UnicodeDecodeError, csv.Error, ArithmeticError) as error:
+        return Answer(Kind.BAD_ANSWER, message=f"{name}: {type(error).__name__}: {error}")
     bars = [bar for bar in bars if request.start <= bar.date <= request.end]
     return Answer(
         Kind.OK if bars else Kind.EMPTY,
@@ -162,7 +163,7 @@ def _adjust(rows: list[_Row], *, know_dividends: bool) -> tuple[list[Bar], list[
                     low=_over(row.low, shares),
                     close=close,
                     adjusted_close=adjusted,
-                    volume=None if row.volume is None else round(row.volume * shares),
+                    volume=whole(None if row.volume is None else row.volume * shares),
                     has_split=row.split != 1,
                     has_dividend=row.dividend > 0,
                 )

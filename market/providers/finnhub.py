@@ -4,27 +4,32 @@ Splits and dividends are requests of other plans: it tells of none.
 """
 
 import datetime as dt
-from typing import Literal
+from typing import Annotated, Literal
 
 import httpx
-from pydantic import BaseModel
+from pydantic import BaseModel, FailFast
 
 from market.providers.base import US, Answer, Bar, Capabilities, Kind, Request
-from market.providers.http import Client, Reply, answered, nothing, utc_seconds, whole
+from market.providers.bounds import whole
+from market.providers.http import Client, Reply, answered, nothing, utc_seconds
 from market.providers.spelling import Spelling, pair
 
 # A coin's price is an exchange's; Coinbase has them in dollars.
 _SPELLING = Spelling(share_class="{0}.{1}", pair="COINBASE:{0}-{1}")
 
 
+# Of half a million wrong elements the first says enough.
+_Column = Annotated[list[float | None], FailFast()]
+
+
 class _Candles(BaseModel):
     s: Literal["ok", "no_data"]
-    t: list[int] = []  # seconds since 1970, midnight UTC
-    o: list[float | None] = []
-    h: list[float | None] = []
-    l: list[float | None] = []  # noqa: E741 - its name
-    c: list[float | None] = []
-    v: list[float | None] = []
+    t: Annotated[list[int], FailFast()] = []  # seconds since 1970, midnight UTC
+    o: _Column = []
+    h: _Column = []
+    l: _Column = []  # noqa: E741 - its name
+    c: _Column = []
+    v: _Column = []
 
 
 class Finnhub:

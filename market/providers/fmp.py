@@ -6,12 +6,14 @@ none, and a split shows as closes that differ from the stored ones.
 """
 
 import datetime as dt
+from typing import Annotated
 
 import httpx
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, FailFast, TypeAdapter
 
 from market.providers.base import US, Answer, Bar, Capabilities, Kind, Request
-from market.providers.http import Client, Reply, answered, nothing, whole
+from market.providers.bounds import whole
+from market.providers.http import Client, Reply, answered, nothing
 from market.providers.spelling import Spelling
 
 _PATH = "/stable/historical-price-eod/full"
@@ -28,7 +30,7 @@ class _Row(BaseModel):
     volume: float | None
 
 
-_ROWS = TypeAdapter(list[_Row])
+_ROWS = TypeAdapter(Annotated[list[_Row], FailFast()])
 
 
 class Fmp:

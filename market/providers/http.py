@@ -4,66 +4,85 @@ A key travels in a header where the provider takes one there, else in the query;
 message, no kept URL and no kept body, also where the provider echoes it. Transport errors are
 `down`; only a connection that was never made is tried again at once, because anything else may
 have been counted by the provider. A document of another form is `bad_answer`, with the first
-difference named by the model that it does not fit.
+difference named by the model that it does not fit. How much is read at all is in `bounds`; no
+redirect is followed, and no cookie is kept.
 """
 
 import datetime as dt
+import functools
 import json
-import logging
-import math
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 import httpx
 import tenacity
 from pydantic import ValidationError
 
 from market.providers.base import Action, Answer, Bar, Kind, Payload, Request
-from sql.settings import redact
+from market.providers.bounds import (
+    MOST_BYTES,
+    MOST_KEPT,
+    ExcessError,
+    Inflated,
+    check_size,
+    retry_after,
+)
+from market.providers.wire import deadline, new_http
+from sql.redaction import Secrets, one_line
 
-# Of one silence, and of the whole answer: a server may send a byte a second for ever.
-_SILENCE_SECONDS = 15.0
+__all__ = ["Client", "Reply", "answered", "new_http", "nothing", "utc_seconds"]
+
+# Of the whole answer, headers and all: a server may send a byte a second for ever.
 _ANSWER_SECONDS = 40.0
-_MOST_BYTES = 64 * 2**20
-
-
-def new_http() -> httpx.Client:
-    """The connections that all providers share; safe between threads."""
-    # It logs every URL at INFO, keys and all.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    return httpx.Client(timeout=_SILENCE_SECONDS, headers={"User-Agent": "reckoner"})
+# No sentence of a provider is as long, and each is read several times to clean it.
+_MOST_SAID = 100_000
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a provider sent. `url` has no key; `body` is as it came and may echo one."""
+    """What a provider sent. `url` has no key; `body` is as it came and may echo one.
+
+    clean: takes the key out of a text. rest: words about a Retry-After that is not taken as it is.
+    """
 
     url: str
     status: int
     body: bytes
+    clean: Callable[[bytes], bytes]
     retry_after: float | None
+    rest: str
 
     def said(self, *names: str) -> str:
         """The first of these fields of a JSON object that is a text, else an empty one."""
-        document = self.document()
-        texts = [document.get(name) for name in names]
-        return next((text for text in texts if isinstance(text, str)), "")
+        texts = [self.document.get(name) for name in names]
+        return next((text[:_MOST_SAID] for text in texts if isinstance(text, str)), "")
 
+    @functools.cached_property
     def document(self) -> dict[str, Any]:
         """The JSON object that came, else an empty one."""
         try:
+            check_size(self.body)
             document = json.loads(self.body)
         except (ValueError, RecursionError):
             return {}
         return document if isinstance(document, dict) else {}
 
+    @functools.cached_property
+    def kept(self) -> bytes:
+        """The body without the key."""
+        return self.clean(self.body)
+
+    @functools.cached_property
+    def begin(self) -> bytes:
+        """As much of it as is kept of what is no good answer."""
+        # No fragment of a key is left where this cuts one.
+        return self.clean(self.body[:MOST_KEPT])
+
     @property
     def start(self) -> str:
-        """Its first words, for a message."""
-        return " ".join(self.body[:120].decode(errors="replace").split())
+        """Its first words, for a message; cut after the key is out of it."""
+        return " ".join(self.begin[:120].decode(errors="replace").split())
 
 
 class Client:
@@ -86,9 +105,7 @@ class Client:
         self._base_url = base_url
         self._headers = {header[0]: header[1].format(key)} if header and key else {}
         self._secret = {param: key} if param and key else {}
-        quoted = json.dumps(key)[1:-1]
-        forms = {key, quote(key, safe=""), quote_plus(key), quoted, quoted.replace("/", "\\/")}
-        self._forms = sorted(forms - {""}, key=len, reverse=True)
+        self._keys = Secrets([key])
 
     def ask(
         self,
@@ -106,10 +123,13 @@ class Client:
         try:
             return self._get(self._base_url + path, params)
         except httpx.TransportError as error:
-            words = f"{type(error).__name__}: {error}"
-            return Answer(Kind.DOWN, message=self._clean(words))
-        except httpx.HTTPError as error:
-            return Answer(Kind.BAD_ANSWER, message=self._clean(f"{type(error).__name__}: {error}"))
+            return self._failed(Kind.DOWN, error)
+        # Also what httpx does not catch itself, such as a Location that is no address.
+        except Exception as error:  # noqa: BLE001 - whatever a stranger's bytes raise is an answer
+            return self._failed(Kind.BAD_ANSWER, error)
+
+    def _failed(self, kind: Kind, error: Exception) -> Answer:
+        return Answer(kind, message=self._clean(f"{type(error).__name__}: {error}"))
 
     def conclude(
         self,
@@ -119,16 +139,27 @@ class Client:
     ) -> Answer:
         """Turn what came into an answer, with the bytes that are kept of it."""
         try:
-            answer = refused(reply) or _by_status(reply) or read(reply)
+            answer = refused(reply) or _by_status(reply)
+            if answer is None:
+                check_size(reply.body)  # before a parser makes objects of it
+                answer = read(reply)
         except ValidationError as error:
             answer = Answer(Kind.BAD_ANSWER, message=_difference(reply, error))
-        except (ValueError, ArithmeticError, OSError) as error:
+        except ExcessError as error:
             answer = Answer(Kind.BAD_ANSWER, message=f"HTTP {reply.status}: {error}")
-        body = reply.body
-        for form in self._forms:
-            body = body.replace(form.encode(), b"***")
-        payload = Payload(reply.url, reply.status, body)
-        return replace(answer, message=self._clean(answer.message), payload=payload)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        # A parser in Rust panics with a BaseException of its own.
+        except BaseException as error:  # noqa: BLE001 - whatever a stranger's bytes raise is an answer
+            words = f"HTTP {reply.status}: {type(error).__name__}: {error}"
+            answer = Answer(Kind.BAD_ANSWER, message=words)
+        rest = reply.rest if answer.retry_after is not None else ""
+        body = reply.kept if answer.kind is Kind.OK else reply.begin
+        return replace(
+            answer,
+            message=self._clean(answer.message) + rest,
+            payload=Payload(reply.url, reply.status, body),
+        )
 
     @tenacity.retry(
         retry=tenacity.retry_if_exception_type(httpx.ConnectError),
@@ -137,28 +168,38 @@ class Client:
         reraise=True,
     )
     def _get(self, url: str, params: Mapping[str, str]) -> Reply:
-        deadline = time.monotonic() + _ANSWER_SECONDS
         asked = {**params, **self._secret}
-        with self._http.stream("GET", url, params=asked, headers=self._headers) as response:
-            body = bytearray()
-            for chunk in response.iter_bytes():
-                body += chunk
-                if time.monotonic() > deadline:
-                    raise httpx.ReadTimeout(f"no end after {_ANSWER_SECONDS:.0f} s")
-                if len(body) > _MOST_BYTES:
-                    raise httpx.DecodingError(f"no end after {_MOST_BYTES} bytes")
-        seconds = response.headers.get("retry-after", "")
+        with (
+            deadline(_ANSWER_SECONDS),
+            self._http.stream("GET", url, params=asked, headers=self._headers) as response,
+        ):
+            body = _body(response)
+        seconds, rest = retry_after(response.headers.get("retry-after"))
         return Reply(
             str(httpx.URL(url, params=dict(params))),
             response.status_code,
-            bytes(body),
-            float(seconds) if seconds.isascii() and seconds.isdecimal() else None,
+            body,
+            self._keys.clean_bytes,
+            seconds,
+            rest,
         )
 
     def _clean(self, text: str) -> str:
-        for form in self._forms:
-            text = text.replace(form, "***")
-        return " ".join(redact(text).split())[:300]
+        return one_line(self._keys.clean(text[:_MOST_SAID]))[:300]
+
+
+def _body(response: httpx.Response) -> bytes:
+    """The body, decompressed here: httpx makes gigabytes of one chunk before anybody can count."""
+    inflated = Inflated(response.headers.get("content-encoding", ""))
+    body = bytearray()
+    for chunk in response.iter_raw():
+        for piece in inflated.pieces(chunk):
+            body += piece
+            if len(body) > MOST_BYTES:
+                raise ExcessError(f"no end after {MOST_BYTES} bytes")
+    if not inflated.is_whole:
+        raise ValueError("the compressed body has no end")
+    return bytes(body)
 
 
 def _by_status(reply: Reply) -> Answer | None:
@@ -198,11 +239,6 @@ def answered(
 def nothing(message: str) -> Answer:
     """EMPTY by a provider that says the same of symbols that it does not know."""
     return Answer(Kind.EMPTY, message=message, abstains=True)
-
-
-def whole(volume: float | None) -> int | None:
-    """A volume as a number of shares; some count fractions of coins and shares."""
-    return None if volume is None or not math.isfinite(volume) else round(volume)
 
 
 def utc_seconds(date: dt.date) -> int:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from market.providers.base import Answer, Batching, Kind, Provider, Request
+from market.providers.bounds import DAY_SECONDS
 from sql.database import Connection, Database, one
-from sql.settings import one_line
+from sql.redaction import one_line
 
 # 429s come in bursts for every symbol at once; asking on makes them last.
 _THROTTLE_SECONDS = 300.0
@@ -18,6 +19,7 @@ _PAUSING = (Kind.THROTTLED, Kind.DOWN, Kind.PLAN)
 
 # USD; GBp is pence. Stablecoins have more than three letters.
 _CURRENCY = re.compile("[A-Za-z]{3,5}")
+_EXCHANGE = re.compile("[A-Za-z0-9 .&_-]{1,40}")
 
 
 @dataclass(frozen=True)
@@ -43,17 +45,33 @@ def ask(
     paused = _admit(database, provider, provider.capabilities.credits, wait)
     if paused:
         return paused
-    answer = _cleaned(provider.fetch(request))
+    answer = _fetched(lambda: [provider.fetch(request)], 1)[0]
     with database.transaction() as conn:
         return _note(conn, provider, request.symbol, answer)
 
 
+def _fetched(fetch: Callable[[], Sequence[Answer]], number: int) -> Sequence[Answer]:
+    """Ask, and take whatever an adapter did not foresee for a bad answer.
+
+    A parser that runs out of memory or stack, or panics in Rust, must not end the lane that it runs
+    in; not every such error is an `Exception`.
+    """
+    try:
+        return [_cleaned(answer) for answer in fetch()]
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - as above
+        words = f"not foreseen: {type(error).__name__}: {error}"
+        return [_cleaned(Answer(Kind.BAD_ANSWER, message=words))] * number
+
+
 def _cleaned(answer: Answer) -> Answer:
     """Words of strangers: some echo the key, and they go into rows, logs and errors."""
-    currency = answer.currency
+    currency, exchange = answer.currency, answer.exchange
     return replace(
         answer,
         currency=currency if isinstance(currency, str) and _CURRENCY.fullmatch(currency) else None,
+        exchange=exchange if isinstance(exchange, str) and _EXCHANGE.fullmatch(exchange) else None,
         message=one_line(answer.message),
         rejected=tuple(one_line(line) for line in answer.rejected),
     )
@@ -69,7 +87,7 @@ def ask_many(
     paused = _admit(database, provider, provider.credits_for(requests), wait)
     if paused:
         return paused
-    answers = [_cleaned(answer) for answer in provider.fetch_many(requests)]
+    answers = _fetched(lambda: provider.fetch_many(requests), len(requests))
     # Refusals and outages are the whole batch's; else whatever is good says that it is up.
     telling = [*_PAUSING, Kind.OK, *Kind]
     number = min(range(len(answers)), key=lambda n: telling.index(answers[n].kind))
@@ -148,8 +166,8 @@ def _note(conn: Connection, provider: Provider, symbol: str, answer: Answer) -> 
 
 def _seconds_to_rest(conn: Connection, name: str, answer: Answer) -> float:
     """How long a provider that refused is left alone: until its window ends, where it said which."""
-    if answer.retry_after:
-        return answer.retry_after
+    if answer.retry_after and answer.retry_after > 0:  # nor NaN
+        return min(answer.retry_after, DAY_SECONDS)
     if answer.exhausted:
         query = (
             "SELECT extract(epoch FROM quota_exhausted(%s, %s) - reckoner_now())::float8 AS seconds"

@@ -9,15 +9,15 @@ import datetime as dt
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Literal
-from urllib.parse import quote
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 import httpx
-from pydantic import BaseModel
+from pydantic import BaseModel, FailFast
 
 from market.providers.base import US, Answer, Bar, Capabilities, Kind, Request
-from market.providers.http import Client, Reply, answered, nothing, whole
+from market.providers.bounds import path_segment, whole
+from market.providers.http import Client, Reply, answered, nothing
 from market.providers.spelling import Spelling, pair
 
 _SPELLING = Spelling(share_class="{0}.{1}", pair="X:{0}{1}")
@@ -41,14 +41,14 @@ class _Aggregates(BaseModel):
     ticker: str
     status: Literal["OK", "DELAYED"]
     adjusted: Literal[True]
-    results: list[_Row] = []
+    results: Annotated[list[_Row], FailFast()] = []
     next_url: None = None  # 50,000 days fit into one answer
 
 
 class _Market(BaseModel):
     status: Literal["OK", "DELAYED"]
     adjusted: Literal[True]
-    results: list[_Named] = []
+    results: Annotated[list[_Named], FailFast()] = []
 
 
 class Polygon:
@@ -70,9 +70,13 @@ class Polygon:
     def fetch(self, request: Request) -> Answer:
         """Ask for one range of one symbol."""
         symbol = _SPELLING(request.symbol)
+        try:
+            segment = path_segment(symbol, safe=":")
+        except ValueError as error:
+            return Answer(Kind.BAD_ANSWER, message=str(error))
         span = f"{request.start}/{request.end}"
         return self._client.ask(
-            f"/v2/aggs/ticker/{quote(symbol, safe=':')}/range/1/day/{span}",
+            f"/v2/aggs/ticker/{segment}/range/1/day/{span}",
             {"adjusted": "true", "sort": "asc", "limit": "50000"},
             _refused,
             lambda reply: _read(request, symbol, reply),

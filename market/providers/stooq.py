@@ -6,13 +6,15 @@ for coins and indices only: a wrong price must not become an outcome.
 
 import csv
 import datetime as dt
-from typing import Any
+import itertools
+from typing import Annotated, Any
 
 import httpx
-from pydantic import BaseModel, TypeAdapter, field_validator
+from pydantic import BaseModel, FailFast, TypeAdapter, field_validator
 
 from market.providers.base import Answer, Bar, Capabilities, Kind, Request
-from market.providers.http import Client, Reply, answered, nothing, whole
+from market.providers.bounds import MOST_ROWS, ExcessError, whole
+from market.providers.http import Client, Reply, answered, nothing
 from market.providers.spelling import Spelling
 
 _SPELLING = Spelling(share_class="{0}-{1}.us", pair="{0}{1}", other="{0}.us")
@@ -34,7 +36,7 @@ class _Row(BaseModel):
         return None if value == "" else value
 
 
-_ROWS = TypeAdapter(list[_Row])
+_ROWS = TypeAdapter(Annotated[list[_Row], FailFast()])
 
 
 class Stooq:
@@ -84,7 +86,10 @@ def _read(request: Request, reply: Reply) -> Answer:
             return Answer(
                 Kind.BAD_ANSWER, message=f"another form: column {number} is {came!r}, not {name!r}"
             )
-    rows = _ROWS.validate_python(list(lines))
+    found = list(itertools.islice(lines, MOST_ROWS + 1))
+    if len(found) > MOST_ROWS:
+        raise ExcessError(f"more than {MOST_ROWS} rows")
+    rows = _ROWS.validate_python(found)
     return answered(
         request,
         [

@@ -9,13 +9,14 @@ the stored ones.
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import httpx
-from pydantic import BaseModel
+from pydantic import BaseModel, FailFast
 
 from market.providers.base import US, Answer, Bar, Capabilities, Kind, Request
-from market.providers.http import Client, Reply, answered, whole
+from market.providers.bounds import whole
+from market.providers.http import Client, Reply, answered
 from market.providers.spelling import Spelling, pair
 
 _SPELLING = Spelling(share_class="{0}.{1}", pair="{0}/{1}")
@@ -41,7 +42,7 @@ class _Row(BaseModel):
 
 class _Series(BaseModel):
     meta: _Meta
-    values: list[_Row]
+    values: Annotated[list[_Row], FailFast()]
     status: Literal["ok"]
 
 
@@ -89,12 +90,12 @@ class TwelveData:
         def one(request: Request, name: str) -> Answer:
             # One symbol's document is not wrapped in an object keyed by symbol.
             def read(reply: Reply) -> Answer:
-                whole_document = reply.document()
+                whole_document = reply.document
                 document = whole_document if len(names) == 1 else whole_document.get(name, {})
                 return _refused_by(document, 200) or _read(request, name, document)
 
             return self._client.conclude(
-                reply, lambda reply: _refused_by(reply.document(), reply.status), read
+                reply, lambda reply: _refused_by(reply.document, reply.status), read
             )
 
         return [one(request, name) for request, name in zip(requests, names, strict=True)]

@@ -4,6 +4,9 @@ yfinance brings the browser's TLS fingerprint, cookie and crumb, and gives back 
 bytes. Its friendlier calls swallow errors, remember failures and rewrite prices, so the
 answer is parsed here: `close` comes adjusted for splits, `adjclose` for dividends too.
 
+Whatever yfinance asks for goes through a session of ours: only Yahoo's own hosts, by TLS, are
+asked or followed to, and no more than a bounded body is read.
+
 Before the first answer yfinance fetches a cookie and a crumb, by requests with timeouts of its
 own, one after the other and under one lock: on a network that swallows packets that takes two
 minutes. So its session is ours, and gives every request only what is left of the fetch's time.
@@ -20,22 +23,48 @@ import warnings
 import zoneinfo
 from dataclasses import replace
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode, urljoin, urlsplit
 
 import tenacity
 
 from market.providers.base import Action, Answer, Bar, Capabilities, Kind, Payload, Request
+from market.providers.bounds import (
+    MOST_BYTES,
+    MOST_KEPT,
+    MOST_ROWS,
+    ExcessError,
+    check_size,
+    path_segment,
+    retry_after,
+    whole,
+)
 
 _URL = "https://query2.finance.yahoo.com/v8/finance/chart/"
 # Of one request, and of a fetch with all that yfinance asks before and after it.
 _TIMEOUT_SECONDS = 15.0
 _FETCH_SECONDS = 25.0
+# A page for a cookie or a consent is parsed as HTML, at a kilobyte of memory for a tag.
+_MOST_PAGE_BYTES = 256 * 1024
+_MOST_REDIRECTS = 5
 # Less is no time to ask in, and curl takes what rounds to no millisecond for no limit at all.
 _LEAST_SECONDS = 0.01
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_YAHOO_HOST = re.compile(r"(?:[a-z0-9-]+\.)*yahoo\.com")
+_ODD = re.compile(r"[^\x21-\x7e]|[\\<>\"`{}|]")
 # Without an exchange's suffix: a listing in the USA, which has a price in dollars.
 _US_SHARE = re.compile(r"[A-Z]+(-[A-Z])?")
-# What reading a document of another form raises.
-_OTHER_FORM = (ValueError, KeyError, TypeError, AttributeError, IndexError)
+# What reading a document of another form raises; an error of no kind is caught by `state`.
+_OTHER_FORM = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    ArithmeticError,
+    RecursionError,
+    MemoryError,
+    OSError,
+)
 _ASSET_TYPES = {
     "EQUITY": "stock",
     "ETF": "etf",
@@ -44,6 +73,13 @@ _ASSET_TYPES = {
     "INDEX": "index",
     "FUTURE": "commodity",
 }
+
+
+class _RefusedError(OSError):
+    """Yahoo's answer leads away from Yahoo, or is larger than any of its answers.
+
+    An OSError, so that yfinance goes on without a cookie where it was a cookie that it asked for.
+    """
 
 
 class Yahoo:
@@ -67,6 +103,10 @@ class Yahoo:
 
     def fetch(self, request: Request) -> Answer:
         """Ask for one range; every class of answer is told apart by status and body."""
+        try:
+            segment = path_segment(request.symbol)
+        except ValueError as error:
+            return Answer(Kind.BAD_ANSWER, message=str(error))
         midnight = dt.datetime.combine(request.start, dt.time(), dt.UTC)
         end = dt.datetime.combine(request.end, dt.time(), dt.UTC)
         params = {
@@ -79,28 +119,35 @@ class Yahoo:
         transport = self._ready()
         self._fetch.ends = time.monotonic() + self._seconds
         try:
-            response = self._get(transport, _URL + request.symbol, params)
+            response = self._get(transport, _URL + segment, params)
         except self._throttled as error:
             return Answer(Kind.THROTTLED, message=f"HTTP 429: {error}")
+        except _RefusedError as error:
+            return Answer(Kind.BAD_ANSWER, message=str(error))
         except OSError as error:
             # curl_cffi's errors are OSErrors; the first sentence holds curl's own words.
             return Answer(
                 Kind.DOWN, message=f"{type(error).__name__}: {str(error).split('. See')[0]}"
             )
+        except Exception as error:  # noqa: BLE001 - what yfinance did not expect of a page
+            return Answer(Kind.BAD_ANSWER, message=f"yfinance: {type(error).__name__}: {error}")
         answer = classify(
             request, response.status_code, response.content, response.headers.get("retry-after")
         )
         # The address as we made it: yfinance adds a crumb, which is a key of a kind.
-        url = f"{_URL}{quote(request.symbol)}?{urlencode(params)}"
-        return replace(
-            answer, payload=Payload(url, int(response.status_code), bytes(response.content))
-        )
+        url = f"{_URL}{segment}?{urlencode(params)}"
+        body = bytes(response.content)
+        if answer.kind is not Kind.OK:
+            body = body[:MOST_KEPT]
+        return replace(answer, payload=Payload(url, int(response.status_code), body))
 
     def _get(self, transport: Any, url: str, params: dict[str, Any]) -> Any:
         """Try a refused or reset connection three times; a timeout or any answer once."""
 
         def is_passing(error: BaseException) -> bool:
-            return isinstance(error, OSError) and not isinstance(error, self._timeout)
+            return isinstance(error, OSError) and not isinstance(
+                error, (self._timeout, _RefusedError)
+            )
 
         for attempt in tenacity.Retrying(
             retry=tenacity.retry_if_exception(is_passing),
@@ -121,18 +168,61 @@ class Yahoo:
                     import yfinance.cache  # noqa: PLC0415
                     import yfinance.data  # noqa: PLC0415
                     import yfinance.exceptions  # noqa: PLC0415
+                    from curl_cffi.curl import CURL_WRITEFUNC_ERROR  # noqa: PLC0415
                     from curl_cffi.requests import Session  # noqa: PLC0415
-                    from curl_cffi.requests.exceptions import Timeout  # noqa: PLC0415
+                    from curl_cffi.requests.exceptions import (  # noqa: PLC0415
+                        RequestException,
+                        Timeout,
+                    )
 
                 fetch = self._fetch
 
                 class Hurried(Session[Any]):
                     def request(self, method: Any, url: str, **options: Any) -> Any:  # type: ignore[override]
+                        """Ask, and follow redirects within Yahoo."""
+                        for _ in range(_MOST_REDIRECTS):
+                            _check_address(url)
+                            response = self._ask(method, url, options)
+                            location = response.headers.get("location")
+                            if response.status_code not in _REDIRECTS or not location:
+                                return response
+                            url = urljoin(url, location)
+                            # The address has its own query.
+                            options = {**options, "params": None}
+                            if response.status_code not in {307, 308}:
+                                method, options = "GET", {**options, "data": None, "json": None}
+                        raise _RefusedError(f"more than {_MOST_REDIRECTS} redirects")
+
+                    def _ask(self, method: Any, url: str, options: dict[str, Any]) -> Any:
                         left = fetch.ends - time.monotonic()
                         if left < _LEAST_SECONDS:
                             raise Timeout("no answer within the time of a fetch")
-                        options["timeout"] = min(options.get("timeout") or left, left)
-                        return super().request(method, url, **options)
+                        # curl hands over what it decompressed in pieces of 16 kB.
+                        most = MOST_BYTES if url.startswith(_URL) else _MOST_PAGE_BYTES
+                        body = bytearray()
+                        refused: list[str] = []
+
+                        def take(piece: bytes) -> int:
+                            body.extend(piece)
+                            if len(body) > most:
+                                refused.append(f"no end after {most} bytes")
+                                return CURL_WRITEFUNC_ERROR
+                            return len(piece)
+
+                        timeout = min(options.get("timeout") or left, left)
+                        ours = {
+                            "timeout": timeout,
+                            "allow_redirects": False,
+                            "content_callback": take,
+                        }
+                        try:
+                            response = super().request(method, url, **{**options, **ours})
+                        except RequestException:
+                            if refused:
+                                raise _RefusedError(refused[0]) from None
+                            raise
+                        response.content = bytes(body)
+                        return response
 
                 # Its cookie cache is SQLite in the home folder, which may not be writable.
                 self._cookies = tempfile.TemporaryDirectory(
@@ -146,21 +236,43 @@ class Yahoo:
             return self._transport
 
 
+def _check_address(url: str) -> None:
+    """Raise _RefusedError unless this is one of Yahoo's own hosts, by TLS, with nothing odd in it.
+
+    What reads an address otherwise than curl does must not decide: a backslash, a control or a
+    space, a user before an @ are refused, not understood.
+    """
+    parts = None
+    with contextlib.suppress(ValueError):  # a port or a host that is none
+        parts = urlsplit(url)
+        if parts.port not in {None, 443}:
+            parts = None
+    host = (parts.hostname or "") if parts else ""
+    if (
+        parts is None
+        or parts.scheme != "https"
+        or "@" in parts.netloc
+        or _ODD.search(url)
+        or not _YAHOO_HOST.fullmatch(host)
+    ):
+        raise _RefusedError(f"a redirect that leaves Yahoo is not followed: {url[:2000]!r}")
+
+
 def classify(  # noqa: PLR0911 - one return per class of answer is the clearest form
-    request: Request, status: int, body: bytes, retry_after: str | None = None
+    request: Request, status: int, body: bytes, header: str | None = None
 ) -> Answer:
-    """Turn one HTTP answer of the chart endpoint into an `Answer`."""
+    """Turn one HTTP answer of the chart endpoint into an `Answer`. header: its Retry-After."""
     if status in {429, 999}:
-        seconds = (
-            float(retry_after)
-            if retry_after and retry_after.isdecimal() and retry_after.isascii()
-            else None
-        )
-        return Answer(Kind.THROTTLED, message=f"HTTP {status}", retry_after=seconds)
+        seconds, rest = retry_after(header)
+        return Answer(Kind.THROTTLED, message=f"HTTP {status}{rest}", retry_after=seconds)
     if status in {401, 402, 403}:
         return Answer(Kind.PLAN, message=f"HTTP {status}")
     if status >= 500:
         return Answer(Kind.DOWN, message=f"HTTP {status}")
+    try:
+        check_size(body)
+    except ValueError as excess:
+        return Answer(Kind.BAD_ANSWER, message=f"HTTP {status}: {excess}")
     try:
         chart = json.loads(body)["chart"]
         error = chart.get("error") or {}
@@ -179,7 +291,7 @@ def classify(  # noqa: PLR0911 - one return per class of answer is the clearest 
         )
     try:
         return _parse(request, result)
-    except (*_OTHER_FORM, ArithmeticError, OSError) as problem:
+    except _OTHER_FORM as problem:
         return Answer(
             Kind.BAD_ANSWER, message=f"a chart of another form: {type(problem).__name__} {problem}"
         )
@@ -198,6 +310,8 @@ def _parse(request: Request, result: dict[str, Any]) -> Answer:
         )
     if "timestamp" not in result:
         return Answer(Kind.EMPTY, message="no bars in the range")
+    if len(result["timestamp"]) > MOST_ROWS:
+        raise ExcessError(f"more than {MOST_ROWS} bars")
     zone = _zone(meta)
     actions = _actions(result, zone)
     splits = {action.date for action in actions if action.kind == "split"}
@@ -215,12 +329,12 @@ def _parse(request: Request, result: dict[str, Any]) -> Answer:
             name: None if value is None else float(value)
             for name, value in zip(columns, values, strict=True)
         }
-        volume = numbers.pop("volume")
+        volume = whole(numbers.pop("volume"))
         bars.append(
             Bar(
                 date,
                 **numbers,
-                volume=None if volume is None else round(volume),
+                volume=volume,
                 has_split=date in splits,
                 has_dividend=date in dividends,
             )

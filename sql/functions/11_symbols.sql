@@ -5,11 +5,12 @@ SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
 -- Stripped and upper-cased, or NULL where it is no symbol. "C": only ASCII letters change case.
+-- A segment that is empty, . or .. would lead a provider's path elsewhere: ../../X.
 CREATE OR REPLACE FUNCTION normalize_symbol(p_text text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT symbol
     FROM (SELECT upper(btrim(p_text, E' \t\r\n\f\x0b') COLLATE "C") AS symbol) s
-    WHERE symbol ~ '^[-A-Z0-9.^=:/]{1,20}$'
+    WHERE symbol ~ '^[-A-Z0-9.^=:/]{1,20}$' AND symbol !~ '^\.+$|(^|/)\.{0,2}(/|$)'
 $$;
 
 CREATE OR REPLACE FUNCTION symbol_asset_type(p_symbol text) RETURNS text
@@ -100,6 +101,6 @@ REVOKE ALL ON FUNCTION
     symbol_default_calendar(p_symbol text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/11_symbols.sql', 'f7806ae3bf3ce862d014e6a7f4e7865b230a65438a400a8cf0bf4eea7d199c27')
+    ('functions/11_symbols.sql', '6c2d66839a73384a56994edf1084700931d989cb9a77db6e1afa07e5b2a4ef9e')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -33,7 +33,11 @@ def oracle(text: str) -> str | None:
         char.upper() if char in string.ascii_lowercase else char
         for char in text.strip(string.whitespace)
     )
-    return symbol if 1 <= len(symbol) <= 20 and all(char in ALLOWED for char in symbol) else None
+    if not 1 <= len(symbol) <= 20 or not all(char in ALLOWED for char in symbol):
+        return None
+    # What is a way through folders is not a symbol.
+    is_way = not symbol.strip(".") or {"", ".", ".."} & set(symbol.split("/"))
+    return None if is_way else symbol
 
 
 @pytest.mark.parametrize(
@@ -52,6 +56,18 @@ def oracle(text: str) -> str | None:
         ("A" * 20, "A" * 20),
         (" " + "a" * 20 + " ", "A" * 20),
         ("A" * 21, None),
+        (".", None),
+        ("..", None),
+        ("...", None),
+        ("../../../X", None),
+        ("/X", None),
+        ("X/", None),
+        ("A//B", None),
+        ("A/./B", None),
+        ("A/..", None),
+        ("A/.B", "A/.B"),
+        ("A/...", "A/..."),
+        ("A..B", "A..B"),
         ("", None),
         ("   ", None),
         ("A B", None),

@@ -17,6 +17,7 @@ import threading
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -86,6 +87,7 @@ class Reply(NamedTuple):
     cookie: str | None = None
     retry_after: int | None = None
     manner: Literal["whole", "hang", "reset", "half"] = "whole"
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 def _said(document: Any, status: int = 200) -> Reply:
@@ -124,6 +126,8 @@ class Yahoo:
         self.strangers: Counter[str] = Counter()
         self.errors: list[str] = []  # of this server itself
         self.network: Network = "up"
+        # A test's own answer to a host and an address; None: the usual one.
+        self.instead: Callable[[str, str], Reply | None] | None = None
         self.released = threading.Event()  # what hangs may go on
         authority = trustme.CA()
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -199,7 +203,9 @@ class Yahoo:
         """Answer one request, and log it."""
         came, parts = time.monotonic(), urlsplit(target)
         symbol, periods = None, (0, 0)
-        if host.startswith("query") and parts.path.startswith(_CHART):
+        if self.instead and (own := self.instead(host, target)):
+            reply = own
+        elif host.startswith("query") and parts.path.startswith(_CHART):
             symbol = unquote(parts.path.removeprefix(_CHART))
             asked = parse_qs(parts.query)
             periods = (int(asked["period1"][0]), int(asked["period2"][0]))
@@ -356,6 +362,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(reply.status if is_whole else 200, "as it is")
         self.send_header("Content-Type", reply.kind)
         self.send_header("Content-Length", str(len(body)))
+        for name, text in reply.headers:
+            self.send_header(name, text)
         if reply.cookie:
             self.send_header("Set-Cookie", reply.cookie)
         if reply.retry_after is not None:

@@ -31,6 +31,7 @@ from sql import embedded
 from sql.database import Database, one
 from sql.errors import ReckonerError
 from sql.schema import migrate
+from sql.urls import with_passfile
 
 FOLDER = Path(".reckoner-demo")
 _LOG = "worker.log"
@@ -95,7 +96,8 @@ def demonstrate(*, stay: bool) -> int:
             url = stack.enter_context(embedded.use(folder))
             database = stack.enter_context(Database(url, name="reckoner demo"))
         with stack:
-            _show(console, database, url, stay=stay)
+            shown = with_passfile(url, folder / "pgpass")  # not in a list of processes
+            _show(console, database, url, shown, stay=stay)
         return 0
     except KeyboardInterrupt:
         console.print("stopped")
@@ -127,7 +129,7 @@ def _fresh_folder() -> Path:
     return folder
 
 
-def _show(console: Console, database: Database, url: str, *, stay: bool) -> None:
+def _show(console: Console, database: Database, url: str, shown: str, *, stay: bool) -> None:
     with console.status("applying the schema and loading the trading calendars"):
         files = migrate.migrate(database)
         sessions.ensure(database)
@@ -150,7 +152,7 @@ def _show(console: Console, database: Database, url: str, *, stay: bool) -> None
         _watch(console, database, process)
         _summary(console, database)
         _known(console, database)
-        _next(console, url, stay=stay)
+        _next(console, shown, stay=stay)
         if stay:
             while process.poll() is None:
                 time.sleep(0.2)

@@ -126,9 +126,10 @@ class LaneRunner:
         """Let the handler work on a batch; one bad event among them spoils no other."""
         try:
             self._fitting = self.lane.handler(self._context, claims) or self.lane.batch_size
-        except ShutdownRequested:
+        except (ShutdownRequested, KeyboardInterrupt, SystemExit):
             raise
-        except Exception as error:  # noqa: BLE001 - any fault of one event must not lose the others
+        # Not only Exception: a panic in an extension would end the lane.
+        except BaseException as error:  # noqa: BLE001 - any fault of one event must not lose the others
             if len(claims) == 1:
                 self._fail(claims[0], error)
                 return
