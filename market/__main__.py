@@ -20,6 +20,7 @@ from market.cli.console import (
     application,
     command_database,
     emit,
+    emit_bytes,
     run,
     waiting,
 )
@@ -240,7 +241,7 @@ def payload(
         raise ReckonerError(
             f"payload {number} is not kept (any more); RAW_RETENTION_DAYS says how long they are"
         )
-    sys.stdout.buffer.write(body)
+    emit_bytes(body)
 
 
 @app.command("price-stats")

@@ -10,7 +10,6 @@ process and passed down.
 import contextlib
 import heapq
 import itertools
-import os
 import socket
 import threading
 import time
@@ -21,6 +20,7 @@ import psycopg
 from psycopg.rows import BaseRowFactory, DictRow, dict_row
 from psycopg_pool import ConnectionPool
 
+from sql.descriptors import is_short
 from sql.redaction import one_line
 
 Connection = psycopg.Connection[DictRow]
@@ -74,8 +74,9 @@ class Watchdog:
         number = next(self._numbers)
         with self._condition:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+                thread.start()  # raises where the system has no thread left: then there is none
+                self._thread = thread
             self._guarded[number] = conn
             heapq.heappush(self._deadlines, (time.monotonic() + seconds, number, number))
             if self._deadlines[0][1] == number:
@@ -102,11 +103,12 @@ class Watchdog:
 def _cut(conn: psycopg.Connection[Any]) -> None:
     """Shut a connection's socket down, so that whoever waits on it sees its end."""
     with contextlib.suppress(OSError, psycopg.OperationalError):
-        sock = socket.socket(fileno=os.dup(conn.fileno()))
+        # Not a copy of the descriptor: where none is left, this must work all the more.
+        sock = socket.socket(fileno=conn.fileno())
         try:
             sock.shutdown(socket.SHUT_RDWR)
         finally:
-            sock.close()
+            sock.detach()
 
 
 class Database:
@@ -145,8 +147,9 @@ class Database:
 
         To be called while no transaction is open.
         """
-        used, self._pool = self._pool, self._new_pool()
-        self._pool.open(wait=False)
+        new = self._new_pool()
+        new.open(wait=False)  # raises where no thread can be started: the old one stays then
+        used, self._pool = self._pool, new
         used.close(timeout=5)
 
     @contextlib.contextmanager
@@ -219,14 +222,14 @@ def one(conn: Connection, query: LiteralString, parameters: Sequence[Any] = ()) 
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether an error is the database's state and not what was asked of it.
+    """Whether an error is the state of the database or the system and not what was asked of it.
 
     True for lost connections, restarts, full disks, read-only mode, deadlocks, lock waits,
-    missing tables or rights: waiting or an operator mends those. False for bad data,
-    violated constraints and statements that took too long.
+    missing tables or rights, no descriptor or thread left: waiting or an operator mends those.
+    False for bad data, violated constraints and statements that took too long.
     """
     if not isinstance(error, psycopg.Error):
-        return False
+        return is_short(error)
     if isinstance(error, psycopg.errors.QueryCanceled):
         return False
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
@@ -241,6 +244,11 @@ def is_away(error: BaseException) -> bool:
         "57",
         "58",
     }
+
+
+def is_external(error: BaseException) -> bool:
+    """Whether an error is the database's or the system's own, and no fault of this code."""
+    return isinstance(error, psycopg.Error) or is_short(error)
 
 
 def error_line(error: BaseException) -> str:

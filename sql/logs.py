@@ -1,5 +1,9 @@
 """The log: structlog to stderr, JSON lines for machines, colours for a terminal, no secrets.
 
+What strangers wrote cannot end a line of it, nor act on the terminal that shows it. JSON keeps it
+as it was, as escapes of JSON; the console shows escapes (`sql.visible`), and of a traceback every
+line begins with a bar that no other line has.
+
 structlog brings rich's tracebacks and pygments with it, a sixth of the time in which a command
 starts; it is imported when something is to be said.
 """
@@ -12,6 +16,8 @@ from typing import Any
 
 from sql.redaction import redact
 from sql.settings import LogSettings
+from sql.streams import beneath
+from sql.visible import json_text, visible
 
 Event = MutableMapping[str, Any]
 
@@ -30,11 +36,35 @@ def _without_secrets(value: Any) -> Any:
     return value
 
 
-class _Lines(logging.Formatter):
-    """What libraries report, exceptions included, without secrets."""
+def _json(event: Event, **options: Any) -> str:
+    return json_text(event, default=options.get("default"))
 
-    def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
+
+def _visible(_logger: object, _method: str, event: Event) -> Event:
+    """For the console, which prints texts as they are and calls repr on the rest."""
+    shown = {key: _shown(value) for key, value in event.items()}
+    if isinstance(trace := event.get("exception"), str):
+        shown["exception"] = "\n".join("  | " + visible(line) for line in trace.split("\n"))
+    return shown
+
+
+def _shown(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return visible(value if isinstance(value, str) else repr(value))
+
+
+class _Forwarding(logging.Handler):
+    """Hands what libraries log to structlog, so that it takes the same form and care."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log one record; what cannot be formatted is told of by `logging` itself."""
+        try:
+            logger().log(
+                record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info
+            )
+        except Exception:  # noqa: BLE001 - a library's bad record must not end what logged it
+            self.handleError(record)
 
 
 def configure(settings: LogSettings) -> None:
@@ -45,10 +75,18 @@ def configure(settings: LogSettings) -> None:
         settings.log_format == "auto" and sys.stderr.isatty()
     )
     colors = console and sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    renderer = (
-        structlog.dev.ConsoleRenderer(colors=colors)
+    # Colours are escapes: the renderer writes them, beneath what would show them as text.
+    stream = beneath(sys.stderr) if colors else sys.stderr
+    # rich's tracebacks show local variables, which are others' texts too.
+    rendering = (
+        [
+            _visible,
+            structlog.dev.ConsoleRenderer(
+                colors=colors, exception_formatter=structlog.dev.plain_traceback
+            ),
+        ]
         if console
-        else structlog.processors.JSONRenderer(ensure_ascii=False)
+        else [structlog.processors.JSONRenderer(serializer=_json)]
     )
     structlog.configure(
         processors=[
@@ -57,18 +95,16 @@ def configure(settings: LogSettings) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             _redacted,
-            renderer,
+            *rendering,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[settings.log_level]
         ),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
+    logging.basicConfig(level=logging.WARNING, handlers=[_Forwarding()])
     # They report through logging what we report ourselves, such as a rollback after an interruption.
-    lines = logging.StreamHandler(sys.stderr)
-    lines.setFormatter(_Lines("%(name)s: %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[lines])
     for chatty in ("yfinance", "psycopg", "peewee"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
 

@@ -122,7 +122,13 @@ def environment(url: str, **settings: str) -> dict[str, str]:
         and not name.startswith(("MARKET_", "WORKER_", "LOG_", "RAW_"))
         and not name.endswith(("_API_KEY", "_BASE_URL"))
     }
-    return {**clean, "DATABASE_URL": url, "LOG_FORMAT": "json", "PYTHONPATH": str(ROOT), **settings}
+    return {
+        **clean,
+        "DATABASE_URL": url,
+        "LOG_FORMAT": "json",
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'hooks'}",
+        **settings,
+    }
 
 
 def command(

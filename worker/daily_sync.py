@@ -6,11 +6,10 @@ itself and this thread does not exist.
 
 import threading
 
-import psycopg
 import structlog
 
 from market.prices import sync
-from sql.database import error_line
+from sql.database import error_line, is_external
 from worker.context import Context
 from worker.shutdown import ShutdownRequested
 
@@ -40,16 +39,19 @@ class DailySync:
                     self._sync()
             except ShutdownRequested:
                 return
-            except psycopg.Error as error:
-                log.warning("daily sync postponed", error=error_line(error))
             except Exception as error:  # noqa: BLE001 - events fetch what a provider could not give
+                if is_external(error):
+                    log.warning("daily sync postponed", error=error_line(error))
+                    continue
                 log.error("daily sync failed, events do it", error=error_line(error))
                 self._by_events()
 
     def _by_events(self) -> None:
         try:
             sync.by_events(self._context.database)
-        except psycopg.Error as error:
+        except Exception as error:
+            if not is_external(error):
+                raise
             log.warning("daily sync postponed", error=error_line(error))
 
     def _sync(self) -> None:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
-import psycopg
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -17,7 +16,8 @@ from prometheus_client.registry import Collector
 
 from market.providers import Answer, Provider, Request
 from market.providers.base import Batching
-from sql.database import Database, error_line
+from sql.database import Database, error_line, is_external
+from sql.visible import visible
 
 _MILLISECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60, 600, 3600)
 
@@ -140,7 +140,9 @@ class QueueCollector(Collector):
         """Ask the database once; a database that is away leaves these metrics out."""
         families = self._families()
         for row in self._rows() if self._may_ask() else []:
-            labels = [row["label"]] if row["other"] is None else [row["label"], row["other"]]
+            # A topic or a provider is a word that others wrote.
+            given = [row["label"]] if row["other"] is None else [row["label"], row["other"]]
+            labels = [visible(label) for label in given]
             families[row["name"]].add_metric(labels, row["value"])
         yield from (family for family in families.values() if family.samples)
 
@@ -150,7 +152,9 @@ class QueueCollector(Collector):
                 return conn.execute(
                     "SELECT name, label, other, value FROM reckoner_metrics(%s)", [self._worker]
                 ).fetchall()
-        except psycopg.Error as error:
+        except Exception as error:
+            if not is_external(error):
+                raise
             log.warning("no metrics of the queue", error=error_line(error))
             return []
 

@@ -14,14 +14,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-import psycopg
 import structlog
 
 from market.prices import sync
 from market.providers import Provider
 from market.settings import MarketSettings
 from market.universe import sessions
-from sql.database import Database, error_line
+from sql.database import Database, error_line, is_external
 from sql.schema.migrate import MigrationError
 from sql.settings import SettingsError
 from worker import startup, sweep, topics
@@ -154,7 +153,7 @@ class Worker:
         for doing, action in steps:
             until_available(self._shutdown, doing, action)
         if not self._drain:
-            self._doorbell.probe()
+            until_available(self._shutdown, "listening", self._doorbell.probe)
         self._start_threads()
 
     def _leave(self) -> int:
@@ -173,7 +172,9 @@ class Worker:
             with self._database.transaction(seconds=5) as conn:
                 released = outbox.release(conn, self.name)
                 conn.execute("SELECT worker_leave(%s)", [self.name])
-        except psycopg.Error as error:
+        except Exception as error:
+            if not is_external(error):
+                raise
             log.warning(
                 "could not hand back, the leases will end by themselves", error=error_line(error)
             )
@@ -227,11 +228,16 @@ class Worker:
         if not self._settings.worker_metrics_port:
             yield
             return
-        port = self._settings.worker_metrics_port
+        host, port = self._settings.worker_metrics_host, self._settings.worker_metrics_port
+        registry = self._metrics.registry
         try:
-            probes = Probes(port, self._metrics.registry, self._heartbeat.stuck, self._unready)
+            probes = Probes(host, port, registry, self._heartbeat.stuck, self._unready)
+        except socket.gaierror as error:
+            raise SettingsError(f"WORKER_METRICS_HOST: {host}: {error.strerror}") from None
         except OSError as error:
-            raise SettingsError(f"WORKER_METRICS_PORT: {port}: {error.strerror}") from None
+            raise SettingsError(
+                f"WORKER_METRICS_PORT: {host} port {port}: {os.strerror(error.errno or 0)}"
+            ) from None
         probes.start()
         try:
             yield
@@ -248,7 +254,9 @@ class Worker:
         try:
             with self._database.transaction(seconds=2, connect_seconds=2) as conn:
                 conn.execute("SELECT 1")
-        except psycopg.Error as error:
+        except Exception as error:
+            if not is_external(error):
+                raise
             return f"the database does not answer: {error_line(error)}"
         return None
 
@@ -276,9 +284,12 @@ class Worker:
                 self._shutdown.requested.set()
                 self._doorbell.wake()
 
-        thread = threading.Thread(target=guarded, name=name, daemon=True)
-        thread.start()
-        return thread
+        def start() -> threading.Thread:
+            thread = threading.Thread(target=guarded, name=name, daemon=True)
+            thread.start()
+            return thread
+
+        return until_available(self._shutdown, f"starting the thread {name}", start)
 
     def _sweeper(self) -> None:
         while not self._shutdown.requested.is_set():
@@ -297,6 +308,8 @@ class Worker:
                 self._schema_mismatch = str(error)
                 self._shutdown.requested.set()
                 self._doorbell.wake()
-            except psycopg.Error as error:
+            except Exception as error:
+                if not is_external(error):
+                    raise
                 log.warning("sweep postponed", error=error_line(error))
             self._shutdown.requested.wait(self._settings.worker_sweep_seconds)

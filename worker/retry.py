@@ -1,4 +1,4 @@
-"""Retry until available: the one loop of a worker that waits for a database that is away.
+"""Retry until available: the one loop that waits for a database or a descriptor.
 
 Whatever the worker has in hand stays there meanwhile; the leases tell afterwards what is still
 its own.
@@ -12,7 +12,7 @@ from typing import TypeVar
 import psycopg
 import structlog
 
-from sql.database import error_line, is_away
+from sql.database import error_line, is_away, is_external
 from worker.shutdown import Shutdown, ShutdownRequested
 
 log = structlog.get_logger()
@@ -27,7 +27,8 @@ def until_available(
 ) -> T:
     """Do something, and again for as long as the database is away.
 
-    doing: what the log says. any_error: every error of the database is waited out, because none of
+    Also while the system has no descriptor or thread left. doing: what the log says. any_error:
+    every error of the database is waited out, because none of
     them can be an event's fault. Raises ShutdownRequested when the worker ends before it
     succeeds; every other error of `action` as it is.
     """
@@ -35,29 +36,30 @@ def until_available(
     while True:
         try:
             return action()
-        except psycopg.Error as error:
-            if not (any_error or is_away(error)):
+        except Exception as error:
+            if not (is_away(error) or (any_error and is_external(error))):
                 raise
             _give_up_or_log(shutdown, doing, error, tries)
             tries += 1
             pause(shutdown, tries)
 
 
-def _give_up_or_log(shutdown: Shutdown, doing: str, error: psycopg.Error, tries: int) -> None:
+def _give_up_or_log(shutdown: Shutdown, doing: str, error: Exception, tries: int) -> None:
     ending = shutdown.requested.is_set() and tries > _TRIES_WHILE_ENDING
     if shutdown.forced.is_set() or ending or shutdown.seconds_left <= 0:
         raise ShutdownRequested from error
     if not is_away(error):
         log.error("the queue answers with an error", doing=doing, error=error_line(error))
     elif tries == 0:
-        held = isinstance(error, psycopg.errors.LockNotAvailable)
-        log.warning(
-            "another program holds a row, trying again"
-            if held
-            else "the database is away, waiting for it",
-            doing=doing,
-            error=error_line(error),
-        )
+        log.warning(_reason(error), doing=doing, error=error_line(error))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, psycopg.errors.LockNotAvailable):
+        return "another program holds a row, trying again"
+    if isinstance(error, psycopg.Error):
+        return "the database is away, waiting for it"
+    return "the system has no descriptor left, waiting for one"
 
 
 def pause(shutdown: Shutdown, tries: int) -> None:

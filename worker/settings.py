@@ -21,6 +21,7 @@ class WorkerSettings(RetentionSettings):
     worker_max_attempts: int = Field(default=8, ge=1, le=1_000)
     worker_max_crashes: int = Field(default=3, ge=1, le=1_000)
     worker_drain_seconds: float = Field(default=25, ge=0, le=3_600)
+    worker_metrics_host: str = Field(default="127.0.0.1", min_length=1)
     worker_metrics_port: int = Field(default=0, ge=0, le=65_535)
     worker_daily_sync: bool = True
     worker_idle: Literal["awake", "sleepy"] = "awake"

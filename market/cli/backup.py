@@ -19,6 +19,7 @@ import psycopg
 import typer
 from psycopg import pq
 
+from market.files import new_file, publish
 from sql.database import Database, one
 from sql.errors import InvalidInput, ReckonerError
 from sql.redaction import redact
@@ -75,7 +76,7 @@ def dump(database: Database, file: Path) -> dict[str, Any]:
     Raises ReckonerError where the file is there, or pg_dump is missing, too old, or fails.
     """
     file = file.absolute()
-    if file.exists():
+    if os.path.lexists(file):  # a link too, wherever it leads
         raise InvalidInput(f"{file} is there already: give another name")
     if not file.parent.is_dir():
         raise InvalidInput(f"{file.parent} is no folder")
@@ -84,27 +85,35 @@ def dump(database: Database, file: Path) -> dict[str, Any]:
     program = _pg_dump(row["major"])
     taken_at = now(database)
     unfinished = file.with_name(f".{file.name}.{os.getpid()}.unfinished")
-    command = [program, "--format=custom", "--no-password", f"--file={unfinished}"]
+    command = [program, "--format=custom", "--no-password"]
     try:
-        unfinished.touch(mode=0o600, exist_ok=False)
-        done = subprocess.run(
-            command,
-            env={**os.environ, **libpq_environment(database.url)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        # pg_dump is given the file and not its name, which others may change in their folder.
+        with new_file(unfinished, 0o600) as output:
+            done = subprocess.run(
+                command,
+                env={**os.environ, **libpq_environment(database.url)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                check=False,
+            )
         if done.returncode:
             lines = redact(done.stderr).strip().splitlines() or [f"exit code {done.returncode}"]
             raise ReckonerError(f"pg_dump failed: {lines[0]}")
         size = unfinished.stat().st_size
-        unfinished.rename(file)
+        publish(unfinished, file)
+    except FileExistsError:
+        raise InvalidInput(f"{file} is there already: give another name") from None
     except OSError as error:
         raise ReckonerError(f"{file}: {error.strerror}") from None
     finally:
         unfinished.unlink(missing_ok=True)
-    record(database, "pg_dump", str(file), taken_at, size)
+    # A row holds text, and a name may have bytes that are none.
+    record(
+        database, "pg_dump", str(file).encode(errors="backslashreplace").decode(), taken_at, size
+    )
     return {"backup": "pg_dump", "name": str(file), "taken_at": taken_at, "bytes": size}
 
 

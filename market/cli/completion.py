@@ -1,8 +1,11 @@
 """What the shell completes: symbols, from the registry.
 
 Pressing TAB must be quick and must never print an error into the command line: a database
-that is away, slow, or not even started gives no suggestions.
+that is away, slow, or not even started gives no suggestions. What is suggested becomes part of the
+command line, which the shell interprets: only what is a symbol, and no option, is.
 """
+
+import re
 
 import psycopg
 
@@ -10,6 +13,8 @@ from sql import embedded
 from sql.settings import DatabaseSettings, SettingsError, load
 
 _MOST = 200
+# What the shell takes as it is; rows of other programs may hold `;` and `$(`.
+_SYMBOL = "[A-Z0-9.^=:/][-A-Z0-9.^=:/]{0,19}"
 
 
 def complete_symbol(incomplete: str) -> list[str]:
@@ -25,10 +30,11 @@ def complete_symbol(incomplete: str) -> list[str]:
             conn.execute("SET LOCAL statement_timeout = 1000")
             rows = conn.execute(
                 "SELECT symbol FROM ticker_registry WHERE starts_with(symbol, upper(%s))"
-                " ORDER BY symbol LIMIT %s",
-                [incomplete, _MOST],
+                """ AND symbol COLLATE "C" ~ %s ORDER BY symbol LIMIT %s""",
+                [incomplete, f"^{_SYMBOL}$", _MOST],
             ).fetchall()
-    except (psycopg.Error, SettingsError, OSError):
+    except (psycopg.Error, SettingsError, OSError, UnicodeError):
         return []
+    symbols = [row[0] for row in rows if re.fullmatch(_SYMBOL, row[0])]
     # As it was typed, so that the shell sees its beginning in it.
-    return [row[0].lower() if incomplete.islower() else row[0] for row in rows]
+    return [symbol.lower() if incomplete.islower() else symbol for symbol in symbols]

@@ -3,16 +3,22 @@
 On a terminal a table, in a pipe TSV that nothing cuts, with `--json` one document. Exit
 codes: 0 done, 1 failed, 2 wrong usage or settings, 3 unhealthy or another schema, 130
 interrupted.
+
+What is printed was written by strangers. `run` puts `sql.streams` in the place of stdout and stderr, so
+that nothing reaches them that a terminal obeys, whoever prints it; what draws (rich) gets the
+stream beneath by `drawing` and texts that went through `sql.visible`. TSV is for the eye and for
+spreadsheets: white space is folded, other unprintable characters are escapes, and a text that a
+spreadsheet would compute begins with an apostrophe. What has to come back as it was is `--json`.
 """
 
 import contextlib
 import datetime as dt
-import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import psycopg
 import typer
@@ -24,6 +30,12 @@ from sql.errors import InvalidInput, ReckonerError, Unhealthy
 from sql.redaction import redact
 from sql.schema import migrate
 from sql.settings import DatabaseSettings, load
+from sql.streams import beneath, guard
+from sql.visible import json_text, visible_line, visible_lines
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.status import Status
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")]
@@ -64,10 +76,27 @@ def waiting(what: str) -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
+    with spinner(what):
+        yield
+
+
+def drawing(stream: IO[str], **options: Any) -> "Console":
+    """A console of rich on this stream. Give it Text of `sql.visible`, and no markup of others."""
     from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
 
-    with Console(stderr=True).status(what):
-        yield
+    return Console(file=beneath(stream), **options)
+
+
+@contextlib.contextmanager
+def spinner(text: str) -> Iterator["Status"]:
+    """Show on stderr, a terminal, what a person waits for."""
+    from rich.text import Text  # noqa: PLC0415 - only a terminal needs it
+
+    own = sys.stdout, sys.stderr
+    with drawing(sys.stderr).status(Text(visible_line(text))) as status:
+        # Not the stand-ins that rich put there: they take others' escapes for colours.
+        sys.stdout, sys.stderr = own
+        yield status
 
 
 # With this in the environment a command line says what may follow, see `./dev completion`.
@@ -77,6 +106,7 @@ _COMPLETE = "_RECKONER_COMPLETE"
 def run(app: Callable[..., Any]) -> None:
     """Run a typer app; every expected error becomes one line on stderr and an exit code."""
     completion_init()
+    guard()
     try:
         app(complete_var=_COMPLETE)
     except ReckonerError as error:
@@ -86,6 +116,9 @@ def run(app: Callable[..., Any]) -> None:
     except psycopg.Error as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         fail(f"the database: {lines[0]}", 1)
+    except UnicodeEncodeError as error:
+        # Python's stand-ins for bytes of an argument or a name that are not UTF-8.
+        fail(f"not a text: {error.object[:50]!r} has bytes that are not UTF-8", 2)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
@@ -107,7 +140,7 @@ def exit_code(error: ReckonerError) -> int:
 
 def fail(message: str, code: int) -> None:
     """Print one error line, without secrets, and exit."""
-    sys.stderr.write(f"error: {' '.join(redact(message).split())}\n")
+    sys.stderr.write(f"error: {visible_line(redact(message))}\n")
     sys.exit(code)
 
 
@@ -118,33 +151,60 @@ def emit(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str = "noth
     elif sys.stdout.isatty():
         _table(rows, empty)
     elif rows:
-        sys.stdout.write("\t".join(rows[0]) + "\n")
+        sys.stdout.write("\t".join(map(_tsv, rows[0])) + "\n")
         for row in rows:
-            sys.stdout.write("\t".join(_cell(value) for value in row.values()) + "\n")
+            sys.stdout.write("\t".join(_tsv(value) for value in row.values()) + "\n")
 
 
 def emit_json(document: Any) -> None:
     """Print one JSON document; times in ISO 8601, durations in seconds."""
-    sys.stdout.write(json.dumps(document, default=_plain, indent=2, allow_nan=False) + "\n")
+    sys.stdout.write(json_text(document, default=_plain, indent=2) + "\n")
 
 
 def say(text: str) -> None:
-    """Print a line for a person on stdout."""
-    sys.stdout.write(text + "\n")
+    """Print text on stdout, of which the lines are ours."""
+    sys.stdout.write(visible_lines(text) + "\n")
+
+
+def emit_bytes(body: bytes) -> None:
+    """Write bytes as they are into a pipe or a file; on a terminal show them as text."""
+    if sys.stdout.isatty():
+        say(body.decode(errors="backslashreplace"))
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(body)
+        sys.stdout.buffer.flush()
 
 
 def _table(rows: Sequence[Mapping[str, Any]], empty: str) -> None:
-    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
-    from rich.table import Table  # noqa: PLC0415 - the same
+    from rich.table import Table  # noqa: PLC0415 - only a terminal needs it
+    from rich.text import Text  # noqa: PLC0415 - the same
 
-    console = Console()
+    console = drawing(sys.stdout)
     if not rows:
-        console.print(empty)
+        console.print(Text(empty))
         return
-    table = Table(*rows[0])
+    table = Table()
+    for name in rows[0]:
+        table.add_column(Text(_cell(name)))
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
+        # A str would be markup: `[/x]` ends the program, `[red]` vanishes.
+        table.add_row(*(console.highlighter(Text(_cell(value))) for value in row.values()))
     console.print(table)
+
+
+# What Excel, LibreOffice and Google Sheets compute, in the widths that they take for the same; and
+# the quotation mark, after which they read on over tabs and ends of lines.
+_COMPUTED = tuple('=+-@"\uff1d\uff0b\uff0d\uff20')
+_NUMBER = re.compile(r"[-+]?(\d[\d,]*)?(\.\d+)?([eE][-+]?\d+)?( ?[%✓✗])?")
+
+
+def _tsv(value: Any) -> str:
+    """A cell of TSV: as on a terminal, but no spreadsheet computes a text."""
+    cell = _cell(value)
+    if isinstance(value, str) and cell.startswith(_COMPUTED) and not _NUMBER.fullmatch(cell):
+        return "'" + cell
+    return cell
 
 
 def _cell(value: Any) -> str:
@@ -157,8 +217,8 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, dict | list):
-        return json.dumps(value, default=_plain)
-    return " ".join(str(value).split())
+        return json_text(value, default=_plain)
+    return visible_line(str(value))
 
 
 def _plain(value: Any) -> Any:
@@ -167,5 +227,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dt.datetime | dt.date):
         return value.isoformat()
     if isinstance(value, Decimal):
-        return float(value)
+        return float(value) if value.is_finite() else None
     return str(value)

@@ -12,14 +12,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from market.cli.console import spinner
 from market.prices import jobs
 from market.prices.ingestion import AuditError, AuditFile
 from sql.database import Database
 from sql.errors import InvalidInput, ReckonerError
 from sql.logs import logger
+from sql.visible import visible_line
 
 _TURN_SECONDS = 0.5
 _LOG_SECONDS = 30.0
+_MOST_LETTERS = 2**20  # of a line of the audit file; a run has a few thousand
 
 
 def progress(database: Database, job: int) -> dict[str, Any]:
@@ -61,11 +64,10 @@ def line(row: dict[str, Any]) -> str:
 @contextlib.contextmanager
 def _screen() -> Iterator[Callable[[dict[str, Any]], None]]:
     if sys.stderr.isatty():
-        from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
-        from rich.text import Text  # noqa: PLC0415 - the same
+        from rich.text import Text  # noqa: PLC0415 - only a terminal needs it
 
-        with Console(stderr=True).status("") as status:
-            yield lambda row: status.update(Text(line(row)))
+        with spinner("") as status:
+            yield lambda row: status.update(Text(visible_line(line(row))))
         return
     said = time.monotonic()
 
@@ -89,8 +91,8 @@ class JobAudit:
             self._file = AuditFile(path)
         except OSError as error:
             raise InvalidInput(f"--audit {path}: {error.strerror}") from None
-        except ValueError:
-            raise InvalidInput(f"--audit {path}: has a line that is no JSON") from None
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise InvalidInput(f"--audit {path}: has a line that is no run") from None
 
     def catch_up(self, database: Database, job: int) -> None:
         """Append the job's runs that ended since; raises ReckonerError where the file takes no more."""
@@ -118,4 +120,5 @@ def _ids(path: Path) -> set[int]:
     if not path.is_file():
         return set()
     with path.open(encoding="utf-8") as lines:
-        return {json.loads(text)["id"] for text in lines if text.strip()}
+        found = iter(lambda: lines.readline(_MOST_LETTERS), "")
+        return {json.loads(text)["id"] for text in found if text.strip()}

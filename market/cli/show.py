@@ -1,7 +1,8 @@
 """A report on a terminal, as Markdown, and as a page that opens without a network.
 
-Symbols, sectors and models are other people's text: what is shown is escaped, and the page
-forbids scripts and every address beside its own pictures.
+Symbols, sectors and models are other people's text: what is shown is escaped, also what cannot be
+seen or turns the direction of writing, and the page forbids scripts and every address beside its
+own pictures.
 """
 
 import base64
@@ -14,6 +15,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from market.evaluation.tables import Report, Table
+from sql.streams import beneath
+from sql.visible import visible_line
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1f2933; background: #fff; max-width: 62rem;
@@ -34,16 +37,16 @@ def on_terminal(
     report: Report, about: str, *, wide: bool, file: IO[str], width: int | None = None
 ) -> None:
     """Draw the answer, with `wide` every table. width: columns, None for the terminal's own."""
-    console = Console(file=file, width=width, highlight=False)
-    console.print(Text(report.title, style="bold"), Text(about))
+    console = Console(file=beneath(file), width=width, highlight=False)
+    console.print(Text(report.title, style="bold"), Text(visible_line(about)))
     for table in report.tables if wide else report.tables[:1]:
         if table.title:
             console.print()
-            console.print(Text(table.title, style="bold"))
+            console.print(Text(visible_line(table.title), style="bold"))
         console.print(_rich(table))
     notes = report.notes if wide else ["--wide: what it rests on, and how."]
     for note in [report.legend, *notes]:
-        console.print(Text(note, style="dim"))
+        console.print(Text(visible_line(note), style="dim"))
 
 
 def _rich(table: Table) -> RichTable:
@@ -53,7 +56,7 @@ def _rich(table: Table) -> RichTable:
         shown.add_column(Text(name), justify="left" if is_word else "right", no_wrap=not is_word)
     for n, row in enumerate(table.rows):
         is_last = n + 1 < len(table.rows) and _is_next(table, row, table.rows[n + 1])
-        shown.add_row(*(Text(cell) for cell in row), end_section=is_last)
+        shown.add_row(*(Text(visible_line(cell)) for cell in row), end_section=is_last)
         if is_last and len(table.rows) > len({r[0] for r in table.rows}):
             shown.add_row()
     return shown
@@ -83,8 +86,8 @@ def as_markdown(report: Report, about: str) -> str:
 
 def _escaped(text: str) -> str:
     """Text of others as text: neither a column's end nor HTML nor an emphasis."""
-    text = html.escape(" ".join(text.split()), quote=False)
-    for mark in "\\|*_`[]":
+    text = html.escape(visible_line(text), quote=False)
+    for mark in "\\|*_`[]~":
         text = text.replace(mark, "\\" + mark)
     return text
 
@@ -96,16 +99,16 @@ def as_page(report: Report, about: str, pictures: Mapping[str, bytes]) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{html.escape(report.title)}</title><style>{_STYLE}</style></head><body>",
-        f'<h1>{html.escape(report.title)}</h1><p class="about">{html.escape(about)}</p>',
+        f"<title>{_html(report.title)}</title><style>{_STYLE}</style></head><body>",
+        f'<h1>{_html(report.title)}</h1><p class="about">{_html(about)}</p>',
         _html_table(answer),
         "<ul>"
-        + "".join(f"<li>{html.escape(note)}</li>" for note in [report.legend, *report.notes])
+        + "".join(f"<li>{_html(note)}</li>" for note in [report.legend, *report.notes])
         + "</ul>",
     ]
     for caption, svg in pictures.items():
         data = base64.b64encode(svg).decode()
-        text = html.escape(caption)
+        text = _html(caption)
         parts.append(
             f"<h2>{text}</h2><figure>"
             f'<img alt="{text}" src="data:image/svg+xml;base64,{data}"></figure>'
@@ -114,21 +117,25 @@ def as_page(report: Report, about: str, pictures: Mapping[str, bytes]) -> str:
     return "\n".join([*parts, "</body></html>", ""])
 
 
+def _html(text: str) -> str:
+    """Text of others as text of a page."""
+    return html.escape(visible_line(text))
+
+
 def _html_table(table: Table) -> str:
     marks = [' class="word"' if name in table.words else "" for name in table.header]
     head = "".join(
-        f"<th{mark}>{html.escape(name)}</th>"
-        for mark, name in zip(marks, table.header, strict=True)
+        f"<th{mark}>{_html(name)}</th>" for mark, name in zip(marks, table.header, strict=True)
     )
     body = []
     for n, row in enumerate(table.rows):
         is_next = n > 0 and _is_next(table, table.rows[n - 1], row)
         cells = "".join(
-            f"<td{mark}>{html.escape(cell)}</td>" for mark, cell in zip(marks, row, strict=True)
+            f"<td{mark}>{_html(cell)}</td>" for mark, cell in zip(marks, row, strict=True)
         )
         mark = ' class="next"' if is_next else ""
         body.append(f"<tr{mark}>{cells}</tr>")
-    title = f"<h2>{html.escape(table.title)}</h2>" if table.title else ""
+    title = f"<h2>{_html(table.title)}</h2>" if table.title else ""
     return (
         f'{title}<div class="wide"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table></div>"

@@ -1,7 +1,7 @@
 """How the page of `watch` looks: readable at 80 columns and 24 lines, more where there is room.
 
-What comes from the database is text and never markup, and what is not printable is left out,
-so that nothing in a row can reach the terminal as a command.
+What comes from the database is text and never markup, and what acts or cannot be seen is a
+blank, so that nothing in a row can reach the terminal as a command.
 """
 
 from collections import defaultdict
@@ -10,6 +10,8 @@ from typing import Any
 from rich.console import ConsoleDimensions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from sql.visible import blanked
 
 Page = dict[str, Any]
 Rows = list[dict[str, Any]]
@@ -24,7 +26,7 @@ _STATUSES = ("pending", "processing", "failed", "dead")
 def draw(page: Page | None, lost: str | None, size: ConsoleDimensions) -> RenderableType:
     """The page for a terminal of this size; lost: why it is not fresh."""
     if page is None:
-        return Text(_clean(lost or ""), style="bold red")
+        return Text(blanked(lost or ""), style="bold red")
     workers, events, outcomes = page["workers"], page["events"], page["outcomes"]
     free = max(size.height - _FIXED_LINES, 3)
     n_workers = min(max(len(workers), 1), max(free // 4, 1))
@@ -120,13 +122,17 @@ def _events(events: Rows) -> Rows:
     ]
 
 
-def _result(result: dict[str, Any]) -> str:
+def _result(result: Any) -> str:
     """What a finished event did, in a few words."""
+    if not isinstance(result, dict):
+        return "" if result is None else str(result)
     if "reason" in result:
         return str(result["reason"])
     if isinstance(states := result.get("outcomes"), dict):
         words = [f"{count} {state.replace('_', ' ')}" for state, count in states.items()]
-        skipped = result.get("skipped_count", len(result.get("skipped", ())))
+        found = result.get("skipped", ())
+        listed = len(found) if isinstance(found, dict | list | tuple) else found
+        skipped = result.get("skipped_count", listed)
         return ", ".join([*words, *([f"{skipped} skipped"] if skipped else [])])
     words = [str(result.get("outcome", ""))]
     words += [
@@ -160,12 +166,12 @@ def _move(value: float | None, correct: bool | None) -> str:
 
 def _note(page: Page, lost: str | None) -> Text:
     if lost:
-        return Text(_clean(lost), style="bold red", no_wrap=True, overflow="ellipsis")
+        return Text(blanked(lost), style="bold red", no_wrap=True, overflow="ellipsis")
     paused = "; ".join(
         f"{row['name']} is paused for {_duration(row['seconds'])}: {row['reason']}"
         for row in page["paused"]
     )
-    return Text(_clean(paused), style="yellow", no_wrap=True, overflow="ellipsis")
+    return Text(blanked(paused), style="yellow", no_wrap=True, overflow="ellipsis")
 
 
 _STYLES = {
@@ -196,7 +202,7 @@ def _table(rows: Rows) -> RenderableType:
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", pad_edge=False)
     for name in rows[0]:
         right = name in _RIGHT or name.startswith("T+")
-        longest = max(len(name), *(len(str(row[name] or "")) for row in rows))
+        longest = max(len(name), *(len(blanked(str(row[name] or ""))) for row in rows))
         table.add_column(
             Text(name, style="dim"),
             justify="right" if right else "left",
@@ -211,13 +217,9 @@ def _table(rows: Rows) -> RenderableType:
 
 
 def _cell(value: Any) -> Text:
-    said = _clean("" if value is None else str(value))
+    said = blanked("" if value is None else str(value))
     style = next((style for sign, style in _STYLES.items() if sign in said), "")
     return Text(said, style=style)
-
-
-def _clean(text: str) -> str:
-    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _duration(seconds: float | None) -> str:

@@ -5,16 +5,17 @@ page in one statement: at a ring, and else every few seconds, more rarely where 
 costly. It takes no lock of the doorbell, so nobody is woken, and no writer rings, for its sake.
 """
 
-import select
+import sys
 import time
 from typing import Any
 
 import psycopg
-from rich.console import Console
 from rich.live import Live
 
+from market.cli.console import drawing
 from market.cli.watch_page import MAX_ROWS, Page, draw
 from sql.database import Connection, Database, error_line, one
+from sql.descriptors import readable
 
 _CHANNEL = "reckoner"
 _REFRESH_SECONDS = 2.0
@@ -47,8 +48,14 @@ class Watcher:
 
     def show(self) -> None:
         """Draw until interrupted; a database that is away is told of and waited for."""
-        console = Console()
-        with Live(console=console, screen=True, auto_refresh=False) as live:
+        console = drawing(sys.stdout)
+        with Live(
+            console=console,
+            screen=True,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        ) as live:
             try:
                 while True:
                     began = time.monotonic()
@@ -72,7 +79,7 @@ class Watcher:
         if self._conn is None:
             time.sleep(seconds)
             return
-        select.select([self._conn.fileno()], [], [], seconds)
+        readable([self._conn.fileno()], seconds)
         try:
             with self._database.deadline(self._conn, _STATEMENT_SECONDS):
                 for _ in self._conn.notifies(timeout=0):

@@ -19,6 +19,8 @@ from matplotlib.figure import Figure
 from market.evaluation.accuracy import Group
 from market.evaluation.blocks import Blocks, Floats, mean_interval
 from market.evaluation.calibration import Calibration
+from market.files import replaced
+from sql.visible import visible_line
 
 _COLOURS = ("#2563a8", "#c2571a", "#2c8a5b", "#8455a6", "#a3324f", "#6b6b6b")
 _GREY = "#7b8794"
@@ -44,8 +46,8 @@ def save(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
     paths = []
     for name, figure in figures.items():
         path = folder / f"{name}.png"
-        with rc_context(_STYLE):
-            figure.savefig(path, dpi=144)
+        with replaced(path) as file, rc_context(_STYLE):
+            figure.savefig(file, dpi=144, format="png")
         paths.append(path)
     return paths
 
@@ -80,7 +82,13 @@ def accuracy_by_horizon(series: Mapping[str, Sequence[Group]]) -> Figure:
                 for key in ("accuracy", "accuracy_low", "accuracy_high", "base_rate")
             )
             axes.errorbar(
-                x, y, _errors(y, low, high), fmt="o", capsize=4, color=_COLOURS[n], label=name
+                x,
+                y,
+                _errors(y, low, high),
+                fmt="o",
+                capsize=4,
+                color=_COLOURS[n],
+                label=_label(name),
             )
             axes.hlines(base, x - step * 0.45, x + step * 0.45, color=_GREY, linestyles="dashed")
         axes.plot(
@@ -237,6 +245,12 @@ def _errors(middle: Floats, low: Floats, high: Floats) -> Floats:
 def _figure() -> tuple[Figure, Axes]:
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     return figure, figure.add_subplot()
+
+
+def _label(name: str) -> str:
+    """A group's name for the legend, which leaves out what begins with an underscore."""
+    shown = visible_line(name)
+    return f" {shown}" if shown.startswith("_") else shown
 
 
 def _legend(axes: Axes) -> None:

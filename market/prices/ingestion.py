@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from market.files import append_to
 from market.prices.validation import Known, Report
 from market.providers import Action, Payload, Request
 from sql.database import Connection, one
 from sql.errors import ReckonerError
 from sql.redaction import one_line
+from sql.visible import json_text
 
 # Lines of what was found that are kept for each batch; the counts tell of the rest.
 _NOTES = 20
@@ -184,9 +186,9 @@ class AuditFile:
     """A file of JSON Lines, one for each run, that holds what is stored and nothing else."""
 
     def __init__(self, path: Path) -> None:
-        """Open for appending; raises OSError."""
+        """Open for appending; raises OSError, for a link too."""
         # Unbuffered: what a full disk took no more of is not written later.
-        self._file = path.open("ab", buffering=0)
+        self._file = append_to(path)
 
     @contextlib.contextmanager
     def entry(self) -> Iterator["AuditFile"]:
@@ -201,7 +203,7 @@ class AuditFile:
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Append one line; raises AuditError."""
-        line = json.dumps(row, allow_nan=False).encode() + b"\n"
+        line = json_text(row).encode() + b"\n"
         try:
             if self._file.write(line) != len(line):
                 raise AuditError("the disk is full")

@@ -4,19 +4,30 @@ Columns `date,open,high,low,close,volume`, optionally `adjusted_close`, `dividen
 A split or dividend stands on the first session at the new price; what came before is
 adjusted here. Dividends by the usual formula (CRSP, Yahoo): every close before the
 ex-date is multiplied by 1 - dividend / (last close before the ex-date).
+
+Others may write to the folder: only regular files in it are read, and of each no more than a
+century of days needs.
 """
 
 import csv
 import datetime as dt
+import errno
 import io
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
+from market.files import FileRefusedError, read_inside
 from market.providers.base import Action, Answer, Bar, Capabilities, Kind, Payload, Request
 from market.providers.bounds import whole
+from sql.descriptors import is_short
 
+# A day's line has some 60 bytes; a century has 26,000 sessions, and 37,000 days.
+_MOST_BYTES = 8 * 2**20
+_MOST_LINES = 100_000
+_MOST_LETTERS = 4_096  # of a line
 _REQUIRED = ("date", "open", "high", "low", "close", "volume")
 
 
@@ -45,21 +56,25 @@ class CsvFiles:
 
     def fetch(self, request: Request) -> Answer:
         """Read the symbol's file; rows that cannot be bars are counted, the rest is used."""
-        path = self._folder / f"{quote(request.symbol, safe='')}.csv"
+        name = f"{quote(request.symbol, safe='', errors='replace')}.csv"
         try:
-            body = path.read_bytes()
-        except FileNotFoundError:
-            if not self._folder.is_dir():
-                return Answer(Kind.DOWN, message=f"MARKET_CSV_DIR: {self._folder} is no folder")
-            return Answer(Kind.UNKNOWN, message=f"no file {path.name}")
+            body = read_inside(self._folder, name, _MOST_BYTES)
+        except FileRefusedError as error:
+            return Answer(Kind.BAD_ANSWER, message=f"{name} {error.strerror}")
         except OSError as error:
-            return Answer(Kind.DOWN, message=f"{path.name}: {error.strerror}")
-        return replace(_parse(request, path.name, body), payload=Payload(path.name, None, body))
+            if is_short(error):
+                raise  # it says nothing of the folder
+            if error.errno in {errno.ENOENT, errno.ENOTDIR} and not self._folder.is_dir():
+                return Answer(Kind.DOWN, message=f"MARKET_CSV_DIR: {self._folder} is no folder")
+            if error.errno in {errno.ENOENT, errno.ENAMETOOLONG}:
+                return Answer(Kind.UNKNOWN, message=f"no file {name}")
+            return Answer(Kind.DOWN, message=f"{name}: {error.strerror}")
+        return replace(_parse(request, name, body), payload=Payload(name, None, body))
 
 
 def _parse(request: Request, name: str, body: bytes) -> Answer:
     try:
-        reader = csv.DictReader(io.StringIO(body.decode("utf-8-sig"), newline=""))
+        reader = csv.DictReader(_lines(body.decode("utf-8-sig")))
         columns = [column.strip().lower() for column in reader.fieldnames or ()]
         reader.fieldnames = columns
         missing = [column for column in _REQUIRED if column not in columns]
@@ -78,6 +93,16 @@ def _parse(request: Request, name: str, body: bytes) -> Answer:
         [line for date, line in rejected if date is None or request.start <= date <= request.end],
         actions=[action for action in actions if request.start <= action.date <= request.end],
     )
+
+
+def _lines(text: str) -> Iterator[str]:
+    """The lines, each whole by itself; raises csv.Error where they are too long or too many."""
+    for number, line in enumerate(io.StringIO(text, newline=None), 1):
+        if len(line) > _MOST_LETTERS:
+            raise csv.Error(f"line {number} is longer than {_MOST_LETTERS} characters")
+        if number > _MOST_LINES:
+            raise csv.Error(f"more than {_MOST_LINES} lines")
+        yield line
 
 
 def _read(reader: "csv.DictReader[str]") -> tuple[list[_Row], list[tuple[dt.date | None, str]]]:

@@ -38,6 +38,7 @@ from market.providers.bounds import (
     retry_after,
     whole,
 )
+from sql.descriptors import is_short
 
 _URL = "https://query2.finance.yahoo.com/v8/finance/chart/"
 # Of one request, and of a fetch with all that yfinance asks before and after it.
@@ -125,6 +126,8 @@ class Yahoo:
         except _RefusedError as error:
             return Answer(Kind.BAD_ANSWER, message=str(error))
         except OSError as error:
+            if is_short(error):
+                raise  # it says nothing of Yahoo
             # curl_cffi's errors are OSErrors; the first sentence holds curl's own words.
             return Answer(
                 Kind.DOWN, message=f"{type(error).__name__}: {str(error).split('. See')[0]}"

@@ -7,10 +7,12 @@ three is worse than one that has to be started twice.
 from collections.abc import Sequence
 from pathlib import Path
 
+from market.files import read_regular
 from sql.database import Connection
 from sql.errors import InvalidInput
 
 _SHOWN = 5
+_MOST_BYTES = 2**20
 
 
 def read(text: str) -> list[tuple[str, str]] | None:
@@ -35,7 +37,7 @@ def read(text: str) -> list[tuple[str, str]] | None:
 
 def _read_file(path: Path) -> list[tuple[str, str]]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_regular(path, _MOST_BYTES).decode("utf-8-sig").splitlines()
     except OSError as error:
         raise InvalidInput(f"--symbols @{path}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -52,7 +54,7 @@ def checked(conn: Connection, words: Sequence[tuple[str, str]]) -> list[str]:
     rows = conn.execute(
         "SELECT normalize_symbol(word) AS symbol FROM unnest(%s::text[]) WITH ORDINALITY w(word, n)"
         " ORDER BY n",
-        [[word.replace("\x00", "\ufffd") for word, _ in words]],
+        [[word.encode(errors="replace").decode().replace("\0", "?") for word, _ in words]],
     ).fetchall()
     found = [row["symbol"] for row in rows]
     bad = [

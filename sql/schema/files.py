@@ -84,7 +84,13 @@ ATTACHED_VIEWS = ("prediction_inputs", "prediction_models")
 
 def schema_files() -> list[SchemaFile]:
     """All files in the order in which they apply."""
-    paths = [*sorted(ROOT.glob("migrations/*.sql")), *sorted(ROOT.glob("functions/*.sql"))]
+    # Not glob, which on newer Pythons finds nothing in a folder that it cannot open.
+    paths = [
+        path
+        for folder in ("migrations", "functions")
+        for path in sorted((ROOT / folder).iterdir())
+        if path.suffix == ".sql"
+    ]
     files = []
     for path in paths:
         text = path.read_text(encoding="utf-8")

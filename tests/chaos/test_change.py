@@ -97,7 +97,9 @@ datetime.datetime = _Shifted
 def test_a_worker_whose_clock_is_an_hour_off_changes_nothing(
     world: World, tmp_path: Path, seconds: int
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text(_SHIFT.format(seconds=seconds))
+    # Python imports one module of this name: ours, and the tests' other one with it.
+    hooks = (ROOT / "tests" / "hooks" / "sitecustomize.py").read_text()
+    (tmp_path / "sitecustomize.py").write_text(_SHIFT.format(seconds=seconds) + hooks)
     # Long enough for a worker that stands still for a few seconds, under the other one's eyes.
     lease = {"WORKER_LEASE_SECONDS": str(_LEASE_SECONDS)}
     wrong = world.start(PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}", **lease).ready()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support import ROOT, Conn, environment, insert_prediction, until, value
-from tests.worker.scenes import MOMENT, bars, until_complete
+from tests.worker.scenes import MOMENT, HangingTicker, bars, until_complete
 
 _BIN = Path(sys.executable).parent
 # honcho kills five seconds after its SIGTERM, which a machine that stands still uses up. With
@@ -136,7 +136,7 @@ def test_honcho_starts_a_worker_that_works_and_hands_back_at_sigterm(
     conn: Conn, start: Callable[..., Platform], tmp_path: Path
 ) -> None:
     bars(conn, tmp_path / "bars", "GOOD")
-    os.mkfifo(tmp_path / "bars" / "SLOW.csv")
+    HangingTicker(tmp_path / "bars")
     # Platforms kill some seconds after their SIGTERM; the worker must be done by then.
     running = start(WORKER_DRAIN_SECONDS="1")
     pid = running.worker()

@@ -125,6 +125,8 @@ def make_known(conn: Conn, folder: Path, symbol: str = "GOOD") -> int:
 class HangingTicker:
     """A symbol whose CSV file is a FIFO: who opens it hangs until someone answers.
 
+    The provider refuses FIFOs; `tests/hooks` makes it read one that has a link `SYMBOL.fifo`.
+
     `answer` lets one hanging fetch go on; `replace` gives later fetches a proper file, while
     a fetch that hangs already can still be answered.
     """

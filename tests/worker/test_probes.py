@@ -108,7 +108,7 @@ def test_a_loop_that_hangs_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None
     heart = Heartbeat(
         database, WorkerSettings(), "w", None, [], Shutdown(), lambda _: None, InFlight()
     )
-    probes = Probes(0, CollectorRegistry(), heart.stuck, lambda: None)
+    probes = Probes("127.0.0.1", 0, CollectorRegistry(), heart.stuck, lambda: None)
     probes.start()
     port = Port(probes.port)
     try:

@@ -23,7 +23,9 @@ from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
+from market.cli.console import drawing
 from market.providers import Kind, Request
 from market.providers.yahoo import Yahoo
 from market.universe import sessions
@@ -32,6 +34,7 @@ from sql.database import Database, one
 from sql.errors import ReckonerError
 from sql.schema import migrate
 from sql.urls import with_passfile
+from sql.visible import visible, visible_line
 
 FOLDER = Path(".reckoner-demo")
 _LOG = "worker.log"
@@ -83,7 +86,8 @@ GROUP BY h.n, h.horizon ORDER BY h.n
 
 def demonstrate(*, stay: bool) -> int:
     """Run the demo; stay: keep worker and database alive until Ctrl-C. Returns the exit code."""
-    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    width = None if sys.stdout.isatty() else 100
+    console = drawing(sys.stdout, width=width, highlight=False)
 
     def interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
@@ -265,8 +269,8 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for row in rows:
         table.add_row(
             f"{row['post_timestamp']:%m-%d %Hh}",
-            row["symbol"],
-            row["sentiment"] or "-",
+            Text(visible_line(row["symbol"])),
+            Text(visible_line(row["sentiment"] or "-")),
             "…" if row["entry"] is None else f"{row['entry']:.2f}",
             *(_mark(row[f"return_{t}"], row[f"correct_{t}"]) for t in ("t1", "t3", "t7", "t30")),
             "…" if row["seconds"] is None else f"{row['seconds']:.1f} s",
@@ -337,4 +341,4 @@ def _next(console: Console, url: str, *, stay: bool) -> None:
     if stay:
         lines += ["", "Worker and database stay alive for you. Ctrl-C ends both."]
     for line in lines:
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(visible(line), markup=False, soft_wrap=True)

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
 from rich.progress import Progress
 
+from market.cli.console import drawing
 from market.settings import MarketSettings
 from sql.database import Database, one
 
@@ -106,9 +106,14 @@ def _bites(
 ) -> Iterator[dict[str, Any]]:
     with database.transaction() as conn:
         total = one(conn, "SELECT count(*) AS n FROM predictions")["n"]
-    console = Console(stderr=True)
     last = 0
-    with Progress(console=console, disable=not sys.stderr.isatty(), transient=True) as progress:
+    with Progress(
+        console=drawing(sys.stderr),
+        disable=not sys.stderr.isatty(),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as progress:
         task = progress.add_task(what, total=total)
         while True:
             with database.transaction() as conn:

@@ -12,7 +12,6 @@ Only the main thread uses this class, except `wake`, `echo_expected` and the pro
 
 import os
 import secrets
-import select
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ import psycopg
 import structlog
 
 from sql.database import Connection, Database, error_line
+from sql.descriptors import readable
 
 Mode = Literal["notify", "polling"]
 Wake = Literal["ring", "call", "poll"]
@@ -166,7 +166,7 @@ class Doorbell:
         )
         deadline = time.monotonic() + seconds
         while True:
-            ready, _, _ = select.select(sources, [], [], max(0.0, deadline - time.monotonic()))
+            ready = readable(sources, deadline - time.monotonic())
             if self._wake_read in ready:
                 with suppress(BlockingIOError):
                     os.read(self._wake_read, 4096)
