@@ -43,8 +43,8 @@ def predictions(context: Context, claims: Sequence[Claim]) -> dict[str, int]:
         return _predictions(context, claims)
     except MissingCalendarsError as missing:
         for name in missing.names:
-            # One that nobody knows is logged; its outcomes become unresolvable and say which it was.
-            sessions.load(context.database, name)
+            # One that cannot be had is noted with its reason, which its outcomes say.
+            sessions.ensure_one(context.database, name)
         return _predictions(context, claims, calendars_tried=True)
 
 

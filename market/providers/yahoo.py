@@ -43,6 +43,7 @@ _ASSET_TYPES = {
     "CRYPTOCURRENCY": "crypto",
     "INDEX": "index",
     "FUTURE": "commodity",
+    "CURRENCY": "currency",
 }
 
 

@@ -18,6 +18,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
         WHEN p_symbol ~ '^[A-Z0-9]+[-/](USD|USDT|USDC|EUR|GBP|JPY|BTC|ETH)$' THEN 'crypto'
         WHEN p_symbol LIKE '^%' THEN 'index'
         WHEN p_symbol LIKE '%=F' THEN 'commodity'
+        WHEN p_symbol LIKE '%=X' THEN 'currency'
         ELSE 'stock'
     END
 $$;
@@ -62,6 +63,6 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT coalesce(p_assets LIKE '["_%' OR p_assets !~ '^\s*(null|\[\s*\]|\{\s*\}|"\s*")?\s*$', false)
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/11_symbols.sql', '8a94a28da46cf535f48b71b8dad813504834058ab8ab7fb9a487cdc40ae27ad3')
+    ('functions/11_symbols.sql', '44ec6e3756ef49aa7ac66f481b2a7ae11c3b4ce84064cc533153317cb3ca5d30')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

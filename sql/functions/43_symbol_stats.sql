@@ -56,7 +56,7 @@ LANGUAGE sql STABLE AS $$
             FROM market_sessions s LEFT JOIN market_prices p
                  ON p.symbol = a.symbol AND p.date = s.session AND p.fetched_at IS NOT NULL
             WHERE s.calendar = a.calendar AND s.session BETWEEN a.since AND p_to
-              AND s.closes_at <= reckoner_now() - session_settling()) e
+              AND s.closes_at <= reckoner_now() - session_settling(a.calendar)) e
         CROSS JOIN LATERAL (
             SELECT count(*) FILTER (WHERE num_nulls(p.open, p.high, p.low, p.volume) > 0) AS nulls
             FROM market_prices p WHERE p.symbol = a.symbol AND p.date BETWEEN p_from AND p_to
@@ -103,6 +103,6 @@ RETURNS TABLE (tickers bigint, lagging bigint, oldest_symbol text, oldest_bar da
     FROM newest n
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/43_symbol_stats.sql', 'e2e8868954cc7b46f09b740c829537253433454b171274e7f36bd22784c21684')
+    ('functions/43_symbol_stats.sql', '03ec3be1eee307f2cef97e38d646e9433c068722561ccb2f22d8c8c09543c9c3')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

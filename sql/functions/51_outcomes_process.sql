@@ -130,6 +130,8 @@ DECLARE
     v_keys        outcome_key[];
     v_tries       integer := 0;
 BEGIN
+    -- Sessions do not change between the look for an entry and the row that says it (41_sessions.sql).
+    PERFORM pg_advisory_xact_lock_shared(1380271947, 6);
     SELECT array_agg(e.prediction_id), array_agg(e.element), array_agg(e.symbol),
            array_agg(e.moment), array_agg(e.sentiment), array_agg(e.confidence)
     INTO v_ids, v_elements, v_symbols, v_moments, v_sentiments, v_confidences
@@ -174,7 +176,7 @@ BEGIN
     v_keys := ARRAY(
         SELECT ROW(m.prediction_id, m.symbol, (g.moment AT TIME ZONE 'UTC')::date, m.sentiment,
                    m.confidence, e.entry, CASE WHEN e.entry IS NULL THEN
-                       format('the moment %s is outside the calendar %s', g.moment, g.calendar) END)::outcome_key
+                       session_no_entry(g.calendar, g.moment) END)::outcome_key
         FROM ( -- one look into the calendar for all symbols of a moment
             SELECT n.calendar, n.moment, array_agg(
                        ROW(n.prediction_id, n.symbol, NULL, n.sentiment, n.confidence, NULL, NULL)::outcome_key) AS keys
@@ -222,6 +224,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/51_outcomes_process.sql', '6ce3df103c62ddf3f0f2236761d33a6e8d9ff84cc754ae808ec4f06df2647c76')
+    ('functions/51_outcomes_process.sql', '3500a68223fb4196afefe9fb1758756360fe55b535be241cd9e8c8cca0c3de0a')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -42,7 +42,7 @@ RETURNS TABLE (symbol text, want_from date, state text, reason text) LANGUAGE sq
               AND s.session BETWEEN CASE WHEN p_kind = 'update'
                                          THEN (session_last_settled(a.sessions_of)).session ELSE p_from END
                                 AND p_to
-              AND s.closes_at <= reckoner_now() - session_settling()
+              AND s.closes_at <= reckoner_now() - session_settling(a.sessions_of)
               AND NOT EXISTS (SELECT FROM market_prices p WHERE p.symbol = a.symbol
                               AND p.date = s.session AND p.fetched_at IS NOT NULL)) g
         WHERE p_kind IN ('sync', 'update') AND a.status = 'active' AND g.session IS NOT NULL
@@ -209,6 +209,6 @@ CREATE OR REPLACE FUNCTION job_runs(p_job bigint) RETURNS SETOF ingestion_audit 
     ORDER BY a.finished_at, a.id
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/62_jobs.sql', 'a55665a80781acafa5d9631f8a20889ed99f5a7ac3a1f3feeed9ea76cb663144')
+    ('functions/62_jobs.sql', '403e4e06074158bb5dce00b746f62414900a6a3846bf3da8788a6986452943db')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

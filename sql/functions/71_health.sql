@@ -53,6 +53,25 @@ BEGIN
     RETURN QUERY SELECT 'providers', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
         coalesce(v_row.text, 'none is paused or out of quota');
 
+    -- Calendars of tickers whose sessions cannot be had, or end within a month although time goes on.
+    SELECT string_agg(c.text, '. ' ORDER BY c.text) AS text INTO v_row
+    FROM (SELECT CASE
+              WHEN m.state <> 'loaded' THEN
+                  format('sessions of %s cannot be computed%s: %s; tried again at %s', m.calendar,
+                         coalesce(', those until ' || l.session || ' stay', ''), m.reason, m.retry_at::timestamptz(0))
+              WHEN l.session <= (v_now AT TIME ZONE 'UTC')::date + 31 THEN
+                  format('sessions of %s are known until %s: update exchange_calendars, '
+                         'moments behind it wait', m.calendar, l.session) END AS text
+          FROM market_calendars m
+          CROSS JOIN LATERAL (SELECT max(s.session) AS session FROM market_sessions s WHERE s.calendar = m.calendar) l
+          WHERE m.calendar IN ('XNYS', '24/7')
+             OR EXISTS (SELECT FROM ticker_registry r WHERE r.calendar = m.calendar)
+             OR (m.state <> 'loaded' AND EXISTS (SELECT FROM ticker_registry r
+                 WHERE r.calendar IS NULL AND symbol_calendar(r.symbol) = m.calendar))) c
+    WHERE c.text IS NOT NULL;
+    RETURN QUERY SELECT 'calendars', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
+        coalesce(v_row.text, 'the sessions of every calendar in use are known for more than a month');
+
     SELECT string_agg(format('%s on %s is %s', trigger_name, source,
                              CASE WHEN is_there THEN 'disabled' ELSE 'missing' END), '; ') AS text
     INTO v_row FROM source_missing_triggers();
@@ -91,6 +110,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', 'd0179df20a40fde2f88e03af6ebb8c2599da350860a5d6f0e95e4f831e41cb50')
+    ('functions/71_health.sql', '81374f5a85c50abd807038fbb8350eebd332c0386c7734030d52e544e3f4c113')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

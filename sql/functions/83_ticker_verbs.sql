@@ -193,12 +193,14 @@ BEGIN
     WITH moved AS (
         UPDATE prediction_outcomes o
         SET entry_session = n.entry,
-            outcome_state = CASE WHEN n.entry IS NULL THEN 'unresolvable' ELSE 'awaiting_prices' END,
-            outcome_reason = CASE WHEN n.entry IS NULL THEN
-                format('the moment %s is outside the calendar %s', n.moment, calendar_after) END,
+            outcome_state = CASE WHEN n.nowhere NOT LIKE 'sessions of %' THEN 'unresolvable' ELSE 'awaiting_prices' END,
+            outcome_reason = n.nowhere,
             price_at_prediction = NULL, is_complete = false, updated_at = reckoner_now()
-        FROM (SELECT i.prediction_id, i.moment, session_entry(calendar_after, i.moment) AS entry
-              FROM prediction_inputs i WHERE i.prediction_id = ANY (v_ids)) n
+        FROM (SELECT i.prediction_id, e.entry,
+                     CASE WHEN e.entry IS NULL THEN session_no_entry(calendar_after, i.moment) END AS nowhere
+              FROM prediction_inputs i
+              CROSS JOIN LATERAL (SELECT session_entry(calendar_after, i.moment) AS entry OFFSET 0) e
+              WHERE i.prediction_id = ANY (v_ids)) n
         WHERE o.prediction_id = n.prediction_id AND o.symbol = v_target.old AND o.engine_version IS NOT NULL
           AND o.entry_session IS DISTINCT FROM n.entry
         RETURNING 1)
@@ -211,6 +213,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/83_ticker_verbs.sql', 'f477d897da1818e57ca7adfdae8e913f6d322cc2c9b2ac80d87a8a0243d6e056')
+    ('functions/83_ticker_verbs.sql', '01937ad8478485d4988b30faaae0e11343ca999cfea163a7bc8d07207eebf4a4')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
