@@ -190,6 +190,12 @@ BEGIN
             known_from = excluded.known_from, known_until = excluded.known_until, ends = excluded.ends,
             loaded_at = excluded.loaded_at, library_version = excluded.library_version;
     END IF;
+    IF NOT v_was.is_there THEN
+        -- Tickers that waited for it (market/prices/backfill.py).
+        UPDATE outbox o SET status = 'pending'
+        WHERE o.topic = 'ticker' AND o.status = 'pending' AND o.available_at > reckoner_now()
+          AND starts_with(o.last_error, format('sessions of %s cannot', p_calendar));
+    END IF;
     IF v_first IS NOT NULL THEN
         PERFORM outcomes_resession(p_calendar, coalesce(v_was.entries_from, '-infinity'),
                                    coalesce(v_was.entries_to, 'infinity'));
@@ -198,6 +204,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/41_sessions.sql', '8b578f6c22228ea1e847a7c9e2b127bd29411dac89d8faee92b7cc9f1501408a')
+    ('functions/41_sessions.sql', 'd95d4388e3915021944809c66baffd996abdf88dcff30137e0031f6c2c9220c5')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from market.universe import calendars, sessions
-from market.universe.calendars import Computed, UnknownCalendarError
+from market.universe.calendars import Computed
 from sql.database import Database
 from tests.market.desk import Desk
 from tests.market.helpers import FakeProvider, outcome, process, put_bars, serving, set_fetched, utc
