@@ -116,7 +116,9 @@ class Worker:
         )
         with self._signals(), self._probes():
             try:
-                self._patience.insist("loading sessions", lambda: sessions.ensure(self._database))
+                self._patience.insist(
+                    "loading sessions", lambda: sessions.ensure_common(self._database)
+                )
                 self._patience.insist("the first heartbeat", self._pulse.beat)
                 if self._drain:
                     self._patience.insist(

@@ -33,6 +33,15 @@ def ensure(database: Database) -> dict[str, int]:
     return {name: load(database, name, today) for name, today in wanted}
 
 
+def ensure_common(database: Database) -> None:
+    """Load the calendars that nearly every prediction needs, where they are missing.
+
+    A worker that starts waits for no others: the sweep and who needs one load them.
+    """
+    for name in ("XNYS", "24/7"):
+        ensure_one(database, name)
+
+
 def ensure_one(database: Database, name: str) -> None:
     """Load one calendar where it is missing and its next try is due."""
     with database.transaction() as conn:
