@@ -65,9 +65,7 @@ BEGIN
           FROM market_calendars m
           CROSS JOIN LATERAL (SELECT max(s.session) AS session FROM market_sessions s WHERE s.calendar = m.calendar) l
           WHERE m.calendar IN ('XNYS', '24/7')
-             OR EXISTS (SELECT FROM ticker_registry r WHERE r.calendar = m.calendar)
-             OR (m.state <> 'loaded' AND EXISTS (SELECT FROM ticker_registry r
-                 WHERE r.calendar IS NULL AND symbol_calendar(r.symbol) = m.calendar))) c
+             OR EXISTS (SELECT FROM ticker_registry r WHERE r.calendar = m.calendar)) c
     WHERE c.text IS NOT NULL;
     RETURN QUERY SELECT 'calendars', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
         coalesce(v_row.text, 'the sessions of every calendar in use are known for more than a month');
@@ -110,6 +108,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', '81374f5a85c50abd807038fbb8350eebd332c0386c7734030d52e544e3f4c113')
+    ('functions/71_health.sql', '1784d9c02114dc98d7253431dd9a952e0b2d6dd8a720be36e3c62a7e33e3b1bf')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
