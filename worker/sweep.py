@@ -42,7 +42,7 @@ def once(
     parts: dict[str, tuple[Any, ...]] = {
         "forgotten": ("sweep_forgotten(%s)", _FORGOTTEN_SPAN),
         "changed": ("sweep_changed(%s)", _CHANGED_SPAN),
-        "closures": ("sweep_closures()",),
+        "closures": ("sweep_closures() + sweep_misplaced()",),
         "due": ("sweep_due()",),
         "unfetched": ("sweep_unfetched()",),
         "pruned": ("sweep_prune(%s)", _HISTORY_DAYS),

@@ -4,19 +4,19 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- How long after a close its bar can be trusted: by then providers have settled it.
-CREATE OR REPLACE FUNCTION session_settling() RETURNS interval
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT interval '30 minutes' $$;
-
--- The same of one calendar. Providers go on with a currency's bar until midnight in London, at most
--- three hours after 17:00 in New York. Futures on energy and metals trade, on a day that ends early,
--- for more than an hour longer than those on shares.
+-- How long after a close its bar can be trusted: by then providers have settled it. Providers go on
+-- with a currency's bar until midnight in London, at most three hours after 17:00 in New York. Futures on
+-- energy and metals trade, on a day that ends early, for more than an hour longer than those on shares.
 CREATE OR REPLACE FUNCTION session_settling(p_calendar text) RETURNS interval
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE p_calendar WHEN '24/5' THEN interval '3 hours 30 minutes'
                            WHEN 'CMES' THEN interval '1 hour 30 minutes'
-                           ELSE session_settling() END
+                           ELSE interval '30 minutes' END
 $$;
+
+-- The same of a calendar without rules of its own.
+CREATE OR REPLACE FUNCTION session_settling() RETURNS interval
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT session_settling(NULL) $$;
 
 -- The last session of a calendar that is over and settled.
 CREATE OR REPLACE FUNCTION session_last_settled(p_calendar text) RETURNS market_sessions
@@ -204,6 +204,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/41_sessions.sql', 'd95d4388e3915021944809c66baffd996abdf88dcff30137e0031f6c2c9220c5')
+    ('functions/41_sessions.sql', '628d4cef4821f7f77d7483248701fa2b63e561ba9dfc1da0a8e0c739ee81c940')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

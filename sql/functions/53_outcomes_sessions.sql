@@ -167,7 +167,28 @@ BEGIN
     RETURN v_all;
 END
 $$;
+-- Open outcomes whose entry is no session of their ticker's calendar, as after
+-- UPDATE ticker_registry SET calendar = …: they would wait for ever, for nothing becomes due. Their whole
+-- calendar is computed anew where its sessions are there. Returns the outcomes changed.
+CREATE OR REPLACE FUNCTION sweep_misplaced() RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v_calendar text;
+    v_changed  bigint := 0;
+BEGIN
+    FOR v_calendar IN
+        SELECT DISTINCT r.calendar FROM prediction_outcomes o JOIN ticker_registry r ON r.symbol = o.symbol
+        WHERE o.outcome_state IN ('awaiting_prices', 'maturing') AND o.due_at IS NULL
+          AND o.entry_session IS NOT NULL AND o.engine_version IS NOT NULL
+          AND EXISTS (SELECT FROM market_sessions s WHERE s.calendar = r.calendar)
+          AND NOT EXISTS (SELECT FROM market_sessions s WHERE s.calendar = r.calendar AND s.session = o.entry_session)
+        ORDER BY r.calendar
+    LOOP
+        v_changed := v_changed + outcomes_resession(v_calendar, '-infinity', 'infinity');
+    END LOOP;
+    RETURN v_changed;
+END
+$$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/53_outcomes_sessions.sql', '6768cca42ef6ac01ec8834c3264bd997227e993a146f8903ab197ebaec6b27bb')
+    ('functions/53_outcomes_sessions.sql', 'fa954b14585de0d5e7f687ba5c40f0703e37726a59c45a5426a99aef48157732')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -316,6 +316,24 @@ def test_bars_of_another_program_are_no_evidence_but_another_calendars_holes_are
     assert sweep(database) == 0
 
 
+@pytest.mark.usefixtures("hong_kong")
+def test_a_ticker_that_is_given_another_calendar_by_hand_does_not_wait_for_ever(
+    database: Database, conn: Conn
+) -> None:
+    conn.execute(
+        "INSERT INTO ticker_registry (symbol, calendar, status) VALUES ('ODD', '24/7', 'active')"
+    )
+    number = predict(conn, "2023-11-25 02:00+00", "ODD")  # a Saturday
+    process(database, number, moment=utc("2023-11-25 03:00"))
+    conn.execute("UPDATE ticker_registry SET calendar = 'XHKG' WHERE symbol = 'ODD'")
+    with at(database, utc("2023-11-25 04:00")) as inside:
+        inside.execute("SELECT outcomes_fill_symbol('ODD', true)")
+        inside.execute("SELECT sweep_misplaced()")
+    row = outcome(conn, number, "ODD")
+    assert (row["entry_session"], row["outcome_state"]) == (day("2023-11-27"), "maturing")
+    assert row["due_at"] == utc("2023-11-27 08:30")
+
+
 # Together with those who process.
 
 
