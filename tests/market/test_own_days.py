@@ -7,9 +7,21 @@ import pytest
 from market.prices import backfill
 from market.universe import sessions
 from sql.database import Database
+from sql.schema.files import schema_files
 from tests.market.desk import Desk
-from tests.market.helpers import FakeProvider, at, day, outcome, serving, ticker, utc
-from tests.support import Conn, value
+from tests.market.helpers import (
+    FakeProvider,
+    at,
+    day,
+    outcome,
+    process,
+    put_bars,
+    serving,
+    set_fetched,
+    ticker,
+    utc,
+)
+from tests.support import Conn, insert_prediction, value
 
 # Closes of two weeks by hand: from Thursday before Thanksgiving 2025 on.
 EURO = {
@@ -124,3 +136,32 @@ def test_every_due_moment_is_when_the_calendar_says(url: str, conn: Conn) -> Non
     desk.turn(utc("2025-11-26 12:00"))
     assert outcome(conn, number, "GC=F")["due_at"] == utc("2025-11-26 23:30")
     assert value(conn, "SELECT session_settling('XNYS') = session_settling()") is True
+
+
+def test_an_upgrade_gives_those_that_are_there_their_own_days(
+    database: Database, conn: Conn
+) -> None:
+    conn.execute(
+        "INSERT INTO ticker_registry (symbol, calendar, provider_symbol, status, last_backfill) VALUES"
+        " ('GC=F', 'XNYS', NULL, 'active', now()), ('EUR/USD', '24/7', 'EUR-USD', 'invalid', now()),"
+        " ('AAPL', 'XNYS', NULL, 'active', now()), ('OWN=F', 'XLON', NULL, 'active', now())"
+    )
+    put_bars(conn, "GC=F", {day(date): close for date, close in GOLD.items()})
+    set_fetched(conn, "GC=F", day("2025-11-20"), day("2025-12-03"))
+    moment = utc("2025-11-21 21:30")
+    number = insert_prediction(conn, ["GC=F", "EUR/USD"], {"GC=F": "bullish"}, moment=moment)
+    process(database, number, moment=utc("2025-12-04 00:00"))
+    assert outcome(conn, number, "GC=F")["entry_session"] == day("2025-11-24")
+    (migration,) = [file for file in schema_files() if file.name.endswith("0018_calendars.sql")]
+    conn.execute(migration.text.encode())
+    sessions.ensure(database)
+    row = outcome(conn, number, "GC=F")
+    assert (row["entry_session"], row["price_at_prediction"]) == (day("2025-11-21"), 4060.0)
+    assert "entry was 2025-11-24, return_t1 was" in row["revision"]
+    pair = ticker(conn, "EUR/USD")
+    found = [pair[name] for name in ("provider_symbol", "calendar", "asset_type", "status")]
+    assert found == ["EURUSD=X", "24/5", "currency", "active"]
+    assert outcome(conn, number, "EUR/USD")["entry_session"] == day("2025-11-21")
+    assert ticker(conn, "GC=F")["fetched_to"] is None  # asked for again, days of its own too
+    assert ticker(conn, "AAPL")["calendar"] == "XNYS"
+    assert ticker(conn, "OWN=F")["calendar"] == "XLON"
