@@ -145,7 +145,7 @@ class Worker:
     def _start(self) -> None:
         """Do once, patiently, what the loop and the threads rely on; then start the threads."""
         steps: list[tuple[str, Callable[[], object]]] = [
-            ("loading sessions", lambda: sessions.ensure(self._database)),
+            ("loading sessions", lambda: sessions.ensure_common(self._database)),
             ("sending the first heartbeat", self._heartbeat.send),
         ]
         if self._drain:

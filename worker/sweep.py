@@ -26,7 +26,7 @@ _FORGOTTEN_SPAN = 20_000
 _CHANGED_SPAN = 2_000
 # For the length of a part's transaction: sweeping is one worker's at a time.
 _OURS = "pg_try_advisory_xact_lock(1380271947, 3)"
-_PARTS = ("forgotten", "changed", "due", "unfetched", "pruned", "records", "sync")
+_PARTS = ("forgotten", "changed", "closures", "due", "unfetched", "pruned", "records", "sync")
 
 log = structlog.get_logger()
 
@@ -43,6 +43,7 @@ def once(
     parts: dict[str, tuple[Any, ...]] = {
         "forgotten": ("sweep_forgotten(%s)", _FORGOTTEN_SPAN),
         "changed": ("sweep_changed(%s, %s)", _CHANGED_SPAN, settings.worker_max_symbols),
+        "closures": ("sweep_closures() + sweep_misplaced()",),
         "due": ("sweep_due()",),
         "unfetched": ("sweep_unfetched()",),
         "pruned": ("sweep_prune(%s)", _HISTORY_DAYS),

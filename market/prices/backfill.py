@@ -7,7 +7,7 @@ transaction in which the caller ends its event).
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from market import outcomes
@@ -80,9 +80,23 @@ def prepare(
     if made is None or made.has_sessions:
         return made
     # Whatever this changed: another loader may have been faster.
-    sessions.load(database, made.calendar)
+    sessions.ensure_one(database, made.calendar)
     with database.transaction() as conn:
-        return plan(conn, symbol, backfill_days, refetch=refetch)
+        made = plan(conn, symbol, backfill_days, refetch=refetch)
+        if made is None or made.has_sessions:
+            return made
+        return replace(made, waits=_waits(conn, made.calendar))
+
+
+def _waits(conn: Connection, calendar: str) -> Later | None:
+    """Until when a ticker of this calendar waits, and why; None: no such calendar is known."""
+    row = conn.execute(
+        "SELECT retry_at, reason FROM market_calendars WHERE calendar = %s AND state = 'failed'",
+        [calendar],
+    ).fetchone()
+    if row is None:
+        return None
+    return Later(row["retry_at"], f"sessions of {calendar} cannot be computed: {row['reason']}")
 
 
 def _request(conn: Connection, row: dict[str, Any], start: dt.date, end: dt.date) -> Request:

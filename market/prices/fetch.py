@@ -34,7 +34,7 @@ def fetch(
     change the order.
     """
     if not plan.has_sessions:
-        return Failed(f"the calendar {plan.calendar} has no sessions")
+        return plan.waits or Failed(f"the calendar {plan.calendar} has no sessions")
     if plan.request is None:
         return None
     asking = _Asking(database, providers, plan, wait, by_merit)

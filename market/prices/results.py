@@ -28,6 +28,7 @@ class Plan:
     refetch: bool  # somebody asked for the whole range again
     known_silent: bool  # providers answered for days behind its last bar, and had none
     has_sessions: bool  # the calendar is loaded
+    waits: "Later | None" = None  # the calendar cannot be loaded now, and is tried again then
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,7 @@ _ASSET_TYPES = {
     "CRYPTOCURRENCY": "crypto",
     "INDEX": "index",
     "FUTURE": "commodity",
+    "CURRENCY": "currency",
 }
 
 

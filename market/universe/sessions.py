@@ -1,87 +1,107 @@
-"""Sessions from `exchange_calendars` into `market_sessions`, from 1990 to a year ahead.
+"""Sessions into `market_sessions`, from 1990 to a year ahead, and what became of each calendar.
 
-The database asks which calendars it lacks; this module computes them outside of any
-transaction (a second of CPU, and pandas, imported only here) and merges them.
+The database asks which calendars it lacks; `calendars.py` computes them outside of any
+transaction, and one statement merges them together with the outcomes that they move. A calendar
+that cannot be computed gets a row in `market_calendars` with the reason and the time of the next
+try, and stops nobody else.
 """
 
 import datetime as dt
 
-from sql.database import Database, one
+import psycopg
+
+from market.universe import calendars
+from market.universe.calendars import Computed, UnknownCalendarError
+from sql.database import Database, error_line, is_away, one
 from sql.logs import logger
 
-_BEGINNING = dt.date(1990, 1, 1)
 # Reloaded when less than a year is ahead; a month more, so that this happens monthly.
 _DAYS_AHEAD = 365
 _SLACK_DAYS = 31
+# A merge recomputes the outcomes that it moves.
+_SECONDS = 300
 
 
 def ensure(database: Database) -> dict[str, int]:
     """Load or prolong every calendar in use; returns the rows changed per calendar."""
     with database.transaction() as conn:
         rows = conn.execute(
-            "SELECT sessions_wanted(%s) AS name, reckoner_now() AS now", [_DAYS_AHEAD]
+            "SELECT sessions_wanted(%s, %s) AS name, reckoner_now() AS now",
+            [_DAYS_AHEAD, calendars.library_version()],
         )
         wanted = [(row["name"], row["now"].date()) for row in rows]
     return {name: load(database, name, today) for name, today in wanted}
 
 
+def ensure_common(database: Database) -> None:
+    """Load the calendars that nearly every prediction needs, where they are missing.
+
+    A worker that starts waits for no others: the sweep and who needs one load them.
+    """
+    for name in ("XNYS", "24/7"):
+        ensure_one(database, name)
+
+
 def ensure_one(database: Database, name: str) -> None:
-    """Load one calendar where it is missing."""
+    """Load one calendar where it is missing and its next try is due."""
     with database.transaction() as conn:
-        query = "SELECT EXISTS (SELECT FROM market_sessions WHERE calendar = %s) AS yes"
-        is_there = one(conn, query, [name])["yes"]
-    if not is_there:
+        query = "SELECT calendar_is_due(%s, %s) AS yes"
+        is_due = one(conn, query, [name, calendars.library_version()])["yes"]
+    if is_due:
         load(database, name)
 
 
 def load(database: Database, name: str, today: dt.date | None = None) -> int:
-    """Bring one calendar to what exchange_calendars knows; returns the rows changed.
+    """Bring one calendar to what is known of it; returns the rows changed.
 
-    An unknown name loads nothing, is logged, and its outcomes say so.
+    What cannot be computed or stored changes nothing, is logged and noted in `market_calendars`.
+    Raises psycopg.Error only when the database is away.
     """
     if today is None:
         with database.transaction() as conn:
-            row = one(conn, "SELECT reckoner_now() AS now")
-            today = row["now"].date()
-    sessions = _compute(name, today + dt.timedelta(days=_DAYS_AHEAD + _SLACK_DAYS))
-    if not sessions:
-        logger().warning(
-            "calendar unknown",
-            calendar=name,
-            remedy="set ticker_registry.calendar to one that exchange_calendars has",
-        )
-        return 0
-    with database.transaction() as conn:
-        conn.execute(
-            "CREATE TEMP TABLE session_staging (session date PRIMARY KEY, opens_at timestamptz NOT NULL,"
-            " closes_at timestamptz NOT NULL) ON COMMIT DROP"
-        )
-        with conn.cursor().copy("COPY session_staging FROM STDIN") as copy:
-            for session in sessions:
-                copy.write_row(session)
-        row = one(conn, "SELECT sessions_merge(%s) AS changed", [name])
+            today = one(conn, "SELECT reckoner_now() AS now")["now"].date()
+    try:
+        computed = calendars.compute(name, today + dt.timedelta(days=_DAYS_AHEAD + _SLACK_DAYS))
+        if not computed.sessions:
+            raise ValueError("it has no sessions")  # noqa: TRY301 - as whatever the library raises
+    except UnknownCalendarError:
+        return _failed(database, name, "unknown", f"no calendar is called {name}")
+    except Exception as error:  # noqa: BLE001 - one calendar's fault, whatever it is, stops no other
+        return _failed(database, name, "failed", f"{type(error).__name__}: {error}")
+    try:
+        changed = _merge(database, name, computed)
+    except psycopg.Error as error:
+        if is_away(error):
+            raise
+        return _failed(database, name, "failed", error_line(error))
     logger().info(
-        "sessions loaded", calendar=name, changed=row["changed"], until=str(sessions[-1][0])
+        "sessions loaded", calendar=name, changed=changed, until=str(computed.sessions[-1][0])
     )
+    return changed
+
+
+def _merge(database: Database, name: str, computed: Computed) -> int:
+    dates, opens, closes = (list(column) for column in zip(*computed.sessions, strict=True))
+    with database.transaction(seconds=_SECONDS) as conn:
+        row = one(
+            conn,
+            "SELECT sessions_merge(%s, %s::date[], %s::timestamptz[], %s::timestamptz[], %s, %s) AS changed",
+            [name, dates, opens, closes, calendars.library_version(), computed.ends],
+        )
     return int(row["changed"])
 
 
-def _compute(name: str, until: dt.date) -> list[tuple[dt.date, dt.datetime, dt.datetime]]:
-    import exchange_calendars  # noqa: PLC0415 - brings pandas; most processes never need it
-
-    try:
-        known = exchange_calendars.get_calendar(name)
-    except exchange_calendars.errors.InvalidCalendarName:
-        return []
-    earliest, latest = known.bound_min(), known.bound_max()
-    start = _BEGINNING if earliest is None else max(_BEGINNING, earliest.date())
-    end = until if latest is None else min(until, latest.date())
-    schedule = exchange_calendars.get_calendar(
-        name, start=start.isoformat(), end=end.isoformat()
-    ).schedule
-    return [
-        (session.date(), opens.to_pydatetime(), closes.to_pydatetime())
-        for session, opens, closes in zip(
-            schedule.index, schedule["open"], schedule["close"], strict=True
+def _failed(database: Database, name: str, state: str, reason: str) -> int:
+    with database.transaction() as conn:
+        row = one(
+            conn,
+            "SELECT * FROM calendar_failed(%s, %s, %s, %s)",
+            [name, state, reason, calendars.library_version()],
         )
-    ]
+    logger().warning(
+        "calendar not loaded",
+        calendar=name,
+        reason=row["reason"],
+        again_at=row["retry_at"].isoformat(),
+    )
+    return 0

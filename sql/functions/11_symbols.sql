@@ -19,6 +19,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
         WHEN p_symbol ~ '^[A-Z0-9]+[-/](USD|USDT|USDC|EUR|GBP|JPY|BTC|ETH)$' THEN 'crypto'
         WHEN p_symbol LIKE '^%' THEN 'index'
         WHEN p_symbol LIKE '%=F' THEN 'commodity'
+        WHEN p_symbol LIKE '%=X' THEN 'currency'
         ELSE 'stock'
     END
 $$;
@@ -101,6 +102,6 @@ REVOKE ALL ON FUNCTION
     symbol_default_calendar(p_symbol text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/11_symbols.sql', '6c2d66839a73384a56994edf1084700931d989cb9a77db6e1afa07e5b2a4ef9e')
+    ('functions/11_symbols.sql', '402ba0a6427dee71db22c81b43cd1ed2743bb7367b10d38e4fc8b0d3e8641b39')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -4,15 +4,25 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- How long after a close its bar can be trusted: by then providers have settled it.
+-- How long after a close its bar can be trusted: by then providers have settled it. Providers go on
+-- with a currency's bar until midnight in London, at most three hours after 17:00 in New York. Futures on
+-- energy and metals trade, on a day that ends early, for more than an hour longer than those on shares.
+CREATE OR REPLACE FUNCTION session_settling(p_calendar text) RETURNS interval
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE p_calendar WHEN '24/5' THEN interval '3 hours 30 minutes'
+                           WHEN 'CMES' THEN interval '1 hour 30 minutes'
+                           ELSE interval '30 minutes' END
+$$;
+
+-- The same of a calendar without rules of its own.
 CREATE OR REPLACE FUNCTION session_settling() RETURNS interval
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT interval '30 minutes' $$;
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT session_settling(NULL) $$;
 
 -- The last session of a calendar that is over and settled.
 CREATE OR REPLACE FUNCTION session_last_settled(p_calendar text) RETURNS market_sessions
 LANGUAGE sql STABLE AS $$
     SELECT s FROM market_sessions s
-    WHERE s.calendar = p_calendar AND s.closes_at <= reckoner_now() - session_settling()
+    WHERE s.calendar = p_calendar AND s.closes_at <= reckoner_now() - session_settling(p_calendar)
     ORDER BY s.closes_at DESC LIMIT 1
 $$;
 
@@ -29,33 +39,125 @@ BEGIN
 END
 $$;
 
--- Calendars in use whose sessions are missing or end less than a year (and a month's slack)
--- ahead. Asked by the sweep and when a worker starts.
-CREATE OR REPLACE FUNCTION sessions_wanted(p_days_ahead integer) RETURNS SETOF text
+-- Why a moment has no entry. A reason that begins with "sessions of" is one that time mends, and its
+-- outcome waits (50_outcomes.sql): the calendar ends, or cannot be computed just now. A moment more
+-- than a year ahead is a mistake, whatever the calendar.
+CREATE OR REPLACE FUNCTION session_no_entry(p_calendar text, p_moment timestamptz) RETURNS text
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    v_calendar market_calendars;
+    v_last     market_sessions;
+BEGIN
+    SELECT * INTO v_last FROM market_sessions s WHERE s.calendar = p_calendar
+    ORDER BY s.closes_at DESC LIMIT 1;
+    IF v_last.session IS NOT NULL THEN
+        RETURN CASE
+            WHEN p_moment > v_last.closes_at AND p_moment <= reckoner_now() + interval '1 year'
+            THEN format('sessions of %s are known until %s', p_calendar, v_last.session)
+            ELSE format('the moment %s is outside the calendar %s', p_moment, p_calendar) END;
+    END IF;
+    SELECT * INTO v_calendar FROM market_calendars c WHERE c.calendar = p_calendar;
+    RETURN CASE v_calendar.state
+        WHEN 'unknown' THEN format('%s: set ticker_registry.calendar to one that exchange_calendars has', v_calendar.reason)
+        WHEN 'failed' THEN format('sessions of %s cannot be computed: %s', p_calendar, v_calendar.reason)
+        ELSE format('sessions of %s are not loaded yet', p_calendar) END;
+END
+$$;
+
+-- Calendars in use that are to be computed: never tried, missing, computed by another version, due for
+-- another try, or ending less than a year (and a month's slack) ahead although more is known. Asked by
+-- the sweep and when a worker starts.
+CREATE OR REPLACE FUNCTION sessions_wanted(p_days_ahead integer, p_version text) RETURNS SETOF text
 LANGUAGE sql STABLE AS $$
     SELECT c.calendar
     FROM (SELECT 'XNYS' AS calendar UNION SELECT '24/7'
           UNION SELECT DISTINCT calendar FROM ticker_registry WHERE calendar IS NOT NULL) c
+    LEFT JOIN market_calendars m ON m.calendar = c.calendar
     LEFT JOIN LATERAL (SELECT s.session FROM market_sessions s WHERE s.calendar = c.calendar
                        ORDER BY s.session DESC LIMIT 1) s ON true
-    WHERE s.session IS NULL
-       OR s.session < (reckoner_now() AT TIME ZONE 'UTC')::date + p_days_ahead
+    WHERE CASE
+        WHEN m.library_version IS DISTINCT FROM p_version THEN true
+        WHEN m.state <> 'loaded' THEN m.retry_at <= reckoner_now()
+        ELSE s.session IS NULL
+             OR (s.session < (reckoner_now() AT TIME ZONE 'UTC')::date + p_days_ahead
+                 AND NOT (m.ends AND s.session >= m.known_until)) END
 $$;
 
--- Brings one calendar to what is staged in session_staging; ordinals count from its first
--- session. An unforeseen holiday disappears here like any other correction.
-CREATE OR REPLACE FUNCTION sessions_merge(p_calendar text) RETURNS bigint
-LANGUAGE plpgsql AS $$
+-- Whether a calendar has no sessions and may be tried now. What failed a moment ago is not computed
+-- again for each ticker that names it.
+CREATE OR REPLACE FUNCTION calendar_is_due(p_calendar text, p_version text) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT NOT EXISTS (SELECT FROM market_sessions s WHERE s.calendar = p_calendar)
+       AND NOT EXISTS (SELECT FROM market_calendars m WHERE m.calendar = p_calendar AND m.state <> 'loaded'
+                       AND m.library_version = p_version AND m.retry_at > reckoner_now())
+$$;
+
+-- Notes that a calendar could not be loaded, and when to try again: after a quarter of an hour, then
+-- twice as long each time, at most a day. Sessions that are there stay.
+CREATE OR REPLACE FUNCTION calendar_failed(p_calendar text, p_state text, p_reason text, p_version text)
+RETURNS market_calendars LANGUAGE sql AS $$
+    INSERT INTO market_calendars AS m (calendar, state, reason, failures, library_version, retry_at)
+    VALUES (p_calendar, p_state, left(one_line(p_reason), 200), 1, p_version, reckoner_now() + interval '15 minutes')
+    ON CONFLICT (calendar) DO UPDATE
+    SET state = excluded.state, reason = excluded.reason, failures = m.failures + 1,
+        library_version = excluded.library_version,
+        retry_at = reckoner_now() + least(interval '1 day', interval '15 minutes' * 2 ^ least(m.failures, 10))
+    RETURNING m
+$$;
+
+-- Brings one calendar to what was computed of it and what session_correction knows better; ordinals
+-- count from its first session. What entries or horizons this moves is computed anew, here and now
+-- (53_outcomes_sessions.sql). p_version NULL: corrections alone, over the sessions that are there.
+-- Returns the sessions that are new or changed.
+DROP FUNCTION IF EXISTS sessions_merge(text);
+DROP FUNCTION IF EXISTS sessions_wanted(integer);
+CREATE OR REPLACE FUNCTION sessions_merge(
+    p_calendar text, p_sessions date[], p_opens timestamptz[], p_closes timestamptz[],
+    p_version text, p_ends boolean
+) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_changed bigint;
+    v_was     record;
+    v_first   date;
+    v_last    date;
+    v_added   date[];
 BEGIN
     -- One loader at a time; ordinals are unique at the end of the transaction only.
     PERFORM pg_advisory_xact_lock(1380271947, hashtext('calendar ' || p_calendar));
-    DELETE FROM market_sessions m WHERE m.calendar = p_calendar
-        AND NOT EXISTS (SELECT FROM session_staging s WHERE s.session = m.session);
+    SELECT array_agg(n.session ORDER BY n.session), array_agg(n.opens_at ORDER BY n.session),
+           array_agg(n.closes_at ORDER BY n.session)
+    INTO p_sessions, p_opens, p_closes
+    FROM (SELECT coalesce(c.session, s.session) AS session,
+                 CASE WHEN c.session IS NULL THEN s.opens_at ELSE c.opens_at END AS opens_at,
+                 CASE WHEN c.session IS NULL THEN s.closes_at ELSE c.closes_at END AS closes_at
+          FROM unnest(p_sessions, p_opens, p_closes) AS s(session, opens_at, closes_at)
+          FULL JOIN (SELECT * FROM session_correction WHERE calendar = p_calendar) c ON c.session = s.session) n
+    WHERE n.closes_at IS NOT NULL;
+
+    SELECT min(d.session), max(d.session),
+           array_agg(d.session ORDER BY d.session) FILTER (WHERE d.is_new AND d.closes_at <= reckoner_now())
+    INTO v_first, v_last, v_added
+    FROM (SELECT coalesce(f.session, o.session) AS session, o.session IS NULL AS is_new, f.closes_at
+          FROM unnest(p_sessions, p_closes) AS f(session, closes_at)
+          FULL JOIN (SELECT * FROM market_sessions WHERE calendar = p_calendar) o ON o.session = f.session
+          WHERE f.closes_at IS DISTINCT FROM o.closes_at) d;
+    -- Entries that can be meant: from 31 sessions before the first change (a horizon of 30) until
+    -- the first session behind the last one.
+    SELECT (SELECT s.session FROM market_sessions s WHERE s.calendar = p_calendar AND s.session < v_first
+            ORDER BY s.session DESC OFFSET 30 LIMIT 1) AS entries_from,
+           (SELECT s.session FROM market_sessions s WHERE s.calendar = p_calendar AND s.session > v_last
+            ORDER BY s.session LIMIT 1) AS entries_to,
+           EXISTS (SELECT FROM market_sessions s WHERE s.calendar = p_calendar) AS is_there
+    INTO v_was;
+    IF v_first IS NOT NULL THEN
+        -- Predictions that are just being processed with the old sessions end first (51_outcomes_process.sql).
+        PERFORM pg_advisory_xact_lock(1380271947, 6);
+    END IF;
+
+    DELETE FROM market_sessions m WHERE m.calendar = p_calendar AND m.session <> ALL (p_sessions);
     WITH fresh AS (
         SELECT session, row_number() OVER (ORDER BY session) AS ordinal, opens_at, closes_at
-        FROM session_staging
+        FROM unnest(p_sessions, p_opens, p_closes) AS f(session, opens_at, closes_at)
     ), merged AS (
         INSERT INTO market_sessions AS m (calendar, session, ordinal, opens_at, closes_at)
         SELECT p_calendar, f.session, f.ordinal, f.opens_at, f.closes_at FROM fresh f
@@ -67,17 +169,52 @@ BEGIN
         SET ordinal = excluded.ordinal, opens_at = excluded.opens_at, closes_at = excluded.closes_at
         RETURNING 1)
     SELECT count(*) INTO v_changed FROM merged;
+
+    IF v_was.is_there AND v_added IS NOT NULL THEN
+        -- Providers were never asked for a session that nobody knew of.
+        UPDATE ticker_registry r
+        SET fetched_to = CASE WHEN a.session > r.fetched_from THEN a.session - 1 END,
+            fetched_from = CASE WHEN a.session > r.fetched_from THEN r.fetched_from END
+        FROM (SELECT t.symbol, min(n.session) AS session FROM ticker_registry t
+              JOIN unnest(v_added) AS n(session) ON n.session BETWEEN t.fetched_from AND t.fetched_to
+              WHERE t.calendar = p_calendar GROUP BY t.symbol) a
+        WHERE r.symbol = a.symbol;
+    END IF;
+    IF p_version IS NOT NULL THEN
+        INSERT INTO market_calendars AS m
+            (calendar, state, known_from, known_until, ends, loaded_at, library_version)
+        VALUES (p_calendar, 'loaded', p_sessions[1], p_sessions[cardinality(p_sessions)], p_ends,
+                reckoner_now(), p_version)
+        ON CONFLICT (calendar) DO UPDATE
+        SET state = 'loaded', reason = NULL, failures = 0, retry_at = NULL,
+            known_from = excluded.known_from, known_until = excluded.known_until, ends = excluded.ends,
+            loaded_at = excluded.loaded_at, library_version = excluded.library_version;
+    END IF;
+    IF NOT v_was.is_there THEN
+        -- Tickers that waited for it (market/prices/backfill.py).
+        UPDATE outbox o SET status = 'pending'
+        WHERE o.topic = 'ticker' AND o.status = 'pending' AND o.available_at > reckoner_now()
+          AND starts_with(o.last_error, format('sessions of %s cannot', p_calendar));
+    END IF;
+    IF v_first IS NOT NULL THEN
+        PERFORM outcomes_resession(p_calendar, coalesce(v_was.entries_from, '-infinity'),
+                                   coalesce(v_was.entries_to, 'infinity'));
+    END IF;
     RETURN v_changed;
 END
 $$;
 REVOKE ALL ON FUNCTION
+    session_settling(p_calendar text),
     session_settling(),
     session_last_settled(p_calendar text),
     session_entry(p_calendar text, p_moment timestamptz),
-    sessions_wanted(p_days_ahead integer),
-    sessions_merge(p_calendar text)
+    session_no_entry(p_calendar text, p_moment timestamptz),
+    sessions_wanted(p_days_ahead integer, p_version text),
+    calendar_is_due(p_calendar text, p_version text),
+    calendar_failed(p_calendar text, p_state text, p_reason text, p_version text),
+    sessions_merge(p_calendar text, p_sessions date[], p_opens timestamptz[], p_closes timestamptz[], p_version text, p_ends boolean )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/41_sessions.sql', '4d3cae8fb95778fce4653723a928fc80fefe9c85eda51946c2d397ded68aad5f')
+    ('functions/41_sessions.sql', 'a9415fd688bb63c85bea045fe7aecdf2085ffc4a0abd9aa09682de4e0c87e847')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

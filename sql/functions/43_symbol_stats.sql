@@ -56,7 +56,7 @@ LANGUAGE sql STABLE AS $$
             FROM market_sessions s LEFT JOIN market_prices p
                  ON p.symbol = a.symbol AND p.date = s.session AND p.fetched_at IS NOT NULL
             WHERE s.calendar = a.calendar AND s.session BETWEEN a.since AND p_to
-              AND s.closes_at <= reckoner_now() - session_settling()) e
+              AND s.closes_at <= reckoner_now() - session_settling(a.calendar)) e
         CROSS JOIN LATERAL (
             SELECT count(*) FILTER (WHERE num_nulls(p.open, p.high, p.low, p.volume) > 0) AS nulls
             FROM market_prices p WHERE p.symbol = a.symbol AND p.date BETWEEN p_from AND p_to
@@ -107,6 +107,6 @@ REVOKE ALL ON FUNCTION
     price_freshness()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/43_symbol_stats.sql', '0b0ac4d1aa661a03bec353bab0ca4cb35e055e1990d682b86d5c4685169e905d')
+    ('functions/43_symbol_stats.sql', '11c0e95e717a5b814be2446d78dbb7a892a8df90b66f093ed8f210192030b64d')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

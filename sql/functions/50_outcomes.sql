@@ -165,7 +165,7 @@ BEGIN
                    min(x.n) FILTER (WHERE NOT x.hopeless) AS next_n,
                    min(x.session) FILTER (WHERE NOT x.hopeless) AS next_session
             FROM (
-                SELECT v.n, s.session, s.closes_at + session_settling() AS due_at,
+                SELECT v.n, s.session, s.closes_at + session_settling(p.calendar) AS due_at,
                        coalesce(s.ordinal <= p.last_ordinal, false) AS is_over,
                        -- It can never come: nobody knows the ticker, or providers answered for
                        -- that session and ten sessions later there still is no bar.
@@ -183,7 +183,9 @@ BEGIN
            j.closes[3], j.returns[2], j.returns[2] / 100 * 1000,
            j.closes[4], j.returns[3], j.returns[3] / 100 * 1000,
            j.closes[5], j.returns[4], j.returns[4] / 100 * 1000,
-           j.complete, j.state,
+           j.complete,
+           -- What has no entry yet, and why: session_no_entry (41_sessions.sql).
+           CASE WHEN j.entry IS NULL AND m.reason LIKE 'sessions of %' THEN 'awaiting_prices' ELSE j.state END,
            CASE WHEN j.entry IS NULL THEN m.reason ELSE CASE j.state
                WHEN 'unresolvable' THEN coalesce(j.lost, CASE
                    WHEN j.price_data_end IS NULL OR j.first_hole > j.price_data_end
@@ -195,7 +197,8 @@ BEGIN
                WHEN 'awaiting_prices' THEN format('no bar yet for %s', j.hole_name)
                WHEN 'maturing' THEN format('next: %s on %s',
                    CASE WHEN j.next_n = 0 THEN 'entry' ELSE 't' || j.next_n END,
-                   coalesce(j.next_session::text, 'a session beyond the calendar'))
+                   coalesce(j.next_session::text, format('a session beyond the calendar: sessions of %s are known until %s',
+                       j.calendar, (SELECT max(s.session) FROM market_sessions s WHERE s.calendar = j.calendar))))
            END END,
            -- At the next horizon; and for what should be there and is not at once, then at
            -- pauses that grow with the time it is missing.
@@ -213,6 +216,6 @@ REVOKE ALL ON FUNCTION
     outcome_rows(p_keys outcome_key[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/50_outcomes.sql', '7374cb3168b427d6b7a4572debdc0482254e63c0ce0df32768629c5e4367db7e')
+    ('functions/50_outcomes.sql', '571df3b30d12bd50b0a7534ba6bdfd423f0a20fd1466d19f2cc949008896d459')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

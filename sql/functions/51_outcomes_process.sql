@@ -143,6 +143,8 @@ DECLARE
     v_keys        outcome_key[];
     v_tries       integer := 0;
 BEGIN
+    -- Sessions do not change between the look for an entry and the row that says it (41_sessions.sql).
+    PERFORM pg_advisory_xact_lock_shared(1380271947, 6);
     SELECT array_agg(e.prediction_id), array_agg(e.element), array_agg(e.symbol), array_agg(e.moment),
            array_agg(e.sentiment), array_agg(e.confidence), array_agg(e.reason), array_agg(e.skipped),
            array_agg(e.prediction_id) FILTER (WHERE e.deferred), array_agg(e.reason) FILTER (WHERE e.deferred),
@@ -209,7 +211,7 @@ BEGIN
     v_keys := ARRAY(
         SELECT ROW(m.prediction_id, m.symbol, (g.moment AT TIME ZONE 'UTC')::date, m.sentiment,
                    m.confidence, e.entry, CASE WHEN e.entry IS NULL THEN
-                       format('the moment %s is outside the calendar %s', g.moment, g.calendar) END)::outcome_key
+                       session_no_entry(g.calendar, g.moment) END)::outcome_key
         FROM ( -- one look into the calendar for all symbols of a moment
             SELECT n.calendar, n.moment, array_agg(
                        ROW(n.prediction_id, n.symbol, NULL, n.sentiment, n.confidence, NULL, NULL)::outcome_key) AS keys
@@ -264,6 +266,6 @@ REVOKE ALL ON FUNCTION
     outcomes_process(p_prediction_ids integer[], p_backfill_days integer, p_check_calendars boolean, p_max_symbols integer, p_budget integer, p_bulk integer[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/51_outcomes_process.sql', 'ec08cd5590ae87764f7bccbaa67a26ba7b4db55d46d6e7a2b8d3074e15ef6810')
+    ('functions/51_outcomes_process.sql', '89df988d53879c724662704a327251f72945abbd27cf62e5c205368bc51fc133')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

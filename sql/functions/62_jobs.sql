@@ -42,7 +42,7 @@ RETURNS TABLE (symbol text, want_from date, state text, reason text) LANGUAGE sq
               AND s.session BETWEEN CASE WHEN p_kind = 'update'
                                          THEN (session_last_settled(a.sessions_of)).session ELSE p_from END
                                 AND p_to
-              AND s.closes_at <= reckoner_now() - session_settling()
+              AND s.closes_at <= reckoner_now() - session_settling(a.sessions_of)
               AND NOT EXISTS (SELECT FROM market_prices p WHERE p.symbol = a.symbol
                               AND p.date = s.session AND p.fetched_at IS NOT NULL)) g
         WHERE p_kind IN ('sync', 'update') AND a.status = 'active' AND g.session IS NOT NULL
@@ -220,6 +220,6 @@ REVOKE ALL ON FUNCTION
     job_runs(p_job bigint)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/62_jobs.sql', '6b83afcac4aa28db1afb7903d42fe90f2fc919b02500d4dd82bbff855ae728c3')
+    ('functions/62_jobs.sql', '1f3fbc9431004b4a4b2e8bdc5229d85620cf737b7fb6e276645d0478fc3f2a70')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

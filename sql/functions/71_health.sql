@@ -70,6 +70,23 @@ BEGIN
     RETURN QUERY SELECT 'providers', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
         coalesce(v_row.text, 'none is paused or out of quota');
 
+    -- Calendars of tickers whose sessions cannot be had, or end within a month although time goes on.
+    SELECT string_agg(c.text, '. ' ORDER BY c.text) AS text INTO v_row
+    FROM (SELECT CASE
+              WHEN m.state <> 'loaded' THEN
+                  format('sessions of %s cannot be computed%s: %s; tried again at %s', m.calendar,
+                         coalesce(', those until ' || l.session || ' stay', ''), m.reason, m.retry_at::timestamptz(0))
+              WHEN l.session <= (v_now AT TIME ZONE 'UTC')::date + 31 THEN
+                  format('sessions of %s are known until %s: update exchange_calendars, '
+                         'moments behind it wait', m.calendar, l.session) END AS text
+          FROM market_calendars m
+          CROSS JOIN LATERAL (SELECT max(s.session) AS session FROM market_sessions s WHERE s.calendar = m.calendar) l
+          WHERE m.calendar IN ('XNYS', '24/7')
+             OR EXISTS (SELECT FROM ticker_registry r WHERE r.calendar = m.calendar)) c
+    WHERE c.text IS NOT NULL;
+    RETURN QUERY SELECT 'calendars', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
+        coalesce(v_row.text, 'the sessions of every calendar in use are known for more than a month');
+
     SELECT string_agg(format('%s on %s is %s', trigger_name, source,
                              CASE WHEN is_there THEN 'disabled' ELSE 'missing' END), '; ') AS text
     INTO v_row FROM source_missing_triggers();
@@ -134,6 +151,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', '8455f860fb8cd00b83569af5af332c15cdc319f170c2d83d62c339d4597c17eb')
+    ('functions/71_health.sql', '8debe9340d33a24c335b05f63ac97e2bffed9216c27ebe407ed6df284aceeba2')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

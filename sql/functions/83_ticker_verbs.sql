@@ -193,12 +193,14 @@ BEGIN
     WITH moved AS (
         UPDATE prediction_outcomes o
         SET entry_session = n.entry,
-            outcome_state = CASE WHEN n.entry IS NULL THEN 'unresolvable' ELSE 'awaiting_prices' END,
-            outcome_reason = CASE WHEN n.entry IS NULL THEN
-                format('the moment %s is outside the calendar %s', n.moment, calendar_after) END,
+            outcome_state = CASE WHEN n.nowhere NOT LIKE 'sessions of %' THEN 'unresolvable' ELSE 'awaiting_prices' END,
+            outcome_reason = n.nowhere,
             price_at_prediction = NULL, is_complete = false, updated_at = reckoner_now()
-        FROM (SELECT i.prediction_id, i.moment, session_entry(calendar_after, i.moment) AS entry
-              FROM prediction_inputs i WHERE i.prediction_id = ANY (v_ids)) n
+        FROM (SELECT i.prediction_id, e.entry,
+                     CASE WHEN e.entry IS NULL THEN session_no_entry(calendar_after, i.moment) END AS nowhere
+              FROM prediction_inputs i
+              CROSS JOIN LATERAL (SELECT session_entry(calendar_after, i.moment) AS entry OFFSET 0) e
+              WHERE i.prediction_id = ANY (v_ids)) n
         WHERE o.prediction_id = n.prediction_id AND o.symbol = v_target.old AND o.engine_version IS NOT NULL
           AND o.entry_session IS DISTINCT FROM n.entry
         RETURNING 1)
@@ -219,6 +221,6 @@ REVOKE ALL ON FUNCTION
     ticker_remap(p_old text, p_new text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/83_ticker_verbs.sql', 'ba8abfb1c70c21195f7aa204a32dc99c951fe52040a4788cdba35584b4ee16a4')
+    ('functions/83_ticker_verbs.sql', 'b0c98250e5f08829a0182ef5734c84c7d08f3f29f5a883203efefd503a4970f1')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

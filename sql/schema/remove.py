@@ -26,6 +26,8 @@ _TABLES = (
     "reckoner_backups",
     "reckoner_schema",
     "market_sessions",
+    "market_calendars",
+    "session_correction",
     "symbol_rules",
     "price_jobs",
     "price_job_symbols",

@@ -66,7 +66,7 @@ SPELLINGS: list[tuple[str, str | None, str, str]] = [
     ("DOGEUSDT", "DOGE-USDT", "24/7", "crypto"),
     ("ETH-EUR", None, "24/7", "crypto"),
     ("^GSPC", None, "XNYS", "index"),
-    ("CL=F", None, "XNYS", "commodity"),
+    ("CL=F", None, "CMES", "commodity"),
     ("AAPL", None, "XNYS", "stock"),
 ]
 

@@ -119,7 +119,7 @@ def test_symbols_are_what_python_says_too(conn: Conn, text: str) -> None:
         ("BTC/USD", "crypto", "24/7"),
         ("ETH-BTC", "crypto", "24/7"),
         ("^GSPC", "index", "XNYS"),
-        ("CL=F", "commodity", "XNYS"),
+        ("CL=F", "commodity", "CMES"),
         ("USD", "stock", "XNYS"),
         ("-USD", "stock", "XNYS"),
     ],

@@ -33,6 +33,8 @@ ROWS = {
     "prediction_outcomes": "(prediction_id, symbol, prediction_date, outcome_state, engine_version)"
     " VALUES (1, 'AAPL', '2024-03-05', 'maturing', 1), (2, 'AAPL', '2024-03-05', NULL, NULL)",
     "reckoner_installation": "(last_prediction_id) VALUES (0)",
+    "market_calendars": "(calendar, state) VALUES ('XNYS', 'loaded')",
+    "session_correction": "(calendar, session) VALUES ('XHKG', '2023-09-01')",
     "outbox": "(topic, key, status, lease, leased_by, leased_until) VALUES"
     " ('prediction', '1', 'processing', 7, 'w', now() - interval '1 day'),"
     " ('ticker', 'AAPL', 'pending', NULL, NULL, NULL), ('ticker', 'OLD', 'dead', NULL, NULL, NULL)",

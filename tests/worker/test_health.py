@@ -15,8 +15,8 @@ from tests.worker.checks import beat, exit_code, look
 from worker.cli import report
 
 CHECKS = [
-    "database", "schema", "workers", "listening", "backlog", "dead", "providers", "triggers", "sweep",
-    "locks", "vacuum", "bloat", "notifications", "clocks",
+    "database", "schema", "workers", "listening", "backlog", "dead", "providers", "calendars",
+    "triggers", "sweep", "locks", "vacuum", "bloat", "notifications", "clocks",
 ]  # fmt: skip
 
 

@@ -65,14 +65,14 @@ def process(context: Context, claims: Sequence[Claim]) -> dict[str, int]:
     Of many symbols only as many events as fit: the others are handed back in it, `deferred`, and
     those that name more than 20 with a lower priority. `bulk`: how many had that already.
 
-    A calendar that was never loaded is loaded once. One that nobody knows is logged; its outcomes
-    become unresolvable and name it.
+    A calendar that was never loaded is loaded once. One that cannot be had is recorded with its
+    reason, which its outcomes say.
     """
     try:
         return _process(context, claims)
     except MissingCalendarsError as missing:
         for name in missing.names:
-            sessions.load(context.database, name)
+            sessions.ensure_one(context.database, name)
         return _process(context, claims, check_calendars=False)
 
 

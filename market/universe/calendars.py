@@ -1,0 +1,164 @@
+"""The sessions of one calendar, as a list: from exchange_calendars, or from a rule of our own.
+
+`compute` may raise anything, because the library and pandas do; `sessions.py` turns that into the
+calendar's state. Three things are computed here and not taken from the library:
+
+- the special sessions of calendars whose week changes (Bombay's Saturdays, Seoul's before 1998,
+  Moscow's working weekends, Tel Aviv's Sundays): pandas 3.1 generates business days in one go and
+  no longer asks the library's own offset, which knew those weeks;
+- `24/5`, the day of currencies: it ends at 17:00 in New York, where the library's ends at midnight UTC;
+- `CMES`, the day of futures: a settlement for each day that New York's exchange trades, at 17:00
+  there. The library's closes an hour later and has sessions on holidays for which nothing settles.
+"""
+
+import datetime as dt
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+from zoneinfo import ZoneInfo
+
+Session = tuple[dt.date, dt.datetime, dt.datetime]  # its date, when it opens and when it closes
+
+BEGINNING = dt.date(1990, 1, 1)
+_NEW_YORK = ZoneInfo("America/New_York")
+# Counts what this module computes itself: raise it, and every calendar is computed anew.
+_OURS = 1
+
+
+class UnknownCalendarError(LookupError):
+    """Nobody knows a calendar of this name."""
+
+
+@dataclass(frozen=True)
+class Computed:
+    """Sessions in ascending order. ends: the library knows none behind the last one."""
+
+    sessions: list[Session]
+    ends: bool = False
+
+
+@cache
+def library_version() -> str:
+    """What sessions follow from; when it changes, all calendars are computed anew."""
+    library, pandas = version("exchange_calendars"), version("pandas")
+    return f"exchange_calendars {library}, pandas {pandas}, own {_OURS}"
+
+
+def compute(name: str, until: dt.date) -> Computed:
+    """Compute a calendar's sessions from 1990, or its own beginning, until a date.
+
+    Takes about a second of CPU, and imports pandas. Raises UnknownCalendarError, and whatever
+    the library raises for a calendar that it cannot compute.
+    """
+    import exchange_calendars  # noqa: PLC0415 - brings pandas; most processes never need it
+
+    dispatcher = exchange_calendars.calendar_utils.global_calendar_dispatcher
+    try:
+        name = dispatcher.resolve_alias(name)
+    except exchange_calendars.errors.InvalidCalendarName:
+        raise UnknownCalendarError(name) from None
+    own = _OWN.get(name)
+    if own is not None:
+        return Computed(list(own(until)))
+    return _from_library(_factories()[name], until)
+
+
+def _factories() -> Any:
+    """The library's classes by name; its own door makes the calendar at once, for its own dates."""
+    import exchange_calendars  # noqa: PLC0415 - as above
+
+    return exchange_calendars.calendar_utils._default_calendar_factories  # noqa: SLF001
+
+
+def _from_library(known: Any, until: dt.date) -> Computed:
+    import pandas as pd  # noqa: PLC0415 - as above
+
+    _name_offsets()
+    first, last = known.bound_min(), known.bound_max()
+    start = max(pd.Timestamp(BEGINNING), first or pd.Timestamp.min)
+    end = min(pd.Timestamp(until), last or pd.Timestamp.max)
+    if hasattr(known, "special_weekmasks"):
+        known = type(known.__name__, (known,), {"day": property(_each_day(start, end))})
+    with warnings.catch_warnings():
+        # What pandas will change one day is for the library's authors; Hong Kong's calendar warns.
+        warnings.simplefilter("ignore")
+        schedule = known(start=start, end=end).schedule
+    sessions = [
+        (session.date(), opens.to_pydatetime(), closes.to_pydatetime())
+        for session, opens, closes in zip(
+            schedule.index, schedule["open"], schedule["close"], strict=True
+        )
+    ]
+    return Computed(sessions, ends=last is not None and last < pd.Timestamp(until))
+
+
+def _name_offsets() -> None:
+    """Let pandas 3.1 find the rules for Easter and for Israel's holidays.
+
+    It calls `_add_datetime` where earlier ones called `_apply`; without this Athens, Belgrade,
+    Bucharest and Nicosia raise NotImplementedError.
+    """
+    from pandas.tseries.offsets import BaseOffset  # noqa: PLC0415
+
+    modules = [sys.modules[name] for name in sys.modules if name.startswith("exchange_calendars.")]
+    for module in modules:
+        for kind in list(vars(module).values()):
+            if isinstance(kind, type) and issubclass(kind, BaseOffset) and "_apply" in vars(kind):
+                kind._add_datetime = kind._apply  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def _each_day(start: Any, end: Any) -> Callable[[Any], Any]:
+    """The business day of a calendar with special weeks: all days of the week, but for those closed."""
+    import numpy as np  # noqa: PLC0415
+    import pandas as pd  # noqa: PLC0415
+
+    def day(calendar: Any) -> Any:
+        days = np.arange(np.datetime64(start, "D"), np.datetime64(end, "D") + 1)
+        is_open = np.is_busday(days, weekmask=calendar.weekmask)
+        for first, last, weekmask in calendar.special_weekmasks:
+            inside = (days >= np.datetime64(first or start, "D")) & (
+                days <= np.datetime64(last or end, "D")
+            )
+            is_open = np.where(inside, np.is_busday(days, weekmask=weekmask), is_open)
+        closed = [*pd.DatetimeIndex(days[~is_open]), *calendar.adhoc_holidays]
+        if calendar.regular_holidays is not None:
+            closed += list(calendar.regular_holidays.holidays(start, end))
+        return pd.tseries.offsets.CustomBusinessDay(weekmask="1111111", holidays=closed)
+
+    return day
+
+
+def _at(date: dt.date, hour: int, minute: int = 0) -> dt.datetime:
+    """A time of day in New York, in UTC."""
+    local = dt.datetime.combine(date, dt.time(hour, minute), _NEW_YORK)
+    return local.astimezone(dt.UTC)
+
+
+def _currencies(until: dt.date) -> Iterator[Session]:
+    """Each weekday, from 17:00 in New York of the day before to 17:00; holidays too."""
+    for number in range((until - BEGINNING).days + 1):
+        date = BEGINNING + dt.timedelta(days=number)
+        if date.weekday() < 5:
+            yield date, _at(date - dt.timedelta(days=1), 17), _at(date, 17)
+
+
+def _futures(until: dt.date) -> Iterator[Session]:
+    """Each day on which New York's exchange trades, from 18:00 of the day before to 17:00.
+
+    On holidays futures trade for half a day and settle with the next one. On the days when shares
+    close at 13:00 they end from 13:15 on: the earliest, because an entry must still be possible.
+    """
+    for date, _, closes in _from_library(_factories()["XNYS"], until).sessions:
+        early = closes.astimezone(_NEW_YORK).hour < 16
+        yield (
+            date,
+            _at(date - dt.timedelta(days=1), 18),
+            _at(date, 13, 15) if early else _at(date, 17),
+        )
+
+
+_OWN: dict[str, Callable[[dt.date], Iterator[Session]]] = {"24/5": _currencies, "CMES": _futures}
