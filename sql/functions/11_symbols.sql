@@ -97,11 +97,7 @@ CREATE OR REPLACE FUNCTION has_assets(p_assets text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT coalesce(p_assets LIKE '["_%' OR p_assets !~ '^\s*(null|\[\s*\]|\{\s*\}|"\s*")?\s*$', false)
 $$;
-REVOKE ALL ON FUNCTION
-    symbols_by_rule(p_symbols text[]),
-    symbol_default_calendar(p_symbol text)
-    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/11_symbols.sql', '402ba0a6427dee71db22c81b43cd1ed2743bb7367b10d38e4fc8b0d3e8641b39')
+    ('functions/11_symbols.sql', 'dafcad2a37686505d1080296da8d38bbf5149b5c50c872a84d66010ed110d12a')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

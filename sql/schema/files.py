@@ -38,7 +38,9 @@ PUBLIC = frozenset(
         "safe_jsonb",
         "symbol_asset_type",
         "symbol_calendar",
+        "symbol_default_calendar",
         "symbol_rule",
+        "symbols_by_rule",
     }
 )
 

@@ -68,7 +68,7 @@ def test_events_and_files_wait_for_descriptors(
         cut(conn)
         insert_prediction(conn, ["NEW"], {"NEW": "bullish"}, moment=MOMENT)
         worker.wait_for("the database is away, waiting for it", 60)
-        worker.wait_for("no heartbeat, the database is away", 60)
+        worker.wait_for("the database is away, waiting for it", 60, doing="sending a heartbeat")
         assert port.ask("/live", seconds=2)[0] == 0  # who connects waits
         assert worker.process.poll() is None
     until("it answers again", lambda: port.ask("/ready")[0] == 200, 60)
