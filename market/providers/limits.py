@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from market.providers.base import Answer, Batching, Kind, Provider, Request
 from market.providers.bounds import DAY_SECONDS
 from sql.database import Connection, Database, one
+from sql.descriptors import is_short
 from sql.redaction import one_line
 
 # 429s come in bursts for every symbol at once; asking on makes them last.
@@ -60,7 +61,9 @@ def _fetched(fetch: Callable[[], Sequence[Answer]], number: int) -> Sequence[Ans
         return [_cleaned(answer) for answer in fetch()]
     except (KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
-    except BaseException as error:  # noqa: BLE001 - as above
+    except BaseException as error:
+        if is_short(error):
+            raise  # no descriptor was left: it says nothing of the provider
         words = f"not foreseen: {type(error).__name__}: {error}"
         return [_cleaned(Answer(Kind.BAD_ANSWER, message=words))] * number
 

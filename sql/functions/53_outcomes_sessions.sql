@@ -77,7 +77,7 @@ CREATE OR REPLACE FUNCTION session_correction(
 $$;
 
 CREATE OR REPLACE FUNCTION session_corrected() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     v_calendar text;
 BEGIN
@@ -196,6 +196,6 @@ REVOKE ALL ON FUNCTION
     sweep_misplaced()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/53_outcomes_sessions.sql', '8b0a6df7e09a416a4d8db53de7fbc8cb0bc4e97dc91401a24e1d6160ab59735e')
+    ('functions/53_outcomes_sessions.sql', 'd771cbee03be40fe0c2772644ebe90b18a197f4263f934e05b525b2285eb3a91')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
