@@ -92,7 +92,7 @@ class TickerWork:
         self._context = context
         self._claim = claim
         self._plan: backfill.Plan | None = None
-        self._verdict: backfill.Verdict | None = None
+        self._result: backfill.Result | None = None
 
     def fetch(self) -> None:
         """Find out what is missing and ask providers for it."""
@@ -102,7 +102,7 @@ class TickerWork:
             self._context.database, self._claim.key, days, refetch=refetch
         )
         if self._plan is not None:
-            self._verdict = backfill.fetch(
+            self._result = backfill.fetch(
                 self._context.database,
                 self._context.providers,
                 self._plan,
@@ -121,20 +121,20 @@ class TickerWork:
                 )
                 outbox.finish(conn, [end])
                 return {"verdict": "cancelled", "outcome": "cancelled", **end.result}
-            verdict = self._verdict
+            result = self._result
             last = self._claim.attempts + 1 >= max_attempts
-            if isinstance(verdict, backfill.Silent) and last:
-                verdict = verdict.nothing  # asked often enough: there is nothing to have
+            if isinstance(result, backfill.NoData) and last:
+                result = result.nothing  # asked often enough: there is nothing to have
             run = Run(
-                jobs.run_name(conn, f"event {self._claim.id}", self._plan.symbol),
+                jobs.run_name(f"event {self._claim.id}", self._plan),
                 self._context.market.raw_retention_days,
             )
-            summary = backfill.store(conn, self._plan, verdict, run)
+            summary = backfill.store(conn, self._plan, result, run)
             told = {"outcome": summary.outcome, **summary.details}
-            if settled := jobs.settle(conn, self._plan, verdict, summary, last=last):
+            if settled := jobs.settle(conn, self._plan, result, summary, last=last):
                 told["jobs"] = settled
-            match verdict:
-                case backfill.Later(until=until, reason=reason):
+            match result:
+                case backfill.Deferred(until=until, reason=reason):
                     outbox.delay(conn, self._claim, until, reason)
                     return {"verdict": "delayed", **told}
                 case backfill.Failed() if settled:
@@ -142,7 +142,7 @@ class TickerWork:
                     # what else needs the ticker must not find it parked for that.
                     outbox.finish(conn, [End(self._claim, "done", told)])
                     return {"verdict": "done", **told}
-                case backfill.Failed(reason=reason) | backfill.Silent(reason=reason):
+                case backfill.Failed(reason=reason) | backfill.NoData(reason=reason):
                     status = outbox.fail(conn, self._claim, reason, max_attempts)
                     return {"verdict": status or "lost", **told}
                 case _:

@@ -69,19 +69,7 @@ END
 $$;
 
 DROP FUNCTION IF EXISTS registry_missing_calendars(integer[]);
-
--- What the registry learns from a fetch. p_status and p_reason: NULL leaves them.
-CREATE OR REPLACE FUNCTION registry_verdict(
-    p_symbol text, p_status text, p_reason text, p_backfill_status text, p_backfill_error text
-) RETURNS void LANGUAGE sql AS $$
-    UPDATE ticker_registry
-    SET status = coalesce(p_status, status),
-        status_reason = CASE WHEN p_status IS NULL THEN status_reason ELSE left(p_reason, 255) END,
-        backfill_status = p_backfill_status, backfill_error = one_line(p_backfill_error),
-        last_backfill = reckoner_now(), updated_at = reckoner_now()
-    WHERE symbol = p_symbol
-$$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/40_registry.sql', '08f5a304c3f4e747b3e193f8656be5dc6aa14d688b8967fddbf8a4796d4a4da3')
+    ('functions/40_registry.sql', '2a5b5a7c87998e4554daf461b350b0fe5971f4d6cce235c2e3b67d9d57119d40')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,13 +1,13 @@
 BEGIN;
--- Raw answers: kept once per body, pruned by the sweep. Called by market/prices/ingestion.py and
+-- Payloads: kept once per body, pruned by the sweep. Called by market/prices/ingestion.py and
 -- worker/sweep.py.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
 -- Keeps bodies that are not there yet, and notes that the others were seen again (once a day).
--- Some bodies are everyone's ("Too Many Requests"): one that is there is not locked, so that
--- nobody waits for whoever else stores it. New ones go in ordered by hash, and never cross.
+-- Many answers have the same body ("Too Many Requests"): one that is there is not locked, so that
+-- no fetch waits for another that stores it. New ones go in ordered by hash, so that two never deadlock.
 DROP FUNCTION IF EXISTS payloads_keep(text[], text[], text[], integer[], text[], integer[], bytea[]);
 CREATE OR REPLACE FUNCTION payloads_keep(
     p_hashes text[], p_providers text[], p_urls text[], p_statuses integer[], p_classes text[],
@@ -58,6 +58,6 @@ LANGUAGE sql STABLE AS $$
         'no longer kept')
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/47_payloads.sql', '2a2415c6f727c6a7b15155c78f4843706834707e0c78db520a662548db4a0460')
+    ('functions/47_payloads.sql', 'd5cf246f49cba1b255e240eccd12bc4d37b57884abd17b6fac960257be1fba9a')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -4,9 +4,9 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- Takes over what a provider tells of p_from to p_to. Where the basis changed (p_rebased), what
--- it told before and tells no more goes; what another provider told stays. Returns how many
--- rows are new or changed.
+-- Takes over a provider's splits and dividends of p_from to p_to. Where the basis changed
+-- (p_rebased), those that it gave before and gives no more go; those of other providers stay.
+-- Returns how many rows are new or changed.
 CREATE OR REPLACE FUNCTION actions_merge(
     p_symbol text, p_provider text, p_dates date[], p_kinds text[], p_values double precision[],
     p_from date, p_to date, p_rebased boolean
@@ -37,6 +37,6 @@ $$;
 
 DROP FUNCTION IF EXISTS bars_keep_replaced(text, text, bigint, date, date, boolean);
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/49_actions.sql', '3ea3f9894342f1878a1c95c5611a3a278cfe81eb819e4b76220c0688d8246b3d')
+    ('functions/49_actions.sql', '8c11a97b006910c6e716069f39c46ebb4ebed96280961b7f9a29280be5b08b46')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

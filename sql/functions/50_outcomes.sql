@@ -117,7 +117,7 @@ BEGIN
         GROUP BY u.symbol, u.entry
     ), listed AS MATERIALIZED (
         SELECT s.*, coalesce(r.calendar, symbol_calendar(s.symbol)) AS calendar,
-               r.fetched_from, r.fetched_to, r.price_data_start, r.price_data_end, r.last_backfill,
+               r.price_data_start, r.price_data_end, r.last_backfill,
                CASE WHEN r.status <> 'active' THEN
                    format('ticker %s is %s: %s', s.symbol, r.status,
                           coalesce(r.status_reason, 'no reason given')) END AS lost
@@ -170,8 +170,13 @@ BEGIN
                        -- It can never come: nobody knows the ticker, or providers answered for
                        -- that session and ten sessions later there still is no bar.
                        p.lost IS NOT NULL OR coalesce(
-                           s.session BETWEEN p.fetched_from AND p.fetched_to
-                           AND s.ordinal <= p.last_ordinal - 10, false) AS hopeless
+                           s.ordinal <= p.last_ordinal - 10
+                           -- Of p alone, so that it is read once and not for each horizon
+                           -- (tests/sql/test_plans.py, "process ten").
+                           AND s.session <@ (SELECT range_agg(daterange(v."from", v."to", '[]'))
+                                             FROM price_coverage v
+                                             WHERE v.symbol = p.symbol AND v."interval" = '1d'),
+                           false) AS hopeless
                 FROM unnest(v_horizons, p.closes) AS v(n, price)
                 LEFT JOIN market_sessions s ON s.calendar = p.calendar AND s.ordinal = p.ordinal + v.n
                 WHERE NOT p.complete AND v.price IS NULL
@@ -208,6 +213,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/50_outcomes.sql', 'd91c206537418c296d1396e5781988e956410c1b015ce4f28b87ef03d6613c84')
+    ('functions/50_outcomes.sql', '37308a253fc46c3fee447789a0325ed251e8162a5da41e7c347218a28faa015c')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -209,8 +209,8 @@ BEGIN
     SELECT k.prediction_id, k.element, k.symbol, o.outcome_state,
            o.entry_session IS NOT NULL AND CASE r.status
                WHEN 'active' THEN
-                   o.outcome_state = 'awaiting_prices' OR r.fetched_from IS NULL
-                   OR (o.prediction_date - p_backfill_days < r.fetched_from
+                   o.outcome_state = 'awaiting_prices' OR v.covered_from IS NULL
+                   OR (o.prediction_date - p_backfill_days < v.covered_from
                        AND o.outcome_state <> 'unresolvable')
                WHEN 'invalid' THEN
                    coalesce(r.last_backfill, '-infinity') < reckoner_now() - interval '7 days'
@@ -218,10 +218,11 @@ BEGIN
            NULL::text, NULL::text
     FROM unnest(v_ids, v_elements, v_symbols) AS k(prediction_id, element, symbol)
     LEFT JOIN prediction_outcomes o ON o.prediction_id = k.prediction_id AND o.symbol || '' = k.symbol
-    LEFT JOIN ticker_registry r ON r.symbol = k.symbol;
+    LEFT JOIN ticker_registry r ON r.symbol = k.symbol
+    LEFT JOIN LATERAL coverage_span(k.symbol, '1d') v ON true;
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/51_outcomes_process.sql', '6ce3df103c62ddf3f0f2236761d33a6e8d9ff84cc754ae808ec4f06df2647c76')
+    ('functions/51_outcomes_process.sql', '17b80cba3cc5f1f13ba169310b265a82c018e1218bc600eca507c4237bc2cdc3')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

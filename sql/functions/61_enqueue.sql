@@ -62,17 +62,18 @@ CREATE OR REPLACE FUNCTION enqueue_cost(
 ) RETURNS TABLE (tickers bigint, new_tickers bigint, requests bigint) LANGUAGE sql STABLE AS $$
     SELECT count(*), count(*) FILTER (WHERE r.symbol IS NULL),
            count(*) FILTER (WHERE CASE r.status
-               WHEN 'active' THEN r.fetched_from IS NULL
-                   OR r.fetched_from > n.first_day - p_backfill_days
-                   OR r.fetched_to < least(n.last_day + 45,
+               WHEN 'active' THEN v.covered_from IS NULL
+                   OR v.covered_from > n.first_day - p_backfill_days
+                   OR v.covered_to < least(n.last_day + 45,
                         (session_last_settled(coalesce(r.calendar, symbol_calendar(n.symbol)))).session)
                WHEN 'invalid' THEN
                    coalesce(r.last_backfill, '-infinity') < reckoner_now() - interval '7 days'
                ELSE r.symbol IS NULL END)
     FROM unnest(p_symbols, p_first_days, p_last_days) AS n(symbol, first_day, last_day)
     LEFT JOIN ticker_registry r ON r.symbol = n.symbol
+    LEFT JOIN LATERAL coverage_span(n.symbol, '1d') v ON true
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/61_enqueue.sql', 'ccbef45daf4984fa4ca2834a8538eda859a9f661999b972074e0e145d12be34a')
+    ('functions/61_enqueue.sql', 'e56cd6160974cd6567d81dfbc163b4674821cc21364de8e4e38334d0c2959f3f')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

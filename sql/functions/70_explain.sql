@@ -85,8 +85,10 @@ RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE sql STABLE AS 
            r.status || coalesce(': ' || r.status_reason, '')
            || coalesce(', called ' || r.provider_symbol || ' by providers', '')
            || coalesce(', sessions of ' || r.calendar, '')
-           || CASE WHEN r.fetched_to IS NULL THEN ', never answered for by a provider'
-                   ELSE format(', answered for %s to %s', r.fetched_from, r.fetched_to) END
+           || coalesce(', answered for '
+                       || (SELECT string_agg(format('%s to %s', lower(v.days), upper(v.days) - 1), ' and ')
+                           FROM unnest(coverage_ranges(r.symbol, '1d')) AS v(days)),
+                       ', never answered for by a provider')
            || CASE WHEN r.status = 'active' THEN coalesce('; last trouble: ' || r.backfill_error, '') ELSE '' END
     FROM ticker_registry r WHERE r.symbol = p_symbol
     UNION ALL
@@ -95,7 +97,7 @@ RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE sql STABLE AS 
     UNION ALL
     SELECT h.until, 'provider ' || h.name,
            h.what || CASE WHEN h.until IS NULL THEN ': ' ELSE ' until then: ' END || h.reason || '; ' || h.mend
-    FROM provider_hindrances h
+    FROM provider_limits h
 $$;
 
 -- The outcomes of one prediction: when each price was there, and what is still to come.
@@ -222,7 +224,7 @@ BEGIN
     RETURN QUERY
     WITH story AS (
         SELECT * FROM event_story('ticker', v_symbol, reckoner_now() - interval '30 days', NULL)
-        UNION ALL SELECT * FROM ingestion_story(v_symbol, reckoner_now() - interval '30 days')
+        UNION ALL SELECT * FROM ingestion_audit_lines(v_symbol, reckoner_now() - interval '30 days')
         UNION ALL SELECT * FROM ticker_standing(v_symbol)
         UNION ALL
         SELECT min(o.due_at), 'outcomes', format('%s are %s', count(*), o.outcome_state)
@@ -247,6 +249,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/70_explain.sql', '1b68882f40bd4e3ddbe059edef78013c587f18b56592c7be75884f8de233d5e9')
+    ('functions/70_explain.sql', '95d408b8e20525394e7a89f8d86d3a0dd696d852b030110feb69fe1ea91c7993')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

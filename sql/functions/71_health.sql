@@ -49,7 +49,7 @@ BEGIN
 
     SELECT string_agg(format('%s is %s%s: %s; %s', h.name, h.what, ' until ' || h.until::timestamptz(0),
                              h.reason, h.mend), '. ' ORDER BY h.name, h.what) AS text
-    INTO v_row FROM provider_hindrances h WHERE h.per IS DISTINCT FROM 'minute';
+    INTO v_row FROM provider_limits h WHERE h.per IS DISTINCT FROM 'minute';
     RETURN QUERY SELECT 'providers', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
         coalesce(v_row.text, 'none is paused or out of quota');
 
@@ -91,6 +91,6 @@ BEGIN
 END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', 'd0179df20a40fde2f88e03af6ebb8c2599da350860a5d6f0e95e4f831e41cb50')
+    ('functions/71_health.sql', '2da063e3bd005865699f49f5b26a8598881015ce8334f528eee68fce74ee630b')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -37,8 +37,8 @@ def stored(conn: Conn, *symbols: str, until: str, missing: str | None = None) ->
         put_bars(conn, symbol, {day: 100.0 for day in days if str(day) != missing})
         conn.execute(
             "UPDATE ticker_registry SET calendar = 'XNYS', backfill_status = 'completed',"
-            " last_backfill = now(), price_data_end = fetched_to WHERE symbol = %s",
-            [symbol],
+            " last_backfill = now(), price_data_end = %s WHERE symbol = %s",
+            [days[-1], symbol],
         )
     conn.execute("DELETE FROM outbox")
 
