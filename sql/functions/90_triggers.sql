@@ -68,6 +68,8 @@ CREATE OR REPLACE FUNCTION registry_inserted() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '100ms' AS $$
 BEGIN
+    -- Coverage of a row that was deleted: without this the ticker would never be fetched again.
+    DELETE FROM price_coverage c USING added a WHERE c.symbol = a.symbol;
     PERFORM ticker_enqueue(array_agg(n.symbol::text), 0, true), doorbell_ring()
     FROM added n
     WHERE n.status = 'active' AND normalize_symbol(n.symbol) = n.symbol
@@ -140,6 +142,6 @@ $$;
 
 SELECT source_attach();
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/90_triggers.sql', 'b4126e18fd9c968c90e336713e7ebf0b343baac586491c5479e438db650669e2')
+    ('functions/90_triggers.sql', '8f97f78237b7934b3e10a66935510c9c91576c4f8c5373c040275bfa1d6719e1')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -251,6 +251,17 @@ def test_two_that_store_at_once_make_one_range(conn: Conn, other: Conn) -> None:
     assert covered(conn) == [("2024-01-02", "2024-01-19", "a")]
 
 
+def test_a_ticker_that_is_registered_again_has_no_coverage(
+    conn: Conn, database: Database, days: list[dt.date]
+) -> None:
+    stored(conn, days)
+    conn.execute("DELETE FROM market_prices")
+    conn.execute("DELETE FROM ticker_registry")
+    conn.execute("INSERT INTO ticker_registry (symbol) VALUES ('ACME')")
+    assert covered(conn) == []
+    assert asked(plan_of(database)).sessions == days
+
+
 def test_it_is_told_with_its_holes(conn: Conn, days: list[dt.date]) -> None:
     stored(conn, days, ("2024-01-08", "2024-01-12"))
     (text,) = [
