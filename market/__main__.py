@@ -128,10 +128,10 @@ def fetch_prices(
                 rejected = ", ".join(map(repr, registered["rejected"]))
                 raise InvalidInput(f"not a symbol: {rejected}")
             names = registered["registered"] + registered["known"]
-            calendars = {_plan(conn, name, days).calendar for name in names}
+            calendars = backfill.calendars_missing(conn, names)
         for calendar in calendars:
             with waiting(f"loading sessions of {calendar}"):
-                sessions.ensure_one(database, calendar)
+                sessions.load(database, calendar)
         with database.transaction() as conn, conn.transaction(force_rollback=dry_run):
             registry.register(conn, symbol)
             plans = [_plan(conn, name, days) for name in names]
@@ -191,12 +191,12 @@ def _fetch(
     file: AuditFile | None,
 ) -> dict[str, Any]:
     with waiting(f"fetching {plan.symbol}"):
-        verdict = backfill.fetch(database, providers, plan, time.sleep, by_merit=settings.chooses)
+        result = backfill.fetch(database, providers, plan, time.sleep, by_merit=settings.chooses)
     # The line is taken back where the transaction is, and the transaction where the line is.
     entry = file.entry() if file else contextlib.nullcontext()
     with entry, database.transaction(seconds=300) as conn:
         before = storage.count(conn, plan.symbol)
-        summary = backfill.store(conn, plan, verdict, run)
+        summary = backfill.store(conn, plan, result, run)
         after = storage.count(conn, plan.symbol)
         if file and summary.audit:
             file.append(summary.audit)

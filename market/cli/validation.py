@@ -15,7 +15,7 @@ from market.cli.console import (
     waiting,
 )
 from market.cli.reports import Form
-from market.prices.validation import LEAST_SCORE
+from market.prices.report import LEAST_SCORE
 from market.universe import symbol_lists
 from sql.errors import InvalidInput, NotFound, Unhealthy
 

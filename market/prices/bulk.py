@@ -1,16 +1,18 @@
-"""The newest session for many symbols at once, from providers that have it in few requests.
+"""Bulk top-up: the newest session of many symbols, from providers with batches.
 
 Only symbols that lack nothing else are topped up, and only where the same answer also has their
-last stored session, so that a split or a restatement shows: those, and everything that is not
-plain, are left for a fetch of their own. What is stored passes the same checks as there.
+last stored session, so that a split or a restatement shows. Those, and everything that is not
+plain, are left for a fetch of their own. Answers are graded and concluded as in `fetch`.
 """
 
 import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from market.prices import backfill
-from market.prices.backfill import Plan, Summary
+from market.prices.fetch import continuation
+from market.prices.plan import plan as plan_of
+from market.prices.results import Plan
+from market.prices.store import Summary, store
 from market.providers import Provider, Request, selection
 from market.providers.base import Batching, batching
 from market.providers.limits import Paused, ask_many
@@ -22,7 +24,7 @@ CALENDAR = "XNYS"
 
 @dataclass
 class TopUp:
-    """What `top_up` did: by symbol what was stored, and the symbols that need their own fetch."""
+    """What `top_up` stored by symbol, and the symbols that need a fetch of their own."""
 
     stored: dict[str, Summary] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
@@ -62,7 +64,7 @@ def top_up(
 def _plans(
     conn: Connection, session: dt.date, symbols: Sequence[str]
 ) -> tuple[dict[str, Plan], list[dt.date]]:
-    """The plans of those that lack this session only; and it with the session before it."""
+    """Plan those that lack this session only; returns it with the session before it too."""
     rows = conn.execute(
         "SELECT session FROM market_sessions WHERE calendar = %s AND session <= %s"
         " ORDER BY session DESC LIMIT 2",
@@ -70,12 +72,10 @@ def _plans(
     ).fetchall()
     days = sorted(row["session"] for row in rows)
     found = {}
-    # A plan notes that work is going on; whoever is left here has none going on.
-    with conn.transaction(force_rollback=True):
-        for symbol in symbols:
-            plan = backfill.plan(conn, symbol, 1)
-            if plan and plan.calendar == CALENDAR and _lacks_only(plan, days):
-                found[symbol] = plan
+    for symbol in symbols:
+        plan = plan_of(conn, symbol, 1)
+        if plan and plan.calendar == CALENDAR and _lacks_only(plan, days):
+            found[symbol] = plan
     return found, days
 
 
@@ -83,7 +83,9 @@ def _lacks_only(plan: Plan, days: Sequence[dt.date]) -> bool:
     before, session = days[0], days[-1]
     return (
         plan.request is not None
-        and plan.request is not plan.whole
+        and plan.covered_to is not None
+        and plan.missing_from is not None
+        and plan.missing_from > before
         and plan.status == "active"
         and (plan.last_bar, plan.request.end) == (before, session)
     )
@@ -105,7 +107,7 @@ def _from(
             break
         for (plan, request), answer in zip(batch, answers, strict=True):
             with database.transaction(seconds=300) as conn:
-                bars = backfill.continuation(conn, plan, provider.name, request, answer)
-                if bars:
-                    stored.append(backfill.store(conn, plan, bars))
+                fetched = continuation(conn, plan, provider.name, request, answer)
+                if fetched:
+                    stored.append(store(conn, plan, fetched))
     return stored

@@ -1,4 +1,4 @@
-"""Do two providers agree? A sample of what was fetched lately, compared with somebody else's closes.
+"""Cross-check: a sample of what was fetched lately, compared with another provider's closes.
 
 What differs is kept with both values (`provider_disagreements`) and changes no price: which of the
 two is right is for a person to say.
@@ -25,7 +25,7 @@ def run(
 
 
 def sampled(database: Database, sample: int) -> list[dict[str, Any]]:
-    """The symbols of today's sample: how providers call them, whose bars they have, which days."""
+    """List today's sample: symbols with their names at providers, their source and days."""
     with database.transaction() as conn:
         return conn.execute("SELECT * FROM cross_check_sample(%s)", [sample]).fetchall()
 
@@ -38,7 +38,7 @@ def _compare(
 ) -> dict[str, Any]:
     days: list[dt.date] = row["days"]
     request = Request(row["provider_symbol"], days[0], days[-1], days)
-    told = {"symbol": row["symbol"], "provider": row["source"], "other": None}
+    pair = {"symbol": row["symbol"], "provider": row["source"], "other": None}
     reason = "nobody else has it"
     for other in providers:
         if other.name == row["source"] or selection.lack(
@@ -60,5 +60,5 @@ def _compare(
                     [bar.close for bar in answer.bars],
                 ],
             ).fetchone()
-        return told | {"other": other.name} | (found or {}) | {"reason": None}
-    return told | {"compared": 0, "differ": 0, "reason": reason}
+        return pair | {"other": other.name} | (found or {}) | {"reason": None}
+    return pair | {"compared": 0, "differ": 0, "reason": reason}

@@ -1,11 +1,12 @@
-"""Where prices come from: every answer's bytes, what was found in them, and what a run did.
+"""The ingestion audit: all attempts of a fetch, their payloads, and what validation found.
 
-`backfill` collects an `Asked` for everyone whom it asks, and hands them over with its verdict, so
-that all of it is written in the transaction that stores the bars, or the failure. A bar names its
-payload, a payload its bytes and address, the audit who was asked before and why it was not used.
+`fetch` hands the attempts over with its result, so that `store` writes them in the transaction
+that stores the bars, or the failure. A bar names its payload, a payload its body and address, the
+audit the attempts before it and why their answers were not used.
 """
 
 import contextlib
+import datetime as dt
 import json
 import os
 import zlib
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from market.files import append_to
-from market.prices.validation import Known, Report
+from market.prices.report import Known, Report
 from market.providers import Action, Payload, Request
 from sql.database import Connection, one
 from sql.errors import ReckonerError
@@ -27,8 +28,8 @@ _NOTES = 20
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One provider that was asked: the class of its answer or `paused`, seconds, and what it gave."""
+class Attempt:
+    """One attempt at one provider. kind: the class of its answer, or `paused`."""
 
     provider: str
     request: Request
@@ -41,20 +42,26 @@ class Asked:
 
 @dataclass(frozen=True)
 class Run:
-    """On whose behalf prices are fetched. raw_retention_days 0: answers are not kept."""
+    """What a fetch is for. raw_retention_days 0: payloads are not kept."""
 
     job: str | None = None
     raw_retention_days: int = 90
 
 
 def known(
-    conn: Connection, symbol: str, calendar: str, request: Request, *, refetch: bool
+    conn: Connection,
+    symbol: str,
+    calendar: str,
+    request: Request,
+    *,
+    last_bar: dt.date | None,
+    is_refetch: bool,
 ) -> Known:
-    """What is known of a symbol before a batch is judged; with refetch no stored close counts."""
+    """Load what is stored of a symbol, for the validation of answers to a request."""
     row = one(
         conn,
-        "SELECT * FROM batch_known(%s, %s, %s, %s, %s)",
-        [symbol, calendar, request.start, request.end, refetch],
+        "SELECT * FROM validation_known(%s, %s, %s, %s)",
+        [symbol, calendar, request.start, request.end],
     )
     actions = [
         Action(*each)
@@ -63,16 +70,26 @@ def known(
         )
     ]
     closes = zip(row["dates"] or (), row["closes"] or (), strict=True)
-    return Known(row["begun"], dict(closes), actions)
+    others = zip(row["other_dates"] or (), row["other_closes"] or (), strict=True)
+    return Known(
+        row["begun"],
+        dict(closes),
+        actions,
+        others=dict(others),
+        last_bar=last_bar,
+        is_refetch=is_refetch,
+    )
 
 
-def keep(conn: Connection, asked: Sequence[Asked], run: Run) -> dict[str, int]:
-    """Keep the answers' bodies that are not kept yet; returns payload ids by sha256."""
-    answers = [(each, each.payload) for each in asked if each.payload is not None]
+def keep(conn: Connection, attempts: Sequence[Attempt], run: Run) -> dict[str, int]:
+    """Keep the payloads that are not kept yet; returns their ids by sha256."""
+    answers = [(each, each.payload) for each in attempts if each.payload is not None]
     if not answers or run.raw_retention_days == 0:
         return {}
     rows = conn.execute(
-        "SELECT * FROM payloads_keep(%s, %s, %s, %s::integer[], %s, %s::integer[], %s::bytea[])",
+        "SELECT * FROM payloads_keep(p_hashes => %s, p_providers => %s, p_urls => %s,"
+        " p_statuses => %s::integer[], p_classes => %s, p_sizes => %s::integer[],"
+        " p_bodies => %s::bytea[])",
         [
             [payload.sha256 for _, payload in answers],
             [each.provider for each, _ in answers],
@@ -86,32 +103,32 @@ def keep(conn: Connection, asked: Sequence[Asked], run: Run) -> dict[str, int]:
     return {row["hash"]: row["payload_id"] for row in rows}
 
 
-def log(
+def record(
     conn: Connection,
     symbol: str,
-    asked: Sequence[Asked],
+    attempts: Sequence[Attempt],
     ids: Mapping[str, int],
     run: Run,
     outcome: str,
     details: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Write the batches' reports and the run's row; returns the row as it is stored.
+    """Add the batches' reports and the run to the audit; returns the row as it is stored.
 
-    The last batch of the provider whose bars were used is the one that they are of.
+    The bars are those of the last batch of the provider whose bars were used.
     """
     checks = [
-        _check(symbol, each, each.report) for each in asked if each.report and each.report.given
+        _check(symbol, each, each.report) for each in attempts if each.report and each.report.given
     ]
-    judged = [each for each in asked if each.report]
+    graded = [each for each in attempts if each.report]
     used = next(
-        (each for each in reversed(judged) if details.get("provider") == each.provider), None
+        (each for each in reversed(graded) if details.get("provider") == each.provider), None
     )
-    shown = used or next(reversed(judged or asked), None)
+    shown = used or next(reversed(graded or attempts), None)
     report = shown.report if shown else None
     sha256 = shown.payload.sha256 if shown and shown.payload else None
     row = one(
         conn,
-        "SELECT to_jsonb(ingestion_log(%s::jsonb, %s::jsonb)) AS run",
+        "SELECT to_jsonb(ingestion_audit_add(%s::jsonb, %s::jsonb)) AS run",
         [
             json.dumps(
                 {
@@ -128,9 +145,9 @@ def log(
                     "score": report.score if report else None,
                     "hash": sha256,
                     "payload_id": ids.get(sha256 or ""),
-                    "duration": round(sum(each.seconds for each in asked), 3),
+                    "duration": round(sum(each.seconds for each in attempts), 3),
                     "error": one_line(str(details["reason"])) if "reason" in details else None,
-                    "asked": [_told(each, ids) for each in asked],
+                    "asked": [_attempt(each, ids) for each in attempts],
                 }
             ),
             json.dumps(checks),
@@ -139,13 +156,13 @@ def log(
     return dict(row["run"])
 
 
-def _check(symbol: str, asked: Asked, report: Report) -> dict[str, Any]:
+def _check(symbol: str, attempt: Attempt, report: Report) -> dict[str, Any]:
     notes = [*report.faults, *report.rejected, *report.flags]
     return {
         "symbol": symbol,
-        "provider": asked.provider,
-        "range_from": str(asked.request.start),
-        "range_to": str(asked.request.end),
+        "provider": attempt.provider,
+        "range_from": str(attempt.request.start),
+        "range_to": str(attempt.request.end),
         "given": report.given,
         "rejected": len(report.rejected),
         "flagged": len(report.flags),
@@ -154,32 +171,32 @@ def _check(symbol: str, asked: Asked, report: Report) -> dict[str, Any]:
         "parts": {name: round(part, 4) for name, part in report.parts.items()},
         "notes": [one_line(note) for note in notes[:_NOTES]],
         "score": report.score,
-        "verdict": report.verdict,
+        "verdict": report.grade,
     }
 
 
-def _told(asked: Asked, ids: Mapping[str, int]) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "provider": asked.provider,
-        "class": asked.kind,
-        "message": one_line(asked.message),
-        "seconds": round(asked.seconds, 3),
+def _attempt(attempt: Attempt, ids: Mapping[str, int]) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "provider": attempt.provider,
+        "class": attempt.kind,
+        "message": one_line(attempt.message),
+        "seconds": round(attempt.seconds, 3),
     }
-    if asked.report:
-        told |= {"score": asked.report.score, "verdict": asked.report.verdict}
-    if asked.payload:
-        told |= {"hash": asked.payload.sha256, "payload_id": ids.get(asked.payload.sha256)}
-    return told
+    if attempt.report:
+        row |= {"score": attempt.report.score, "verdict": attempt.report.grade}
+    if attempt.payload:
+        row |= {"hash": attempt.payload.sha256, "payload_id": ids.get(attempt.payload.sha256)}
+    return row
 
 
 def body(conn: Connection, payload_id: int) -> bytes | None:
-    """The bytes of a payload as they came; None when they are not kept (any more)."""
+    """Return the body of a payload as it came; None when it is not kept (any more)."""
     row = conn.execute("SELECT body FROM provider_payloads WHERE id = %s", [payload_id]).fetchone()
     return None if row is None else zlib.decompress(row["body"])
 
 
 class AuditError(ReckonerError):
-    """A line could not be written to the audit file: a full disk, mostly."""
+    """A line could not be written to the audit file, mostly because the disk is full."""
 
 
 class AuditFile:
@@ -187,7 +204,7 @@ class AuditFile:
 
     def __init__(self, path: Path) -> None:
         """Open for appending; raises OSError, for a link too."""
-        # Unbuffered: what a full disk took no more of is not written later.
+        # Unbuffered: otherwise a line that met a full disk is written later, after its transaction failed.
         self._file = append_to(path)
 
     @contextlib.contextmanager

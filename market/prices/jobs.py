@@ -1,17 +1,25 @@
 """Jobs: the prices of many symbols, asked for at once and fetched by whichever workers there are.
 
-A job is rows (`price_jobs`, `price_job_symbols`) and ticker events of low priority. What a fetch
-owes a job it learns from those rows and not from its event, and it settles them in the transaction
-in which its bars are stored: so a job's count is exact, whoever dies, and anybody anywhere may look
-on. The SQL is `sql/functions/62_jobs.sql`.
+A job is rows (`price_jobs`, `price_job_symbols`) and ticker events of low priority. A plan names the
+jobs that its fetch serves, from those rows and not from the event. They are settled in the
+transaction that stores the bars: so a job's count is exact whichever process dies, and can be read
+from anywhere. The SQL is `sql/functions/62_jobs.sql`.
 """
 
 import datetime as dt
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from market.prices.backfill import Summary
-from market.prices.results import Bars, Failed, Later, Plan, Silent, Unknown, Verdict
+from market.prices.results import (
+    Deferred,
+    Failed,
+    Fetched,
+    NoData,
+    Plan,
+    Result,
+    UnknownSymbol,
+)
+from market.prices.store import Summary
 from sql.database import Connection, one
 from sql.errors import NotFound
 
@@ -33,13 +41,13 @@ def start(
 
 
 def resume(conn: Connection, job: int) -> int:
-    """Take a job up again; returns how many symbols it is owed. Raises NotFound."""
+    """Resume a job; returns how many symbols it is owed. Raises NotFound."""
     progress(conn, job)
     return int(one(conn, "SELECT job_resume(%s) AS n", [job])["n"])
 
 
 def progress(conn: Connection, job: int) -> dict[str, Any]:
-    """How far a job is; raises NotFound where there is none."""
+    """Count how far a job is; raises NotFound where there is none."""
     row = conn.execute("SELECT * FROM job_progress(%s)", [job]).fetchone()
     if row is None:
         raise NotFound(f"there is no job {job}; the table price_jobs has those there are")
@@ -47,57 +55,51 @@ def progress(conn: Connection, job: int) -> dict[str, Any]:
 
 
 def symbols(conn: Connection, job: int) -> list[dict[str, Any]]:
-    """A job's symbols, and what became of each."""
+    """List a job's symbols with the state of each."""
     return conn.execute("SELECT * FROM job_symbols(%s)", [job]).fetchall()
 
 
 def runs(conn: Connection, job: int) -> list[dict[str, Any]]:
-    """The rows of the audit of a job's fetches, oldest first."""
+    """List the ingestion audit of a job's fetches, oldest first."""
     rows = conn.execute("SELECT to_jsonb(a) AS run FROM job_runs(%s) a", [job])
     return [dict(row["run"]) for row in rows]
 
 
-def run_name(conn: Connection, event: str, symbol: str) -> str:
-    """What the audit calls a run: the event, and the jobs that it is for."""
-    owed = one(conn, "SELECT job_owed(%s) AS jobs", [symbol])["jobs"]
-    return ", ".join([event, *(f"job {job}" for job in owed)])
+def run_name(event: str, plan: Plan) -> str:
+    """Name a run in the ingestion audit: the event, and the jobs that it is for."""
+    return ", ".join([event, *(f"job {job}" for job in plan.jobs)])
 
 
 def settle(
-    conn: Connection, plan: Plan, verdict: Verdict | None, summary: Summary, *, last: bool
+    conn: Connection, plan: Plan, result: Result | None, summary: Summary, *, last: bool
 ) -> int:
-    """Tell the jobs that a fetch served what came of it; returns how many.
+    """Settle the jobs that a fetch served with its result; returns how many.
 
     last: it is not tried again. What is put off or tried again settles nothing.
     """
-    asked_from = plan.request.start if plan.request else None
-    match verdict:
-        case Later():
+    match result:
+        case Deferred():
             return 0
-        case Failed(reason=reason) | Silent(reason=reason):
-            if not last:
-                return 0
-            return _settle(conn, plan, asked_from or dt.date.min, "failed", reason=reason)
-        case Unknown(reason=reason):
-            return _settle(conn, plan, asked_from, "failed", reason=reason)
-        case Bars(request=request):
+        case Failed(reason=reason) | NoData(reason=reason):
+            return _settle(conn, plan, "failed", reason=reason) if last else 0
+        case UnknownSymbol(reason=reason):
+            return _settle(conn, plan, "failed", reason=reason)
+        case Fetched():
             return _settle(
                 conn,
                 plan,
-                request.start,
                 "done",
                 rows=summary.details["inserted"] + summary.details["updated"],
-                provider=verdict.source,
-                reason=None if verdict.bars else "the providers have no bars there",
+                provider=result.source,
+                reason=None if result.bars else "the providers have no bars there",
             )
         case None:
-            return _settle(conn, plan, None, "done", reason="nothing was missing")
+            return _settle(conn, plan, "done", reason="nothing was missing")
 
 
 def _settle(
     conn: Connection,
     plan: Plan,
-    asked_from: dt.date | None,
     state: str,
     *,
     rows: int = 0,
@@ -106,7 +108,8 @@ def _settle(
 ) -> int:
     row = one(
         conn,
-        "SELECT job_settle(%s, %s, %s, %s, %s, %s) AS n",
-        [plan.symbol, asked_from, state, rows, provider, reason],
+        "SELECT job_settle(p_symbol => %s, p_jobs => %s::bigint[], p_state => %s, p_rows => %s,"
+        " p_provider => %s, p_reason => %s) AS n",
+        [plan.symbol, list(plan.jobs), state, rows, provider, reason],
     )
     return int(row["n"])

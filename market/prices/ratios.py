@@ -1,4 +1,4 @@
-"""Which ratios of prices mean something else than that a price moved: a unit, or a split."""
+"""Ratios of prices that mean a unit or a split, and not that a price moved."""
 
 import math
 from collections.abc import Sequence
@@ -16,19 +16,19 @@ _SPLITS = (1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 10, 12, 15, 16, 20, 25, 30, 40, 
 
 
 def is_unit(ratio: float) -> bool:
-    """Whether prices differ by a hundred or a thousand, either way."""
+    """Tell whether prices differ by a hundred or a thousand, either way."""
     ratio = max(ratio, 1 / ratio)
     return any(low < ratio < high for low, high in _UNITS)
 
 
 def is_split(ratio: float, split: float) -> bool:
-    """Whether prices differ by a split's ratio, either way, give or take what a price moves."""
+    """Tell whether prices differ by a split's ratio, give or take what a price moves."""
     nearest = min(abs(math.log(ratio * split)), abs(math.log(ratio / split)))
     return nearest < math.log(1.15) and nearest < abs(math.log(ratio))
 
 
 def split_left_out(before: Bar, bar: Bar, between: Sequence[Action]) -> float | None:
-    """The split that moved a close which ought to be adjusted for it, if one did.
+    """Return the split that moved a close which ought to be adjusted for it.
 
     between: what is known to have happened after the first bar and until the second.
     """

@@ -1,15 +1,14 @@
-"""What a ticker needs (`Plan`), and what came of asking for it: one of five verdicts.
+"""What a ticker needs (`Plan`), and the result of a fetch: one of five.
 
-They are values that travel between the two halves of a backfill, the one that asks providers
-(`asking`) and the one that writes (`backfill`), so that the network is never awaited inside a
-transaction.
+They are values that travel from the half of a fetch that asks providers (`fetch`) to the half that
+writes (`store`), so that the network is never awaited inside a transaction.
 """
 
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from market.prices.ingestion import Asked
+from market.prices.ingestion import Attempt
 from market.providers import Action, Bar, Payload, Request
 
 
@@ -22,48 +21,62 @@ class Plan:
     status: str
     name: str  # what providers call it
     asset_type: str  # as its name tells
-    request: Request | None
+    request: Request | None  # all that is missing, and stored bars beside it to compare
     whole: Request | None  # all that is stored and wanted, for when the basis changed
+    missing_from: dt.date | None  # the first day that is missing
     last_bar: dt.date | None
     refetch: bool  # somebody asked for the whole range again
-    known_silent: bool  # providers answered for days behind its last bar, and had none
-    has_sessions: bool  # the calendar is loaded
-    waits: "Later | None" = None  # the calendar cannot be loaded now, and is tried again then
+    covered_to: dt.date | None  # the last day for which providers answered
+    last_session: dt.date | None  # that has settled; None: the calendar is not loaded
+    jobs: Sequence[int]  # those that the fetch serves
+    waits: "Deferred | None" = None  # the calendar cannot be computed now; tried again then
+
+    @property
+    def is_known_empty(self) -> bool:
+        """Whether providers answered for days after the last bar, and had none."""
+        return self.covered_to is not None and (
+            self.last_bar is None or self.covered_to > self.last_bar
+        )
+
+    @property
+    def has_sessions(self) -> bool:
+        """Whether the calendar is loaded."""
+        return self.last_session is not None
 
 
 @dataclass(frozen=True)
-class Bars:
-    """A provider gave bars (or a good, empty answer for a range behind stored bars)."""
+class Fetched:
+    """A provider gave bars (or a good, empty answer for a range after the stored bars)."""
 
     source: str
     request: Request
     bars: Sequence[Bar]
     rejected: Sequence[str] = ()
     missing: int = 0  # sessions from the first bar on that have none
-    rebased: bool = False
+    has_new_basis: bool = False  # its prices cannot stand beside the stored ones
     asset_type: str | None = None
     exchange: str | None = None
     currency: str | None = None
     actions: Sequence[Action] = ()
     payload: Payload | None = None
-    asked: Sequence[Asked] = ()  # as in every verdict: everyone who was asked for it, in order
+    attempts: Sequence[Attempt] = ()  # as in every result: all attempts, in order
 
 
 @dataclass(frozen=True)
-class Unknown:
-    """Every provider that gave a verdict said that it does not know the symbol."""
+class UnknownSymbol:
+    """Every provider that can tell said that it does not know the symbol."""
 
     reason: str
-    asked: Sequence[Asked] = ()
+    attempts: Sequence[Attempt] = ()
 
 
 @dataclass(frozen=True)
-class Later:
-    """Nobody could be asked now; not the ticker's fault. `until` is the database's time."""
+class Deferred:
+    """A provider could not be asked now; not the ticker's fault. `until`: the database's time."""
 
     until: dt.datetime
     reason: str
-    asked: Sequence[Asked] = ()
+    attempts: Sequence[Attempt] = ()
 
 
 @dataclass(frozen=True)
@@ -71,11 +84,11 @@ class Failed:
     """Providers answered, and no answer could be used."""
 
     reason: str
-    asked: Sequence[Asked] = ()
+    attempts: Sequence[Attempt] = ()
 
 
 @dataclass(frozen=True)
-class Silent:
+class NoData:
     """Every provider answered well and had nothing, where bars were expected.
 
     A slip of theirs, or a ticker that was never traded in the range: only asking again tells.
@@ -83,8 +96,8 @@ class Silent:
     """
 
     reason: str
-    nothing: Bars
-    asked: Sequence[Asked] = ()
+    nothing: Fetched
+    attempts: Sequence[Attempt] = ()
 
 
-Verdict = Bars | Unknown | Later | Failed | Silent
+Result = Fetched | UnknownSymbol | Deferred | Failed | NoData

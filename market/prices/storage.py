@@ -1,4 +1,4 @@
-"""Bars on their way into `market_prices`, whole columns at a time. Only what `validation` let pass."""
+"""Storing daily bars, splits and dividends, whole columns at a time, and counting what is stored."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -7,15 +7,6 @@ from typing import Any
 from market.providers import Action, Bar
 from sql.columns import Dates, Floats, Integers
 from sql.database import Connection, one
-
-
-def basis_changed(conn: Connection, symbol: str, bars: Sequence[Bar]) -> bool:
-    """Whether fetched closes disagree with stored ones of the same dates by more than rounding."""
-    row = conn.execute(
-        "SELECT bars_basis_changed(%s, %s::date[], %s::float8[]) AS changed",
-        [symbol, [bar.date for bar in bars], [bar.close for bar in bars]],
-    ).fetchone()
-    return bool(row and row["changed"])
 
 
 def store(
@@ -29,18 +20,22 @@ def store(
     rebased: bool = False,
     payload_id: int | None = None,
 ) -> dict[str, int]:
-    """Store validated bars, ascending, and the registry's metadata in the caller's transaction.
+    """Store validated bars, ascending, their coverage, and the registry's metadata.
 
-    start, end: the range that the provider answered for. rebased: the basis of the prices
-    changed; stored bars of the range that are not among these go away. payload_id: the answer
-    that they were read from. What is replaced is kept in `market_price_revisions`. Returns the
-    counts `inserted`, `updated` and `revised` (stored closes that changed).
+    All in the caller's transaction. start, end: the range that the provider answered for.
+    rebased: the basis of the prices changed; stored bars of the range that are not among these go
+    away. payload_id: the answer that they were read from. What is replaced is kept in
+    `market_price_revisions`. Returns the counts `inserted`, `updated` and `revised` (stored closes
+    that changed).
     """
     columns = list(zip(*bars, strict=True)) or [()] * len(Bar._fields)
     dates, opens, highs, lows, closes, adjusted_closes, volumes, *_ = columns
     return one(
         conn,
-        "SELECT * FROM bars_merge(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        "SELECT * FROM bars_merge(p_symbol => %s, p_source => %s, p_payload_id => %s, p_from => %s,"
+        " p_to => %s, p_rebased => %s, p_dates => %s, p_opens => %s, p_highs => %s, p_lows => %s,"
+        " p_closes => %s, p_adjusted_closes => %s, p_volumes => %s, p_splits => %s,"
+        " p_dividends => %s)",
         [
             symbol,
             source,
@@ -70,7 +65,8 @@ def store_actions(
     """Store the splits and dividends of a range; returns how many are new or changed."""
     row = one(
         conn,
-        "SELECT actions_merge(%s, %s, %s::date[], %s, %s::float8[], %s, %s, %s) AS changed",
+        "SELECT actions_merge(p_symbol => %s, p_provider => %s, p_dates => %s::date[], p_kinds => %s,"
+        " p_values => %s::float8[], p_from => %s, p_to => %s, p_rebased => %s) AS changed",
         [
             symbol,
             source,
@@ -86,14 +82,14 @@ def store_actions(
 
 
 def count(conn: Connection, symbol: str) -> int:
-    """Number of stored bars of a symbol."""
+    """Count the stored bars of a symbol."""
     return int(
         one(conn, "SELECT count(*) AS n FROM market_prices WHERE symbol = %s", [symbol])["n"]
     )
 
 
 def stats(conn: Connection, symbol: str | None) -> list[dict[str, Any]]:
-    """What is stored per symbol, or for one (in any case and spacing)."""
+    """Summarise what is stored per symbol, or for one (in any case and spacing)."""
     return conn.execute(
         "SELECT * FROM price_stats WHERE %(symbol)s::text IS NULL OR symbol = normalize_symbol(%(symbol)s)"
         " ORDER BY symbol",
@@ -102,7 +98,7 @@ def stats(conn: Connection, symbol: str | None) -> list[dict[str, Any]]:
 
 
 def completeness(conn: Connection, symbol: str) -> dict[str, Any]:
-    """A registered symbol's sessions without a bar, and how sound its answers were."""
+    """List a registered symbol's sessions without a bar, with the grade of its answers."""
     return one(
         conn,
         "SELECT currency, sessions, validation_rate, gap_count, gaps FROM symbol_stats WHERE symbol = %s",

@@ -1,4 +1,4 @@
-"""The newest sessions of every ticker, without anybody asking: once after each session's close.
+"""Daily sync: the newest sessions of every ticker, once after each session's close.
 
 Where a provider gives many symbols in one request, those are asked first; what they leave becomes a
 job of ticker events (`job_wants` in sql/functions/62_jobs.sql says what is missing). The session up
@@ -13,7 +13,7 @@ from market.providers import Provider
 from market.providers.base import batching
 from sql.database import Database, one
 
-# How long a worker that asks says so in advance; it says so again whenever it has to wait.
+# How long a claim holds while a worker asks providers; it is renewed before each wait.
 _CLAIM_SECONDS = 600
 
 
@@ -27,7 +27,7 @@ class Synced:
 
 
 def has_shortcut(providers: Sequence[Provider], sample: int) -> bool:
-    """Whether a sync has to ask providers itself, which takes time; else it is one statement."""
+    """Tell whether a sync has to ask providers itself, which takes time; else it is one statement."""
     return sample > 0 or any(batching(provider) for provider in providers)
 
 
@@ -61,7 +61,7 @@ def after_close(
     sample: int,
     wait: Callable[[float], None],
 ) -> list[Synced]:
-    """Synchronise the calendars of which a session is over; those that another worker does are its.
+    """Synchronise the calendars of which a session is over, except those of another worker.
 
     sample: symbols to compare with a second provider afterwards. Raises psycopg.Error and what
     `wait` raises; then the claim ends by itself, and what is missing is still missing.
@@ -69,7 +69,7 @@ def after_close(
     with database.transaction() as conn:
         due = conn.execute("SELECT * FROM sync_claim(%s)", [_CLAIM_SECONDS]).fetchall()
 
-    def patiently(seconds: float) -> None:
+    def renew_and_wait(seconds: float) -> None:
         with database.transaction() as conn:
             conn.execute("SELECT sync_renew(%s, %s)", [calendars, seconds + _CLAIM_SECONDS])
         wait(seconds)
@@ -79,12 +79,12 @@ def after_close(
     for row in due:
         stored = 0
         if row["calendar"] == bulk.CALENDAR:
-            stored = top_up(database, providers, None, patiently)
+            stored = top_up(database, providers, None, renew_and_wait)
         with database.transaction(seconds=300) as conn:
             started = one(conn, "SELECT sync_start(%s, %s) AS n", [row["calendar"], row["session"]])
         done.append(Synced(row["calendar"], stored, started["n"]))
     if due and sample:
-        cross_check.run(database, providers, sample, patiently)
+        cross_check.run(database, providers, sample, renew_and_wait)
     return done
 
 

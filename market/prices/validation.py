@@ -1,102 +1,27 @@
 """Whether a fetched batch can be believed: which of its rows are bars, and how good the whole is.
 
-Every batch of every provider passes `validate` before it is stored. A row that cannot be a bar is
-rejected with its reason and the rest is used. What is odd and may be true, as a crash, is flagged
+Every batch of every provider passes `validate` once before it is stored. A row that cannot be a bar
+is rejected with its reason and the rest is used. What is odd and may be true, as a crash, is flagged
 and used. A batch whose score is below `LEAST_SCORE` is refused: nothing of it is stored, and the
-next provider is asked.
+next provider is asked. What the score is made of: `report`.
 
-The score is 1 minus, for each part, its weight times what it lacks, and never below 0:
-
-| part | 1 means | weight |
-|---|---|---|
-| rows | every row given can be a bar: its session, numbers, order | 1 |
-| units | no price is a hundred or a thousand times off its neighbours or the stored ones | 1 |
-| splits | the closes are adjusted for every split that is known | 1 |
-| stored | where stored bars are met, it is the same instrument | 1 |
-| jumps | no close moved by more than a quarter without a split or a dividend | 0.5 |
-| sessions | a bar for each session from the first bar on | 0.3 |
-
-So missing sessions alone refuse nothing (a halted stock is no bad answer), and four rejected rows
-in ten do. The first, second, fifth and sixth are shares of the batch; the others are 0 or 1.
 Plain Python: 2,500 bars take a few milliseconds, less than making a data frame of them.
 """
 
 import datetime as dt
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from statistics import median
 
 from market.prices.ratios import ROUNDING, is_split, is_unit, split_left_out
+from market.prices.report import Known, Report
 from market.providers.base import Action, Bar
-
-LEAST_SCORE = 0.6
-WEIGHTS = {"rows": 1.0, "units": 1.0, "splits": 1.0, "stored": 1.0, "jumps": 0.5, "sessions": 0.3}
 
 _JUMP = 0.25
 _MAX_VOLUME = 2**63
 # Wide enough for every coin and every currency, narrow enough to divide by.
 _PRICES = (1e-18, 1e18)
 _SPLITS = (1e-6, 1e6)
-
-
-@dataclass(frozen=True)
-class Known:
-    """What the database knew of a symbol before the batch came.
-
-    begun: the calendar's last session that has opened; None: the last one asked for. closes: the
-    stored closes that a provider of ours gave, in the batch's range and one before it. actions:
-    the splits and dividends of all providers.
-    """
-
-    begun: dt.date | None = None
-    closes: Mapping[dt.date, float] = field(default_factory=dict)
-    actions: Sequence[Action] = ()
-
-
-@dataclass
-class Report:
-    """What validating a batch found.
-
-    bars: those that may be stored, ascending by date. actions: those of the answer that can be
-    splits and dividends. rejected, flags: one line each, beginning with the date where there is
-    one. parts: 0 to 1 each, as in the table above. expected, missing: sessions from the first bar
-    on, and how many of them have no bar. given: rows, without those of sessions that are not over.
-    """
-
-    bars: list[Bar] = field(default_factory=list)
-    actions: list[Action] = field(default_factory=list)
-    rejected: list[str] = field(default_factory=list)
-    flags: list[str] = field(default_factory=list)
-    parts: dict[str, float] = field(default_factory=lambda: dict.fromkeys(WEIGHTS, 1.0))
-    faults: list[str] = field(default_factory=list)  # of the whole batch
-    given: int = 0
-    expected: int = 0
-    missing: int = 0
-
-    @property
-    def score(self) -> float:
-        """0 to 1; see the module's table."""
-        lack = sum(WEIGHTS[name] * (1 - part) for name, part in self.parts.items())
-        return round(max(0.0, 1 - lack), 4) if self.bars else 0.0
-
-    @property
-    def verdict(self) -> str:
-        """Say `refused`, `flagged` or `accepted`."""
-        if self.score < LEAST_SCORE:
-            return "refused"
-        return "flagged" if self.flags or self.rejected else "accepted"
-
-    @property
-    def reason(self) -> str:
-        """Why the batch is refused, in a line."""
-        first = [*self.faults, *self.rejected, *self.flags][:1]
-        if not self.bars:
-            return f"none of {self.given} bars is usable: {first[0] if first else 'no rows'}"
-        worst = min(self.parts, key=lambda name: WEIGHTS[name] * (self.parts[name] - 1))
-        return (
-            f"score {self.score:.2f} for its {worst}: {first[0] if first else 'too few sessions'}"
-        )
 
 
 def validate(
@@ -106,23 +31,30 @@ def validate(
     actions: Sequence[Action] = (),
     known: Known | None = None,
     unreadable: Sequence[str] = (),
+    fault: str | None = None,
 ) -> Report:
-    """Judge a batch for the given (settled, ascending) sessions.
+    """Grade a batch for the given (settled, ascending) sessions.
 
     Of two bars for the last session the later one counts: it was still being traded when the first
     was made. Of two for an older one that do not agree neither does. Volume that cannot be one
     becomes None.
-    actions: what the same answer tells. unreadable: rows that the provider's reader rejected.
+    actions: those of the same answer. unreadable: rows that the provider's reader rejected.
+    fault: why the bars are another instrument's.
     """
     known = known or Known()
     report = Report(rejected=list(unreadable))
     _check_rows(report, bars, sessions, known.begun)
     if report.bars:
         _check_units(report)
-        told = _check_actions(report, actions, known.actions)
-        _check_stored(report, known.closes, told)
-        _check_jumps(report, told)
+        all_actions = _check_actions(report, actions, known.actions)
+        if not known.is_refetch:
+            _check_stored(report, known.closes, all_actions)
+        _check_jumps(report, all_actions)
         _check_sessions(report, sessions)
+        report.has_new_basis = _has_new_basis(report, known)
+    if fault:
+        report.parts["stored"] = 0.0
+        report.faults.insert(0, fault)
     return report
 
 
@@ -223,23 +155,25 @@ def _check_actions(
     report: Report, given: Sequence[Action], known: Sequence[Action]
 ) -> list[Action]:
     """Join what is known of splits and dividends; what this answer says counts."""
-    told = {(action.date, action.kind): action for action in known}
+    all_actions = {(action.date, action.kind): action for action in known}
     for action in given:
         least, most = _SPLITS if action.kind == "split" else _PRICES
         if not least < action.value < most:  # nor NaN
             report.flags.append(f"{action.date}: a {action.kind} of {action.value:g} cannot be one")
             continue
         report.actions.append(action)
-        before = told.get((action.date, action.kind))
+        before = all_actions.get((action.date, action.kind))
         if action.kind == "split" and before and abs(before.value / action.value - 1) > ROUNDING:
             report.flags.append(
                 f"{action.date}: a split of {action.value:g}, of {before.value:g} as was known"
             )
-        told[action.date, action.kind] = action
-    return sorted(told.values())
+        all_actions[action.date, action.kind] = action
+    return sorted(all_actions.values())
 
 
-def _check_stored(report: Report, stored: Mapping[dt.date, float], told: Sequence[Action]) -> None:
+def _check_stored(
+    report: Report, stored: Mapping[dt.date, float], all_actions: Sequence[Action]
+) -> None:
     """Compare with stored closes: another unit, another instrument, or restated."""
     if not stored:
         return
@@ -249,11 +183,13 @@ def _check_stored(report: Report, stored: Mapping[dt.date, float], told: Sequenc
         if bar.date in stored
     ]
     if not met:
-        _check_step(report, stored, told)
+        _check_step(report, stored, all_actions)
         return
     usual = median(ratio for _, ratio in met)
     newest = max(stored)
-    was_split = any(is_split(usual, action.value) for action in told if action.kind == "split")
+    was_split = any(
+        is_split(usual, action.value) for action in all_actions if action.kind == "split"
+    )
     if is_unit(usual) and not was_split:
         report.parts["units"] = 0.0
         report.faults.append(f"closes are {usual:.4g} times the stored ones until {newest}")
@@ -274,7 +210,9 @@ def _check_stored(report: Report, stored: Mapping[dt.date, float], told: Sequenc
         )
 
 
-def _check_step(report: Report, stored: Mapping[dt.date, float], told: Sequence[Action]) -> None:
+def _check_step(
+    report: Report, stored: Mapping[dt.date, float], all_actions: Sequence[Action]
+) -> None:
     """Compare the first bar with the last stored one before it: no bar of both is of one day."""
     first = report.bars[0]
     before = max((date for date in stored if date < first.date), default=None)
@@ -283,19 +221,19 @@ def _check_step(report: Report, stored: Mapping[dt.date, float], told: Sequence[
     ratio = first.close / stored[before]
     if abs(ratio - 1) <= _JUMP or any(
         is_split(ratio, action.value)
-        for action in told
+        for action in all_actions
         if action.kind == "split" and action.date > before
     ):
         return
-    said = f"{first.date}: close {first.close}, {stored[before]} is stored for {before}"
+    found = f"{first.date}: close {first.close}, {stored[before]} is stored for {before}"
     if is_unit(ratio):
         report.parts["units"] = 0.0
-        report.faults.append(f"{said}: a hundred times off")
+        report.faults.append(f"{found}: a hundred times off")
     else:
-        report.flags.append(said)
+        report.flags.append(found)
 
 
-def _check_jumps(report: Report, told: Sequence[Action]) -> None:
+def _check_jumps(report: Report, all_actions: Sequence[Action]) -> None:
     """Flag moves of more than a quarter that nothing explains; find splits that were left out."""
     bars, closes = report.bars, _closes(report.bars)
     jumps = 0
@@ -304,7 +242,7 @@ def _check_jumps(report: Report, told: Sequence[Action]) -> None:
         if abs(ratio - 1) <= _JUMP:
             continue
         date = bars[n].date
-        between = [action for action in told if bars[n - 1].date < action.date <= date]
+        between = [action for action in all_actions if bars[n - 1].date < action.date <= date]
         if any(
             action.kind == "dividend" and abs(ratio - (1 - action.value / closes[n - 1])) < 0.1
             for action in between
@@ -334,3 +272,26 @@ def _check_sessions(report: Report, sessions: Sequence[dt.date]) -> None:
         report.flags.append(
             f"{hole}: no bar; {report.missing} of {report.expected} sessions lack one"
         )
+
+
+def _has_new_basis(report: Report, known: Known) -> bool:
+    """Whether the bars cannot stand beside the stored ones.
+
+    A split after the last stored bar changes the basis of all that is stored, a dividend that of
+    all adjusted closes. So does whatever made a provider give other closes for stored days. What
+    another program stored counts only where no provider of ours gave a bar for these days.
+    """
+    last = known.last_bar
+    if last is None:
+        return False
+    if any((b.has_split or b.has_dividend) and b.date > last for b in report.bars) or any(
+        action.date > last for action in report.actions
+    ):
+        return True
+    met = [bar for bar in report.bars if bar.date in known.closes]
+    stored = known.closes if met else known.others
+    return any(
+        abs(stored[bar.date] / (bar.close or math.nan) - 1) > ROUNDING
+        for bar in report.bars
+        if bar.date in stored
+    )

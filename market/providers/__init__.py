@@ -1,4 +1,4 @@
-"""Market data providers: one file each, one interface (`base`), shared state (`state`)."""
+"""Market data providers: one file each, one interface (`base`), shared limits (`limits`)."""
 
 from market.providers.base import (
     Action,

@@ -1,6 +1,6 @@
 """What every provider gives back: one of seven classes of answer, and bars.
 
-Only `OK` moves data. The class decides what follows (`market/prices/fetch.py`); exception types
+Only `OK` moves data. The class decides what follows (`market/prices/responses.py`); exception types
 and empty frames decide nothing.
 """
 
@@ -109,7 +109,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a provider has, as data; it is not asked for more (`choice`).
+    """What a provider has, as data; it is not asked for more (`selection`).
 
     asset_types, calendars: those of a ticker's plan; None is all. history_days: calendar days
     back from the last session. batch: symbols in one `fetch_many`. credits: what one `fetch`

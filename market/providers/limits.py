@@ -1,4 +1,8 @@
-"""What all workers share about a provider: quota, pace, pauses, failures, score; rows, not memory."""
+"""The limits of a provider: quota, pace, pauses, failures in a row, score.
+
+All workers share them as rows. A place is acquired before a request is sent (`acquire`), and the
+answer is noted afterwards (`note`).
+"""
 
 import datetime as dt
 import re
@@ -38,24 +42,24 @@ class Paused:
 def ask(
     database: Database, provider: Provider, request: Request, wait: Callable[[float], None]
 ) -> Answer | Paused:
-    """Ask a provider when its quota, pace and pauses allow, and note what the answer says of it.
+    """Acquire a place, fetch once, and note what the answer says of the provider.
 
     wait: called with seconds until the reserved place in the provider's queue; may raise.
     No transaction is open while the provider is asked. Raises psycopg.Error.
     """
-    paused = _admit(database, provider, provider.capabilities.credits, wait)
+    paused = acquire(database, provider, provider.capabilities.credits, wait)
     if paused:
         return paused
-    answer = _fetched(lambda: [provider.fetch(request)], 1)[0]
+    answer = fetched(lambda: [provider.fetch(request)], 1)[0]
     with database.transaction() as conn:
-        return _note(conn, provider, request.symbol, answer)
+        return note(conn, provider, request.symbol, answer)
 
 
-def _fetched(fetch: Callable[[], Sequence[Answer]], number: int) -> Sequence[Answer]:
-    """Ask, and take whatever an adapter did not foresee for a bad answer.
+def fetched(fetch: Callable[[], Sequence[Answer]], number: int) -> Sequence[Answer]:
+    """Fetch, and turn whatever an adapter did not foresee into a bad answer.
 
-    A parser that runs out of memory or stack, or panics in Rust, must not end the lane that it runs
-    in; not every such error is an `Exception`.
+    number: of the answers that are expected. A parser that runs out of memory or stack, or panics in
+    Rust, must not end the lane that it runs in; not every such error is an `Exception`.
     """
     try:
         return [_cleaned(answer) for answer in fetch()]
@@ -69,7 +73,7 @@ def _fetched(fetch: Callable[[], Sequence[Answer]], number: int) -> Sequence[Ans
 
 
 def _cleaned(answer: Answer) -> Answer:
-    """Words of strangers: some echo the key, and they go into rows, logs and errors."""
+    """Clean the words of strangers: some echo the key, and they go into rows, logs and errors."""
     currency, exchange = answer.currency, answer.exchange
     return replace(
         answer,
@@ -87,38 +91,38 @@ def ask_many(
     wait: Callable[[float], None],
 ) -> Sequence[Answer] | Paused:
     """As `ask`, for the same range of several symbols; one answer of the batch is noted."""
-    paused = _admit(database, provider, provider.credits_for(requests), wait)
+    paused = acquire(database, provider, provider.credits_for(requests), wait)
     if paused:
         return paused
-    answers = _fetched(lambda: provider.fetch_many(requests), len(requests))
+    answers = fetched(lambda: provider.fetch_many(requests), len(requests))
     # Refusals and outages are the whole batch's; else whatever is good says that it is up.
     telling = [*_PAUSING, Kind.OK, *Kind]
     number = min(range(len(answers)), key=lambda n: telling.index(answers[n].kind))
     with database.transaction() as conn:
-        noted = _note(conn, provider, requests[number].symbol, answers[number])
+        noted = note(conn, provider, requests[number].symbol, answers[number])
     return noted if isinstance(noted, Paused) else answers
 
 
-def _admit(
+def acquire(
     database: Database, provider: Provider, cost: int, wait: Callable[[float], None]
 ) -> Paused | None:
     """Reserve the cost and a place, and wait for the place; Paused when it is not to be asked."""
     with database.transaction() as conn:
-        admission = one(conn, "SELECT * FROM provider_admit(%s, %s)", [provider.name, cost])
-    if admission["paused_until"] is None and admission["wait_seconds"] > 0:
-        wait(admission["wait_seconds"])
+        place = one(conn, "SELECT * FROM provider_acquire(%s, %s)", [provider.name, cost])
+    if place["paused_until"] is None and place["wait_seconds"] > 0:
+        wait(place["wait_seconds"])
         # Another request may have met a 429 while this one waited for its place.
         with database.transaction() as conn:
-            admission = one(conn, "SELECT * FROM provider_paused(%s)", [provider.name])
-    if admission["paused_until"] is None:
+            place = one(conn, "SELECT * FROM provider_paused(%s)", [provider.name])
+    if place["paused_until"] is None:
         return None
-    return Paused(admission["paused_until"], f"{provider.name} is paused: {admission['reason']}")
+    return Paused(place["paused_until"], f"{provider.name} is paused: {place['reason']}")
 
 
 def is_trusted(
     database: Database, provider: Provider, request: Request, wait: Callable[[float], None]
 ) -> bool | Paused:
-    """Whether the provider lately knew a symbol, so that its 'unknown' speaks of this one.
+    """Tell whether the provider lately knew a symbol, so that its 'unknown' speaks of this one.
 
     A local provider is always trusted; a remote one that answered nothing in the last ten
     minutes is asked for its canary, and Paused when it cannot be asked now.
@@ -140,7 +144,8 @@ def is_trusted(
     return answer if isinstance(answer, Paused) else answer.kind is Kind.OK
 
 
-def _note(conn: Connection, provider: Provider, symbol: str, answer: Answer) -> Answer | Paused:
+def note(conn: Connection, provider: Provider, symbol: str, answer: Answer) -> Answer | Paused:
+    """Note what an answer says of the provider; Paused where it is not to be asked for a while."""
     name, message = provider.name, f"{answer.kind}: {answer.message}"
     if answer.kind not in {Kind.OK, Kind.EMPTY, Kind.UNKNOWN}:
         conn.execute("SELECT provider_erred(%s, %s, %s)", [name, answer.kind.value, message])
@@ -168,7 +173,7 @@ def _note(conn: Connection, provider: Provider, symbol: str, answer: Answer) -> 
 
 
 def _seconds_to_rest(conn: Connection, name: str, answer: Answer) -> float:
-    """How long a provider that refused is left alone: until its window ends, where it said which."""
+    """Return the pause of a provider that refused: until its window ends, where it said which."""
     if answer.retry_after and answer.retry_after > 0:  # nor NaN
         return min(answer.retry_after, DAY_SECONDS)
     if answer.exhausted:
@@ -182,6 +187,6 @@ def _seconds_to_rest(conn: Connection, name: str, answer: Answer) -> float:
 
 
 def score(conn: Connection, provider: Provider, worth: float) -> None:
-    """Take the worth of an answer (0 to 1) into a remote provider's score; see `choice`."""
+    """Take the worth of an answer (0 to 1) into a remote provider's score; see `selection`."""
     if provider.canary is not None:
         conn.execute("SELECT provider_scored(%s, %s)", [provider.name, worth])

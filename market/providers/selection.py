@@ -1,15 +1,17 @@
-"""Who is asked for a request, and in which order.
+"""Provider selection: which providers are asked for a request, and in which order.
 
-Whoever cannot have it (asset type, exchange, depth) is left out; who is paused or out of quota
-says so when asked (`state`). Providers that MARKET_PROVIDERS names are asked in its order. Under a
-policy those with enough answers behind them are put in the order of a draw: each draws from what
-its good and bad answers leave open of its worth (Thompson sampling), so that the better one is
-asked first mostly, and a worse one often enough to see whether it is better by now. The draw
-depends on the scores and the request only: whoever has the rows can repeat it.
+A provider that cannot have it (asset type, exchange, depth) is left out; pauses and quotas are
+found out when it is asked (`limits`). Providers that MARKET_PROVIDERS names are asked in its order.
+Under a policy those with enough answers are put in the order of a draw: each draws from what
+its good and bad answers leave open of its worth (Thompson sampling). So the better one is asked
+first mostly, and a worse one often enough to see whether it is better by now. The draw depends on
+the scores and the request only, so that it can be repeated from the rows.
 """
 
+import datetime as dt
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from market.providers.base import Bar, Provider, Request
 from sql.database import Connection
@@ -18,14 +20,53 @@ from sql.database import Connection
 _ENOUGH = 20.0
 
 
-def lack(provider: Provider, asset_type: str, calendar: str, request: Request) -> str | None:
-    """Why the provider cannot have what is asked for, or None."""
+@dataclass(frozen=True)
+class Selection:
+    """The providers to ask, in order. left_out: why the others cannot have it, a line each."""
+
+    providers: Sequence[Provider]
+    left_out: Sequence[str]
+
+
+def select(
+    conn: Connection,
+    providers: Sequence[Provider],
+    request: Request,
+    *,
+    symbol: str,
+    asset_type: str,
+    calendar: str,
+    newest: dt.date | None,
+    by_merit: bool,
+) -> Selection:
+    """Select the providers that can have a request. by_merit: their scores may change the order.
+
+    newest: the last settled session, from which a provider's history counts.
+    """
+    lacks = [lack(each, asset_type, calendar, request, newest) for each in providers]
+    able = [each for each, reason in zip(providers, lacks, strict=True) if not reason]
+    if by_merit and len(able) > 1:
+        able = ranked(conn, able, symbol, request)
+    return Selection(able, [reason for reason in lacks if reason])
+
+
+def lack(
+    provider: Provider,
+    asset_type: str,
+    calendar: str,
+    request: Request,
+    newest: dt.date | None = None,
+) -> str | None:
+    """Say why the provider cannot have what is asked for, or None.
+
+    newest: the last settled session; None: the request ends with it.
+    """
     can = provider.capabilities
     if can.asset_types is not None and asset_type not in can.asset_types:
         return f"{provider.name} has no prices of this kind: {asset_type}"
     if can.calendars is not None and calendar not in can.calendars:
         return f"{provider.name} has nothing of {calendar}"
-    days = (request.end - request.start).days
+    days = ((newest or request.end) - request.start).days
     if can.history_days is not None and days > can.history_days:
         return f"{provider.name} goes back {can.history_days} days, not {days}"
     return None
@@ -34,7 +75,7 @@ def lack(provider: Provider, asset_type: str, calendar: str, request: Request) -
 def ranked(
     conn: Connection, providers: Sequence[Provider], symbol: str, request: Request
 ) -> list[Provider]:
-    """The providers in the order of a draw over their scores; see above.
+    """Order the providers by a draw over their scores; see above.
 
     A symbol whose bars came from one that is good more often than not stays with it, because
     two providers' closes are not rounded alike.
@@ -58,7 +99,7 @@ def ranked(
 
 
 def worth(bars: Sequence[Bar], request: Request) -> float:
-    """What an answer was worth, 0 to 1: that it came, how complete and how fresh it was."""
+    """Rate an answer from 0 to 1: that it came, how complete and how fresh it was."""
     if not bars or not request.sessions:
         return 0.0
     behind = sum(session > bars[-1].date for session in request.sessions)

@@ -1,4 +1,4 @@
-"""What is known of the providers in use, and of those that were: a row each, for people."""
+"""The state of the providers in use, and of those that were: a row each, for people."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from sql.database import Connection
 
 
 def overview(conn: Connection, providers: Sequence[Provider]) -> list[dict[str, Any]]:
-    """The providers in their order, then others that the database knows (`order` is None).
+    """List the providers in their order, then others that the database knows (`order` is None).
 
     used and left: requests of the quota by window (minute, day, month), where it has limits.
     score: 0 to 1, of `answers` decayed answers; errors: by class, of the last day.

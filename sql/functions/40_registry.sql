@@ -198,28 +198,15 @@ END
 $$;
 
 DROP FUNCTION IF EXISTS registry_missing_calendars(integer[]);
-
--- What the registry learns from a fetch. p_status and p_reason: NULL leaves them.
-CREATE OR REPLACE FUNCTION registry_verdict(
-    p_symbol text, p_status text, p_reason text, p_backfill_status text, p_backfill_error text
-) RETURNS void LANGUAGE sql AS $$
-    UPDATE ticker_registry
-    SET status = coalesce(p_status, status),
-        status_reason = CASE WHEN p_status IS NULL THEN status_reason ELSE left(p_reason, 255) END,
-        backfill_status = p_backfill_status, backfill_error = one_line(p_backfill_error),
-        last_backfill = reckoner_now(), updated_at = reckoner_now()
-    WHERE symbol = p_symbol
-$$;
 REVOKE ALL ON FUNCTION
     element_sentiment(p_symbol text, p_impact jsonb),
     impact_by_symbol(p_impact jsonb),
     assets_read(p_list jsonb, p_max_symbols integer),
     prediction_symbols(p_prediction_ids integer[]),
     prediction_elements(p_prediction_ids integer[], p_max_symbols integer, p_budget integer, p_bulk integer[]),
-    registry_register(p_symbols text[], p_prediction_ids integer[]),
-    registry_verdict(p_symbol text, p_status text, p_reason text, p_backfill_status text, p_backfill_error text )
+    registry_register(p_symbols text[], p_prediction_ids integer[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/40_registry.sql', '75b6e93569f0fac61b6f0be8700737865060db132bfdbb298c5d256d964bc247')
+    ('functions/40_registry.sql', '24fe2a4752fbc410f223ba21b24c4f4737df8b68dc6d843bf03bf10939417928')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -172,13 +172,10 @@ BEGIN
 
     IF v_was.is_there AND v_added IS NOT NULL THEN
         -- Providers were never asked for a session that nobody knew of.
-        UPDATE ticker_registry r
-        SET fetched_to = CASE WHEN a.session > r.fetched_from THEN a.session - 1 END,
-            fetched_from = CASE WHEN a.session > r.fetched_from THEN r.fetched_from END
-        FROM (SELECT t.symbol, min(n.session) AS session FROM ticker_registry t
-              JOIN unnest(v_added) AS n(session) ON n.session BETWEEN t.fetched_from AND t.fetched_to
-              WHERE t.calendar = p_calendar GROUP BY t.symbol) a
-        WHERE r.symbol = a.symbol;
+        PERFORM coverage_remove(r.symbol, '1d', v_added) FROM ticker_registry r
+        WHERE r.calendar = p_calendar
+          AND EXISTS (SELECT FROM price_coverage c JOIN unnest(v_added) AS n(session)
+                      ON n.session BETWEEN c."from" AND c."to" WHERE c.symbol = r.symbol);
     END IF;
     IF p_version IS NOT NULL THEN
         INSERT INTO market_calendars AS m
@@ -215,6 +212,6 @@ REVOKE ALL ON FUNCTION
     sessions_merge(p_calendar text, p_sessions date[], p_opens timestamptz[], p_closes timestamptz[], p_version text, p_ends boolean )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/41_sessions.sql', 'a9415fd688bb63c85bea045fe7aecdf2085ffc4a0abd9aa09682de4e0c87e847')
+    ('functions/41_sessions.sql', '9b6d95044c74ae3e8b8cba1cb6a8177fabb05f73a7f4b2cb533790cc36065120')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

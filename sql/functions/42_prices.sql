@@ -1,113 +1,11 @@
 BEGIN;
--- Storing bars, and what to fetch. Called by market/prices/storage.py and market/prices/backfill.py.
+-- Storing daily bars. Called by market/prices/storage.py.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- What a fetch for this symbol has to bring: one range of sessions that holds
---   the history before the earliest moment that needs it (p_backfill_days calendar days),
---   the sessions since the last answer,
---   those that an open outcome needs and no bar was there for,
---   and what jobs are owed (62_jobs.sql).
--- p_from: a person wants everything since that date. The range always joins what providers
--- answered for before, so that fetched_from .. fetched_to never claims a hole.
--- fetch_from is NULL when nothing is missing. last_bar: the last bar that a provider of ours
--- gave, or where there is none the last that another program stored.
--- fetch_to is NULL when the calendar has no sessions yet.
--- Notes in the registry that work is going on, and what symbol_rules says of the ticker.
-DROP FUNCTION IF EXISTS ticker_plan(text, integer, boolean, date);
-CREATE OR REPLACE FUNCTION ticker_plan(
-    p_symbol text, p_backfill_days integer, p_refetch boolean, p_from date DEFAULT NULL
-)
-RETURNS TABLE (symbol text, provider_symbol text, asset_type text, calendar text, status text,
-               fetch_from date, fetch_to date, asked_from date, asked_to date,
-               first_bar date, last_bar date)
-LANGUAGE plpgsql AS $$
-#variable_conflict use_column
-DECLARE
-    v_registry ticker_registry;
-    v_rule     record;
-    v_calendar text;
-    v_last     market_sessions;
-    v_want     date;
-    v_gap      date;
-    v_owed     date;
-    v_from     date;
-BEGIN
-    SELECT * INTO v_registry FROM ticker_registry r WHERE r.symbol = p_symbol;
-    IF NOT FOUND THEN
-        RETURN;
-    END IF;
-    v_calendar := coalesce(v_registry.calendar, symbol_calendar(p_symbol));
-    SELECT r.provider_symbol, r.calendar INTO v_rule FROM symbol_rule(p_symbol) r;
-    IF v_registry.provider_symbol IS NULL THEN
-        -- A rule that came after the ticker; a calendar that is not the default was chosen.
-        v_registry.provider_symbol := v_rule.provider_symbol;
-        IF v_calendar IN ('XNYS', '24/7') THEN
-            v_calendar := coalesce(v_rule.calendar, v_calendar);
-        END IF;
-    END IF;
-    v_last := session_last_settled(v_calendar);
-    SELECT min(o.prediction_date) INTO v_want FROM prediction_outcomes o
-    WHERE o.symbol = p_symbol AND o.entry_session IS NOT NULL;
-    v_want := coalesce(least(v_want, v_registry.fetched_from + p_backfill_days),
-                       (reckoner_now() AT TIME ZONE 'UTC')::date) - p_backfill_days;
-    -- An outcome that waits for a session that should have a bar by now.
-    SELECT min(s.session) INTO v_gap
-    FROM prediction_outcomes o
-    JOIN market_sessions e ON e.calendar = v_calendar AND e.session = o.entry_session
-    JOIN market_sessions s ON s.calendar = v_calendar AND s.session <= v_last.session
-                          AND s.ordinal IN (e.ordinal, e.ordinal + 1, e.ordinal + 3,
-                                            e.ordinal + 7, e.ordinal + 30)
-    WHERE o.symbol = p_symbol AND o.outcome_state IN ('awaiting_prices', 'maturing')
-      AND s.ordinal > v_last.ordinal - 10
-      AND NOT EXISTS (SELECT FROM market_prices p WHERE p.symbol = p_symbol AND p.date = s.session
-                      AND p.fetched_at IS NOT NULL);
-    v_from := CASE
-        WHEN p_from IS NOT NULL THEN least(p_from, v_registry.fetched_to + 1)
-        WHEN p_refetch OR v_registry.fetched_from IS NULL OR v_want < v_registry.fetched_from THEN v_want
-        ELSE least(v_gap, CASE WHEN v_registry.fetched_to < v_last.session
-                               THEN v_registry.fetched_to + 1 END)
-    END;
-    SELECT min(s.want_from) INTO v_owed FROM price_job_symbols s WHERE s.symbol = p_symbol AND s.state = 'open';
-    IF v_owed IS NOT NULL THEN
-        v_from := least(v_from, v_owed, v_registry.fetched_to + 1);
-    END IF;
-    IF v_from > v_last.session THEN
-        v_from := NULL;
-    END IF;
-    IF v_from IS NOT NULL THEN
-        UPDATE ticker_registry r
-        SET backfill_status = 'in_progress', calendar = v_calendar,
-            provider_symbol = v_registry.provider_symbol, updated_at = reckoner_now()
-        WHERE r.symbol = p_symbol;
-    END IF;
-    RETURN QUERY SELECT
-        p_symbol, coalesce(v_registry.provider_symbol, p_symbol)::text,
-        symbol_asset_type(coalesce(v_registry.provider_symbol, p_symbol)), v_calendar,
-        v_registry.status::text, v_from, v_last.session,
-        v_registry.fetched_from, v_registry.fetched_to,
-        (SELECT min(p.date) FROM market_prices p WHERE p.symbol = p_symbol),
-        (SELECT coalesce(max(p.date) FILTER (WHERE p.fetched_at IS NOT NULL), max(p.date))
-         FROM market_prices p WHERE p.symbol = p_symbol);
-END
-$$;
-
--- Whether stored closes disagree with fetched ones by more than rounding: then the basis
--- changed (a split, a restatement) and bars of the two must not stand side by side. What
--- another program stored counts only where no provider of ours gave a bar for these days.
-CREATE OR REPLACE FUNCTION bars_basis_changed(p_symbol text, p_dates date[], p_closes double precision[])
-RETURNS boolean LANGUAGE sql STABLE AS $$
-    WITH met AS (
-        SELECT abs(p.close / f.close - 1) > 0.001 AS differs, p.fetched_at IS NOT NULL AS is_ours
-        FROM unnest(p_dates, p_closes) AS f(date, close)
-        JOIN market_prices p ON p.symbol = p_symbol AND p.date = f.date
-    )
-    SELECT coalesce(bool_or(differs) FILTER (WHERE is_ours), bool_or(differs), false) FROM met
-$$;
-
--- The days of a symbol that had a split or a dividend: those told with the bars, and all that are
--- known. Who knows nothing of them takes nothing from what others told.
+-- The days of a symbol that had a split or a dividend: those that came with the bars, and all that
+-- are known. Splits and dividends from one provider are kept when another answers later.
 CREATE OR REPLACE FUNCTION bar_marks(p_symbol text, p_splits date[], p_dividends date[])
 RETURNS TABLE (date date, has_split boolean, has_dividend boolean) LANGUAGE sql STABLE AS $$
     SELECT m.date, bool_or(m.kind = 'split'), bool_or(m.kind = 'dividend')
@@ -117,15 +15,15 @@ RETURNS TABLE (date date, has_split boolean, has_dividend boolean) LANGUAGE sql 
     GROUP BY m.date
 $$;
 
--- Takes over what a provider told of p_from to p_to: new bars are inserted, different ones
+-- Takes over a provider's answer for p_from to p_to: new bars are inserted, different ones
 -- replaced, another program's marked as given by us (fetched_at), equal ones not touched.
 -- p_dates is ascending, a date once; the other columns are as long. p_splits, p_dividends: the
 -- days that had one. p_rebased: the basis of the prices changed, so that a stored bar of the range
 -- which the new history lacks goes away; it would stand beside bars of another basis. What is
 -- replaced or goes away is kept in market_price_revisions. p_payload_id: the answer that the bars
--- were read from. revised counts stored closes that changed.
--- Plans are made once, by one who knows nothing of the arrays' lengths, perhaps on an empty table:
--- so no loops in loops, and no scan of what the table will have become.
+-- were read from. revised counts stored closes that changed. The range becomes price coverage.
+-- Plans are made once, without knowledge of the arrays' lengths, perhaps on an empty table: so
+-- nested loops and table scans are forbidden, which would be slow on what the table will become.
 DROP FUNCTION IF EXISTS bars_staging();
 DROP FUNCTION IF EXISTS bars_merge(text, text, date, date, boolean);
 DROP FUNCTION IF EXISTS bars_merge(text, text, date, date, boolean, bigint);
@@ -178,7 +76,7 @@ BEGIN
                   LEFT JOIN bar_marks(p_symbol, p_splits, p_dividends) m ON m.date = b.date) g
             FULL JOIN (SELECT * FROM market_prices
                        WHERE symbol = p_symbol AND date BETWEEN v_first AND v_last) p ON p.date = g.date
-            -- Nor does he forget the adjusted closes that others told.
+            -- Adjusted closes of another provider are kept where this one has none.
             CROSS JOIN LATERAL (
                 SELECT coalesce(g.adjusted_close,
                                 CASE WHEN NOT p_rebased AND p.fetched_at IS NOT NULL
@@ -232,12 +130,12 @@ BEGIN
         status_reason = CASE WHEN r.status = 'invalid' THEN NULL ELSE r.status_reason END,
         price_data_start = f.date, price_data_end = l.date,
         total_price_records = (SELECT count(*) FROM market_prices p WHERE p.symbol = p_symbol),
-        last_price_update = v_now, fetched_from = least(r.fetched_from, p_from),
-        fetched_to = greatest(r.fetched_to, p_to), backfill_status = 'completed',
+        last_price_update = v_now, backfill_status = 'completed',
         backfill_error = NULL, last_backfill = v_now, updated_at = v_now
     FROM (SELECT min(date) AS date FROM market_prices WHERE symbol = p_symbol) f,
          (SELECT max(date) AS date FROM market_prices WHERE symbol = p_symbol) l
     WHERE r.symbol = p_symbol;
+    PERFORM coverage_add(p_symbol, '1d', p_from, p_to, p_source);
     RETURN NEXT;
 END
 $$;
@@ -256,12 +154,10 @@ LEFT JOIN LATERAL (
     FROM market_prices WHERE market_prices.symbol = r.symbol
 ) p ON true;
 REVOKE ALL ON FUNCTION
-    ticker_plan(p_symbol text, p_backfill_days integer, p_refetch boolean, p_from date),
-    bars_basis_changed(p_symbol text, p_dates date[], p_closes double precision[]),
     bar_marks(p_symbol text, p_splits date[], p_dividends date[]),
     bars_merge(p_symbol text, p_source text, p_payload_id bigint, p_from date, p_to date, p_rebased boolean, p_dates date[], p_opens double precision[], p_highs double precision[], p_lows double precision[], p_closes double precision[], p_adjusted_closes double precision[], p_volumes bigint[], p_splits date[], p_dividends date[] )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_prices.sql', '6509ca9f569ba50b09bb735d0a5f7347ad44d03f2c8f1fd2833ba1d47c1a592a')
+    ('functions/42_prices.sql', '08777bb83e4711972c58795722c99c2c18ac5cf36285626316dc7dfde3482d05')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

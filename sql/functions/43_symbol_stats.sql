@@ -43,7 +43,7 @@ RETURNS TABLE (symbol text, expected bigint, stored bigint, missing bigint, null
 LANGUAGE sql STABLE AS $$
     WITH asked AS (
         SELECT r.symbol::text AS symbol, coalesce(r.calendar, symbol_calendar(r.symbol)) AS calendar,
-               CASE WHEN r.fetched_from <= p_from
+               CASE WHEN (SELECT v.covered_from FROM coverage_span(r.symbol, '1d') v) <= p_from
                     THEN greatest(p_from, (SELECT min(p.date) FROM market_prices p WHERE p.symbol = r.symbol AND p.fetched_at IS NOT NULL))
                     ELSE p_from END AS since
         FROM ticker_registry r
@@ -95,7 +95,8 @@ RETURNS TABLE (tickers bigint, lagging bigint, oldest_symbol text, oldest_bar da
         FROM ticker_registry r
         CROSS JOIN LATERAL (SELECT max(p.date) AS date FROM market_prices p
                             WHERE p.symbol = r.symbol AND p.fetched_at IS NOT NULL) b
-        WHERE r.status = 'active' AND r.fetched_to IS NOT NULL AND b.date IS NOT NULL
+        WHERE r.status = 'active' AND b.date IS NOT NULL
+          AND EXISTS (SELECT FROM price_coverage v WHERE v.symbol = r.symbol AND v."interval" = '1d')
     )
     SELECT count(*), count(*) FILTER (WHERE n.date < n.due),
            (array_agg(n.symbol ORDER BY n.date, n.symbol) FILTER (WHERE n.date < n.due))[1],
@@ -107,6 +108,6 @@ REVOKE ALL ON FUNCTION
     price_freshness()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/43_symbol_stats.sql', '11c0e95e717a5b814be2446d78dbb7a892a8df90b66f093ed8f210192030b64d')
+    ('functions/43_symbol_stats.sql', '6121956c59f1d7ca630417326f51a0cde9b3f200ace82bb6d3005688f460a63a')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

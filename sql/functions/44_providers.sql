@@ -1,18 +1,18 @@
 BEGIN;
 -- What all workers know of a price provider: its pace, its pauses, its failures in a row.
--- Called by market/providers/limits.py and choice.py.
+-- Called by market/providers/limits.py and selection.py.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
-DROP FUNCTION IF EXISTS provider_admit(text);
+DROP FUNCTION IF EXISTS provider_admit(text, integer);
 
 -- Asks for one request that costs p_cost of the quota. Either the provider is paused or its quota
 -- is used (paused_until says how long), or the cost and a place in its queue are reserved and
 -- wait_seconds says when it comes. Reservations are
 -- shared by all workers, so the pace holds however many there are. A place more than ten
 -- seconds away is not reserved: that event had better wait in the outbox.
-CREATE OR REPLACE FUNCTION provider_admit(p_name text, p_cost integer)
+CREATE OR REPLACE FUNCTION provider_acquire(p_name text, p_cost integer)
 RETURNS TABLE (paused_until timestamptz, reason text, wait_seconds double precision)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -50,8 +50,8 @@ $$;
 CREATE OR REPLACE FUNCTION provider_paused(p_name text)
 RETURNS TABLE (paused_until timestamptz, reason text) LANGUAGE sql STABLE AS $$
     SELECT p.paused_until, p.pause_reason
-    FROM (SELECT p_name AS name) asked
-    LEFT JOIN reckoner_providers p ON p.name = asked.name AND p.paused_until > reckoner_now()
+    FROM (SELECT p_name AS name) n
+    LEFT JOIN reckoner_providers p ON p.name = n.name AND p.paused_until > reckoner_now()
 $$;
 
 -- An answer: the provider is up; p_knew: and it knew the symbol. Written once a minute at
@@ -66,7 +66,7 @@ LANGUAGE sql AS $$
                                         OR last_ok_at < reckoner_now() - interval '1 minute')))
 $$;
 
--- Nobody asks this provider for a while.
+-- No worker asks this provider for a while.
 CREATE OR REPLACE FUNCTION provider_pause(p_name text, p_seconds double precision, p_reason text)
 RETURNS timestamptz LANGUAGE sql AS $$
     UPDATE reckoner_providers
@@ -185,7 +185,7 @@ BEGIN -- PL/pgSQL, because provider_quota_status is in a later file
 END
 $$;
 REVOKE ALL ON FUNCTION
-    provider_admit(p_name text, p_cost integer),
+    provider_acquire(p_name text, p_cost integer),
     provider_paused(p_name text),
     provider_answered(p_name text, p_knew boolean),
     provider_pause(p_name text, p_seconds double precision, p_reason text),
@@ -196,6 +196,6 @@ REVOKE ALL ON FUNCTION
     provider_overview(p_names text[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/44_providers.sql', '3147172c197be4fc10a765153446e60fb014ffad7c8f5431c62213d19c2cbdbc')
+    ('functions/44_providers.sql', '6f495727063a14470293311158a898a380d994bdb5523fa877bcb4dbead0d3c5')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,7 +1,7 @@
 BEGIN;
 -- Quotas: reserved before a request is sent, by all workers together. provider_quotas has the
 -- limits; what is used belongs to the window that begins at *_from, and counts for nothing later.
--- And, for people, what keeps providers from being asked.
+-- And, for people, the limits that keep providers from being asked.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -37,7 +37,7 @@ CROSS JOIN LATERAL (SELECT quota_used(w.per, w.since, w.used, q.time_zone) AS us
 WHERE w.allowed IS NOT NULL;
 
 -- Reserves p_cost requests in all windows or in none, in one statement, which holds the row for
--- whoever comes at the same moment. Returns NULLs, or until when there are none and why.
+-- other workers meanwhile. Returns NULLs, or until when there are none and why.
 CREATE OR REPLACE FUNCTION quota_reserve(p_name text, p_cost integer)
 RETURNS TABLE (until timestamptz, reason text) LANGUAGE plpgsql AS $$
 BEGIN
@@ -80,11 +80,12 @@ LANGUAGE sql AS $$
     RETURNING quota_resets_at(p_per, CASE p_per WHEN 'minute' THEN minute_from ELSE day_from END, time_zone)
 $$;
 
--- Why a provider is not asked, or what its next answer decides: in words, with what mends it.
+-- The limits that keep a provider from being asked, or what its next answer decides: in words, with what mends it.
 -- until: NULL where it is asked. Read by reckoner_health and explain; that a minute is used up
--- is how a quota is kept, so that health does not tell of it. A breaker whose pause is over is
--- told of for a day: a provider that is in use no more would be told of for ever.
-CREATE OR REPLACE VIEW provider_hindrances AS
+-- is how a quota is kept, so that health does not report it. A breaker whose pause is over is
+-- shown for a day: a provider that is no longer in use would be shown for ever.
+DROP VIEW IF EXISTS provider_hindrances;
+CREATE OR REPLACE VIEW provider_limits AS
 SELECT p.name, 'paused' AS what, NULL AS per, p.paused_until AS until, p.pause_reason AS reason,
        format('it goes on by itself, or SELECT provider_resume(%L)', p.name) AS mend
 FROM provider_status p WHERE p.paused_until IS NOT NULL
@@ -126,6 +127,6 @@ REVOKE ALL ON FUNCTION
     provider_resume(p_name text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/45_quota.sql', 'a1864d86afedcaa6cc6aa8ba4649c9f530cbc97e2f28be366c62becec1af125b')
+    ('functions/45_quota.sql', '46e238ebc6139d81cfe2845e799d8e1c98d3e551cb0f1578806b1ea00fd2d566')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,13 +1,13 @@
 BEGIN;
--- Raw answers: kept once per body, pruned by the sweep. Called by market/prices/ingestion.py and
+-- Payloads: kept once per body, pruned by the sweep. Called by market/prices/ingestion.py and
 -- worker/sweep.py.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
 -- Keeps bodies that are not there yet, and notes that the others were seen again (once a day).
--- Some bodies are everyone's ("Too Many Requests"): one that is there is not locked, so that
--- nobody waits for whoever else stores it. New ones go in ordered by hash, and never cross.
+-- Many answers have the same body ("Too Many Requests"): one that is there is not locked, so that
+-- no fetch waits for another that stores it. New ones go in ordered by hash, so that two never deadlock.
 DROP FUNCTION IF EXISTS payloads_keep(text[], text[], text[], integer[], text[], integer[], bytea[]);
 CREATE OR REPLACE FUNCTION payloads_keep(
     p_hashes text[], p_providers text[], p_urls text[], p_statuses integer[], p_classes text[],
@@ -63,6 +63,6 @@ REVOKE ALL ON FUNCTION
     payload_in_words(p_symbol text, p_payload_id bigint)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/47_payloads.sql', '2397a7bfdcd1df2d81385c13551cd0b5ab09a92ed40e9602ce565d37311a3382')
+    ('functions/47_payloads.sql', 'e6570b2f0c47d90b0b8d4bd5a46915d01c2c3a43d74f5d96ef6d91613684780c')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

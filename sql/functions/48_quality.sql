@@ -1,17 +1,17 @@
 BEGIN;
--- The record of what was checked, and of every run. Called by market/prices/ingestion.py, in the
+-- The ingestion audit: what was validated, and every run. Called by market/prices/ingestion.py, in the
 -- transaction that stores the bars.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- What is known of a symbol before a batch for p_from to p_to is judged: stored closes of ours in
--- that range and the last before it (none with p_refetch: then the answer is taken as it is),
--- the splits and dividends that any provider told of, and the last session that has opened.
+-- What is stored of a symbol, for the validation of answers for p_from to p_to: closes that a
+-- provider of ours gave, in that range and the last before it; closes of other programs in that
+-- range; the splits and dividends of all providers; and the last session that has opened.
 DROP FUNCTION IF EXISTS batch_known(text, text, date, date, boolean);
-CREATE OR REPLACE FUNCTION batch_known(
-    p_symbol text, p_calendar text, p_from date, p_to date, p_refetch boolean
-) RETURNS TABLE (begun date, dates date[], closes double precision[],
+CREATE OR REPLACE FUNCTION validation_known(p_symbol text, p_calendar text, p_from date, p_to date)
+RETURNS TABLE (begun date, dates date[], closes double precision[],
+                 other_dates date[], other_closes double precision[],
                  action_dates date[], kinds text[], amounts double precision[]) LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
@@ -19,20 +19,23 @@ BEGIN
     SELECT (SELECT max(s.session) FROM market_sessions s
             WHERE s.calendar = p_calendar AND s.opens_at <= reckoner_now()
               AND s.closes_at > reckoner_now() - interval '7 days'),
-           p.dates, p.closes, a.dates, a.kinds, a.amounts
+           p.dates, p.closes, o.dates, o.closes, a.dates, a.kinds, a.amounts
     FROM (SELECT array_agg(date) AS dates, array_agg(close) AS closes FROM market_prices
-          WHERE NOT p_refetch AND symbol = p_symbol AND fetched_at IS NOT NULL AND date <= p_to
+          WHERE symbol = p_symbol AND fetched_at IS NOT NULL AND date <= p_to
             AND date >= coalesce((SELECT max(b.date) FROM market_prices b
                                   WHERE b.symbol = p_symbol AND b.fetched_at IS NOT NULL AND b.date < p_from),
                                  p_from)) p,
+         (SELECT array_agg(date) AS dates, array_agg(close) AS closes FROM market_prices
+          WHERE symbol = p_symbol AND fetched_at IS NULL AND date BETWEEN p_from AND p_to) o,
          (SELECT array_agg(date) AS dates, array_agg(kind) AS kinds, array_agg(value) AS amounts
           FROM corporate_actions WHERE symbol = p_symbol AND date <= p_to) a;
 END
 $$;
 
--- Writes one run, and what was found in the batches that were validated for it (a JSON list of
+-- Adds one run to the ingestion audit, and what was found in the batches that were validated for it (a JSON list of
 -- rows of data_quality_log), at one moment. Returns the run's row.
-CREATE OR REPLACE FUNCTION ingestion_log(p_run jsonb, p_checks jsonb) RETURNS ingestion_audit
+DROP FUNCTION IF EXISTS ingestion_log(jsonb, jsonb);
+CREATE OR REPLACE FUNCTION ingestion_audit_add(p_run jsonb, p_checks jsonb) RETURNS ingestion_audit
 LANGUAGE sql AS $$
     INSERT INTO data_quality_log (symbol, checked_at, provider, range_from, range_to, given, rejected,
                                   flagged, expected, missing, parts, notes, score, verdict)
@@ -49,9 +52,10 @@ LANGUAGE sql AS $$
     RETURNING ingestion_audit
 $$;
 
--- What was odd in the answers for a symbol: who was asked in vain and where the bytes of that
--- answer are, and what was rejected or flagged in the others.
-CREATE OR REPLACE FUNCTION ingestion_story(p_symbol text, p_since timestamptz)
+-- What was odd in the attempts for a symbol, a line each: attempts without bars with the id of
+-- their payload, and what was rejected or flagged in the others.
+DROP FUNCTION IF EXISTS ingestion_story(text, timestamptz);
+CREATE OR REPLACE FUNCTION ingestion_audit_lines(p_symbol text, p_since timestamptz)
 RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE sql STABLE AS $$
     SELECT r.finished_at, 'answer',
            CASE WHEN a.value ->> 'class' = 'paused' THEN 'not asked: ' || (a.value ->> 'message')
@@ -67,12 +71,12 @@ RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE sql STABLE AS 
     FROM ingestion_audit r CROSS JOIN jsonb_array_elements(r.asked) WITH ORDINALITY a(value, n)
     WHERE r.symbol = p_symbol AND r.finished_at >= p_since
       AND NOT (a.value ->> 'class' = 'ok' AND coalesce(a.value ->> 'verdict', 'accepted') = 'accepted')
-      -- That there is nothing was the answer; else the next one was asked because of it.
+      -- An empty answer that was the result; otherwise the next provider was asked because of it.
       AND NOT (a.value ->> 'class' = 'empty' AND a.value ->> 'provider' IS NOT DISTINCT FROM r.provider)
     ORDER BY r.finished_at, r.id, a.n
 $$;
 
--- Checks and runs older than p_days, in bites. Returns how many went.
+-- Deletes checks and runs older than p_days, in bites. Returns how many went.
 CREATE OR REPLACE FUNCTION sweep_records(p_days integer) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_before timestamptz := reckoner_now() - make_interval(days => p_days);
@@ -89,12 +93,12 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION
-    batch_known(p_symbol text, p_calendar text, p_from date, p_to date, p_refetch boolean ),
-    ingestion_log(p_run jsonb, p_checks jsonb),
-    ingestion_story(p_symbol text, p_since timestamptz),
+    validation_known(p_symbol text, p_calendar text, p_from date, p_to date),
+    ingestion_audit_add(p_run jsonb, p_checks jsonb),
+    ingestion_audit_lines(p_symbol text, p_since timestamptz),
     sweep_records(p_days integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/48_quality.sql', '92049f6bb7ecacadb80910c01039b70806b1bd12d4af3c94d5f2578b92503b5f')
+    ('functions/48_quality.sql', '39c7e5d37fb49368f686953a0d9249d723735f0651084c4cd5fb976af1c6c0d6')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -4,9 +4,9 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- Takes over what a provider tells of p_from to p_to. Where the basis changed (p_rebased), what
--- it told before and tells no more goes; what another provider told stays. Returns how many
--- rows are new or changed.
+-- Takes over a provider's splits and dividends of p_from to p_to. Where the basis changed
+-- (p_rebased), those that it gave before and gives no more go; those of other providers stay.
+-- Returns how many rows are new or changed.
 CREATE OR REPLACE FUNCTION actions_merge(
     p_symbol text, p_provider text, p_dates date[], p_kinds text[], p_values double precision[],
     p_from date, p_to date, p_rebased boolean
@@ -40,6 +40,6 @@ REVOKE ALL ON FUNCTION
     actions_merge(p_symbol text, p_provider text, p_dates date[], p_kinds text[], p_values double precision[], p_from date, p_to date, p_rebased boolean )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/49_actions.sql', '0d63b804667ff58a5a37a453d5d1e8409d49ab8697ba817b032fb2b6aa1565a5')
+    ('functions/49_actions.sql', '262e68e71f3d07d46eac26e55cbf7ad955ecb5659cad4646128deb7e33054480')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -117,7 +117,7 @@ BEGIN
         GROUP BY u.symbol, u.entry
     ), listed AS MATERIALIZED (
         SELECT s.*, coalesce(r.calendar, symbol_calendar(s.symbol)) AS calendar,
-               r.fetched_from, r.fetched_to, r.price_data_start, r.price_data_end, r.last_backfill,
+               r.price_data_start, r.price_data_end, r.last_backfill,
                CASE WHEN r.status <> 'active' THEN
                    format('ticker %s is %s: %s', s.symbol, r.status,
                           coalesce(r.status_reason, 'no reason given')) END AS lost
@@ -170,8 +170,13 @@ BEGIN
                        -- It can never come: nobody knows the ticker, or providers answered for
                        -- that session and ten sessions later there still is no bar.
                        p.lost IS NOT NULL OR coalesce(
-                           s.session BETWEEN p.fetched_from AND p.fetched_to
-                           AND s.ordinal <= p.last_ordinal - 10, false) AS hopeless
+                           s.ordinal <= p.last_ordinal - 10
+                           -- Of p alone, so that it is read once and not for each horizon
+                           -- (tests/sql/test_plans.py, "process ten").
+                           AND s.session <@ (SELECT range_agg(daterange(v."from", v."to", '[]'))
+                                             FROM price_coverage v
+                                             WHERE v.symbol = p.symbol AND v."interval" = '1d'),
+                           false) AS hopeless
                 FROM unnest(v_horizons, p.closes) AS v(n, price)
                 LEFT JOIN market_sessions s ON s.calendar = p.calendar AND s.ordinal = p.ordinal + v.n
                 WHERE NOT p.complete AND v.price IS NULL
@@ -216,6 +221,6 @@ REVOKE ALL ON FUNCTION
     outcome_rows(p_keys outcome_key[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/50_outcomes.sql', '571df3b30d12bd50b0a7534ba6bdfd423f0a20fd1466d19f2cc949008896d459')
+    ('functions/50_outcomes.sql', '5cea14d89ef50a4211d269eac2c1e5d59b7eb33f9c49d55d88f5bc699944dbf7')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -246,8 +246,8 @@ BEGIN
     SELECT k.prediction_id, k.element, k.symbol, o.outcome_state,
            o.entry_session IS NOT NULL AND CASE r.status
                WHEN 'active' THEN
-                   o.outcome_state = 'awaiting_prices' OR r.fetched_from IS NULL
-                   OR (o.prediction_date - p_backfill_days < r.fetched_from
+                   o.outcome_state = 'awaiting_prices' OR v.covered_from IS NULL
+                   OR (o.prediction_date - p_backfill_days < v.covered_from
                        AND o.outcome_state <> 'unresolvable')
                WHEN 'invalid' THEN
                    coalesce(r.last_backfill, '-infinity') < reckoner_now() - interval '7 days'
@@ -255,7 +255,8 @@ BEGIN
            k.symbol = ANY (v_new), NULL::text, NULL::text, k.reason, k.skipped, false
     FROM unnest(v_ids, v_elements, v_symbols, v_reasons, v_skipped) AS k(prediction_id, element, symbol, reason, skipped)
     LEFT JOIN prediction_outcomes o ON o.prediction_id = k.prediction_id AND o.symbol || '' = k.symbol
-    LEFT JOIN ticker_registry r ON r.symbol = k.symbol;
+    LEFT JOIN ticker_registry r ON r.symbol = k.symbol
+    LEFT JOIN LATERAL coverage_span(k.symbol, '1d') v ON true;
 END
 $$;
 REVOKE ALL ON FUNCTION
@@ -266,6 +267,6 @@ REVOKE ALL ON FUNCTION
     outcomes_process(p_prediction_ids integer[], p_backfill_days integer, p_check_calendars boolean, p_max_symbols integer, p_budget integer, p_bulk integer[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/51_outcomes_process.sql', '89df988d53879c724662704a327251f72945abbd27cf62e5c205368bc51fc133')
+    ('functions/51_outcomes_process.sql', 'c3727972823620cee82bb5d019b349835bb676c0c88f384d5abcf7b9eea9a3ff')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -116,15 +116,16 @@ DECLARE
 BEGIN
     FOR v_calendar IN
         SELECT m.calendar, max(r.last_price_update) AS priced_at FROM market_calendars m
-        JOIN ticker_registry r ON r.calendar = m.calendar AND r.status = 'active' AND r.fetched_to IS NOT NULL
+        JOIN ticker_registry r ON r.calendar = m.calendar AND r.status = 'active'
         WHERE m.calendar <> '24/7'
         GROUP BY m.calendar, m.checked_until
         HAVING max(r.last_price_update) > coalesce(m.checked_until, '-infinity')
         ORDER BY m.calendar
     LOOP
         WITH looked AS MATERIALIZED (
-            SELECT r.symbol, r.asset_type, r.fetched_from, r.fetched_to FROM ticker_registry r
-            WHERE r.calendar = v_calendar.calendar AND r.status = 'active' AND r.fetched_to IS NOT NULL
+            SELECT r.symbol, r.asset_type, v.covered_from, v.covered_to FROM ticker_registry r
+            CROSS JOIN LATERAL coverage_span(r.symbol, '1d') v
+            WHERE r.calendar = v_calendar.calendar AND r.status = 'active' AND v.covered_to IS NOT NULL
             ORDER BY (r.asset_type = 'index') IS TRUE DESC, r.total_price_records DESC NULLS LAST, r.symbol LIMIT 25
         ), barred AS MATERIALIZED (
             SELECT p.date, p.symbol FROM looked l
@@ -132,14 +133,15 @@ BEGIN
         ), suspected AS MATERIALIZED (
             SELECT s.session, s.ordinal FROM market_sessions s
             WHERE s.calendar = v_calendar.calendar
-              AND s.session BETWEEN (SELECT min(fetched_from) FROM looked) AND (SELECT max(fetched_to) FROM looked)
+              AND s.session BETWEEN (SELECT min(covered_from) FROM looked) AND (SELECT max(covered_to) FROM looked)
               AND s.ordinal <= (session_last_settled(v_calendar.calendar)).ordinal - 3
               AND NOT EXISTS (SELECT FROM barred b WHERE b.date = s.session)
               AND NOT EXISTS (SELECT FROM session_correction c
                               WHERE c.calendar = s.calendar AND c.session = s.session)
         ), witnesses AS (
             SELECT u.session, l.symbol, l.asset_type FROM suspected u
-            JOIN looked l ON u.session BETWEEN l.fetched_from AND l.fetched_to
+            JOIN looked l ON EXISTS (SELECT FROM price_coverage c WHERE c.symbol = l.symbol AND c."interval" = '1d'
+                                     AND u.session BETWEEN c."from" AND c."to")
             CROSS JOIN LATERAL (
                 SELECT count(*) FILTER (WHERE n.ordinal < u.ordinal) AS before,
                        count(*) FILTER (WHERE n.ordinal > u.ordinal) AS behind
@@ -196,6 +198,6 @@ REVOKE ALL ON FUNCTION
     sweep_misplaced()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/53_outcomes_sessions.sql', 'd771cbee03be40fe0c2772644ebe90b18a197f4263f934e05b525b2285eb3a91')
+    ('functions/53_outcomes_sessions.sql', '0a02253fd7b12442a86aa48438d35f1c62738b2577a03639cb1e14fab969d2a2')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

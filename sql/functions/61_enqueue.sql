@@ -62,21 +62,22 @@ CREATE OR REPLACE FUNCTION enqueue_cost(
 ) RETURNS TABLE (tickers bigint, new_tickers bigint, requests bigint) LANGUAGE sql STABLE AS $$
     SELECT count(*), count(*) FILTER (WHERE r.symbol IS NULL),
            count(*) FILTER (WHERE CASE r.status
-               WHEN 'active' THEN r.fetched_from IS NULL
-                   OR r.fetched_from > n.first_day - p_backfill_days
-                   OR r.fetched_to < least(n.last_day + 45,
+               WHEN 'active' THEN v.covered_from IS NULL
+                   OR v.covered_from > n.first_day - p_backfill_days
+                   OR v.covered_to < least(n.last_day + 45,
                         (session_last_settled(coalesce(r.calendar, symbol_calendar(n.symbol)))).session)
                WHEN 'invalid' THEN
                    coalesce(r.last_backfill, '-infinity') < reckoner_now() - interval '7 days'
                ELSE r.symbol IS NULL END)
     FROM unnest(p_symbols, p_first_days, p_last_days) AS n(symbol, first_day, last_day)
     LEFT JOIN ticker_registry r ON r.symbol = n.symbol
+    LEFT JOIN LATERAL coverage_span(n.symbol, '1d') v ON true
 $$;
 REVOKE ALL ON FUNCTION
     enqueue_predictions(p_after bigint, p_limit integer, p_since timestamptz, p_dry_run boolean, p_max_symbols integer),
     enqueue_cost(p_symbols text[], p_first_days date[], p_last_days date[], p_backfill_days integer )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/61_enqueue.sql', 'a41f9211070256fa3bbcffd6bee4a87f3a9472f420e3e00253de77beb35aa228')
+    ('functions/61_enqueue.sql', 'b856ed8391093a539a13eb08da4494459c5e714580fa788386f73724fb5ab443')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

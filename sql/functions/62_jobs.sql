@@ -1,6 +1,6 @@
 BEGIN;
--- Jobs: the prices of many symbols, asked for at once and fetched by whichever workers there are.
--- Called by market/prices/jobs.py. A job is rows; whoever looks on may come and go, also on another machine.
+-- Jobs: the prices of many symbols, asked for at once and fetched by all workers. Called by
+-- market/prices/jobs.py. A job is rows: its progress can be read from any machine at any time.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -11,26 +11,27 @@ DROP FUNCTION IF EXISTS job_progress(bigint);
 
 -- What a job of this kind has to bring, per symbol: from which day on a fetch is owed, or why none
 -- is. p_symbols NULL: all active tickers; p_from, p_to: the job's range.
---   backfill  the whole range, where providers did not answer for it yet
+--   backfill  what of the range price_coverage does not cover yet
 --   missing   the same, of tickers of which no provider of ours gave a bar
 --   sync      from the first session of the range that is over and has no bar
 --   update    the newest session that is over, where it has no bar
--- A ticker that has been silent for 30 days is left out of what is asked for all: it is not traded
+-- A ticker without a bar for 30 days is left out of what is asked for all: it is not traded
 -- any more, and would be asked for every day. sync and update return only what lacks something.
 CREATE OR REPLACE FUNCTION job_wants(p_kind text, p_symbols text[], p_from date, p_to date)
 RETURNS TABLE (symbol text, want_from date, state text, reason text) LANGUAGE sql STABLE AS $$
     WITH asked AS (
-        SELECT r.*, coalesce(r.calendar, symbol_calendar(r.symbol)) AS sessions_of
-        FROM ticker_registry r
+        SELECT r.*, coalesce(r.calendar, symbol_calendar(r.symbol)) AS sessions_of, v.covered_to
+        FROM ticker_registry r CROSS JOIN LATERAL coverage_span(r.symbol, '1d') v
         WHERE CASE WHEN p_symbols IS NULL
                    THEN r.status = 'active' AND normalize_symbol(r.symbol) = r.symbol
                    ELSE r.symbol = ANY (p_symbols) END
     ), backfill AS (
-        SELECT a.symbol, CASE WHEN a.fetched_from <= p_from THEN a.fetched_to + 1 ELSE p_from END AS want_from,
-               a.status, a.status_reason,
-               a.status = 'active' AND a.fetched_from <= p_from
-               AND a.fetched_to >= least(p_to, (session_last_settled(a.sessions_of)).session) AS is_there
-        FROM asked a
+        SELECT a.symbol, h.want_from, a.status, a.status_reason,
+               a.status = 'active' AND a.covered_to IS NOT NULL AND h.want_from IS NULL AS is_there
+        FROM asked a CROSS JOIN LATERAL (
+            SELECT min(h."from") AS want_from
+            FROM coverage_holes(a.symbol, '1d', a.sessions_of, p_from,
+                                least(p_to, (session_last_settled(a.sessions_of)).session)) h) h
         WHERE p_kind = 'backfill'
            OR (p_kind = 'missing' AND NOT EXISTS (
                SELECT FROM market_prices p WHERE p.symbol = a.symbol AND p.fetched_at IS NOT NULL))
@@ -46,8 +47,8 @@ RETURNS TABLE (symbol text, want_from date, state text, reason text) LANGUAGE sq
               AND NOT EXISTS (SELECT FROM market_prices p WHERE p.symbol = a.symbol
                               AND p.date = s.session AND p.fetched_at IS NOT NULL)) g
         WHERE p_kind IN ('sync', 'update') AND a.status = 'active' AND g.session IS NOT NULL
-          AND (p_symbols IS NOT NULL OR a.fetched_to IS NULL
-               OR a.fetched_to - a.price_data_end <= 30)
+          AND (p_symbols IS NOT NULL OR a.covered_to IS NULL
+               OR a.covered_to - a.price_data_end <= 30)
     )
     SELECT b.symbol::text, coalesce(b.want_from, p_from),
            CASE WHEN b.status = 'inactive' THEN 'failed' WHEN b.is_there THEN 'done' ELSE 'open' END,
@@ -114,16 +115,12 @@ BEGIN
 END
 $$;
 
--- The jobs to which a symbol is owed.
-CREATE OR REPLACE FUNCTION job_owed(p_symbol text) RETURNS bigint[] LANGUAGE sql STABLE AS $$
-    SELECT ARRAY(SELECT job_id FROM price_job_symbols WHERE symbol = p_symbol AND state = 'open' ORDER BY 1)
-$$;
-
--- A fetch of the symbol from p_from on has ended. Settles the rows that it served, and leaves those
--- that want more, which came while it was under way: their event is still to come. p_from NULL:
--- nothing was lacking, which serves what lies ahead. Returns how many.
+-- A fetch of the symbol has ended. Settles the rows of the jobs that its plan served, and leaves
+-- those of jobs that came while it was under way: their event is still to come. Returns how many.
+DROP FUNCTION IF EXISTS job_owed(text);
+DROP FUNCTION IF EXISTS job_settle(text, date, text, integer, text, text);
 CREATE OR REPLACE FUNCTION job_settle(
-    p_symbol text, p_from date, p_state text, p_rows integer, p_provider text, p_reason text
+    p_symbol text, p_jobs bigint[], p_state text, p_rows integer, p_provider text, p_reason text
 ) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_settled bigint;
@@ -131,10 +128,7 @@ BEGIN
     UPDATE price_job_symbols s
     SET state = p_state, rows = p_rows, provider = p_provider, reason = one_line(p_reason),
         settled_at = reckoner_now()
-    WHERE s.symbol = p_symbol AND s.state = 'open'
-      AND s.want_from >= coalesce(p_from, (
-          SELECT (session_last_settled(coalesce(r.calendar, symbol_calendar(r.symbol)))).session + 1
-          FROM ticker_registry r WHERE r.symbol = p_symbol));
+    WHERE s.symbol = p_symbol AND s.state = 'open' AND s.job_id = ANY (p_jobs);
     GET DIAGNOSTICS v_settled = ROW_COUNT;
     RETURN v_settled;
 END
@@ -213,13 +207,12 @@ REVOKE ALL ON FUNCTION
     job_write(p_kind text, p_from date, p_to date, p_priority integer, p_named boolean, p_symbols text[] ),
     job_start(p_kind text, p_symbols text[], p_from date, p_to date, p_priority integer),
     job_resume(p_job bigint),
-    job_owed(p_symbol text),
-    job_settle(p_symbol text, p_from date, p_state text, p_rows integer, p_provider text, p_reason text ),
+    job_settle(p_symbol text, p_jobs bigint[], p_state text, p_rows integer, p_provider text, p_reason text ),
     job_symbols(p_job bigint),
     job_progress(p_job bigint),
     job_runs(p_job bigint)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/62_jobs.sql', '1f3fbc9431004b4a4b2e8bdc5229d85620cf737b7fb6e276645d0478fc3f2a70')
+    ('functions/62_jobs.sql', '5cf63e3c173602b0de81239118fcbe896609e84d1ec5795bafa79e29916fc2bf')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -13,7 +13,8 @@ CREATE OR REPLACE FUNCTION sync_due(p_claimed boolean) RETURNS TABLE (calendar t
 LANGUAGE sql STABLE AS $$
     SELECT c.calendar, s.session
     FROM (SELECT DISTINCT r.calendar FROM ticker_registry r
-          WHERE r.status = 'active' AND r.fetched_to IS NOT NULL AND r.calendar IS NOT NULL) c
+          WHERE r.status = 'active' AND r.calendar IS NOT NULL
+            AND EXISTS (SELECT FROM price_coverage v WHERE v.symbol = r.symbol AND v."interval" = '1d')) c
     CROSS JOIN LATERAL session_last_settled(c.calendar) s
     LEFT JOIN market_syncs m ON m.calendar = c.calendar
     WHERE s.session IS NOT NULL AND (m.session IS NULL OR m.session < s.session)
@@ -44,7 +45,7 @@ LANGUAGE sql AS $$
 $$;
 
 -- Synchronises a calendar up to a session: a job and its events for what its tickers lack of the
--- week before. A parked ticker stays parked. Once per calendar and session, whoever comes first;
+-- week before. A parked ticker stays parked. Once per calendar and session, by the first worker;
 -- returns how many symbols it asks for.
 CREATE OR REPLACE FUNCTION sync_start(p_calendar text, p_session date) RETURNS bigint
 LANGUAGE plpgsql AS $$
@@ -60,7 +61,8 @@ BEGIN
     v_symbols := ARRAY(
         SELECT w.symbol FROM job_wants('sync', NULL, p_session - 7, p_session) w
         JOIN ticker_registry r ON r.symbol = w.symbol
-        WHERE r.calendar = p_calendar AND r.fetched_to IS NOT NULL
+        WHERE r.calendar = p_calendar
+          AND EXISTS (SELECT FROM price_coverage v WHERE v.symbol = r.symbol AND v."interval" = '1d')
           AND NOT EXISTS (SELECT FROM outbox o WHERE o.topic = 'ticker' AND o.key = w.symbol
                           AND o.status = 'dead'));
     IF v_symbols <> '{}' THEN
@@ -113,6 +115,6 @@ REVOKE ALL ON FUNCTION
     sweep_jobs(p_days integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/63_sync.sql', '8d4b2f82b02d2b0b400472889bc1952afa3275638fa4cb77529092da4faa2a74')
+    ('functions/63_sync.sql', 'a12b5bbd6a79c0973e43bcb02e08eb5c0600784385beabd897d2f5ea593a5418')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -88,8 +88,10 @@ RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE sql STABLE AS 
            r.status || coalesce(': ' || r.status_reason, '')
            || coalesce(', called ' || r.provider_symbol || ' by providers', '')
            || coalesce(', sessions of ' || r.calendar, '')
-           || CASE WHEN r.fetched_to IS NULL THEN ', never answered for by a provider'
-                   ELSE format(', answered for %s to %s', r.fetched_from, r.fetched_to) END
+           || coalesce(', answered for '
+                       || (SELECT string_agg(format('%s to %s', lower(v.days), upper(v.days) - 1), ' and ')
+                           FROM unnest(coverage_ranges(r.symbol, '1d')) AS v(days)),
+                       ', never answered for by a provider')
            || CASE WHEN r.status = 'active' THEN coalesce('; last trouble: ' || r.backfill_error, '') ELSE '' END
     FROM ticker_registry r WHERE r.symbol = p_symbol
     UNION ALL
@@ -98,7 +100,7 @@ RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE sql STABLE AS 
     UNION ALL
     SELECT h.until, 'provider ' || h.name,
            h.what || CASE WHEN h.until IS NULL THEN ': ' ELSE ' until then: ' END || h.reason || '; ' || h.mend
-    FROM provider_hindrances h
+    FROM provider_limits h
 $$;
 
 DROP FUNCTION IF EXISTS outcome_story(integer);
@@ -240,7 +242,7 @@ BEGIN
     RETURN QUERY
     WITH story AS (
         SELECT * FROM event_story('ticker', v_symbol, reckoner_now() - interval '30 days', NULL)
-        UNION ALL SELECT * FROM ingestion_story(v_symbol, reckoner_now() - interval '30 days')
+        UNION ALL SELECT * FROM ingestion_audit_lines(v_symbol, reckoner_now() - interval '30 days')
         UNION ALL SELECT * FROM ticker_standing(v_symbol)
         UNION ALL
         SELECT min(o.due_at), 'outcomes', format('%s are %s', count(*), o.outcome_state)
@@ -276,6 +278,6 @@ REVOKE ALL ON FUNCTION
     explain_event(event_id bigint)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/70_explain.sql', 'b35ecf8455064228ace2ada7de737921c28c31354b8b1d4af5991e6ac1c4459f')
+    ('functions/70_explain.sql', 'abdb91ea1c2a81eea0936c7ca16ea7605bd8a80f710ab4ea54d2849feef44056')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

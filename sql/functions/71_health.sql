@@ -66,7 +66,7 @@ BEGIN
 
     SELECT string_agg(format('%s is %s%s: %s; %s', h.name, h.what, ' until ' || h.until::timestamptz(0),
                              h.reason, h.mend), '. ' ORDER BY h.name, h.what) AS text
-    INTO v_row FROM provider_hindrances h WHERE h.per IS DISTINCT FROM 'minute';
+    INTO v_row FROM provider_limits h WHERE h.per IS DISTINCT FROM 'minute';
     RETURN QUERY SELECT 'providers', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
         coalesce(v_row.text, 'none is paused or out of quota');
 
@@ -151,6 +151,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', '8debe9340d33a24c335b05f63ac97e2bffed9216c27ebe407ed6df284aceeba2')
+    ('functions/71_health.sql', 'f7eac54444a8b62867ab8bc838f3c64bbcda727ac083d97289c91024ad13e393')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

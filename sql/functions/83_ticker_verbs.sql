@@ -121,7 +121,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
     v_target   record;
     v_registry ticker_registry := ticker_named(p_old);
-    v_from     ticker_registry;
+    v_from     record;
     v_ids      integer[];
 BEGIN
     SELECT * INTO v_target FROM ticker_remap_target(p_old, p_new);
@@ -161,11 +161,12 @@ BEGIN
     WHERE r.symbol = old;
     IF provider_before <> provider_after THEN
         UPDATE ticker_registry r
-        SET fetched_from = NULL, fetched_to = NULL, price_data_start = NULL, price_data_end = NULL,
+        SET price_data_start = NULL, price_data_end = NULL,
             exchange = NULL, last_backfill = NULL, backfill_status = 'pending', backfill_error = NULL
         WHERE r.symbol = old;
-        SELECT * INTO v_from FROM ticker_registry r WHERE r.symbol = new AND r.symbol <> old;
-        IF v_from.fetched_from IS NOT NULL THEN
+        DELETE FROM price_coverage c WHERE c.symbol = old;
+        SELECT * INTO v_from FROM coverage_span(nullif(new, old), '1d');
+        IF v_from.covered_from IS NOT NULL THEN
             SELECT g.bars INTO bars_taken
             FROM (SELECT count(*) AS bars, (array_agg(p.source ORDER BY p.date DESC))[1] AS source,
                          array_agg(p.date ORDER BY p.date) AS dates, array_agg(p.open ORDER BY p.date) AS opens,
@@ -177,10 +178,17 @@ BEGIN
                          array_agg(p.date) FILTER (WHERE p.has_dividend) AS dividends
                   FROM market_prices p
                   WHERE p.symbol = new AND p.fetched_at IS NOT NULL
-                    AND p.date BETWEEN v_from.fetched_from AND v_from.fetched_to) g,
-                 bars_merge(old, coalesce(g.source, 'remap'), NULL, v_from.fetched_from, v_from.fetched_to, true,
-                            g.dates, g.opens, g.highs, g.lows, g.closes, g.adjusted_closes, g.volumes,
-                            g.splits, g.dividends);
+                    AND p.date BETWEEN v_from.covered_from AND v_from.covered_to) g,
+                 bars_merge(p_symbol => old, p_source => coalesce(g.source, 'remap'), p_payload_id => NULL,
+                            p_from => v_from.covered_from, p_to => v_from.covered_to, p_rebased => true,
+                            p_dates => g.dates, p_opens => g.opens, p_highs => g.highs, p_lows => g.lows,
+                            p_closes => g.closes, p_adjusted_closes => g.adjusted_closes,
+                            p_volumes => g.volumes, p_splits => g.splits, p_dividends => g.dividends);
+            -- With its holes, which one range from the first to the last day would hide.
+            DELETE FROM price_coverage c WHERE c.symbol = old;
+            INSERT INTO price_coverage (symbol, "interval", "from", "to", source)
+            SELECT old, c."interval", c."from", c."to", c.source
+            FROM price_coverage c WHERE c.symbol = new AND c."interval" = '1d';
         END IF;
     END IF;
 
@@ -221,6 +229,6 @@ REVOKE ALL ON FUNCTION
     ticker_remap(p_old text, p_new text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/83_ticker_verbs.sql', 'b0c98250e5f08829a0182ef5734c84c7d08f3f29f5a883203efefd503a4970f1')
+    ('functions/83_ticker_verbs.sql', '8a99ca147fa36eb2b8227bedd5965f50f65a7831a870bf804aede62d429f3899')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -89,6 +89,9 @@ BEGIN
     IF (TG_RELID, TG_OP, TG_LEVEL) IS DISTINCT FROM ('public.ticker_registry'::regclass::oid, 'INSERT', 'STATEMENT') THEN
         RAISE 'not the trigger of this table';
     END IF;
+    -- Coverage of a row that was deleted: without this the ticker would never be fetched again.
+    DELETE FROM public.price_coverage c USING (SELECT concat(symbol) AS symbol FROM added) a
+    WHERE c.symbol OPERATOR(pg_catalog.=) a.symbol;
     PERFORM public.ticker_enqueue(array_agg(n.symbol), 0, true), public.doorbell_ring()
     FROM (SELECT concat(symbol) AS symbol, concat(status) AS status FROM added) n
     WHERE n.status = 'active' AND public.normalize_symbol(n.symbol) = n.symbol
@@ -171,6 +174,6 @@ REVOKE ALL ON FUNCTION
     source_missing()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/90_triggers.sql', 'd9b53a108f7290e94fb1b79fa357240df298016ebefc277afcf262c14d3c1e50')
+    ('functions/90_triggers.sql', '8a0675adccb75c06c27dc4367a7eb603b9adc7ebccd287ef2b78d55c4691cb51')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -50,11 +50,12 @@ ON CONFLICT (pattern) DO NOTHING;
 
 -- Those that are registered already keep their own sessions from now on, and are fetched again;
 -- their outcomes are computed anew when the calendar is loaded.
+WITH moved AS (
 UPDATE ticker_registry r
 SET calendar = n.calendar, provider_symbol = n.provider_symbol,
     asset_type = CASE WHEN n.calendar = '24/5' THEN 'currency' ELSE r.asset_type END,
     status = CASE WHEN n.provider_symbol IS NOT NULL AND r.status = 'invalid' THEN 'active' ELSE r.status END,
-    fetched_from = NULL, fetched_to = NULL, last_backfill = NULL, backfill_status = 'pending'
+    last_backfill = NULL, backfill_status = 'pending'
 FROM (SELECT t.symbol, s.calendar, s.provider_symbol
       FROM ticker_registry t
       CROSS JOIN LATERAL (
@@ -64,8 +65,10 @@ FROM (SELECT t.symbol, s.calendar, s.provider_symbol
           ORDER BY u.priority DESC, u.pattern LIMIT 1) s
       WHERE s.calendar IN ('24/5', 'CMES') AND (t.calendar IN ('XNYS', '24/7') OR t.calendar IS NULL)
         AND t.last_backfill IS NOT NULL) n
-WHERE r.symbol = n.symbol;
+WHERE r.symbol = n.symbol
+RETURNING r.symbol)
+DELETE FROM price_coverage c USING moved WHERE c.symbol = moved.symbol;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('migrations/0018_calendars.sql', 'f3110a825cecc29127853bb24d558e0dade3b9ea126fa9044888f9366a5218ef')
+    ('migrations/0018_calendars.sql', '4e88fd23f57270c59cfa4f762ae21be57bbc1d9c82d9d6e6c1b37d4f3bd22d3e')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

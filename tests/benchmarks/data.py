@@ -15,11 +15,16 @@ ORDER BY n, s.session
 """
 
 TICKERS = """
-INSERT INTO ticker_registry (symbol, calendar, fetched_from, fetched_to, price_data_start,
-                             price_data_end, last_backfill, backfill_status)
-SELECT 'S' || n, 'XNYS', '1990-01-01', (SELECT max(session) FROM market_sessions
-       WHERE calendar = 'XNYS' AND closes_at <= now() - session_settling()),
-       '1990-01-01', current_date, now(), 'completed'
+INSERT INTO ticker_registry (symbol, calendar, price_data_start, price_data_end, last_backfill,
+                             backfill_status)
+SELECT 'S' || n, 'XNYS', '1990-01-01', current_date, now(), 'completed'
+FROM generate_series(0, %(symbols)s - 1) n
+"""
+
+COVERAGE = """
+INSERT INTO price_coverage (symbol, "interval", "from", "to", source)
+SELECT 'S' || n, '1d', '1990-01-01', (SELECT max(session) FROM market_sessions
+       WHERE calendar = 'XNYS' AND closes_at <= now() - session_settling()), 'bench'
 FROM generate_series(0, %(symbols)s - 1) n
 """
 
@@ -40,9 +45,12 @@ ORDER BY n
 def market(conn: Conn, symbols: int, sessions: int) -> None:
     """Tickers S0, S1, …, known to providers, with a bar for each of the last sessions."""
     conn.execute(TICKERS, {"symbols": symbols})
+    conn.execute(COVERAGE, {"symbols": symbols})
     conn.execute("DELETE FROM outbox")  # the registry's trigger asks for prices of new tickers
     conn.execute(BARS, {"symbols": symbols, "sessions": sessions})
-    conn.execute("VACUUM ANALYZE ticker_registry, market_prices, market_sessions, outbox")
+    conn.execute(
+        "VACUUM ANALYZE ticker_registry, price_coverage, market_prices, market_sessions, outbox"
+    )
 
 
 def predictions(conn: Conn, number: int, symbols: int, sessions: int) -> None:

@@ -66,7 +66,8 @@ def _evening(conn: Conn, url: str) -> list[tuple[str, Bar]]:
         " RETURNING symbol, date, open, high, low, close, adjusted_close, volume"
     ).fetchall()
     last = value(conn, "SELECT max(date) FROM market_prices")
-    conn.execute("UPDATE ticker_registry SET fetched_to = %s, price_data_end = %s", [last, last])
+    conn.execute("UPDATE ticker_registry SET price_data_end = %s", [last])
+    conn.execute('UPDATE price_coverage SET "to" = %s', [last])
     with Database(url, name="bench", size=1) as database:
         outcomes.calculate(database, force=False, dry_run=False)
     settle(conn, "prediction_outcomes", "market_prices", "ticker_registry")

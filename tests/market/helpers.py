@@ -100,17 +100,20 @@ def put_bars(conn: AnyConn, symbol: str, closes: Mapping[dt.date, float]) -> Non
         )
 
 
-def set_fetched(conn: AnyConn, symbol: str, start: dt.date, end: dt.date) -> None:
-    """Note in the registry which range providers answered for and what bars there are."""
+def cover(conn: AnyConn, symbol: str, start: dt.date, end: dt.date, source: str = "test") -> None:
+    """Note that a provider answered for a range."""
+    conn.execute("SELECT coverage_add(%s, '1d', %s, %s, %s)", [symbol, start, end, source])
+
+
+def uncover_after(conn: AnyConn, last: dt.date | str, symbol: str | None = None) -> None:
+    """Let it be as if no provider had answered for later days, for one symbol or all."""
     conn.execute(
-        "INSERT INTO ticker_registry (symbol) VALUES (%s) ON CONFLICT DO NOTHING", [symbol]
+        'DELETE FROM price_coverage WHERE symbol = coalesce(%s, symbol) AND "from" > %s',
+        [symbol, last],
     )
     conn.execute(
-        "UPDATE ticker_registry SET fetched_from = %s, fetched_to = %s,"
-        " price_data_start = (SELECT min(date) FROM market_prices WHERE symbol = %s),"
-        " price_data_end = (SELECT max(date) FROM market_prices WHERE symbol = %s)"
-        " WHERE symbol = %s",
-        [start, end, symbol, symbol, symbol],
+        'UPDATE price_coverage SET "to" = %s WHERE symbol = coalesce(%s, symbol) AND "to" > %s',
+        [last, symbol, last],
     )
 
 
@@ -139,8 +142,12 @@ def outcome(conn: Conn, prediction: int, symbol: str) -> dict[str, Any]:
 
 
 def ticker(conn: Conn, symbol: str) -> dict[str, Any]:
-    """The registry's row of a symbol."""
-    row = conn.execute("SELECT * FROM ticker_registry WHERE symbol = %s", [symbol]).fetchone()
+    """The registry's row of a symbol, with the first and last day that providers answered for."""
+    row = conn.execute(
+        "SELECT r.*, v.* FROM ticker_registry r"
+        " CROSS JOIN LATERAL coverage_span(r.symbol, '1d') v WHERE r.symbol = %s",
+        [symbol],
+    ).fetchone()
     assert row is not None, symbol
     return row
 

@@ -36,25 +36,25 @@ database, conn = standing_still(NOW)
 
 
 @pytest.fixture
-def run(database: Database, conn: Conn) -> Callable[..., tuple[backfill.Verdict | None, str]]:
+def run(database: Database, conn: Conn) -> Callable[..., tuple[backfill.Result | None, str]]:
     """Register a symbol and take it through plan, fetch and store."""
 
-    def run(*providers: Provider, symbol: str = "ACME") -> tuple[backfill.Verdict | None, str]:
+    def run(*providers: Provider, symbol: str = "ACME") -> tuple[backfill.Result | None, str]:
         conn.execute(
             "INSERT INTO ticker_registry (symbol) VALUES (%s) ON CONFLICT DO NOTHING", [symbol]
         )
         with at(database) as inside:
             plan = backfill.plan(inside, symbol, BACKFILL_DAYS)
         assert plan is not None
-        verdict = backfill.fetch(database, providers, plan, never)
+        result = backfill.fetch(database, providers, plan, never)
         with at(database) as inside:
-            summary = backfill.store(inside, plan, verdict)
-        return verdict, summary.outcome
+            summary = backfill.store(inside, plan, result)
+        return result, summary.outcome
 
     return run
 
 
-Run = Callable[..., tuple[backfill.Verdict | None, str]]
+Run = Callable[..., tuple[backfill.Result | None, str]]
 
 
 @pytest.mark.parametrize(("said", "kept"), [("GBp", "GBp"), ({"a": 1}, "USD"), ("<b>", "USD")])
@@ -65,8 +65,8 @@ def test_the_listing_s_currency_is_kept(run: Run, conn: Conn, said: Any, kept: s
 
 
 def test_bars_are_stored_with_their_source(run: Run, conn: Conn) -> None:
-    verdict, outcome = run(FakeProvider("first", GOOD), FakeProvider("second", NOBODY_KNOWS))
-    assert isinstance(verdict, backfill.Bars)
+    result, outcome = run(FakeProvider("first", GOOD), FakeProvider("second", NOBODY_KNOWS))
+    assert isinstance(result, backfill.Fetched)
     assert outcome == "fetched"
     row = ticker(conn, "ACME")
     assert (row["status"], row["backfill_status"]) == ("active", "completed")
@@ -94,25 +94,25 @@ def test_no_answer_but_unknown_makes_a_ticker_invalid(run: Run, conn: Conn, kind
 
 def test_an_ok_without_one_usable_bar_is_a_failure(run: Run, conn: Conn) -> None:
     rubbish = Answer(Kind.OK, plain_bars([dt.date(1970, 1, 4)]))
-    verdict, _ = run(FakeProvider("only", rubbish))
-    assert isinstance(verdict, backfill.Failed)
-    assert "no session of its calendar" in verdict.reason
+    result, _ = run(FakeProvider("only", rubbish))
+    assert isinstance(result, backfill.Failed)
+    assert "no session of its calendar" in result.reason
     assert ticker(conn, "ACME")["status"] == "active"
 
 
 def test_an_empty_answer_is_a_rest_for_the_next_provider(run: Run, conn: Conn) -> None:
     first = FakeProvider("first", Answer(Kind.EMPTY))
-    verdict, _ = run(first, FakeProvider("second", GOOD))
-    assert isinstance(verdict, backfill.Bars)
-    assert verdict.source == "second"
+    result, _ = run(first, FakeProvider("second", GOOD))
+    assert isinstance(result, backfill.Fetched)
+    assert result.source == "second"
     assert len(first.asked) == 1
     assert ticker(conn, "ACME")["status"] == "active"
 
 
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.OK])
 def test_whatever_the_first_says_the_second_is_asked(run: Run, conn: Conn, kind: Kind) -> None:
-    verdict, _ = run(FakeProvider("first", Answer(kind)), FakeProvider("second", GOOD))
-    assert isinstance(verdict, backfill.Bars)
+    result, _ = run(FakeProvider("first", Answer(kind)), FakeProvider("second", GOOD))
+    assert isinstance(result, backfill.Fetched)
     assert ticker(conn, "ACME")["status"] == "active"
 
 
@@ -122,17 +122,17 @@ def test_unknown_by_one_is_no_verdict_while_another_gave_none(
     run: Run, conn: Conn, kind: Kind, unknown_first: bool
 ) -> None:
     providers = [FakeProvider("a", NOBODY_KNOWS), FakeProvider("b", Answer(kind))]
-    verdict, _ = run(*(providers if unknown_first else providers[::-1]))
-    assert isinstance(verdict, backfill.Later | backfill.Failed | backfill.Silent)
+    result, _ = run(*(providers if unknown_first else providers[::-1]))
+    assert isinstance(result, backfill.Deferred | backfill.Failed | backfill.NoData)
     assert ticker(conn, "ACME")["status"] == "active"
 
 
 def test_unknown_by_all_makes_it_invalid_with_every_providers_words(run: Run, conn: Conn) -> None:
-    verdict, _ = run(
+    result, _ = run(
         FakeProvider("a", Answer(Kind.UNKNOWN, message="never heard of it")),
         FakeProvider("b", Answer(Kind.UNKNOWN, message="no such thing")),
     )
-    assert isinstance(verdict, backfill.Unknown)
+    assert isinstance(result, backfill.UnknownSymbol)
     row = ticker(conn, "ACME")
     assert row["status"] == "invalid"
     assert "a: unknown never heard of it" in row["status_reason"]
@@ -145,8 +145,8 @@ def only_knows(*symbols: str) -> Callable[[Request], Answer]:
 
 def test_a_canary_that_lives_makes_unknown_a_verdict(run: Run, conn: Conn) -> None:
     provider = FakeProvider("remote", only_knows("SPY"), canary="SPY")
-    verdict, _ = run(provider)
-    assert isinstance(verdict, backfill.Unknown)
+    result, _ = run(provider)
+    assert isinstance(result, backfill.UnknownSymbol)
     assert [request.symbol for request in provider.asked] == ["ACME", "SPY"]
     assert ticker(conn, "ACME")["status"] == "invalid"
 
@@ -160,14 +160,14 @@ def test_a_canary_that_fails_leaves_the_ticker_alone(run: Run, conn: Conn, kind:
     def answers(request: Request) -> Answer:
         return Answer(kind) if request.symbol == "SPY" else NOBODY_KNOWS
 
-    verdict, _ = run(FakeProvider("remote", answers, canary="SPY"))
-    assert isinstance(verdict, backfill.Failed | backfill.Later)
+    result, _ = run(FakeProvider("remote", answers, canary="SPY"))
+    assert isinstance(result, backfill.Failed | backfill.Deferred)
     assert ticker(conn, "ACME")["status"] == "active"
 
 
 def test_the_canary_itself_is_never_invalid(run: Run, conn: Conn) -> None:
-    verdict, _ = run(FakeProvider("remote", NOBODY_KNOWS, canary="SPY"), symbol="SPY")
-    assert isinstance(verdict, backfill.Failed)
+    result, _ = run(FakeProvider("remote", NOBODY_KNOWS, canary="SPY"), symbol="SPY")
+    assert isinstance(result, backfill.Failed)
     assert ticker(conn, "SPY")["status"] == "active"
 
 
@@ -207,8 +207,8 @@ def test_what_the_provider_knows_better_is_taken_over(run: Run, conn: Conn) -> N
 
 
 def test_without_a_provider_nothing_is_decided(run: Run, conn: Conn) -> None:
-    verdict, _ = run()
-    assert isinstance(verdict, backfill.Failed)
+    result, _ = run()
+    assert isinstance(result, backfill.Failed)
     assert ticker(conn, "ACME")["status"] == "active"
 
 
@@ -242,9 +242,9 @@ def test_the_most_complete_answer_is_used(
     asked: int,
 ) -> None:
     other = FakeProvider("second", second, canary="SPY")
-    verdict, outcome = run(FakeProvider("first", first), other)
+    result, outcome = run(FakeProvider("first", first), other)
     assert outcome == "fetched"
-    assert isinstance(verdict, backfill.Bars)
+    assert isinstance(result, backfill.Fetched)
     # As it came: bars of two providers do not stand side by side.
     assert value(conn, "SELECT array_agg(DISTINCT source) FROM market_prices") == [source]
     assert len(other.asked) == asked

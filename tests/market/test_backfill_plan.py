@@ -5,6 +5,7 @@ import datetime as dt
 import pytest
 
 from market.prices import backfill
+from market.prices.plan import mark_started
 from market.providers import Answer, Kind
 from sql.database import Database
 from tests.market.helpers import (
@@ -35,9 +36,9 @@ def plan_of(database: Database, *, refetch: bool = False) -> backfill.Plan:
 
 def go(database: Database, *providers: FakeProvider) -> backfill.Summary:
     plan = plan_of(database)
-    verdict = backfill.fetch(database, providers, plan, never)
+    result = backfill.fetch(database, providers, plan, never)
     with at(database) as conn:
-        return backfill.store(conn, plan, verdict)
+        return backfill.store(conn, plan, result)
 
 
 @pytest.fixture
@@ -64,7 +65,11 @@ def test_the_first_fetch_is_the_history_before_the_earliest_moment(
     url: str, conn: Conn, now: str, last: str
 ) -> None:
     with stopped_clock(url, utc(now)) as database:
-        request = plan_of(database).request
+        plan = plan_of(database)
+        assert ticker(conn, "ACME")["backfill_status"] == "pending"  # a plan writes nothing
+        with at(database) as inside:
+            mark_started(inside, plan)
+    request = plan.request
     assert request is not None
     assert request.start == day("2024-03-05") - dt.timedelta(days=BACKFILL_DAYS)
     assert request.end == day(last)
@@ -104,7 +109,7 @@ def test_later_only_the_tail_is_asked_for_with_an_overlap(url: str, conn: Conn) 
     ]
     row = ticker(conn, "ACME")
     assert row["price_data_end"] == day("2024-05-21")
-    assert row["fetched_to"] == day("2024-05-21")
+    assert row["covered_to"] == day("2024-05-21")
 
 
 @pytest.mark.usefixtures("prediction")
@@ -144,7 +149,7 @@ def test_nothing_where_a_bar_is_stored_is_no_good_answer(url: str, conn: Conn) -
     with stopped_clock(url, utc("2024-05-21 22:00")) as database:
         assert go(database, FakeProvider("remote", Answer(Kind.EMPTY))).outcome == "failed"
     row = ticker(conn, "ACME")
-    assert row["fetched_to"] == day("2024-05-16")
+    assert row["covered_to"] == day("2024-05-16")
     assert row["price_data_end"] == day("2024-05-16")
     assert row["status"] == "active"
 
@@ -163,7 +168,7 @@ def test_the_bar_of_an_open_session_is_never_stored(url: str, conn: Conn) -> Non
         go(database, FakeProvider("remote", Answer(Kind.OK, [*settled, today, future])))
     assert value(conn, "SELECT max(date) FROM market_prices") == day("2024-05-15")
     assert value(conn, "SELECT count(*) FROM market_prices WHERE close = 99") == 0
-    assert ticker(conn, "ACME")["fetched_to"] == day("2024-05-15")
+    assert ticker(conn, "ACME")["covered_to"] == day("2024-05-15")
 
 
 @pytest.mark.usefixtures("prediction")

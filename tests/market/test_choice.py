@@ -111,17 +111,17 @@ def run(
     *providers: Provider,
     symbol: str = "ACME",
     by_merit: bool = True,
-) -> backfill.Verdict | None:
+) -> backfill.Result | None:
     conn.execute(
         "INSERT INTO ticker_registry (symbol) VALUES (%s) ON CONFLICT DO NOTHING", [symbol]
     )
     with at(database) as inside:
         plan = backfill.plan(inside, symbol, BACKFILL_DAYS)
     assert plan is not None
-    verdict = backfill.fetch(database, providers, plan, never, by_merit=by_merit)
+    result = backfill.fetch(database, providers, plan, never, by_merit=by_merit)
     with at(database) as inside:
-        backfill.store(inside, plan, verdict)
-    return verdict
+        backfill.store(inside, plan, result)
+    return result
 
 
 @pytest.mark.parametrize(("by_merit", "source"), [(True, "b"), (False, "a")])
@@ -130,9 +130,9 @@ def test_an_order_that_was_named_is_kept(
 ) -> None:
     scored(conn, "a", 5, 95)
     scored(conn, "b", 95, 5)
-    verdict = run(database, conn, *three(), by_merit=by_merit)
-    assert isinstance(verdict, backfill.Bars)
-    assert verdict.source == source
+    result = run(database, conn, *three(), by_merit=by_merit)
+    assert isinstance(result, backfill.Fetched)
+    assert result.source == source
 
 
 def test_who_cannot_have_it_is_not_asked(database: Database, conn: Conn) -> None:
@@ -144,16 +144,16 @@ def test_who_cannot_have_it_is_not_asked(database: Database, conn: Conn) -> None
         FakeProvider("new_york", GOOD, capabilities=new_york),
         FakeProvider("shallow", GOOD, capabilities=shallow),
     ]
-    verdict = run(database, conn, *refused, symbol="BTC-USD")
-    assert isinstance(verdict, backfill.Failed)
-    assert verdict.reason.startswith(
+    result = run(database, conn, *refused, symbol="BTC-USD")
+    assert isinstance(result, backfill.Failed)
+    assert result.reason.startswith(
         "shares has no prices of this kind: crypto; new_york has nothing of 24/7;"
         " shallow goes back 100 days, not 36"
     )
     assert all(provider.asked == [] for provider in refused)
-    verdict = run(database, conn, *refused, FakeProvider("all", GOOD), symbol="BTC-USD")
-    assert isinstance(verdict, backfill.Bars)
-    assert verdict.source == "all"
+    result = run(database, conn, *refused, FakeProvider("all", GOOD), symbol="BTC-USD")
+    assert isinstance(result, backfill.Fetched)
+    assert result.source == "all"
 
 
 @pytest.mark.parametrize(
@@ -167,19 +167,19 @@ def test_who_gives_no_verdict_does_not_keep_the_others_from_theirs(
     database: Database, conn: Conn, vague: Answer
 ) -> None:
     unknown = Answer(Kind.UNKNOWN, message="never heard of it")
-    verdict = run(database, conn, FakeProvider("a", vague), FakeProvider("b", unknown))
-    assert isinstance(verdict, backfill.Unknown)
-    assert vague.message in verdict.reason
+    result = run(database, conn, FakeProvider("a", vague), FakeProvider("b", unknown))
+    assert isinstance(result, backfill.UnknownSymbol)
+    assert vague.message in result.reason
     assert ticker(conn, "ACME")["status"] == "invalid"
 
 
 def test_vague_ones_alone_never_make_a_ticker_invalid(database: Database, conn: Conn) -> None:
     vague = Answer(Kind.EMPTY, message="[]", abstains=True)
-    verdict = run(database, conn, FakeProvider("a", vague), FakeProvider("b", vague))
-    assert isinstance(verdict, backfill.Silent)
+    result = run(database, conn, FakeProvider("a", vague), FakeProvider("b", vague))
+    assert isinstance(result, backfill.NoData)
     refused = Answer(Kind.PLAN, message="not this one", abstains=True)
-    verdict = run(database, conn, FakeProvider("a", refused))
-    assert isinstance(verdict, backfill.Failed)
+    result = run(database, conn, FakeProvider("a", refused))
+    assert isinstance(result, backfill.Failed)
     assert ticker(conn, "ACME")["status"] == "active"
 
 

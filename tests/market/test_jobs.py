@@ -160,11 +160,13 @@ def test_a_range_reaches_the_fetch_whatever_happens_to_the_event(
 
 def test_a_fetch_settles_no_job_that_wants_more_than_it_asked_for(url: str, conn: Conn) -> None:
     """A job that came while a fetch was under way waits for its own event."""
+    before = value(conn, "SELECT coalesce(max(jobs), '{}') FROM ticker_plan('AAA', 365, false)")
     job = only(backfill(url, "--start", START, "--symbols", "AAA", "--no-wait"))["job"]
     settle = "SELECT job_settle('AAA', %s, 'done', 7, 'csv', NULL)"
-    assert value(conn, settle, ["2023-01-04"]) == 0
-    assert value(conn, settle, [None]) == 0  # nothing was lacking, before the job was there
-    assert value(conn, settle, [START]) == 1
+    assert value(conn, settle, [before]) == 0
+    assert value(conn, settle, [[job + 1]]) == 0
+    jobs = value(conn, "SELECT jobs FROM ticker_plan('AAA', 365, false)")
+    assert value(conn, settle, [jobs]) == 1
     assert value(conn, "SELECT done FROM job_progress(%s)", [job]) == 1
 
 

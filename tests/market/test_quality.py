@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from market.prices.validation import LEAST_SCORE, WEIGHTS, Known, validate
+from market.prices.report import LEAST_SCORE, WEIGHTS, Known
+from market.prices.validation import validate
 from market.providers import Action, Answer, Bar, Kind, Provider, Request
 from market.providers.csv_files import CsvFiles
 from tests.market.desk import Desk, Told
-from tests.market.helpers import FakeProvider, day, serving, stopped_clock, utc
+from tests.market.helpers import FakeProvider, day, serving, stopped_clock, uncover_after, utc
 from tests.support import Conn, connect, flat_bars, sessions, value, write_csv
 
 NOW = utc("2024-05-17 22:00")
@@ -55,7 +56,7 @@ def add(url: str, symbol: str = "ACME", now: dt.datetime = NOW) -> None:
 
 def again(url: str, conn: Conn, *providers: Provider, since: str) -> list[Told]:
     """As if the sessions after `since` had not been asked for yet, fetch them."""
-    conn.execute("UPDATE ticker_registry SET fetched_to = %s", [since])
+    uncover_after(conn, since)
     conn.execute("DELETE FROM market_prices WHERE date > %s", [since])
     add(url)
     return Desk(url, *providers).turn(NOW)

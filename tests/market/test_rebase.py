@@ -50,9 +50,9 @@ def go(database: Database, provider: FakeProvider) -> backfill.Summary:
     with at(database) as conn:
         plan = backfill.plan(conn, "ACME", BACKFILL_DAYS)
     assert plan is not None
-    verdict = backfill.fetch(database, [provider], plan, never)
+    result = backfill.fetch(database, [provider], plan, never)
     with at(database) as conn:
-        return backfill.store(conn, plan, verdict)
+        return backfill.store(conn, plan, result)
 
 
 def returns(row: dict[str, Any]) -> list[float]:
@@ -97,9 +97,9 @@ def test_prices_and_outcomes_change_at_one_moment(url: str, conn: Conn, predicti
         with at(database) as inside:
             plan = backfill.plan(inside, "ACME", BACKFILL_DAYS)
         assert plan is not None
-        verdict = backfill.fetch(database, [Market(rewritten=True)], plan, never)
+        result = backfill.fetch(database, [Market(rewritten=True)], plan, never)
         with at(database) as inside:
-            backfill.store(inside, plan, verdict)
+            backfill.store(inside, plan, result)
             # Nobody else sees anything of it yet.
             assert value(conn, "SELECT min(close) FROM market_prices") >= 400
             assert outcome(conn, prediction, "ACME")["price_at_prediction"] >= 400

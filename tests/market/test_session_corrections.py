@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from market import outcomes
 from market.universe import calendars, sessions
 from sql.database import Database
-from tests.market.helpers import at, day, outcome, process, put_bars, set_fetched, utc
+from tests.market.helpers import at, cover, day, outcome, process, put_bars, uncover_after, utc
 from tests.support import Conn, connect, insert_prediction, until, value
 from tests.support import sessions as session_dates
 
@@ -43,7 +43,7 @@ def list_ticker(
         [symbol, asset_type],
     )
     put_bars(conn, symbol, closes)
-    set_fetched(conn, symbol, dates[0], dates[-1])
+    cover(conn, symbol, dates[0], dates[-1])
     conn.execute(
         "UPDATE ticker_registry SET total_price_records = %s, last_price_update = now() WHERE symbol = %s",
         [len(closes), symbol],
@@ -228,7 +228,7 @@ def test_after_any_corrections_every_row_is_as_if_the_calendar_had_always_been_s
             times = [f"{date} 01:30Z", f"{date} 08:00Z"] if is_session else [None, None]
             inside.execute("SELECT session_correction('XHKG', %s, 'said', %s, %s)", [date, *times])
     # What is asked for again is another matter: here it is thought to have been.
-    set_fetched(conn, "0700.HK", every_day[0], every_day[-1])
+    cover(conn, "0700.HK", every_day[0], every_day[-1])
     with at(database, NOW) as inside:
         inside.execute("SELECT outcomes_fill_symbol('0700.HK', true)")
     moved = conn.execute(_SAID).fetchall()
@@ -296,7 +296,7 @@ def test_what_proves_nothing(
         list_ticker(conn, "0001.HK", hong_kong, set())
         conn.execute("UPDATE ticker_registry SET status = 'inactive' WHERE symbol = '0001.HK'")
     if what == "not asked for":
-        conn.execute("UPDATE ticker_registry SET fetched_to = '2023-08-31'")
+        uncover_after(conn, "2023-08-31")
     if what == "too young":
         now = utc("2023-09-06 07:00")  # before the third close behind it
     if what == "an operator says otherwise":

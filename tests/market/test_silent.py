@@ -40,7 +40,7 @@ def test_silence_is_tried_again_and_then_decided(url: str, conn: Conn) -> None:
         row = ticker(conn, "HUSH")
         assert (row["status"], row["backfill_status"]) == ("active", "failed")
         assert "a: empty no bars in the range; b: empty" in row["backfill_error"]
-        assert row["fetched_to"] is None
+        assert row["covered_to"] is None
 
     (told,) = desk.turn(NOW + 3 * MINUTE)
     assert (told["outcome"], told["bars"]) == ("fetched", 0)
@@ -52,7 +52,7 @@ def test_silence_is_tried_again_and_then_decided(url: str, conn: Conn) -> None:
         "completed",
         None,
     )
-    assert row["fetched_to"] == NOW.date()
+    assert row["covered_to"] == NOW.date()
     assert [len(provider.asked) for provider in providers] == [3, 3]
     assert state(conn, old) == "unresolvable"
     reason = outcome(conn, old, "HUSH")["outcome_reason"]
@@ -173,7 +173,7 @@ def test_silence_beside_a_fault_is_not_decided(url: str, conn: Conn) -> None:
         desk.turn(NOW + attempt * MINUTE)
     assert event(conn) == ("dead", 3)
     assert state(conn, old) == "awaiting_prices"
-    assert ticker(conn, "HUSH")["fetched_to"] is None
+    assert ticker(conn, "HUSH")["covered_to"] is None
 
 
 def test_silence_beside_a_pause_waits_for_the_paused(url: str, conn: Conn) -> None:

@@ -62,13 +62,13 @@ def test_the_registry_says_what_is_there(
     assert (row["backfill_status"], row["backfill_error"]) == ("completed", None)
     assert row["last_price_update"] is not None
     assert row["last_backfill"] is not None
-    assert (row["fetched_from"], row["fetched_to"]) == (days[2], day("2024-03-15"))
+    assert (row["covered_from"], row["covered_to"]) == (days[2], day("2024-03-15"))
 
     store(database, plain_bars(days[:8]))
     row = ticker(conn, "ACME")
     assert (row["price_data_start"], row["price_data_end"]) == (days[0], days[7])
     assert row["total_price_records"] == 8
-    assert row["fetched_from"] == days[0]
+    assert row["covered_from"] == days[0]
 
 
 def test_equal_bars_are_not_rewritten(database: Database, conn: Conn, days: list[dt.date]) -> None:

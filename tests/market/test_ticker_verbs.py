@@ -12,12 +12,13 @@ from market.universe import tickers
 from sql.database import Database
 from sql.errors import Conflict, InvalidInput, NotFound
 from tests.market.helpers import (
+    cover,
     fill,
     outcome,
     process,
     put_bars,
-    set_fetched,
     ticker,
+    uncover_after,
 )
 from tests.market.test_commands import document, error_line
 from tests.support import ROOT, Conn, command, environment, insert_prediction, sessions, value
@@ -31,7 +32,7 @@ def prediction(conn: Conn, database: Database) -> int:
     days = sessions(conn, "2024-01-02", "2024-06-28")
     for symbol, start in (("OLD", 100.0), ("NEW", 300.0)):
         put_bars(conn, symbol, {day: start + n for n, day in enumerate(days)})
-        set_fetched(conn, symbol, days[0], days[-1])
+        cover(conn, symbol, days[0], days[-1])
     number = insert_prediction(
         conn, ["OLD", "NEW"], {"OLD": "bullish", "NEW": "bearish"}, moment=f"{ENTRY} 15:00+00"
     )
@@ -239,7 +240,7 @@ def test_a_calendar_without_sessions_is_refused(
 def open_outcome(conn: Conn, database: Database) -> int:
     """An outcome of OLD whose later horizons have no bars yet."""
     conn.execute("DELETE FROM market_prices WHERE symbol = 'OLD' AND date > '2024-03-08'")
-    conn.execute("UPDATE ticker_registry SET fetched_to = '2024-03-08' WHERE symbol = 'OLD'")
+    uncover_after(conn, "2024-03-08", "OLD")
     number = insert_prediction(conn, ["OLD"], {"OLD": "bullish"}, moment=f"{ENTRY} 16:00+00")
     process(database, number)
     assert outcome(conn, number, "OLD")["outcome_state"] == "awaiting_prices"

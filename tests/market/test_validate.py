@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from market.prices.validation import LEAST_SCORE, Known, validate
+from market.prices.report import LEAST_SCORE, Known
+from market.prices.validation import validate
 from market.providers import Action, Bar
 from tests.market.helpers import day
 
@@ -113,7 +114,7 @@ def test_whatever_comes_has_a_score_and_a_verdict(
     found = validate(bars, SESSIONS[:-2], actions=actions[half:], known=known)
     assert all(0 <= part <= 1 for part in found.parts.values())
     assert 0 <= found.score <= 1
-    assert (found.verdict == "refused") == (found.score < LEAST_SCORE)
+    assert (found.grade == "refused") == (found.score < LEAST_SCORE)
     assert found.reason
     assert len(found.bars) + len(found.rejected) == found.given
 

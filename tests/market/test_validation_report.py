@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.market.helpers import put_bars, set_fetched
+from tests.market.helpers import cover, put_bars
 from tests.market.test_commands import document, error_line, table, with_csv
 from tests.support import (
     Conn,
@@ -23,7 +23,7 @@ MARCH = ("--start", "2024-03-01", "--end", "2024-03-31")
 
 
 def put(conn: Conn, symbol: str, days: Sequence[dt.date], fetched_from: str = "2024-01-01") -> None:
-    set_fetched(conn, symbol, dt.date.fromisoformat(fetched_from), dt.date(2024, 6, 28))
+    cover(conn, symbol, dt.date.fromisoformat(fetched_from), dt.date(2024, 6, 28))
     put_bars(conn, symbol, dict.fromkeys(days, 100.0))
 
 

@@ -13,7 +13,17 @@ from market.providers import Bar, Provider, Request
 from market.providers.polygon import Polygon
 from market.providers.twelve_data import TwelveData
 from sql.database import Database
-from tests.market.helpers import FakeProvider, at, never, put_bars, serving, stopped_clock, utc
+from tests.market.helpers import (
+    FakeProvider,
+    at,
+    cover,
+    never,
+    put_bars,
+    serving,
+    stopped_clock,
+    uncover_after,
+    utc,
+)
 from tests.providers.vendor import Asked, Said, Vendor
 from tests.providers.words import KEY, new_york, twelve_series
 from tests.support import Conn, connect, value
@@ -34,9 +44,9 @@ def friday(url: str) -> Iterator[Database]:
                 plan = backfill.plan(conn, symbol, 30)
             assert plan is not None
             first = FakeProvider("first", serving(lambda _: 100.0))
-            verdict = backfill.fetch(database, [first], plan, never)
+            result = backfill.fetch(database, [first], plan, never)
             with at(database) as conn:
-                backfill.store(conn, plan, verdict)
+                backfill.store(conn, plan, result)
     with stopped_clock(url, utc("2024-05-17 22:00")) as database:
         yield database
 
@@ -94,7 +104,11 @@ def test_two_requests_top_a_whole_universe_up(
         conn, "SELECT array_agg(DISTINCT source) FROM market_prices WHERE date < %s", [FRIDAY]
     ) == ["first"]
     assert (
-        value(conn, "SELECT min(fetched_to) FROM ticker_registry WHERE symbol <> 'BTC-USD'")
+        value(
+            conn,
+            "SELECT min(covered_to) FROM ticker_registry, coverage_span(symbol, '1d')"
+            " WHERE symbol <> 'BTC-USD'",
+        )
         == FRIDAY
     )
     # And nobody asks again for what is there.
@@ -140,7 +154,7 @@ def test_who_lacks_more_or_is_no_us_listing_is_left(
     friday: Database, conn: Conn, http: httpx.Client, vendor: Vendor
 ) -> None:
     conn.execute("DELETE FROM market_prices WHERE symbol = 'AAPL' AND date >= '2024-05-15'")
-    conn.execute("UPDATE ticker_registry SET fetched_to = '2024-05-14' WHERE symbol = 'AAPL'")
+    uncover_after(conn, "2024-05-14", "AAPL")
     conn.execute("INSERT INTO ticker_registry (symbol, status) VALUES ('NEW', 'active')")
     before = conn.execute(
         "SELECT symbol, backfill_status FROM ticker_registry ORDER BY 1"
@@ -217,10 +231,10 @@ def test_a_batch_is_no_longer_than_the_provider_takes(
     names = [f"T{number:02}" for number in range(10)]
     for name in names:
         conn.execute(
-            "INSERT INTO ticker_registry (symbol, calendar, fetched_from, fetched_to, status)"
-            " VALUES (%s, 'XNYS', %s, %s, 'active')",
-            [name, THURSDAY, THURSDAY],
+            "INSERT INTO ticker_registry (symbol, calendar, status) VALUES (%s, 'XNYS', 'active')",
+            [name],
         )
+        cover(conn, name, THURSDAY, THURSDAY)
         put_bars(conn, name, {THURSDAY: 100.0})
     vendor.says = lambda asked: Said(
         {each: series(each) for each in asked.query["symbol"].split(",")}

@@ -15,9 +15,14 @@ BIG = ("predictions", "prediction_outcomes", "outbox_history")
 
 LOAD = """
 ALTER TABLE predictions DISABLE TRIGGER USER;
-INSERT INTO ticker_registry (symbol, calendar, fetched_from, fetched_to, last_backfill, backfill_status)
-SELECT 'S' || n, 'XNYS', '2020-01-01', '2099-01-01', now() - interval '2 hours', 'completed'
-FROM generate_series(0, {symbols} - 1) n;
+INSERT INTO ticker_registry (symbol, calendar, last_backfill, backfill_status)
+SELECT 'S' || n, 'XNYS', now() - interval '2 hours', 'completed' FROM generate_series(0, {symbols} - 1) n;
+INSERT INTO price_coverage (symbol, "interval", "from", "to", source)
+SELECT 'S' || n, '1d', '2020-01-01', '2099-01-01', 'test' FROM generate_series(0, {symbols} - 1) n
+UNION ALL
+SELECT 'S' || n, '5m', d::date, d::date, 'test'
+FROM generate_series(0, {symbols} - 1) n
+CROSS JOIN generate_series('2024-01-01', '2024-07-18', interval '2 days') d;
 DELETE FROM outbox;
 INSERT INTO market_prices (symbol, date, open, high, low, close, source, fetched_at)
 SELECT 'S' || n, s.session, 100, 101, 99, 100, 'test', now()

@@ -30,6 +30,9 @@ BOUNDS = {
     "fill due": ("SELECT outcomes_fill_due('{symbol}')", 300, 30),
     "ticker plan": ("SELECT * FROM ticker_plan('S3', 365, false)", 300, 30),
     "ticker plan, open": ("SELECT * FROM ticker_plan('{symbol}', 365, false)", 300, 30),
+    "coverage holes": ("SELECT * FROM coverage_holes('S3', '1d', 'XNYS', '2010-01-01', '2025-12-31')", 100, 0),
+    "coverage holes, many": ("SELECT * FROM coverage_holes('S3', '5m', 'XNYS', '2024-01-01', '2024-12-31')", 500, 0),
+    "coverage add": ("SELECT coverage_add('S3', '1d', '2010-01-01', '2010-12-31', 'test')", 100, 0),
     "sweep due": ("SELECT sweep_due()", 50 * OPEN, 10 * OPEN),
     "sweep forgotten": ("SELECT sweep_forgotten(10)", 2000, 100),
     "sweep changed": ("SELECT sweep_changed(10)", 2000, 200),
@@ -56,6 +59,7 @@ INDEXES = {
     "outbox_history_key": "sweep forgotten",
     "outbox_history_finished": "sweep prune, nothing",
     "outbox_history_pkey": "requeue",
+    "price_coverage_pkey": "coverage holes",
 }
 
 
@@ -121,7 +125,8 @@ def test_what_a_statement_reads_is_bounded(years: Conn, name: str) -> None:
 
 @pytest.mark.parametrize(("index", "name"), INDEXES.items())
 def test_without_its_index_it_is_not(years: Conn, index: str, name: str) -> None:
-    table = "outbox_history" if "history" in index else "prediction_outcomes"
+    tables = ("outbox_history", "price_coverage", "prediction_outcomes")
+    table = next(name for name in tables if index.startswith(name))
     if index == "outbox_history_key" and years.info.server_version < 160000:
         pytest.skip("15 finds a way of its own that is as short")
     is_constraint = index.endswith(("symbol_key", "pkey"))

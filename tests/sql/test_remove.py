@@ -31,6 +31,7 @@ _KEPT = (
     "market_prices",
     "prediction_outcomes",
     "predictions",
+    "price_coverage",
     "provider_payloads",
     "ticker_registry",
 )

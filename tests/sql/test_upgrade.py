@@ -57,6 +57,7 @@ ROWS = {
     "price_jobs": "(kind, range_from, range_to, priority, created_at)"
     " VALUES ('backfill', '2024-01-01', '2024-06-30', -20, now())",
     "price_job_symbols": "(job_id, symbol, want_from, state) VALUES (1, 'AAPL', '2024-01-01', 'open')",
+    "price_coverage": "VALUES ('AAPL', '1d', '2024-01-01', '2024-06-30', 'csv')",
     "market_syncs": "VALUES ('XNYS', '2024-03-05', NULL)",
     "provider_disagreements": "VALUES ('AAPL', '2024-03-05', 'yahoo', 100, 'fmp', 101, now())",
 }
@@ -77,11 +78,15 @@ def tables(conn: Conn) -> list[str]:
     return sorted(row["relname"] for row in rows)
 
 
+def quoted(name: str) -> str:
+    return f'"{name}"'
+
+
 def rows_of(conn: Conn, names: dict[str, list[str]]) -> dict[str, list[Any]]:
     """What the tables hold in these columns."""
     return {
         table: conn.execute(
-            f"SELECT ROW({', '.join(columns)})::text AS said FROM {table} ORDER BY 1".encode()  # noqa: S608
+            f"SELECT ROW({', '.join(map(quoted, columns))})::text AS said FROM {table} ORDER BY 1".encode()  # noqa: S608
         ).fetchall()
         for table, columns in names.items()
     }
@@ -149,6 +154,32 @@ def test_prices_of_the_first_release_are_ours_where_its_providers_answered(empty
         migrate(database)
         ours = "SELECT date::text FROM market_prices WHERE fetched_at IS NOT NULL"
         assert conn.execute(ours.encode()).fetchall() == [{"date": "2024-03-05"}]
+
+
+def test_the_range_of_an_earlier_release_is_price_coverage(empty_url: str) -> None:
+    before = [file for file in MIGRATIONS if file.name < "migrations/0017"]
+    with connect(empty_url) as conn, Database(empty_url) as database:
+        apply(conn, before)
+        conn.execute(
+            "INSERT INTO ticker_registry (symbol, fetched_from, fetched_to) VALUES"
+            " ('AAPL', '2024-01-01', '2024-06-30'), ('HUSH', '2024-01-01', '2024-06-30'), ('NEW', NULL, NULL)"
+        )
+        conn.execute(
+            "INSERT INTO market_prices (symbol, date, close, source, fetched_at) VALUES"
+            " ('AAPL', '2024-03-05', 100, 'fmp', now()), ('AAPL', '2024-06-05', 100, 'yahoo', now()),"
+            " ('AAPL', '2024-06-06', 100, 'theirs', NULL)"
+        )
+        migrate(database)
+        rows = conn.execute("SELECT ROW(c.*)::text AS row FROM price_coverage c ORDER BY symbol")
+        assert [row["row"] for row in rows] == [
+            "(AAPL,1d,2024-01-01,2024-06-30,yahoo)",
+            "(HUSH,1d,2024-01-01,2024-06-30,unknown)",
+        ]
+        # Reckoner removed and installed again does not bring back what has changed since.
+        conn.execute("DELETE FROM price_coverage WHERE symbol = 'HUSH'")
+        conn.execute("DELETE FROM reckoner_schema WHERE name LIKE '%0017%'")
+        migrate(database)
+        assert value(conn, "SELECT array_agg(symbol) FROM price_coverage") == ["AAPL"]
 
 
 def test_an_upgraded_queue_works(

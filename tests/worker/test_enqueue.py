@@ -44,10 +44,13 @@ def register(
 ) -> None:
     """A ticker that is known, with its history from a day on."""
     conn.execute(
-        "INSERT INTO ticker_registry (symbol, status, fetched_from, fetched_to, last_backfill)"
-        " VALUES (%s, %s, %s, %s, reckoner_now())",
-        [symbol, status, fetched_from, fetched_from and "2026-01-01"],
+        "INSERT INTO ticker_registry (symbol, status, last_backfill) VALUES (%s, %s, reckoner_now())",
+        [symbol, status],
     )
+    if fetched_from:
+        conn.execute(
+            "SELECT coverage_add(%s, '1d', %s, '2026-01-01', 'test')", [symbol, fetched_from]
+        )
 
 
 def test_it_says_what_it_will_cost(url: str, before_us: Conn) -> None:

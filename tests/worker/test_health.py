@@ -118,7 +118,7 @@ def test_a_paused_provider(url: str, alive: Conn, database: Database) -> None:
 
 
 def test_a_breaker_whose_pause_is_over(alive: Conn, database: Database) -> None:
-    alive.execute("SELECT provider_admit('yahoo', 1)")
+    alive.execute("SELECT provider_acquire('yahoo', 1)")
     for _ in range(3):
         alive.execute("SELECT provider_failed('yahoo', 'down: HTTP 503', NULL)")
     assert look(database, "providers")[1].startswith("yahoo is paused until ")
@@ -135,7 +135,7 @@ def test_a_breaker_whose_pause_is_over(alive: Conn, database: Database) -> None:
 
 def test_an_exhausted_quota(alive: Conn, database: Database) -> None:
     alive.execute("UPDATE provider_quotas SET per_minute = 3, per_day = 3 WHERE name = 'fmp'")
-    alive.execute("SELECT provider_admit('fmp', 3)")
+    alive.execute("SELECT provider_acquire('fmp', 3)")
     end = value(
         alive,
         "SELECT resets_at::timestamptz(0)::text FROM provider_quota_status"
@@ -166,7 +166,7 @@ def test_only_what_waits_for_a_provider_is_resumed(alive: Conn) -> None:
             " available_at = now() + interval '1 hour' WHERE id = %s",
             [status, error, number],
         )
-    alive.execute("SELECT provider_admit('yahoo', 1)")
+    alive.execute("SELECT provider_acquire('yahoo', 1)")
     assert value(alive, "SELECT provider_resume('yahoo')") == 0
     with pytest.raises(psycopg.errors.NoDataFound, match="no provider"):
         alive.execute("SELECT provider_resume('yahooo')")

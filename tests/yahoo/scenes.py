@@ -117,14 +117,14 @@ def check_outcome(
         )
     ]
     row = conn.execute(
-        "SELECT o.*, p.post_timestamp, r.fetched_from, r.fetched_to FROM prediction_outcomes o"
-        " JOIN predictions p ON p.id = o.prediction_id JOIN ticker_registry r USING (symbol)"
+        "SELECT o.*, p.post_timestamp, v.covered_from, v.covered_to FROM prediction_outcomes o"
+        " JOIN predictions p ON p.id = o.prediction_id CROSS JOIN LATERAL coverage_span(o.symbol, '1d') v"
         " WHERE o.prediction_id = %s AND o.symbol = %s",
         [prediction, symbol],
     ).fetchone()
     assert row is not None, (prediction, symbol)
     oracle = Oracle(days, row["post_timestamp"], sentiment, 0.5)
-    wanted = oracle.look(now, prices, (row["fetched_from"], row["fetched_to"]))
+    wanted = oracle.look(now, prices, (row["covered_from"], row["covered_to"]))
     near = {
         name: pytest.approx(number, rel=1e-9) if type(number) is float else number
         for name, number in wanted.items()

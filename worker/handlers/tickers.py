@@ -45,7 +45,7 @@ class TickerWork:
         self._context = context
         self._claim = claim
         self._plan: backfill.Plan | None = None
-        self._verdict: backfill.Verdict | None = None
+        self._result: backfill.Result | None = None
 
     def fetch(self) -> None:
         """Find out what is missing and ask providers for it."""
@@ -55,7 +55,7 @@ class TickerWork:
             self._context.database, self._claim.key, days, refetch=refetch
         )
         if self._plan is not None:
-            self._verdict = backfill.fetch(
+            self._result = backfill.fetch(
                 self._context.database,
                 self._context.providers,
                 self._plan,
@@ -74,30 +74,30 @@ class TickerWork:
                 )
                 outbox.finish(conn, [end])
                 return {"verdict": "cancelled", "outcome": "cancelled", **end.result}
-            verdict = self._verdict
+            result = self._result
             last = self._claim.attempts + 1 >= self._context.max_attempts
-            if isinstance(verdict, backfill.Silent) and last:
-                verdict = verdict.nothing  # asked often enough: there is nothing to have
+            if isinstance(result, backfill.NoData) and last:
+                result = result.nothing  # asked often enough: there is nothing to have
             run = Run(
-                jobs.run_name(conn, f"event {self._claim.id}", self._plan.symbol),
+                jobs.run_name(f"event {self._claim.id}", self._plan),
                 self._context.market.raw_retention_days,
             )
-            summary = backfill.store(conn, self._plan, verdict, run)
-            told = {"outcome": summary.outcome, **summary.details}
-            if settled := jobs.settle(conn, self._plan, verdict, summary, last=last):
-                told["jobs"] = settled
-            match verdict:
-                case backfill.Later(until=until, reason=reason):
+            summary = backfill.store(conn, self._plan, result, run)
+            done = {"outcome": summary.outcome, **summary.details}
+            if settled := jobs.settle(conn, self._plan, result, summary, last=last):
+                done["jobs"] = settled
+            match result:
+                case backfill.Deferred(until=until, reason=reason):
                     outbox.delay(conn, self._claim, until, reason)
-                    return {"verdict": "delayed", **told}
+                    return {"verdict": "delayed", **done}
                 case backfill.Failed() if settled:
                     # It was a job that asked too much of the providers, and the job knows it now;
                     # what else needs the ticker must not find it parked for that.
-                    outbox.finish(conn, [End(self._claim, "done", told)])
-                    return {"verdict": "done", **told}
-                case backfill.Failed(reason=reason) | backfill.Silent(reason=reason):
+                    outbox.finish(conn, [End(self._claim, "done", done)])
+                    return {"verdict": "done", **done}
+                case backfill.Failed(reason=reason) | backfill.NoData(reason=reason):
                     status = outbox.fail(conn, self._claim, reason, self._context.max_attempts)
-                    return {"verdict": status or "lost", **told}
+                    return {"verdict": status or "lost", **done}
                 case _:
-                    outbox.finish(conn, [End(self._claim, "done", told)])
-                    return {"verdict": "done", **told}
+                    outbox.finish(conn, [End(self._claim, "done", done)])
+                    return {"verdict": "done", **done}

@@ -122,8 +122,8 @@ def test_what_a_provider_says_may_hold_anything(url: str, conn: Conn) -> None:
 
 def test_nothing_of_it_is_there_when_the_store_fails(database: Database, conn: Conn) -> None:
     """The record is of one transaction with the bars."""
-    asked = [
-        ingestion.Asked(
+    attempts = [
+        ingestion.Attempt(
             "csv", Request("ACME", day(T1), day(T1), [day(T1)]), "ok", "", 0.1,
             Payload("ACME.csv", None, b"bytes"),
         )
@@ -131,8 +131,8 @@ def test_nothing_of_it_is_there_when_the_store_fails(database: Database, conn: C
 
     def fail() -> None:
         with database.transaction() as inside:
-            ids = ingestion.keep(inside, asked, ingestion.Run())
-            ingestion.log(inside, "ACME", asked, ids, ingestion.Run(), "failed", {})
+            ids = ingestion.keep(inside, attempts, ingestion.Run())
+            ingestion.record(inside, "ACME", attempts, ids, ingestion.Run(), "failed", {})
             raise RuntimeError("the bars could not be stored")
 
     with pytest.raises(RuntimeError):

@@ -145,7 +145,7 @@ def test_nobody_waits_for_whoever_else_stores_the_same_bytes(database: Database)
     """Some bodies are everyone's: the page that says "too many requests"."""
     request = Request("ACME", day(T1), day(T1), [day(T1)])
     page = Payload("https://remote/ACME", 429, b"Too Many Requests")
-    asked = [ingestion.Asked("remote", request, "throttled", "", 0.1, page)]
+    asked = [ingestion.Attempt("remote", request, "throttled", "", 0.1, page)]
     with database.transaction() as first:
         known = ingestion.keep(first, asked, ingestion.Run())
     with database.transaction() as one, database.transaction(lock_seconds=0.5) as other:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from market.providers.csv_files import CsvFiles
-from tests.market.helpers import day, outcome
+from tests.market.helpers import day, outcome, uncover_after
 from tests.market.provenance.scenes import LATER, T1, payloads, revise, turn
 from tests.support import Conn, connect, value
 
@@ -62,7 +62,7 @@ def test_a_bar_that_a_new_history_lacks_is_kept_as_it_was(
             halved.append(",".join([date, *(str(float(price) / 2) for price in prices), volume]))
     (folder / "ACME.csv").write_text("\n".join(halved) + "\n")
     with connect(url) as living_then:
-        living_then.execute("UPDATE ticker_registry SET fetched_to = '2024-05-15'")
+        uncover_after(living_then, "2024-05-15")
     turn(url, CsvFiles(folder))
     (gone,) = conn.execute(
         "SELECT * FROM market_price_revisions WHERE new_close IS NULL"

@@ -66,7 +66,7 @@ def test_it_is_fetched_anew_from_its_earliest_stored_bar(
         (traded(day("2024-04-17")) / traded(day("2024-03-05")) - 1) * 100
     )
     assert (row["is_complete"], row["revision"]) == (True, None)
-    assert ticker(conn, "ACME")["fetched_from"] == day("2022-01-03")
+    assert ticker(conn, "ACME")["covered_from"] == day("2022-01-03")
 
 
 @pytest.mark.usefixtures("filled")

@@ -103,9 +103,9 @@ def test_nobody_ever_sees_prices_without_their_outcomes(
             with at(database) as conn:
                 plan = backfill.plan(conn, "ACME", BACKFILL_DAYS, refetch=True)
             assert plan is not None
-            verdict = backfill.fetch(database, [remote], plan, never)
+            result = backfill.fetch(database, [remote], plan, never)
             with at(database) as conn:
-                backfill.store(conn, plan, verdict)
+                backfill.store(conn, plan, result)
     torn = [row for row in seen if row[0] != row[1] or row[2] != row[3] or not row[4]]
     assert torn == []
     assert len({entry for entry, *_ in seen}) == 2

@@ -1,0 +1,90 @@
+"""What a fetch of a ticker has to ask for: read-only, one statement.
+
+The decision is `ticker_plan` in sql/functions/42_ticker_plan.sql, which compares what is wanted
+with `price_coverage`.
+"""
+
+import datetime as dt
+from dataclasses import replace
+
+from market.prices.results import Deferred, Plan
+from market.providers import Request
+from market.universe import sessions
+from sql.database import Connection, Database
+
+
+def plan(
+    conn: Connection,
+    symbol: str,
+    backfill_days: int,
+    *,
+    refetch: bool = False,
+    since: dt.date | None = None,
+) -> Plan | None:
+    """Ask the database what this symbol lacks; None when it is not registered.
+
+    refetch: the whole range again. since: everything since that date, stored or not.
+    """
+    row = conn.execute(
+        "SELECT * FROM ticker_plan(%s, %s, %s, %s)", [symbol, backfill_days, refetch, since]
+    ).fetchone()
+    if row is None:
+        return None
+    request = whole = None
+    if row["missing_from"] is not None:
+        name, start, end = row["provider_symbol"], row["request_from"], row["request_to"]
+        whole = Request(name, row["whole_from"], row["last_session"], row["sessions"])
+        asked = [session for session in whole.sessions if start <= session <= end]
+        request = Request(name, start, end, asked)
+    return Plan(
+        symbol=symbol,
+        calendar=row["calendar"],
+        status=row["status"],
+        name=row["provider_symbol"],
+        asset_type=row["asset_type"],
+        request=request,
+        whole=whole,
+        missing_from=row["missing_from"],
+        last_bar=row["last_bar"],
+        refetch=refetch,
+        covered_to=row["covered_to"],
+        last_session=row["last_session"],
+        jobs=row["jobs"],
+    )
+
+
+def prepare(
+    database: Database, symbol: str, backfill_days: int, *, refetch: bool = False
+) -> Plan | None:
+    """Load the ticker's calendar where it is missing, then plan in a transaction of its own."""
+    with database.transaction() as conn:
+        missing = calendars_missing(conn, [symbol])
+    for calendar in missing:
+        sessions.ensure_one(database, calendar)
+    with database.transaction() as conn:
+        made = plan(conn, symbol, backfill_days, refetch=refetch)
+        if made is None or made.has_sessions:
+            return made
+        return replace(made, waits=_waits(conn, made.calendar))
+
+
+def _waits(conn: Connection, calendar: str) -> Deferred | None:
+    """Until when a ticker of this calendar waits, and why; None: no such calendar is known."""
+    row = conn.execute(
+        "SELECT retry_at, reason FROM market_calendars WHERE calendar = %s AND state = 'failed'",
+        [calendar],
+    ).fetchone()
+    if row is None:
+        return None
+    return Deferred(row["retry_at"], f"sessions of {calendar} cannot be computed: {row['reason']}")
+
+
+def calendars_missing(conn: Connection, symbols: list[str]) -> list[str]:
+    """The calendars of these tickers that have no sessions yet."""
+    rows = conn.execute("SELECT ticker_calendars_missing(%s::text[]) AS calendar", [symbols])
+    return [row["calendar"] for row in rows]
+
+
+def mark_started(conn: Connection, plan: Plan) -> None:
+    """Note in the registry that a fetch is going on, and under which name and calendar."""
+    conn.execute("SELECT ticker_fetch_started(%s, %s, %s)", [plan.symbol, plan.calendar, plan.name])

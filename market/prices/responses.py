@@ -1,0 +1,164 @@
+"""What the responses to one request mean together.
+
+One answer with a usable bar for each session is complete. Where sessions lack one, the answer with
+the most bars is used as it came: bars of two providers are not mixed. What it means that no
+provider has bars is decided only when all of them were asked.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from market.prices.ingestion import Attempt
+from market.prices.report import LEAST_SCORE, Report
+from market.prices.results import (
+    Deferred,
+    Failed,
+    Fetched,
+    NoData,
+    Plan,
+    Result,
+    UnknownSymbol,
+)
+from market.providers import Answer, Bar, Kind, Request
+from market.providers.limits import Paused
+
+
+@dataclass(frozen=True)
+class Response:
+    """What one attempt brought. report: of an answer with bars.
+
+    is_trusted: whether an "unknown symbol" speaks of the symbol, which the canary told.
+    """
+
+    source: str
+    request: Request
+    answer: Answer | Paused
+    seconds: float = 0.0
+    report: Report | None = None
+    is_trusted: bool | Paused = True
+    canary: str | None = None
+
+    @property
+    def kind(self) -> Kind | None:
+        """The answer's class; None where the provider is paused."""
+        return None if isinstance(self.answer, Paused) else self.answer.kind
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether its bars may be stored."""
+        return self.report is not None and self.report.score >= LEAST_SCORE
+
+    @property
+    def bars(self) -> Sequence[Bar]:
+        """The bars that may be stored; none of a refused batch."""
+        return self.report.bars if self.report and self.is_usable else ()
+
+    @property
+    def attempt(self) -> Attempt:
+        """What the ingestion audit keeps of it."""
+        answer = self.answer
+        if isinstance(answer, Paused):
+            if answer.answer is None:
+                return Attempt(self.source, self.request, "paused", answer.reason, self.seconds)
+            answer = answer.answer
+        return Attempt(
+            self.source,
+            self.request,
+            str(answer.kind),
+            answer.message,
+            self.seconds,
+            answer.payload,
+            self.report,
+        )
+
+
+@dataclass
+class Responses:
+    """The responses to one request of a plan.
+
+    left_out: why the other providers were not asked.
+    """
+
+    plan: Plan
+    request: Request
+    left_out: Sequence[str] = ()
+    best: Fetched | None = None
+    _attempts: list[Attempt] = field(default_factory=list)
+    _unknown: list[str] = field(default_factory=list)
+    _failed: list[str] = field(default_factory=list)
+    _paused: list[Paused] = field(default_factory=list)
+    _empty: list[tuple[str, str]] = field(default_factory=list)
+    # Empty, from a provider that gives the same answer for symbols that it does not know.
+    _vague: list[tuple[str, str]] = field(default_factory=list)
+    _abstained: list[str] = field(default_factory=list)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether an answer has a bar for each session, so that no other provider is needed."""
+        return self.best is not None and not self.best.missing
+
+    def add(self, response: Response) -> None:
+        """Take a response in."""
+        self._attempts.append(response.attempt)
+        answer = response.answer
+        if isinstance(answer, Paused):
+            self._paused.append(answer)
+            return
+        words = f"{response.source}: {answer.kind} {answer.message}".strip()
+        match answer.kind:
+            case Kind.OK:
+                self._add_bars(response, answer, words)
+            case Kind.UNKNOWN if isinstance(response.is_trusted, Paused):
+                self._paused.append(response.is_trusted)
+            case Kind.UNKNOWN if response.is_trusted:
+                self._unknown.append(words)
+            case Kind.UNKNOWN:
+                self._failed.append(f"{words}, nor does it know {response.canary}")
+            case Kind.EMPTY:
+                (self._vague if answer.abstains else self._empty).append((response.source, words))
+            case _:
+                (self._abstained if answer.abstains else self._failed).append(words)
+
+    def _add_bars(self, response: Response, answer: Answer, words: str) -> None:
+        report = response.report
+        if report is None or not response.is_usable:
+            self._failed.append(f"{words}, {report.reason if report else 'not validated'}")
+        elif self.best is None or len(report.bars) > len(self.best.bars) or not report.missing:
+            self.best = Fetched(
+                response.source,
+                self.request,
+                report.bars,
+                report.rejected,
+                report.missing,
+                has_new_basis=report.has_new_basis,
+                asset_type=answer.asset_type,
+                exchange=answer.exchange,
+                currency=answer.currency,
+                actions=report.actions,
+                payload=answer.payload,
+            )
+
+    def conclude(self) -> Result:
+        """Say what the responses mean together."""
+        attempts = self._attempts
+        if self.best is not None:
+            return replace(self.best, attempts=attempts)
+        if self._paused:
+            # A paused provider may know the symbol: nothing is concluded before all were asked.
+            soonest = min(self._paused, key=lambda pause: pause.until)
+            return Deferred(soonest.until, soonest.reason, attempts)
+        without_bars = [words for _, words in [*self._empty, *self._vague]]
+        reasons = "; ".join(
+            [*self._failed, *without_bars, *self._unknown, *self.left_out, *self._abstained]
+        )
+        if self._failed or not (self._unknown or without_bars):
+            return Failed(reasons or "no provider to ask", attempts)
+        # An explicit "unknown symbol" outweighs an empty answer from a provider that cannot tell
+        # the two apart.
+        empty = self._empty if self._unknown else [*self._empty, *self._vague]
+        if not empty:
+            return UnknownSymbol(reasons, attempts)
+        nothing = Fetched(empty[0][0], self.request, (), attempts=attempts)
+        if self.plan.is_known_empty and not self._unknown:
+            return nothing
+        return NoData(reasons, nothing, attempts)

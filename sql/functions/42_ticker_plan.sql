@@ -1,0 +1,199 @@
+BEGIN;
+-- What a fetch has to ask for. Called by market/prices/plan.py; nothing here writes but
+-- ticker_fetch_started().
+SET LOCAL search_path = public;
+SET LOCAL lock_timeout = '3s';
+SELECT pg_advisory_xact_lock(1380271947, 2);
+
+-- What providers call a ticker, and its calendar: as the registry says, else as symbol_rules say,
+-- which may have come after the ticker. A calendar that is not the default was chosen and stays.
+CREATE OR REPLACE FUNCTION ticker_listing(p_symbol text)
+RETURNS TABLE (provider_symbol text, calendar text, status text) LANGUAGE sql STABLE AS $$
+    SELECT coalesce(r.provider_symbol, u.provider_symbol, r.symbol)::text,
+           CASE WHEN r.provider_symbol IS NULL AND c.calendar IN ('XNYS', '24/7')
+                THEN coalesce(u.calendar, c.calendar) ELSE c.calendar END,
+           r.status::text
+    FROM ticker_registry r
+    CROSS JOIN LATERAL (SELECT coalesce(r.calendar, symbol_calendar(r.symbol)) AS calendar) c
+    LEFT JOIN LATERAL symbol_rule(r.symbol) u ON true
+    WHERE r.symbol = p_symbol
+$$;
+
+-- The calendars of these tickers that have no sessions yet: to be loaded before they are planned.
+CREATE OR REPLACE FUNCTION ticker_calendars_missing(p_symbols text[]) RETURNS SETOF text
+LANGUAGE sql STABLE AS $$
+    SELECT DISTINCT l.calendar
+    FROM unnest(p_symbols) AS n(symbol) CROSS JOIN LATERAL ticker_listing(n.symbol) l
+    WHERE NOT EXISTS (SELECT FROM market_sessions s WHERE s.calendar = l.calendar)
+$$;
+
+-- What a fetch for this symbol has to bring; one row, none for a symbol that is not registered.
+-- Wanted is the history before the earliest moment that needs it (p_backfill_days calendar days) up
+-- to the last settled session; p_refetch: all of it again; p_since: everything since that date,
+-- stored or not. Missing is
+--   what of it no range of price_coverage covers,
+--   the sessions that an open outcome needs and that have no bar, up to ten sessions back,
+--   and what jobs are owed (62_jobs.sql): holes of the coverage, for a sync sessions without a bar.
+-- missing_from: the first missing day; NULL when nothing is missing.
+-- request_from, request_to: what to ask for. One request covers all that is missing, and reaches to
+--   the stored bars on either side, so that a change of their basis shows.
+-- whole_from: with last_session all that is stored and wanted, for when the basis changed; sessions
+--   are those of this range.
+-- last_session: NULL when the calendar has no sessions yet.
+-- covered_to: the end of the coverage. last_bar: the last bar that a provider of ours gave, or where
+--   there is none the last that another program stored. jobs: those that the fetch serves.
+DROP FUNCTION IF EXISTS ticker_plan(text, integer, boolean, date);
+CREATE OR REPLACE FUNCTION ticker_plan(
+    p_symbol text, p_backfill_days integer, p_refetch boolean, p_since date DEFAULT NULL
+)
+RETURNS TABLE (symbol text, provider_symbol text, asset_type text, calendar text, status text,
+               missing_from date, request_from date, request_to date, whole_from date,
+               last_session date, sessions date[], covered_to date, last_bar date, jobs bigint[])
+LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+    v_listing  record;
+    v_last     market_sessions;
+    v_span     record;
+    v_jobs     record;
+    v_want     date;
+    v_first    date; -- the first bar that is stored
+    v_missing  daterange;
+    v_request  daterange;
+    v_whole    date;
+    v_last_bar date;
+BEGIN
+    SELECT * INTO v_listing FROM ticker_listing(p_symbol);
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    v_last := session_last_settled(v_listing.calendar);
+    SELECT * INTO v_span FROM coverage_span(p_symbol, '1d');
+    SELECT min(o.prediction_date) INTO v_want FROM prediction_outcomes o
+    WHERE o.symbol = p_symbol AND o.entry_session IS NOT NULL;
+    v_want := coalesce(least(v_want, v_span.covered_from + p_backfill_days),
+                       (reckoner_now() AT TIME ZONE 'UTC')::date) - p_backfill_days;
+    SELECT coalesce(array_agg(o.job_id ORDER BY o.job_id), '{}') AS ids,
+           min(o.want_from) FILTER (WHERE NOT o.is_sync) AS history_from,
+           min(o.want_from) FILTER (WHERE o.is_sync) AS sync_from
+    INTO v_jobs
+    FROM (SELECT s.job_id, s.want_from, coalesce(j.kind IN ('sync', 'update'), false) AS is_sync
+          FROM price_job_symbols s LEFT JOIN price_jobs j ON j.id = s.job_id
+          WHERE s.symbol = p_symbol AND s.state = 'open') o;
+    v_missing := (
+        SELECT CASE WHEN min(m."from") <= max(m."to") THEN daterange(min(m."from"), max(m."to"), '[]') END
+        FROM (
+            SELECT v_want AS "from", v_last.session AS "to" WHERE p_refetch
+            UNION ALL
+            -- It joins what is covered: nobody asked for a new hole.
+            SELECT least(p_since, v_span.covered_to + 1), v_last.session WHERE p_since IS NOT NULL
+            UNION ALL
+            SELECT h."from", h."to"
+            FROM coverage_holes(p_symbol, '1d', v_listing.calendar,
+                                CASE WHEN p_since IS NULL THEN least(v_want, v_jobs.history_from)
+                                     ELSE v_jobs.history_from END, v_last.session) h
+            UNION ALL
+            SELECT g.session, g.session
+            FROM outcome_gaps(p_symbol, v_listing.calendar, v_last.ordinal) g WHERE p_since IS NULL
+            UNION ALL
+            SELECT s.session, s.session FROM market_sessions s
+            WHERE s.calendar = v_listing.calendar AND s.session BETWEEN v_jobs.sync_from AND v_last.session
+              AND NOT EXISTS (SELECT FROM market_prices p WHERE p.symbol = p_symbol
+                              AND p.date = s.session AND p.fetched_at IS NOT NULL)
+        ) m);
+    v_last_bar := coalesce(
+        (SELECT p.date FROM market_prices p WHERE p.symbol = p_symbol AND p.fetched_at IS NOT NULL
+         ORDER BY p.date DESC LIMIT 1),
+        (SELECT max(p.date) FROM market_prices p WHERE p.symbol = p_symbol));
+    IF v_missing IS NOT NULL THEN
+        v_first := (SELECT min(p.date) FROM market_prices p WHERE p.symbol = p_symbol);
+        v_whole := least(lower(v_missing), v_span.covered_from, v_first);
+        v_request := CASE WHEN p_refetch OR v_first IS NULL OR v_span.covered_from IS NULL
+            THEN daterange(v_whole, v_last.session, '[]')
+            ELSE request_around(p_symbol, v_listing.calendar, v_missing, v_whole, v_last.session) END;
+    END IF;
+    RETURN QUERY SELECT
+        p_symbol, v_listing.provider_symbol, symbol_asset_type(v_listing.provider_symbol),
+        v_listing.calendar, v_listing.status, lower(v_missing), lower(v_request), upper(v_request) - 1,
+        v_whole, v_last.session,
+        ARRAY(SELECT s.session FROM market_sessions s WHERE s.calendar = v_listing.calendar
+              AND s.session BETWEEN v_whole AND v_last.session ORDER BY s.session),
+        v_span.covered_to, v_last_bar, v_jobs.ids;
+END
+$$;
+
+-- The settled sessions that an open outcome needs, among the ten until p_last, and that have no bar
+-- of ours: providers may have it by now.
+CREATE OR REPLACE FUNCTION outcome_gaps(p_symbol text, p_calendar text, p_last integer)
+RETURNS TABLE (session date) LANGUAGE sql STABLE AS $$
+    SELECT s.session
+    FROM prediction_outcomes o
+    JOIN market_sessions e ON e.calendar = p_calendar AND e.session = o.entry_session
+    JOIN market_sessions s ON s.calendar = p_calendar AND s.ordinal <= p_last
+                          AND s.ordinal IN (e.ordinal, e.ordinal + 1, e.ordinal + 3,
+                                            e.ordinal + 7, e.ordinal + 30)
+    WHERE o.symbol = p_symbol AND o.outcome_state IN ('awaiting_prices', 'maturing')
+      AND s.ordinal > p_last - 10
+      AND NOT EXISTS (SELECT FROM market_prices p WHERE p.symbol = p_symbol AND p.date = s.session
+                      AND p.fetched_at IS NOT NULL)
+$$;
+
+-- A missing range with what is asked for beside it: five sessions and the nearest stored bar on
+-- either side, within p_from to p_to. What is stored there is compared with the answer.
+CREATE OR REPLACE FUNCTION request_around(
+    p_symbol text, p_calendar text, p_missing daterange, p_from date, p_to date
+) RETURNS daterange LANGUAGE sql STABLE AS $$
+    SELECT daterange(
+        least(lower(p_missing),
+              (SELECT max(p.date) FROM market_prices p
+               WHERE p.symbol = p_symbol AND p.date >= p_from AND p.date < lower(p_missing)),
+              (SELECT min(b.session)
+               FROM (SELECT s.session FROM market_sessions s
+                     WHERE s.calendar = p_calendar AND s.session >= p_from AND s.session < lower(p_missing)
+                     ORDER BY s.session DESC LIMIT 5) b)),
+        greatest(upper(p_missing) - 1,
+                 (SELECT min(p.date) FROM market_prices p
+                  WHERE p.symbol = p_symbol AND p.date >= upper(p_missing) AND p.date <= p_to),
+                 (SELECT max(a.session)
+                  FROM (SELECT s.session FROM market_sessions s
+                        WHERE s.calendar = p_calendar AND s.session >= upper(p_missing) AND s.session <= p_to
+                        ORDER BY s.session LIMIT 5) a)),
+        '[]')
+$$;
+
+-- A worker begins to ask: notes it for people, and the name and the calendar that it uses, because
+-- ticker_remap() has to know under which name stored bars came.
+CREATE OR REPLACE FUNCTION ticker_fetch_started(p_symbol text, p_calendar text, p_provider_symbol text)
+RETURNS void LANGUAGE sql AS $$
+    UPDATE ticker_registry
+    SET backfill_status = 'in_progress', calendar = p_calendar,
+        provider_symbol = coalesce(provider_symbol, nullif(p_provider_symbol, symbol)),
+        updated_at = reckoner_now()
+    WHERE symbol = p_symbol
+$$;
+
+-- What the registry learns from a fetch. p_status and p_reason: NULL leaves them.
+DROP FUNCTION IF EXISTS registry_verdict(text, text, text, text, text);
+CREATE OR REPLACE FUNCTION ticker_fetch_concluded(
+    p_symbol text, p_status text, p_reason text, p_backfill_status text, p_backfill_error text
+) RETURNS void LANGUAGE sql AS $$
+    UPDATE ticker_registry
+    SET status = coalesce(p_status, status),
+        status_reason = CASE WHEN p_status IS NULL THEN status_reason ELSE left(p_reason, 255) END,
+        backfill_status = p_backfill_status, backfill_error = one_line(p_backfill_error),
+        last_backfill = reckoner_now(), updated_at = reckoner_now()
+    WHERE symbol = p_symbol
+$$;
+REVOKE ALL ON FUNCTION
+    ticker_listing(p_symbol text),
+    ticker_calendars_missing(p_symbols text[]),
+    ticker_plan(p_symbol text, p_backfill_days integer, p_refetch boolean, p_since date),
+    outcome_gaps(p_symbol text, p_calendar text, p_last integer),
+    request_around(p_symbol text, p_calendar text, p_missing daterange, p_from date, p_to date ),
+    ticker_fetch_started(p_symbol text, p_calendar text, p_provider_symbol text),
+    ticker_fetch_concluded(p_symbol text, p_status text, p_reason text, p_backfill_status text, p_backfill_error text )
+    FROM PUBLIC;
+INSERT INTO reckoner_schema (name, checksum) VALUES
+    ('functions/42_ticker_plan.sql', '32c668b04f09f2b14ebc386d5a0ccf17abf3dd4d4e0473a31e66e8223008831e')
+ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
+COMMIT;
