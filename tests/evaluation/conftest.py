@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from sql.database import Database
-from tests.market.helpers import cover, process, put_bars, shared_database
+from tests.market.helpers import process, put_bars, set_fetched, shared_database
 from tests.support import Conn, insert_prediction, sessions, value
 
 FIRST, LAST = "2024-01-02", "2024-06-28"
@@ -27,7 +27,7 @@ def fill(conn: Conn, url: str) -> None:
     days = sessions(conn, FIRST, LAST)
     for symbol in PRICES:
         put_bars(conn, symbol, closes(conn, symbol))
-        cover(conn, symbol, days[0], days[-1])
+        set_fetched(conn, symbol, days[0], days[-1])
     conn.execute(
         "UPDATE market_prices SET adjusted_close = close - 1 WHERE symbol = 'UPCO' AND date < %s",
         [days[DIVIDEND_SESSION]],

@@ -100,6 +100,22 @@ def put_bars(conn: AnyConn, symbol: str, closes: Mapping[dt.date, float]) -> Non
         )
 
 
+def set_fetched(conn: AnyConn, symbol: str, start: dt.date, end: dt.date) -> None:
+    """Note which range providers answered for, and in the registry what bars there are."""
+    conn.execute(
+        "INSERT INTO ticker_registry (symbol) VALUES (%s) ON CONFLICT DO NOTHING", [symbol]
+    )
+    conn.execute(
+        "UPDATE ticker_registry SET"
+        " price_data_start = (SELECT min(date) FROM market_prices WHERE symbol = %s),"
+        " price_data_end = (SELECT max(date) FROM market_prices WHERE symbol = %s)"
+        " WHERE symbol = %s",
+        [symbol, symbol, symbol],
+    )
+    conn.execute("DELETE FROM price_coverage WHERE symbol = %s", [symbol])
+    cover(conn, symbol, start, end)
+
+
 def cover(conn: AnyConn, symbol: str, start: dt.date, end: dt.date, source: str = "test") -> None:
     """Note that a provider answered for a range."""
     conn.execute("SELECT coverage_add(%s, '1d', %s, %s, %s)", [symbol, start, end, source])

@@ -9,7 +9,7 @@ from market.universe import calendars, sessions
 from market.universe.calendars import Computed
 from sql.database import Database
 from tests.market.desk import Desk
-from tests.market.helpers import FakeProvider, cover, outcome, process, put_bars, serving, utc
+from tests.market.helpers import FakeProvider, outcome, process, put_bars, serving, set_fetched, utc
 from tests.support import Conn, insert_prediction, value
 
 TRUE_COMPUTE = calendars.compute
@@ -206,7 +206,7 @@ def test_what_lies_behind_the_end_waits_and_goes_on_when_the_calendar_grows(
     state, message = health(conn)
     assert (state, known in message) == ("warn", True)
 
-    cover(conn, "VOD.L", dt.date(2020, 1, 1), now.date())
+    set_fetched(conn, "VOD.L", dt.date(2020, 1, 1), now.date())
     dates = conn.execute(
         "SELECT session FROM market_sessions WHERE calendar = 'XLON' AND session > %s AND closes_at < %s",
         [now.date() - dt.timedelta(days=9), now],

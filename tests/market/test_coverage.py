@@ -18,6 +18,7 @@ from tests.market.helpers import (
     never,
     put_bars,
     serving,
+    set_fetched,
     standing_still,
     utc,
 )
@@ -302,7 +303,7 @@ def test_a_job_whose_hole_another_fetch_filled_is_settled(
     stored(conn, days, ("2024-01-08", "2024-01-12"))
     with at(database) as inside:
         number = jobs.start(inside, "backfill", ["ACME"], days[0], TODAY)
-    cover(conn, "ACME", days[0], TODAY)
+    set_fetched(conn, "ACME", days[0], TODAY)
     plan = plan_of(database)
     assert plan.request is None
     with at(database) as inside:

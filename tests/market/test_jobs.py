@@ -293,7 +293,6 @@ def test_ctrl_c_leaves_the_job_and_says_how_to_look_on(url: str, conn: Conn) -> 
         (["--start", "2024-01-01", "--symbols", " , "], "no symbol"),
         (["--start", "2024-01-01", "--symbols", "AAPL,not this!"], "'not this!'"),
         (["--start", "2024-01-01", "--symbols", "@/does/not/exist"], "No such file"),
-        (["--resume", "17"], "there is no job 17"),
         (["--resume", "17", "--symbols", "A"], "leave them out"),
     ],
 )
@@ -303,6 +302,12 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     assert words in error_line(command(url, "market", "backfill", *arguments), 2)
     assert value(conn, "SELECT count(*) FROM price_jobs") == 0
     assert value(conn, "SELECT count(*) FROM ticker_registry") == 0
+
+
+def test_a_job_that_is_not_there_is_one_line_and_nothing_is_written(url: str, conn: Conn) -> None:
+    done = command(url, "market", "backfill", "--resume", "17")
+    assert "there is no job 17" in error_line(done, 1)
+    assert value(conn, "SELECT count(*) FROM price_jobs") == 0
 
 
 @pytest.mark.parametrize(

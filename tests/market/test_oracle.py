@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sql.database import Database
-from tests.market.helpers import at, cover, fill, process, put_bars
+from tests.market.helpers import at, fill, process, put_bars, set_fetched
 from tests.market.oracle import Oracle, Session
 from tests.support import Conn, insert_prediction
 
@@ -198,7 +198,7 @@ def test_every_column_is_what_the_oracle_says(
     axis = windows["XNYS"]
     fetched = (axis[0].date, axis[min(fetched_until, len(axis) - 1)].date)
     for symbol in SYMBOLS:
-        cover(conn, symbol, *fetched)
+        set_fetched(conn, symbol, *fetched)
         put_bars(conn, symbol, at_first[symbol])
 
     clock = max(wanted[0].session + first[0], 0)

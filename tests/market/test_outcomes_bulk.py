@@ -7,7 +7,7 @@ import pytest
 
 from market import outcomes
 from sql.database import Database
-from tests.market.helpers import HORIZONS, cover, day, outcome, process, put_bars
+from tests.market.helpers import HORIZONS, day, outcome, process, put_bars, set_fetched
 from tests.support import Conn, connect, insert_prediction, sessions, until, value
 
 ENTRIES = 60
@@ -23,7 +23,7 @@ def days(conn: Conn) -> list[dt.date]:
     days = sessions(conn, "2024-03-05", "2024-09-27")
     for symbol in ("ACME", "BETA"):
         put_bars(conn, symbol, {date: 100.0 + n for n, date in enumerate(days) if n != 50})
-        cover(conn, symbol, days[0], days[-1])
+        set_fetched(conn, symbol, days[0], days[-1])
     return days
 
 

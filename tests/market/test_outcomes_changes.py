@@ -8,7 +8,7 @@ import pytest
 
 from market import outcomes
 from sql.database import Database
-from tests.market.helpers import HORIZONS, cover, fill, outcome, process, put_bars
+from tests.market.helpers import HORIZONS, fill, outcome, process, put_bars, set_fetched
 from tests.support import Conn, insert_prediction, sessions, value
 
 
@@ -18,7 +18,7 @@ def days(conn: Conn) -> list[dt.date]:
     days = sessions(conn, "2024-03-05", "2024-06-28")
     for symbol in ("ACME", "BETA"):
         put_bars(conn, symbol, {date: 100.0 + n for n, date in enumerate(days)})
-        cover(conn, symbol, days[0], days[-1])
+        set_fetched(conn, symbol, days[0], days[-1])
     return days
 
 

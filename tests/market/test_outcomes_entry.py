@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from sql.database import Database
-from tests.market.helpers import cover, day, outcome, process, put_bars, utc
+from tests.market.helpers import day, outcome, process, put_bars, set_fetched, utc
 from tests.support import Conn, insert_prediction, sessions
 
 
@@ -13,7 +13,7 @@ def dated_prices(conn: Conn, symbol: str, calendar: str = "XNYS") -> None:
     """Closes that are their date's ordinal, so that a price tells which day it is of."""
     days = sessions(conn, "2023-10-01", "2024-12-31", calendar)
     put_bars(conn, symbol, {date: float(date.toordinal()) for date in days})
-    cover(conn, symbol, days[0], days[-1])
+    set_fetched(conn, symbol, days[0], days[-1])
 
 
 def date_of(price: float | None) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sql.database import Database
-from tests.market.helpers import HORIZONS, cover, outcome, process, put_bars
+from tests.market.helpers import HORIZONS, outcome, process, put_bars, set_fetched
 from tests.support import Conn, insert_prediction, sessions, value
 
 
@@ -26,7 +26,7 @@ def priced(
 ) -> dict[str, Any]:
     """The outcome with these closes: the key is the number of sessions after the entry."""
     put_bars(conn, "ACME", {days[n]: close for n, close in closes.items()})
-    cover(conn, "ACME", days[0], days[-1])
+    set_fetched(conn, "ACME", days[0], days[-1])
     number = insert_prediction(conn, ["ACME"], impact, confidence=confidence)
     process(database, number)
     return outcome(conn, number, "ACME")
@@ -139,7 +139,7 @@ def test_each_symbol_has_its_own_sentiment(
 ) -> None:
     for symbol in ("ACME", "BETA", "GAMMA"):
         put_bars(conn, symbol, {days[n]: 100.0 + n for n in (0, 1, 3, 7, 30)})
-        cover(conn, symbol, days[0], days[30])
+        set_fetched(conn, symbol, days[0], days[30])
     number = insert_prediction(
         conn, ["acme", "Beta", "GAMMA"], {"ACME": "BULLISH", "beta": "Bearish"}, confidence=None
     )

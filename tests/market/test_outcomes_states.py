@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from sql.database import Database
-from tests.market.helpers import HORIZONS, cover, day, fill, outcome, process, put_bars, utc
+from tests.market.helpers import HORIZONS, day, fill, outcome, process, put_bars, set_fetched, utc
 from tests.support import Conn, insert_prediction, sessions, value
 
 
@@ -37,7 +37,7 @@ def test_an_outcome_matures_session_by_session(
 ) -> None:
     # All bars are there already: the clock alone says what may be used.
     put_bars(conn, "ACME", {date: 100.0 + n for n, date in enumerate(days)})
-    cover(conn, "ACME", days[0], days[-1])
+    set_fetched(conn, "ACME", days[0], days[-1])
     number = insert_prediction(conn, ["ACME"], {"ACME": "bullish"})
     process(database, number, moment=utc("2024-03-05 15:00"))
     seen = [(known(conn, number), outcome(conn, number, "ACME")["outcome_state"])]
@@ -70,7 +70,7 @@ def test_a_maturing_outcome_says_what_it_waits_for(
     database: Database, conn: Conn, days: list[dt.date]
 ) -> None:
     put_bars(conn, "ACME", dict.fromkeys(days[:4], 100.0))
-    cover(conn, "ACME", days[0], days[3])
+    set_fetched(conn, "ACME", days[0], days[3])
     number = insert_prediction(conn, ["ACME"])
     process(database, number, moment=settled(conn, days[3]))
 
@@ -98,7 +98,7 @@ def test_a_hole_is_given_up_after_ten_sessions_and_not_before(
     database: Database, conn: Conn, days: list[dt.date], hole: int
 ) -> None:
     put_bars(conn, "ACME", {date: 100.0 for n, date in enumerate(days) if n != hole})
-    cover(conn, "ACME", days[0], days[-1])
+    set_fetched(conn, "ACME", days[0], days[-1])
     number = insert_prediction(conn, ["ACME"])
 
     process(database, number, moment=settled(conn, days[hole + 9]))
@@ -124,7 +124,7 @@ def test_a_hole_that_nobody_was_asked_about_is_no_verdict(
     database: Database, conn: Conn, days: list[dt.date]
 ) -> None:
     put_bars(conn, "ACME", dict.fromkeys(days[5:], 100.0))
-    cover(conn, "ACME", days[5], days[-1])
+    set_fetched(conn, "ACME", days[5], days[-1])
     number = insert_prediction(conn, ["ACME"])
     process(database, number, moment=settled(conn, days[45]))
     assert outcome(conn, number, "ACME")["outcome_state"] == "awaiting_prices"
@@ -133,7 +133,7 @@ def test_a_hole_that_nobody_was_asked_about_is_no_verdict(
 def test_an_unresolvable_outcome_is_not_revisited(
     database: Database, conn: Conn, days: list[dt.date]
 ) -> None:
-    cover(conn, "ACME", days[0], days[-1])
+    set_fetched(conn, "ACME", days[0], days[-1])
     number = insert_prediction(conn, ["ACME"])
     process(database, number, moment=settled(conn, days[45]))
     put_bars(conn, "ACME", dict.fromkeys(days, 100.0))
@@ -150,7 +150,7 @@ def test_a_lost_ticker_makes_its_open_outcomes_unresolvable(
     database: Database, conn: Conn, days: list[dt.date], status: str
 ) -> None:
     put_bars(conn, "ACME", dict.fromkeys(days[:2], 100.0))
-    cover(conn, "ACME", days[0], days[1])
+    set_fetched(conn, "ACME", days[0], days[1])
     number = insert_prediction(conn, ["ACME"])
     process(database, number, moment=settled(conn, days[1]))
     assert outcome(conn, number, "ACME")["outcome_state"] == "maturing"
@@ -171,7 +171,7 @@ def test_a_lost_ticker_makes_its_open_outcomes_unresolvable(
 
 def test_a_delisted_ticker(database: Database, conn: Conn, days: list[dt.date]) -> None:
     put_bars(conn, "ACME", dict.fromkeys(days[:6], 100.0))
-    cover(conn, "ACME", days[0], days[-1])
+    set_fetched(conn, "ACME", days[0], days[-1])
     number = insert_prediction(conn, ["ACME"])
     process(database, number, moment=settled(conn, days[45]))
 

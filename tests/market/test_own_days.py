@@ -12,12 +12,12 @@ from tests.market.desk import Desk
 from tests.market.helpers import (
     FakeProvider,
     at,
-    cover,
     day,
     outcome,
     process,
     put_bars,
     serving,
+    set_fetched,
     ticker,
     utc,
 )
@@ -147,7 +147,7 @@ def test_an_upgrade_gives_those_that_are_there_their_own_days(
         " ('AAPL', 'XNYS', NULL, 'active', now()), ('OWN=F', 'XLON', NULL, 'active', now())"
     )
     put_bars(conn, "GC=F", {day(date): close for date, close in GOLD.items()})
-    cover(conn, "GC=F", day("2025-11-20"), day("2025-12-03"))
+    set_fetched(conn, "GC=F", day("2025-11-20"), day("2025-12-03"))
     moment = utc("2025-11-21 21:30")
     number = insert_prediction(conn, ["GC=F", "EUR/USD"], {"GC=F": "bullish"}, moment=moment)
     process(database, number, moment=utc("2025-12-04 00:00"))

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from market import outcomes
 from market.universe import calendars, sessions
 from sql.database import Database
-from tests.market.helpers import at, cover, day, outcome, process, put_bars, uncover_after, utc
+from tests.market.helpers import (
+    at,
+    day,
+    outcome,
+    process,
+    put_bars,
+    set_fetched,
+    uncover_after,
+    utc,
+)
 from tests.support import Conn, connect, insert_prediction, until, value
 from tests.support import sessions as session_dates
 
@@ -43,7 +52,7 @@ def list_ticker(
         [symbol, asset_type],
     )
     put_bars(conn, symbol, closes)
-    cover(conn, symbol, dates[0], dates[-1])
+    set_fetched(conn, symbol, dates[0], dates[-1])
     conn.execute(
         "UPDATE ticker_registry SET total_price_records = %s, last_price_update = now() WHERE symbol = %s",
         [len(closes), symbol],
@@ -153,7 +162,11 @@ def test_a_session_that_nobody_foresaw_is_asked_for(
     with at(database, NOW) as inside:
         plan = inside.execute("SELECT * FROM ticker_plan('0700.HK', 30, false)").fetchone()
     assert plan is not None
-    assert (plan["fetch_from"], plan["asked_to"]) == (saturday, day("2023-10-06"))
+    assert plan["missing_from"] == saturday
+    holes = conn.execute(
+        "SELECT \"from\", \"to\" FROM coverage_holes('0700.HK', '1d', 'XHKG', '2023-10-01', '2023-10-15')"
+    ).fetchall()
+    assert [tuple(hole.values()) for hole in holes] == [(saturday, saturday)]
 
 
 def test_another_version_of_the_library_moves_what_follows_from_it(
@@ -228,7 +241,7 @@ def test_after_any_corrections_every_row_is_as_if_the_calendar_had_always_been_s
             times = [f"{date} 01:30Z", f"{date} 08:00Z"] if is_session else [None, None]
             inside.execute("SELECT session_correction('XHKG', %s, 'said', %s, %s)", [date, *times])
     # What is asked for again is another matter: here it is thought to have been.
-    cover(conn, "0700.HK", every_day[0], every_day[-1])
+    set_fetched(conn, "0700.HK", every_day[0], every_day[-1])
     with at(database, NOW) as inside:
         inside.execute("SELECT outcomes_fill_symbol('0700.HK', true)")
     moved = conn.execute(_SAID).fetchall()

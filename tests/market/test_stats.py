@@ -4,7 +4,7 @@ import datetime as dt
 from typing import Any
 
 from sql.database import Database
-from tests.market.helpers import cover, process, put_bars
+from tests.market.helpers import process, put_bars, set_fetched
 from tests.market.test_commands import document, table
 from tests.support import Conn, command, insert_prediction, sessions, value
 
@@ -53,10 +53,10 @@ def test_predictions_by_stage(url: str, conn: Conn, database: Database) -> None:
         )
     days = sessions(conn, "2024-03-01", "2024-03-15")
     put_bars(conn, "ACME", {day: 100.0 + n for n, day in enumerate(days)})
-    cover(conn, "ACME", days[0], days[-1])
+    set_fetched(conn, "ACME", days[0], days[-1])
     whole = sessions(conn, "2024-03-01", "2024-06-01")
     put_bars(conn, "FULL", {day: 100.0 + n for n, day in enumerate(whole)})
-    cover(conn, "FULL", whole[0], whole[-1])
+    set_fetched(conn, "FULL", whole[0], whole[-1])
     conn.execute("INSERT INTO ticker_registry (symbol, status) VALUES ('GONE', 'invalid')")
     done = insert_prediction(conn, ["ACME", "FULL", "GONE", "NEW"], moment="2024-03-05 15:00+00")
     other = insert_prediction(conn, ["FULL"], moment="2024-03-04 15:00+00")

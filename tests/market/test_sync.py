@@ -10,9 +10,9 @@ from market.providers.base import Answer
 from tests.market.helpers import (
     FakeProvider,
     clock,
-    cover,
     put_bars,
     serving,
+    set_fetched,
     stopped_clock,
     utc,
 )
@@ -32,7 +32,7 @@ def stored(conn: Conn, *symbols: str, until: str, missing: str | None = None) ->
     """Tickers with bars of the weeks before, all that providers were asked for but `missing`."""
     days = sessions(conn, "2024-05-01", until)
     for symbol in symbols:
-        cover(conn, symbol, days[0], days[-1])
+        set_fetched(conn, symbol, days[0], days[-1])
         put_bars(conn, symbol, {day: 100.0 for day in days if str(day) != missing})
         conn.execute(
             "UPDATE ticker_registry SET calendar = 'XNYS', backfill_status = 'completed',"

@@ -12,11 +12,11 @@ from market.universe import tickers
 from sql.database import Database
 from sql.errors import Conflict, InvalidInput, NotFound
 from tests.market.helpers import (
-    cover,
     fill,
     outcome,
     process,
     put_bars,
+    set_fetched,
     ticker,
     uncover_after,
 )
@@ -32,7 +32,7 @@ def prediction(conn: Conn, database: Database) -> int:
     days = sessions(conn, "2024-01-02", "2024-06-28")
     for symbol, start in (("OLD", 100.0), ("NEW", 300.0)):
         put_bars(conn, symbol, {day: start + n for n, day in enumerate(days)})
-        cover(conn, symbol, days[0], days[-1])
+        set_fetched(conn, symbol, days[0], days[-1])
     number = insert_prediction(
         conn, ["OLD", "NEW"], {"OLD": "bullish", "NEW": "bearish"}, moment=f"{ENTRY} 15:00+00"
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.market.helpers import cover, put_bars
+from tests.market.helpers import put_bars, set_fetched
 from tests.market.test_commands import document, error_line, table, with_csv
 from tests.support import (
     Conn,
@@ -23,7 +23,7 @@ MARCH = ("--start", "2024-03-01", "--end", "2024-03-31")
 
 
 def put(conn: Conn, symbol: str, days: Sequence[dt.date], fetched_from: str = "2024-01-01") -> None:
-    cover(conn, symbol, dt.date.fromisoformat(fetched_from), dt.date(2024, 6, 28))
+    set_fetched(conn, symbol, dt.date.fromisoformat(fetched_from), dt.date(2024, 6, 28))
     put_bars(conn, symbol, dict.fromkeys(days, 100.0))
 
 
@@ -102,7 +102,7 @@ def test_bad_input_of_the_report(url: str) -> None:
     )
     assert "is after --end" in error_line(done, 2)
     done = command(url, "market", "validation-report", *MARCH, "--symbols", "NOBODY")
-    assert "not registered: NOBODY" in error_line(done, 2)
+    assert "not registered: NOBODY" in error_line(done, 1)
 
 
 def test_price_stats_of_a_symbol_name_the_gaps(url: str, conn: Conn, days: list[dt.date]) -> None:
