@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from market.cli import backup
+from market.backups import dump, records
 from market.cli.console import (
     JsonOption,
     application,
@@ -151,13 +151,13 @@ def backup_command(
         raise InvalidInput("give one of --pg-dump FILE and --neon-branch")
     with command_database() as database, waiting("backing up"):
         if pg_dump is not None:
-            row = backup.dump(database, pg_dump)
+            row = dump.dump(database, pg_dump)
         else:
-            from market.cli import neon  # noqa: PLC0415 - brings httpx, for this alone
+            from market.backups import neon  # noqa: PLC0415 - brings httpx, for this alone
 
-            at = backup.now(database)
+            at = records.now(database)
             made = neon.create_branch(load(NeonSettings), at)
-            backup.record(database, "neon-branch", made["id"], at, None)
+            records.record(database, "neon-branch", made["id"], at, None)
             row = {"backup": "neon-branch", "name": made["id"], "taken_at": at, "bytes": None}
     emit([row], as_json=as_json)
 
