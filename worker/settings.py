@@ -1,4 +1,4 @@
-"""The settings of this floor: how events are claimed, leased, retried and swept."""
+"""The settings of the worker: how events are claimed, leased, retried and swept."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from market.settings import RetentionSettings
 
 
 class WorkerSettings(RetentionSettings):
-    """See the README's table of settings; seconds everywhere."""
+    """Settings of the worker, in the README's table; all durations in seconds."""
 
     worker_batch_size: int = Field(default=500, ge=1, le=10_000)
     worker_max_symbols: int = Field(default=100, ge=1, le=2_000)
@@ -35,5 +35,5 @@ class WorkerSettings(RetentionSettings):
 
     @property
     def beat_seconds(self) -> float:
-        """Time between heartbeats: often enough that a lease is renewed twice before it ends."""
+        """Seconds between heartbeats; short enough to renew a lease twice before it ends."""
         return min(self.worker_heartbeat_seconds, self.worker_lease_seconds / 3)

@@ -41,7 +41,7 @@ def audit(as_json: JsonOption = False) -> None:
     if as_json:
         emit_json([asdict(each) for each in found])
     else:
-        _tell(found, "as this version expects")
+        _print_differences(found, "as this version expects")
     if found:
         sys.exit(3)
 
@@ -65,20 +65,20 @@ def repair(
             _print_script(before, as_json=as_json)
             return
         with waiting("repairing"):
-            told = repairing.apply(database, before)
+            results = repairing.apply(database, before)
         left = repairing.look(database)
     counts = {
         "differences_before": len(before),
-        "applied": sum(said == "done" for said in told.values()),
-        "failed": sum(said != "done" for said in told.values()),
+        "applied": sum(result == "done" for result in results.values()),
+        "failed": sum(result != "done" for result in results.values()),
         "differences_after": len(left),
     }
     if as_json:
-        emit_json({**counts, "applied_to": told, "left": [asdict(each) for each in left]})
+        emit_json({**counts, "applied_to": results, "left": [asdict(each) for each in left]})
     else:
         emit([counts], as_json=False)
-        emit([{"object": name, "result": said} for name, said in told.items()], as_json=False)
-        _tell(left, "nothing is left")
+        emit([{"object": name, "result": result} for name, result in results.items()], as_json=False)
+        _print_differences(left, "nothing is left")
     if counts["failed"]:
         sys.exit(1)
     if left:
@@ -92,7 +92,7 @@ def _print_script(found: list[Difference], *, as_json: bool) -> None:
         say(repairing.script(found))
 
 
-def _tell(found: list[Difference], empty: str) -> None:
+def _print_differences(found: list[Difference], empty: str) -> None:
     """A table for the eye and the SQL below it; in a pipe the SQL is a column."""
     at_terminal = sys.stdout.isatty()
     rows: list[dict[str, Any]] = [

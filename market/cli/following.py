@@ -69,12 +69,12 @@ def _screen() -> Iterator[Callable[[dict[str, Any]], None]]:
         with spinner("") as status:
             yield lambda row: status.update(Text(visible_line(line(row))))
         return
-    said = time.monotonic()
+    logged_at = time.monotonic()
 
     def show(row: dict[str, Any]) -> None:
-        nonlocal said
-        if row["left"] and time.monotonic() - said >= _LOG_SECONDS:
-            said = time.monotonic()
+        nonlocal logged_at
+        if row["left"] and time.monotonic() - logged_at >= _LOG_SECONDS:
+            logged_at = time.monotonic()
             logger().info("job under way", progress=line(row))
 
     yield show

@@ -85,7 +85,7 @@ def fetch_prices(
             for plan in plans
         ]
     emit(rows, as_json=as_json)
-    if any(row["outcome"] not in {"fetched", "up to date", "would fetch"} for row in rows):
+    if any(row["result"] not in {"fetched", "up to date", "would fetch"} for row in rows):
         sys.exit(1)
 
 
@@ -99,10 +99,10 @@ def _plan(conn: Connection, symbol: str, days: int) -> backfill.Plan:
 
 def _planned(plan: backfill.Plan) -> dict[str, Any]:
     if plan.request is None:
-        return {"symbol": plan.symbol, "outcome": "up to date"}
+        return {"symbol": plan.symbol, "result": "up to date"}
     return {
         "symbol": plan.symbol,
-        "outcome": "would fetch",
+        "result": "would fetch",
         "from": str(plan.request.start),
         "to": str(plan.request.end),
         "sessions": len(plan.request.sessions),
@@ -146,7 +146,7 @@ def _fetch(
         if file and summary.audit:
             file.append(summary.audit)
     counts = {"bars_before": before, "bars_after": after}
-    return {"symbol": plan.symbol, "outcome": summary.outcome, **summary.details, **counts}
+    return {"symbol": plan.symbol, "result": summary.result, **summary.details, **counts}
 
 
 @app.command("payload")

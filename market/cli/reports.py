@@ -1,4 +1,4 @@
-"""`accuracy-report` and `calibration-report`: from options to a report in the form that was asked for.
+"""`accuracy-report` and `calibration-report`: from options to a report in the form that was filters for.
 
 pandas, numpy and matplotlib are imported when a report is made and not before, so that the
 other commands start fast.
@@ -116,16 +116,16 @@ def accuracy_report(
     grouping = Grouping.CONFIDENCE.value if by_confidence else by and by.value
     form = Form.JSON if as_json else form
     pictures = _pictures(form, plots)
-    asked = _Asked(horizon, min_confidence, since, until)
-    frame, paths = _read(asked, with_paths=pictures)
+    filters = _Filters(horizon, min_confidence, since, until)
+    frame, paths = _read(filters, with_paths=pictures)
     with waiting("computing"):
         from market.evaluation import accuracy, accuracy_tables  # noqa: PLC0415 - pandas takes a second
 
         if grouping and accuracy.is_missing(frame, grouping):
             raise ReckonerError(_NOBODY_SAYS[grouping])
         groups = accuracy.groups(frame, grouping)
-        report = accuracy_tables.report(groups, asked.about() | {"by": grouping})
-        figures = _accuracy_figures(frame, paths, groups, asked.benchmark) if pictures else {}
+        report = accuracy_tables.report(groups, filters.about() | {"by": grouping})
+        figures = _accuracy_figures(frame, paths, groups, filters.benchmark) if pictures else {}
     if form is Form.TABLE and not sys.stdout.isatty():
         emit([_plain(group) for group in groups], as_json=False)
     else:
@@ -156,13 +156,13 @@ def calibration_report(
     """
     form = Form.JSON if as_json else form
     pictures = _pictures(form, plots)
-    asked = _Asked(horizon, None, since, until)
-    frame, _ = _read(asked, with_paths=False)
+    filters = _Filters(horizon, None, since, until)
+    frame, _ = _read(filters, with_paths=False)
     with waiting("computing"):
         from market.evaluation import calibration, calibration_tables  # noqa: PLC0415
 
         found = calibration.calibrations(frame, split and split.replace(tzinfo=dt.UTC))
-        report = calibration_tables.report(found, asked.about())
+        report = calibration_tables.report(found, filters.about())
         figures = _reliability(found) if pictures else {}
     if form is Form.TABLE and not sys.stdout.isatty():
         rows = [
@@ -185,7 +185,7 @@ _NOBODY_SAYS = {
 }
 
 
-class _Asked:
+class _Filters:
     """What the options select."""
 
     def __init__(
@@ -207,13 +207,13 @@ class _Asked:
         return dict(vars(self))
 
 
-def _read(asked: _Asked, *, with_paths: bool) -> "tuple[pd.DataFrame, pd.DataFrame | None]":
+def _read(filters: _Filters, *, with_paths: bool) -> "tuple[pd.DataFrame, pd.DataFrame | None]":
     with command_database() as database, waiting("reading outcomes"):
         from market.evaluation import frame as frames  # noqa: PLC0415
 
         with database.transaction(seconds=300) as conn:
-            found = frames.outcomes_frame(conn, **asked.about())
-            return found, frames.paths_frame(conn, asked.since) if with_paths else None
+            found = frames.outcomes_frame(conn, **filters.about())
+            return found, frames.paths_frame(conn, filters.since) if with_paths else None
 
 
 def _pictures(form: Form, plots: Path | None) -> bool:
@@ -221,7 +221,7 @@ def _pictures(form: Form, plots: Path | None) -> bool:
     if plots is None and form is not Form.HTML:
         return False
     try:
-        import matplotlib  # noqa: F401, PLC0415 - only asked whether it is there
+        import matplotlib  # noqa: F401, PLC0415 - only filters whether it is there
     except ImportError:
         option = "--format html" if plots is None else "--plots"
         raise InvalidInput(f"{option} needs the extra 'plots' (matplotlib)") from None

@@ -217,9 +217,9 @@ def _table(rows: Rows) -> RenderableType:
 
 
 def _cell(value: Any) -> Text:
-    said = blanked("" if value is None else str(value))
-    style = next((style for sign, style in _STYLES.items() if sign in said), "")
-    return Text(said, style=style)
+    text = blanked("" if value is None else str(value))
+    style = next((style for sign, style in _STYLES.items() if sign in text), "")
+    return Text(text, style=style)
 
 
 def _duration(seconds: float | None) -> str:

@@ -63,7 +63,7 @@ class Group:
     chance_q_value: float  # corrected over the groups of the report
     p_value: float  # differs from both, in the same direction
     q_value: float
-    verdict: str
+    finding: str
     mean_return_pct: float
     median_return_pct: float
     mean_total_return_pct: float  # a row without a total return counts with its price return
@@ -98,7 +98,7 @@ def groups(frame: pd.DataFrame, by: str | None = None) -> list[Group]:
         replace(group, q_value=float(q), chance_q_value=float(chance_q))
         for group, q, chance_q in zip(found, both, chance, strict=True)
     ]
-    return [replace(group, verdict=_verdict(group)) for group in found]
+    return [replace(group, finding=_finding(group)) for group in found]
 
 
 def is_missing(frame: pd.DataFrame, by: str) -> bool:
@@ -116,11 +116,11 @@ def _labels(rows: pd.DataFrame, by: str | None) -> NDArray[np.object_]:
     return np.array(words, dtype=np.object_)
 
 
-def _verdict(group: Group) -> str:
+def _finding(group: Group) -> str:
     if not group.correct + group.incorrect:
         return "nothing judged yet"
-    if group.verdict:
-        return group.verdict
+    if group.finding:
+        return group.finding
     if group.blocks < dependence.MIN_BLOCKS:
         return "too little to say"
     direction = "better" if group.accuracy > group.chance_rate else "worse"
@@ -205,7 +205,7 @@ class _Horizon:
             chance_q_value=math.nan,
             p_value=max(base_p, chance_p) if is_same_side or not len(edges) else 1.0,
             q_value=math.nan,
-            verdict="the same as always bullish" if is_bullish else "",
+            finding="the same as always bullish" if is_bullish else "",
             mean_return_pct=_mean(row["return_pct"]),
             median_return_pct=float(np.median(row["return_pct"])) if len(edges) else math.nan,
             mean_total_return_pct=_mean(total),
@@ -235,20 +235,20 @@ class _Chance:
     def __init__(self, judged: pd.DataFrame, blocks: Blocks) -> None:
         returns = _number(judged["return_pct"])
         # The sentiment that came true, coded like `direction`: 0 bearish, 1 neutral, 2 bullish.
-        self._came = (np.where(returns > 0.5, 1, np.where(returns < -0.5, -1, 0)) + 1).astype(
+        self._actual = (np.where(returns > 0.5, 1, np.where(returns < -0.5, -1, 0)) + 1).astype(
             np.int64
         )
-        self._said = (_number(judged["direction"]) + 1).astype(np.int64)
+        self._predicted = (_number(judged["direction"]) + 1).astype(np.int64)
         self._symbols, names = pd.factorize(judged["symbol"].to_numpy())
         self._correct = _number(judged["correct"])
         self._blocks = blocks
         self._cells = max(len(names), 1) * 3
         rows = np.maximum(np.bincount(self._symbols, minlength=max(len(names), 1)), 1)
         # Share of each symbol's rows that rose, fell or stayed.
-        self._shares = self._table(self._symbols * 3 + self._came) / np.repeat(rows, 3)
+        self._shares = self._table(self._symbols * 3 + self._actual) / np.repeat(rows, 3)
         # The same counted per block, less what is expected: symbols x 3 per block.
         counts = np.zeros((blocks.count, self._cells))
-        np.add.at(counts, (blocks.codes, self._symbols * 3 + self._came), 1)
+        np.add.at(counts, (blocks.codes, self._symbols * 3 + self._actual), 1)
         per_symbol = counts.reshape(blocks.count, self._cells // 3, 3).sum(axis=2)
         expected = np.repeat(per_symbol, 3, axis=1) * self._shares
         self._deviations = (counts - expected) / np.repeat(rows, 3)
@@ -258,7 +258,7 @@ class _Chance:
         n = int(mask.sum())
         if not n:
             return math.nan, np.zeros(0)
-        cells = self._symbols[mask] * 3 + self._said[mask]
+        cells = self._symbols[mask] * 3 + self._predicted[mask]
         expected = self._shares[cells]
         own = np.zeros(len(self._correct))
         own[mask] = (self._correct[mask] - expected) / n
@@ -272,11 +272,11 @@ class _Chance:
 
 def _coefficient(row: dict[str, Floats], blocks: Blocks) -> dependence.Interval:
     """Spearman's correlation as the mean of products of standardised ranks."""
-    said = row["confidence"] * row["direction"]
-    is_known = ~np.isnan(said)
+    stated = row["confidence"] * row["direction"]
+    is_known = ~np.isnan(stated)
     if np.count_nonzero(is_known) < 3:
         return dependence.UNKNOWN
-    x, y = (_standard_ranks(values[is_known]) for values in (said, row["return_pct"]))
+    x, y = (_standard_ranks(values[is_known]) for values in (stated, row["return_pct"]))
     if x is None or y is None:
         return dependence.UNKNOWN
     return mean_interval(x * y, blocks.of_rows(is_known))

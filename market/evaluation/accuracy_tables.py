@@ -23,8 +23,8 @@ _LEGEND = (
     " rows. 95 %: stretches of time are drawn anew, not rows, because rows depend on each other;"
     f" * below {blocks.MIN_BLOCKS} such stretches."
 )
-_VERDICT_NOTE = (
-    "Verdict: better or worse at q < 0.05 than both 'always bullish' and the same calls dealt out at"
+_FINDING_NOTE = (
+    "Finding: better or worse at q < 0.05 than both 'always bullish' and the same calls dealt out at"
     " random; 'than chance only': than the latter alone; p-values corrected over the {} lines (Benjamini-Hochberg)."
 )
 
@@ -34,7 +34,7 @@ def report(groups: Sequence[Group], about: Mapping[str, Any]) -> Report:
     judged = sum(group.correct + group.incorrect for group in groups)
     known = sum(group.benchmark_rows for group in groups)
     benchmark = about["benchmark"]
-    notes = [f"95 %: {METHOD}", _VERDICT_NOTE.format(len(groups))]
+    notes = [f"95 %: {METHOD}", _FINDING_NOTE.format(len(groups))]
     if judged and not known:
         notes.append(
             f"{benchmark} has no prices here, so there is no excess over it:"
@@ -68,7 +68,7 @@ def report(groups: Sequence[Group], about: Mapping[str, Any]) -> Report:
 def _answer(groups: Sequence[Group]) -> Table:
     return Table(
         "",
-        ("", "group", "judged", "right", "95 %", "base", "verdict"),
+        ("", "group", "judged", "right", "95 %", "base", "finding"),
         [
             (
                 *_key(g),
@@ -77,7 +77,7 @@ def _answer(groups: Sequence[Group]) -> Table:
                 span(g.accuracy_low, g.accuracy_high, 100)
                 + ("*" if g.interval == "wilson" else ""),
                 share(g.base_rate),
-                g.verdict,
+                g.finding,
             )
             for g in groups
         ],

@@ -37,7 +37,7 @@ class Bin:
     accuracy: float
     accuracy_low: float
     accuracy_high: float
-    verdict: str
+    finding: str
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Calibration:
     skill_fitted: float
     fitted_low: float
     fitted_high: float
-    verdict: str
+    finding: str
     bins: list[Bin]
 
 
@@ -145,7 +145,7 @@ def _calibration(rows: pd.DataFrame, split: pd.Timestamp) -> Calibration:
         skill_fitted=scored[1][1],
         fitted_low=scored[1][2],
         fitted_high=scored[1][3],
-        verdict=_verdict(scored[0], scored[1], int(is_known.sum()), int(later.sum())),
+        finding=_finding(scored[0], scored[1], int(is_known.sum()), int(later.sum())),
         bins=_bins(
             rows["confidence_tier"].astype(str).to_numpy()[later],
             stated[later],
@@ -172,7 +172,7 @@ def _score(forecast: Floats, came: Floats, base_errors: Floats, blocks: Blocks) 
     return _mean(errors), gain.mean / reference, gain.low / reference, gain.high / reference
 
 
-def _verdict(stated: Score, fitted: Score, earlier: int, later: int) -> str:
+def _finding(stated: Score, fitted: Score, earlier: int, later: int) -> str:
     if earlier < _LEAST or not later:
         return "too little to say"
     if math.isnan(fitted[2]):
@@ -196,13 +196,13 @@ def _bins(
         accuracy = share_interval(came[mask], own)
         mean = float(stated[mask].mean())
         if own.count < MIN_BLOCKS:
-            verdict = "too little to say"
+            finding = "too little to say"
         elif mean > accuracy.high:
-            verdict = "too sure"
+            finding = "too sure"
         elif mean < accuracy.low:
-            verdict = "not sure enough"
+            finding = "not sure enough"
         else:
-            verdict = "fits"
+            finding = "fits"
         found.append(
             Bin(
                 tier=str(tier),
@@ -212,7 +212,7 @@ def _bins(
                 accuracy=accuracy.mean,
                 accuracy_low=accuracy.low,
                 accuracy_high=accuracy.high,
-                verdict=verdict,
+                finding=finding,
             )
         )
     return found

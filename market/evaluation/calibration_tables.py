@@ -51,7 +51,7 @@ def report(found: Sequence[Calibration], about: Mapping[str, Any]) -> Report:
 def _brier(found: Sequence[Calibration]) -> Table:
     return Table(
         "",
-        ("", "later", "base", "Brier", "skill", "95 %", "fitted", "95 %", "verdict"),
+        ("", "later", "base", "Brier", "skill", "95 %", "fitted", "95 %", "finding"),
         [
             (
                 horizon_name(one.horizon),
@@ -62,7 +62,7 @@ def _brier(found: Sequence[Calibration]) -> Table:
                 span(one.stated_low, one.stated_high, 100, ".0f"),
                 number(one.skill_fitted * 100, "+.1f"),
                 span(one.fitted_low, one.fitted_high, 100, ".1f"),
-                one.verdict,
+                one.finding,
             )
             for one in found
         ],
@@ -72,7 +72,7 @@ def _brier(found: Sequence[Calibration]) -> Table:
 def _reliability(one: Calibration) -> Table:
     return Table(
         f"{horizon_name(one.horizon)}: what was said and what came, later posts",
-        ("confidence", "rows", "said", "right", "95 %", "fitted", "verdict"),
+        ("confidence", "rows", "said", "right", "95 %", "fitted", "finding"),
         [
             (
                 b.tier,
@@ -81,7 +81,7 @@ def _reliability(one: Calibration) -> Table:
                 share(b.accuracy),
                 span(b.accuracy_low, b.accuracy_high, 100),
                 share(b.fitted),
-                b.verdict,
+                b.finding,
             )
             for b in one.bins
         ],

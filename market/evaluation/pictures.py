@@ -111,7 +111,7 @@ def reliability(found: Sequence[Calibration]) -> Figure:
         for n, one in enumerate(found):
             axes = figure.add_subplot(rows, columns, n + 1)
             bins = one.bins
-            said, came = (
+            stated, actual = (
                 np.array([getattr(b, k) for b in bins]) for k in ("confidence", "accuracy")
             )
             low, high = (
@@ -127,15 +127,15 @@ def reliability(found: Sequence[Calibration]) -> Figure:
             )
             if len(bins):
                 axes.plot(
-                    said,
+                    stated,
                     [b.fitted for b in bins],
                     color=_COLOURS[1],
                     linestyle="dashed",
                     label="curve, earlier",
                 )
-                errors = np.maximum(np.vstack([came - low, high - came]), 0)
+                errors = np.maximum(np.vstack([actual - low, high - actual]), 0)
                 axes.errorbar(
-                    said, came, errors, fmt="o", capsize=3, color=_COLOURS[0], label="came, later"
+                    stated, actual, errors, fmt="o", capsize=3, color=_COLOURS[0], label="came, later"
                 )
             axes.set(
                 xlim=(0, 1.02),

@@ -28,7 +28,7 @@ class Table:
     title: str
     header: tuple[str, ...]
     rows: list[tuple[str, ...]]
-    words: frozenset[str] = frozenset({"group", "verdict", "confidence"})
+    words: frozenset[str] = frozenset({"group", "finding", "confidence"})
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from market.prices.results import Plan
 from market.prices.store import Summary, store
 from market.providers import Provider, Request, selection
 from market.providers.base import Batching, batching
-from market.providers.limits import Paused, ask_many
+from market.providers.limits import Paused, attempt_many
 from sql.database import Connection, Database
 
 # The calendar whose whole market providers give at once.
@@ -102,7 +102,7 @@ def _from(
     ordered = list(wanted.values())
     for first in range(0, len(ordered), provider.capabilities.batch):
         batch = ordered[first : first + provider.capabilities.batch]
-        answers = ask_many(database, provider, [request for _, request in batch], wait)
+        answers = attempt_many(database, provider, [request for _, request in batch], wait)
         if isinstance(answers, Paused):
             break
         for (plan, request), answer in zip(batch, answers, strict=True):

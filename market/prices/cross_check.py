@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from market.providers import Kind, Provider, Request, selection
-from market.providers.limits import Paused, ask
+from market.providers.limits import Paused, attempt
 from sql.database import Database
 
 
@@ -45,7 +45,7 @@ def _compare(
             other, row["asset_type"], row["calendar"], request
         ):
             continue
-        answer = ask(database, other, request, wait)
+        answer = attempt(database, other, request, wait)
         if isinstance(answer, Paused) or answer.kind is not Kind.OK:
             words = answer.reason if isinstance(answer, Paused) else answer.message
             reason = f"{other.name}: {words}"

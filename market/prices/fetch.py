@@ -75,10 +75,10 @@ def _fetch_range(
             newest=plan.last_session,
             by_merit=by_merit,
         )
-    asking = _Asking(database, plan, request, wait)
+    fetcher = _Fetcher(database, plan, request, wait)
     responses = Responses(plan, request, selected.left_out)
     for provider in selected.providers:
-        response = asking.ask(provider)
+        response = fetcher.attempt(provider)
         if response.kind is Kind.UNKNOWN and responses.best is None:
             trust = limits.is_trusted(database, provider, request, wait)
             response = replace(response, is_trusted=trust, canary=provider.canary)
@@ -89,7 +89,7 @@ def _fetch_range(
 
 
 @dataclass
-class _Asking:
+class _Fetcher:
     """One request, for any number of providers. known: loaded once, with the first bars."""
 
     database: Database
@@ -98,14 +98,14 @@ class _Asking:
     wait: Wait
     known: Known | None = None
 
-    def ask(self, provider: Provider) -> Response:
+    def attempt(self, provider: Provider) -> Response:
         """Acquire a place, fetch once, and grade the answer."""
         started = time.monotonic()
         answer: Answer | Paused | None = limits.acquire(
             self.database, provider, provider.capabilities.credits, self.wait
         )
         if answer is None:
-            [fetched] = limits.fetched(lambda: [provider.fetch(self.request)], 1)
+            [fetched] = limits.guarded_fetch(lambda: [provider.fetch(self.request)], 1)
             with self.database.transaction() as conn:
                 answer = limits.note(conn, provider, self.request.symbol, fetched)
         seconds = time.monotonic() - started

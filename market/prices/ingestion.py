@@ -109,7 +109,7 @@ def record(
     attempts: Sequence[Attempt],
     ids: Mapping[str, int],
     run: Run,
-    outcome: str,
+    result: str,
     details: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Add the batches' reports and the run to the audit; returns the row as it is stored.
@@ -134,7 +134,7 @@ def record(
                 {
                     "symbol": symbol,
                     "job": run.job,
-                    "outcome": outcome,
+                    "outcome": result,
                     "provider": details.get("provider"),
                     "range_from": shown and str(shown.request.start),
                     "range_to": shown and str(shown.request.end),

@@ -34,8 +34,8 @@ def plan(
     if row["missing_from"] is not None:
         name, start, end = row["provider_symbol"], row["request_from"], row["request_to"]
         whole = Request(name, row["whole_from"], row["last_session"], row["sessions"])
-        asked = [session for session in whole.sessions if start <= session <= end]
-        request = Request(name, start, end, asked)
+        wanted = [session for session in whole.sessions if start <= session <= end]
+        request = Request(name, start, end, wanted)
     return Plan(
         symbol=symbol,
         calendar=row["calendar"],

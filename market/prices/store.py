@@ -27,7 +27,7 @@ class Summary:
     """What storing a result did, for the event and for people."""
 
     symbol: str
-    outcome: str
+    result: str
     details: dict[str, Any] = field(default_factory=dict)
     audit: dict[str, Any] | None = None  # the run's row of ingestion_audit
 
@@ -45,7 +45,7 @@ def store(conn: Connection, plan: Plan, result: Result | None, run: Run | None =
     ids = ingestion.keep(conn, result.attempts, run)
     summary = _store(conn, plan, result, ids)
     summary.audit = ingestion.record(
-        conn, plan.symbol, result.attempts, ids, run, summary.outcome, summary.details
+        conn, plan.symbol, result.attempts, ids, run, summary.result, summary.details
     )
     return summary
 

@@ -86,42 +86,42 @@ class AlphaVantage:
         """Ask for the newest rows of one symbol, and for its splits."""
         symbol = _SPELLING(request.symbol)
         if coin := pair(request.symbol):
-            asked = {"function": "DIGITAL_CURRENCY_DAILY", "symbol": symbol, "market": coin[1]}
-            return self._ask(asked, lambda reply: _read(request, reply, {}))
+            query = {"function": "DIGITAL_CURRENCY_DAILY", "symbol": symbol, "market": coin[1]}
+            return self._request(query, lambda reply: _read(request, reply, {}))
         if self._is_paid:
-            asked = {"function": "TIME_SERIES_DAILY_ADJUSTED", "outputsize": "full"}
-            return self._ask({**asked, "symbol": symbol}, lambda reply: _read(request, reply, None))
+            query = {"function": "TIME_SERIES_DAILY_ADJUSTED", "outputsize": "full"}
+            return self._request({**query, "symbol": symbol}, lambda reply: _read(request, reply, None))
         splits: dict[dt.date, float] = {}
-        answer = self._ask(
+        answer = self._request(
             {"function": "SPLITS", "symbol": symbol},
             lambda reply: _read_splits(splits, symbol, reply),
         )
         if answer.kind is not Kind.OK:
             return answer
         time.sleep(self._pause)  # its pace is one request a second, and this ticker needs two
-        bars = self._ask(
+        bars = self._request(
             {"function": "TIME_SERIES_DAILY", "symbol": symbol, "outputsize": "compact"},
             lambda reply: _read(request, reply, splits),
         )
         return _with_both(bars, answer.payload)
 
-    def _ask(self, params: Mapping[str, str], read: Callable[[Reply], Answer]) -> Answer:
-        return self._client.ask("/query", params, _refused, read)
+    def _request(self, params: Mapping[str, str], read: Callable[[Reply], Answer]) -> Answer:
+        return self._client.fetch("/query", params, _refused, read)
 
 
 def _refused(reply: Reply) -> Answer | None:
-    error, said = reply.said("Error Message"), reply.said("Information", "Note")
+    error, notice = reply.field("Error Message"), reply.field("Information", "Note")
     if error:
         is_key = "apikey" in error.lower() or "api key" in error.lower()
         return Answer(Kind.PLAN if is_key else Kind.UNKNOWN, message=error)
     # Each of these sentences also advertises the premium plans.
-    if "per second" in said or "per minute" in said:
-        return Answer(Kind.THROTTLED, message=said, exhausted="minute")
-    if "per day" in said or "rate limit" in said:
-        return Answer(Kind.THROTTLED, message=said, exhausted="day")
-    if "premium" in said:
-        return Answer(Kind.PLAN, message=said)
-    return Answer(Kind.BAD_ANSWER, message=said) if said else None
+    if "per second" in notice or "per minute" in notice:
+        return Answer(Kind.THROTTLED, message=notice, exhausted="minute")
+    if "per day" in notice or "rate limit" in notice:
+        return Answer(Kind.THROTTLED, message=notice, exhausted="day")
+    if "premium" in notice:
+        return Answer(Kind.PLAN, message=notice)
+    return Answer(Kind.BAD_ANSWER, message=notice) if notice else None
 
 
 def _read_splits(splits: dict[dt.date, float], symbol: str, reply: Reply) -> Answer:

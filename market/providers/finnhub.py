@@ -55,19 +55,19 @@ class Finnhub:
             "to": f"{utc_seconds(request.end + dt.timedelta(days=1)) - 1}",
         }
         path = "/api/v1/crypto/candle" if pair(request.symbol) else "/api/v1/stock/candle"
-        return self._client.ask(path, params, _refused, lambda reply: _read(request, reply))
+        return self._client.fetch(path, params, _refused, lambda reply: _read(request, reply))
 
 
 def _refused(reply: Reply) -> Answer | None:
-    said = reply.said("error")
-    message = f"HTTP {reply.status}: {said}"
-    if "limit reached" in said.lower():
+    text = reply.field("error")
+    message = f"HTTP {reply.status}: {text}"
+    if "limit reached" in text.lower():
         return Answer(
             Kind.THROTTLED, message=message, exhausted="minute", retry_after=reply.retry_after
         )
-    if "access" in said.lower() or "api key" in said.lower():
+    if "access" in text.lower() or "api key" in text.lower():
         return Answer(Kind.PLAN, message=message)
-    if said and reply.status == 200:
+    if text and reply.status == 200:
         return Answer(Kind.BAD_ANSWER, message=message)
     return None
 

@@ -52,21 +52,21 @@ class Fmp:
         """Ask for one range of one symbol."""
         symbol = _SPELLING(request.symbol)
         params = {"symbol": symbol, "from": f"{request.start}", "to": f"{request.end}"}
-        return self._client.ask(
+        return self._client.fetch(
             _PATH, params, _refused, lambda reply: _read(request, symbol, reply)
         )
 
 
 def _refused(reply: Reply) -> Answer | None:
-    said = reply.said("Error Message") or (reply.start if reply.status == 402 else "")
-    message = f"HTTP {reply.status}: {said}"
-    if "Limit Reach" in said:
+    text = reply.field("Error Message") or (reply.start if reply.status == 402 else "")
+    message = f"HTTP {reply.status}: {text}"
+    if "Limit Reach" in text:
         return Answer(Kind.THROTTLED, message=message, retry_after=reply.retry_after)
-    if reply.status == 402 and ("Special Endpoint" in said or "'symbol'" in said):
+    if reply.status == 402 and ("Special Endpoint" in text or "'symbol'" in text):
         return Answer(Kind.PLAN, message=message, abstains=True)
-    if "API KEY" in said.upper():
+    if "API KEY" in text.upper():
         return Answer(Kind.PLAN, message=message)
-    if said and reply.status == 200:
+    if text and reply.status == 200:
         return Answer(Kind.BAD_ANSWER, message=message)
     return None
 

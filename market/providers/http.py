@@ -36,7 +36,7 @@ __all__ = ["Client", "Reply", "answered", "new_http", "nothing", "utc_seconds"]
 # Of the whole answer, headers and all: a server may send a byte a second for ever.
 _ANSWER_SECONDS = 40.0
 # No sentence of a provider is as long, and each is read several times to clean it.
-_MOST_SAID = 100_000
+_MOST_TEXT = 100_000
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ class Reply:
     retry_after: float | None
     rest: str
 
-    def said(self, *names: str) -> str:
+    def field(self, *names: str) -> str:
         """The first of these fields of a JSON object that is a text, else an empty one."""
         texts = [self.document.get(name) for name in names]
-        return next((text[:_MOST_SAID] for text in texts if isinstance(text, str)), "")
+        return next((text[:_MOST_TEXT] for text in texts if isinstance(text, str)), "")
 
     @functools.cached_property
     def document(self) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class Client:
         self._secret = {param: key} if param and key else {}
         self._keys = Secrets([key])
 
-    def ask(
+    def fetch(
         self,
         path: str,
         params: Mapping[str, str],
@@ -168,10 +168,10 @@ class Client:
         reraise=True,
     )
     def _get(self, url: str, params: Mapping[str, str]) -> Reply:
-        asked = {**params, **self._secret}
+        query = {**params, **self._secret}
         with (
             deadline(_ANSWER_SECONDS),
-            self._http.stream("GET", url, params=asked, headers=self._headers) as response,
+            self._http.stream("GET", url, params=query, headers=self._headers) as response,
         ):
             body = _body(response)
         seconds, rest = retry_after(response.headers.get("retry-after"))
@@ -185,7 +185,7 @@ class Client:
         )
 
     def _clean(self, text: str) -> str:
-        return one_line(self._keys.clean(text[:_MOST_SAID]))[:300]
+        return one_line(self._keys.clean(text[:_MOST_TEXT]))[:300]
 
 
 def _body(response: httpx.Response) -> bytes:
@@ -232,8 +232,8 @@ def answered(
     inside = [bar for bar in bars if request.start <= bar.date <= request.end]
     if not inside:
         return Answer(Kind.EMPTY, message="no bars in the range", asset_type=asset_type)
-    told = [action for action in actions if request.start <= action.date <= request.end]
-    return Answer(Kind.OK, inside, asset_type=asset_type, actions=told)
+    inside_actions = [action for action in actions if request.start <= action.date <= request.end]
+    return Answer(Kind.OK, inside, asset_type=asset_type, actions=inside_actions)
 
 
 def nothing(message: str) -> Answer:

@@ -39,7 +39,7 @@ class Paused:
     answer: Answer | None = None
 
 
-def ask(
+def attempt(
     database: Database, provider: Provider, request: Request, wait: Callable[[float], None]
 ) -> Answer | Paused:
     """Acquire a place, fetch once, and note what the answer says of the provider.
@@ -50,12 +50,12 @@ def ask(
     paused = acquire(database, provider, provider.capabilities.credits, wait)
     if paused:
         return paused
-    answer = fetched(lambda: [provider.fetch(request)], 1)[0]
+    answer = guarded_fetch(lambda: [provider.fetch(request)], 1)[0]
     with database.transaction() as conn:
         return note(conn, provider, request.symbol, answer)
 
 
-def fetched(fetch: Callable[[], Sequence[Answer]], number: int) -> Sequence[Answer]:
+def guarded_fetch(fetch: Callable[[], Sequence[Answer]], number: int) -> Sequence[Answer]:
     """Fetch, and turn whatever an adapter did not foresee into a bad answer.
 
     number: of the answers that are expected. A parser that runs out of memory or stack, or panics in
@@ -84,17 +84,17 @@ def _cleaned(answer: Answer) -> Answer:
     )
 
 
-def ask_many(
+def attempt_many(
     database: Database,
     provider: Batching,
     requests: Sequence[Request],
     wait: Callable[[float], None],
 ) -> Sequence[Answer] | Paused:
-    """As `ask`, for the same range of several symbols; one answer of the batch is noted."""
+    """As `attempt`, for the same range of several symbols; one answer of the batch is noted."""
     paused = acquire(database, provider, provider.credits_for(requests), wait)
     if paused:
         return paused
-    answers = fetched(lambda: provider.fetch_many(requests), len(requests))
+    answers = guarded_fetch(lambda: provider.fetch_many(requests), len(requests))
     # Refusals and outages are the whole batch's; else whatever is good says that it is up.
     telling = [*_PAUSING, Kind.OK, *Kind]
     number = min(range(len(answers)), key=lambda n: telling.index(answers[n].kind))
@@ -140,7 +140,7 @@ def is_trusted(
     if request.symbol == provider.canary:
         return False
     canary = Request(provider.canary, request.start, request.end, request.sessions)
-    answer = ask(database, provider, canary, wait)
+    answer = attempt(database, provider, canary, wait)
     return answer if isinstance(answer, Paused) else answer.kind is Kind.OK
 
 

@@ -75,7 +75,7 @@ class Polygon:
         except ValueError as error:
             return Answer(Kind.BAD_ANSWER, message=str(error))
         span = f"{request.start}/{request.end}"
-        return self._client.ask(
+        return self._client.fetch(
             f"/v2/aggs/ticker/{segment}/range/1/day/{span}",
             {"adjusted": "true", "sort": "asc", "limit": "50000"},
             _refused,
@@ -95,7 +95,7 @@ class Polygon:
         last = nothing("no session in the range")
         for session in requests[0].sessions:
             rows: list[_Named] = []
-            last = self._client.ask(
+            last = self._client.fetch(
                 f"/v2/aggs/grouped/locale/us/market/stocks/{session}",
                 {"adjusted": "true"},
                 _refused,
@@ -114,15 +114,15 @@ class Polygon:
 
 
 def _refused(reply: Reply) -> Answer | None:
-    said = reply.said("error", "message")
-    message = f"HTTP {reply.status}: {said}"
-    if "maximum requests" in said:
+    text = reply.field("error", "message")
+    message = f"HTTP {reply.status}: {text}"
+    if "maximum requests" in text:
         return Answer(Kind.THROTTLED, message=message, exhausted="minute")
-    if reply.status == 403 and "timeframe" in said:
+    if reply.status == 403 and "timeframe" in text:
         return Answer(Kind.PLAN, message=message, abstains=True)
-    if reply.said("status") == "NOT_AUTHORIZED":
+    if reply.field("status") == "NOT_AUTHORIZED":
         return Answer(Kind.PLAN, message=message)
-    if reply.status == 200 and reply.said("status") == "ERROR":
+    if reply.status == 200 and reply.field("status") == "ERROR":
         return Answer(Kind.BAD_ANSWER, message=message)
     return None
 

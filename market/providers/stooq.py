@@ -57,7 +57,7 @@ class Stooq:
         """Ask for one range of one symbol."""
         symbol = _INDICES.get(request.symbol, _SPELLING(request.symbol).lower())
         span = {"d1": f"{request.start:%Y%m%d}", "d2": f"{request.end:%Y%m%d}"}
-        return self._client.ask(
+        return self._client.fetch(
             "/q/d/l/",
             {"s": symbol, "i": "d", **span},
             _refused,

@@ -104,18 +104,18 @@ class TwelveData:
 def _refused_by(document: Mapping[str, Any], status: int) -> Answer | None:  # noqa: PLR0911 - one return per class
     if document.get("status") != "error":
         return None
-    said, code = str(document.get("message")), document.get("code", status)
-    message = f"HTTP {status}, code {code}: {said}"
+    text, code = str(document.get("message")), document.get("code", status)
+    message = f"HTTP {status}, code {code}: {text}"
     if code == 429:
-        per: Literal["day", "minute"] = "day" if "for the day" in said else "minute"
+        per: Literal["day", "minute"] = "day" if "for the day" in text else "minute"
         return Answer(Kind.THROTTLED, message=message, exhausted=per)
-    if "available starting with" in said or "available exclusively with" in said:
-        return Answer(Kind.PLAN, message=message, abstains="symbol" in said.lower())
+    if "available starting with" in text or "available exclusively with" in text:
+        return Answer(Kind.PLAN, message=message, abstains="symbol" in text.lower())
     if code in {401, 403}:
         return Answer(Kind.PLAN, message=message)
-    if code in {400, 404} and "symbol" in said and "missing or invalid" in said:
+    if code in {400, 404} and "symbol" in text and "missing or invalid" in text:
         return Answer(Kind.UNKNOWN, message=message)
-    if code in {400, 404} and "No data is available" in said:
+    if code in {400, 404} and "No data is available" in text:
         return Answer(Kind.EMPTY, message=message)
     return Answer(
         Kind.DOWN if isinstance(code, int) and code >= 500 else Kind.BAD_ANSWER, message=message
