@@ -1,8 +1,8 @@
 """Financial Modeling Prep: `stable/historical-price-eod/full`, newest first, adjusted for splits.
 
-The older `api/v3` refuses newer keys. Without paying it has US large caps, five years of them.
-Splits and dividends are requests of their own, which would halve and third 250 a day: it tells of
-none, and a split shows as closes that differ from the stored ones.
+The older `api/v3` refuses newer keys. A free key has five years of US large caps. Splits and
+dividends would take two more requests of 250 a day, so its answers have none; a split shows as
+closes that differ from the stored ones.
 """
 
 import datetime as dt
@@ -34,7 +34,7 @@ _ROWS = TypeAdapter(Annotated[list[_Row], FailFast()])
 
 
 class Fmp:
-    """Daily bars by key; 250 requests a day are free."""
+    """Daily bars with a key; 250 requests a day are free."""
 
     name = "fmp"
     canary = "AAPL"
@@ -49,7 +49,7 @@ class Fmp:
         )
 
     def fetch(self, request: Request) -> Answer:
-        """Ask for one range of one symbol."""
+        """Fetch one range of one symbol."""
         symbol = _SPELLING(request.symbol)
         params = {"symbol": symbol, "from": f"{request.start}", "to": f"{request.end}"}
         return self._client.fetch(

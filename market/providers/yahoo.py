@@ -1,15 +1,15 @@
 """Yahoo's chart endpoint, with yfinance as the transport and nothing else of it.
 
-yfinance brings the browser's TLS fingerprint, cookie and crumb, and gives back status and
-bytes. Its friendlier calls swallow errors, remember failures and rewrite prices, so the
-answer is parsed here: `close` comes adjusted for splits, `adjclose` for dividends too.
+yfinance supplies the browser's TLS fingerprint, cookie and crumb, and returns status and bytes. Its
+other calls swallow errors, remember failures and rewrite prices, so this module parses the answer:
+`close` comes adjusted for splits, `adjclose` for dividends too.
 
-Whatever yfinance asks for goes through a session of ours: only Yahoo's own hosts, by TLS, are
-asked or followed to, and no more than a bounded body is read.
+Every request of yfinance goes through a session of ours. It sends requests and follows redirects to
+Yahoo's own hosts only, by TLS, and reads bodies up to a bound.
 
-Before the first answer yfinance fetches a cookie and a crumb, by requests with timeouts of its
-own, one after the other and under one lock: on a network that swallows packets that takes two
-minutes. So its session is ours, and gives every request only what is left of the fetch's time.
+Before the first answer yfinance fetches a cookie and a crumb, by requests with timeouts of its own,
+one after the other and under one lock. On a network that drops packets that takes two minutes. So
+our session gives every request only what is left of the fetch's deadline.
 """
 
 import contextlib
@@ -41,20 +41,20 @@ from market.providers.bounds import (
 from sql.descriptors import is_short
 
 _URL = "https://query2.finance.yahoo.com/v8/finance/chart/"
-# Of one request, and of a fetch with all that yfinance asks before and after it.
+# Of one request, and of a fetch with its cookie, crumb and redirects.
 _TIMEOUT_SECONDS = 15.0
 _FETCH_SECONDS = 25.0
-# A page for a cookie or a consent is parsed as HTML, at a kilobyte of memory for a tag.
+# yfinance parses the pages for cookie and consent as HTML: a kilobyte of memory for a tag.
 _MOST_PAGE_BYTES = 256 * 1024
 _MOST_REDIRECTS = 5
-# Less is no time to ask in, and curl takes what rounds to no millisecond for no limit at all.
+# Too short for a request; and curl takes a timeout that rounds to 0 ms for no timeout.
 _LEAST_SECONDS = 0.01
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _YAHOO_HOST = re.compile(r"(?:[a-z0-9-]+\.)*yahoo\.com")
 _ODD = re.compile(r"[^\x21-\x7e]|[\\<>\"`{}|]")
-# Without an exchange's suffix: a listing in the USA, which has a price in dollars.
+# Without an exchange's suffix: a US listing, with prices in dollars.
 _US_SHARE = re.compile(r"[A-Z]+(-[A-Z])?")
-# What reading a document of another form raises; an error of no kind is caught by `state`.
+# Errors of a document of another form; `limits.guarded_fetch` catches all others.
 _OTHER_FORM = (
     ValueError,
     KeyError,
@@ -78,16 +78,16 @@ _ASSET_TYPES = {
 
 
 class _RefusedError(OSError):
-    """Yahoo's answer leads away from Yahoo, or is larger than any of its answers.
+    """Yahoo's answer leads away from Yahoo, or is larger than any good answer.
 
-    An OSError, so that yfinance goes on without a cookie where it was a cookie that it asked for.
+    An OSError, so that yfinance goes on without a cookie when the request for one is refused.
     """
 
 
 class Yahoo:
-    """Daily bars of nearly everything; about one request a second is what it bears.
+    """Daily bars of nearly everything; takes about one request a second.
 
-    seconds: the longest that a fetch waits for Yahoo, cookies and all.
+    seconds: the deadline of a fetch, cookies included.
     """
 
     name = "yahoo"
@@ -96,7 +96,7 @@ class Yahoo:
 
     def __init__(self, seconds: float = _FETCH_SECONDS) -> None:
         self._seconds = seconds
-        self._fetch = threading.local()  # .ends: when the fetch of this thread has to be over
+        self._fetch = threading.local()  # .ends: the deadline of this thread's fetch
         self._lock = threading.Lock()
         self._transport: Any = None
         self._cookies: tempfile.TemporaryDirectory[str] | None = None
@@ -104,7 +104,7 @@ class Yahoo:
         self._timeout: type[Exception]
 
     def fetch(self, request: Request) -> Answer:
-        """Ask for one range; every class of answer is told apart by status and body."""
+        """Fetch one range of one symbol; status and body decide the class of the answer."""
         try:
             segment = path_segment(request.symbol)
         except ValueError as error:
@@ -128,17 +128,17 @@ class Yahoo:
             return Answer(Kind.BAD_ANSWER, message=str(error))
         except OSError as error:
             if is_short(error):
-                raise  # it says nothing of Yahoo
-            # curl_cffi's errors are OSErrors; the first sentence holds curl's own words.
+                raise  # no descriptor is left: not a fault of Yahoo
+            # curl_cffi's errors are OSErrors; curl's message is their first sentence.
             return Answer(
                 Kind.DOWN, message=f"{type(error).__name__}: {str(error).split('. See')[0]}"
             )
-        except Exception as error:  # noqa: BLE001 - what yfinance did not expect of a page
+        except Exception as error:  # noqa: BLE001 - yfinance raises anything for an unexpected page
             return Answer(Kind.BAD_ANSWER, message=f"yfinance: {type(error).__name__}: {error}")
         answer = classify(
             request, response.status_code, response.content, response.headers.get("retry-after")
         )
-        # The address as we made it: yfinance adds a crumb, which is a key of a kind.
+        # The address without the crumb that yfinance adds, which is a key of a kind.
         url = f"{_URL}{segment}?{urlencode(params)}"
         body = bytes(response.content)
         if answer.kind is not Kind.OK:
@@ -164,7 +164,7 @@ class Yahoo:
         raise AssertionError("unreachable: the last attempt raises")
 
     def _ready(self) -> Any:
-        # Imported where it is used: it costs a second and pandas.
+        # Imported here, because it takes a second and loads pandas.
         with self._lock:
             if self._transport is None:
                 with warnings.catch_warnings():
@@ -183,25 +183,25 @@ class Yahoo:
 
                 class Hurried(Session[Any]):
                     def request(self, method: Any, url: str, **options: Any) -> Any:  # type: ignore[override]
-                        """Ask, and follow redirects within Yahoo."""
+                        """Send a request, and follow redirects within Yahoo."""
                         for _ in range(_MOST_REDIRECTS):
                             _check_address(url)
-                            response = self._ask(method, url, options)
+                            response = self._send(method, url, options)
                             location = response.headers.get("location")
                             if response.status_code not in _REDIRECTS or not location:
                                 return response
                             url = urljoin(url, location)
-                            # The address has its own query.
+                            # The new address has its own query.
                             options = {**options, "params": None}
                             if response.status_code not in {307, 308}:
                                 method, options = "GET", {**options, "data": None, "json": None}
                         raise _RefusedError(f"more than {_MOST_REDIRECTS} redirects")
 
-                    def _ask(self, method: Any, url: str, options: dict[str, Any]) -> Any:
+                    def _send(self, method: Any, url: str, options: dict[str, Any]) -> Any:
                         left = fetch.ends - time.monotonic()
                         if left < _LEAST_SECONDS:
                             raise Timeout("no answer within the time of a fetch")
-                        # curl hands over what it decompressed in pieces of 16 kB.
+                        # curl passes on the decompressed body in pieces of 16 kB.
                         most = MOST_BYTES if url.startswith(_URL) else _MOST_PAGE_BYTES
                         body = bytearray()
                         refused: list[str] = []
@@ -228,7 +228,7 @@ class Yahoo:
                         response.content = bytes(body)
                         return response
 
-                # Its cookie cache is SQLite in the home folder, which may not be writable.
+                # The default cookie cache is SQLite in the home folder, which may not be writable.
                 self._cookies = tempfile.TemporaryDirectory(
                     prefix="reckoner-yahoo-", ignore_cleanup_errors=True
                 )
@@ -241,13 +241,13 @@ class Yahoo:
 
 
 def _check_address(url: str) -> None:
-    """Raise _RefusedError unless this is one of Yahoo's own hosts, by TLS, with nothing odd in it.
+    """Raise _RefusedError unless the address is one of Yahoo's own hosts, by TLS.
 
-    What reads an address otherwise than curl does must not decide: a backslash, a control or a
-    space, a user before an @ are refused, not understood.
+    Python and curl may read an odd address differently. So one with a backslash, a control, a space
+    or a user before an @ is refused.
     """
     parts = None
-    with contextlib.suppress(ValueError):  # a port or a host that is none
+    with contextlib.suppress(ValueError):  # not a port, or not a host
         parts = urlsplit(url)
         if parts.port not in {None, 443}:
             parts = None
@@ -328,7 +328,7 @@ def _parse(request: Request, result: dict[str, Any]) -> Answer:
     for timestamp, *values in zip(result["timestamp"], *columns.values(), strict=True):
         date = dt.datetime.fromtimestamp(timestamp, zone).date()
         if date < request.start:
-            continue  # of the day more that was asked for
+            continue  # the extra day before the range
         numbers = {
             name: None if value is None else float(value)
             for name, value in zip(columns, values, strict=True)
@@ -343,7 +343,7 @@ def _parse(request: Request, result: dict[str, Any]) -> Answer:
                 has_dividend=date in dividends,
             )
         )
-    # Later bars go along: whether a day is over, or yet to come, is the validator's to say.
+    # Later bars are kept: validation decides whether their session is over.
     return Answer(
         Kind.OK if any(bar.date <= request.end for bar in bars) else Kind.EMPTY,
         bars,
@@ -361,7 +361,7 @@ def _zone(meta: dict[str, Any]) -> dt.tzinfo:
 
 
 def _actions(result: dict[str, Any], zone: dt.tzinfo) -> list[Action]:
-    """The chart's events; dividends come adjusted for the splits that followed."""
+    """Read the chart's splits and dividends; dividends come adjusted for later splits."""
     events = result.get("events") or {}
     found = []
     for event in (events.get("splits") or {}).values():
