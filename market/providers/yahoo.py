@@ -1,7 +1,7 @@
 """Yahoo's chart endpoint, with yfinance as the transport and nothing else of it.
 
 yfinance supplies the browser's TLS fingerprint, cookie and crumb, and returns status and bytes. Its
-other calls swallow errors, remember failures and rewrite prices, so this module parses the answer:
+other calls swallow errors, remember failures and rewrite prices, so `yahoo_chart` parses the answer:
 `close` comes adjusted for splits, `adjclose` for dividends too.
 
 Every request of yfinance goes through a session of ours. It sends requests and follows redirects to
@@ -14,30 +14,20 @@ our session gives every request only what is left of the fetch's deadline.
 
 import contextlib
 import datetime as dt
-import json
 import re
 import tempfile
 import threading
 import time
 import warnings
-import zoneinfo
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import tenacity
 
-from market.providers.base import Action, Answer, Bar, Capabilities, Kind, Payload, Request
-from market.providers.bounds import (
-    MOST_BYTES,
-    MOST_KEPT,
-    MOST_ROWS,
-    ExcessError,
-    check_size,
-    path_segment,
-    retry_after,
-    whole,
-)
+from market.providers.base import Answer, Capabilities, Kind, Payload, Request
+from market.providers.bounds import MOST_BYTES, MOST_KEPT, path_segment
+from market.providers.yahoo_chart import classify
 from sql.descriptors import is_short
 
 _URL = "https://query2.finance.yahoo.com/v8/finance/chart/"
@@ -52,29 +42,6 @@ _LEAST_SECONDS = 0.01
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _YAHOO_HOST = re.compile(r"(?:[a-z0-9-]+\.)*yahoo\.com")
 _ODD = re.compile(r"[^\x21-\x7e]|[\\<>\"`{}|]")
-# Without an exchange's suffix: a US listing, with prices in dollars.
-_US_SHARE = re.compile(r"[A-Z]+(-[A-Z])?")
-# Errors of a document of another form; `limits.guarded_fetch` catches all others.
-_OTHER_FORM = (
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    IndexError,
-    ArithmeticError,
-    RecursionError,
-    MemoryError,
-    OSError,
-)
-_ASSET_TYPES = {
-    "EQUITY": "stock",
-    "ETF": "etf",
-    "MUTUALFUND": "etf",
-    "CRYPTOCURRENCY": "crypto",
-    "INDEX": "index",
-    "FUTURE": "commodity",
-    "CURRENCY": "currency",
-}
 
 
 class _RefusedError(OSError):
@@ -260,114 +227,3 @@ def _check_address(url: str) -> None:
         or not _YAHOO_HOST.fullmatch(host)
     ):
         raise _RefusedError(f"a redirect that leaves Yahoo is not followed: {url[:2000]!r}")
-
-
-def classify(  # noqa: PLR0911 - one return per class of answer is the clearest form
-    request: Request, status: int, body: bytes, header: str | None = None
-) -> Answer:
-    """Turn one HTTP answer of the chart endpoint into an `Answer`. header: its Retry-After."""
-    if status in {429, 999}:
-        seconds, rest = retry_after(header)
-        return Answer(Kind.THROTTLED, message=f"HTTP {status}{rest}", retry_after=seconds)
-    if status in {401, 402, 403}:
-        return Answer(Kind.PLAN, message=f"HTTP {status}")
-    if status >= 500:
-        return Answer(Kind.DOWN, message=f"HTTP {status}")
-    try:
-        check_size(body)
-    except ValueError as excess:
-        return Answer(Kind.BAD_ANSWER, message=f"HTTP {status}: {excess}")
-    try:
-        chart = json.loads(body)["chart"]
-        error = chart.get("error") or {}
-        description = str(error.get("description") or "")
-        result = chart["result"][0] if chart.get("result") else None
-    except _OTHER_FORM:
-        start = body[:60].decode(errors="replace")
-        return Answer(Kind.BAD_ANSWER, message=f"HTTP {status}, no chart in it: {start!r}")
-    if status == 404 and description.startswith("No data found"):
-        return Answer(Kind.UNKNOWN, message=f"HTTP 404: {description}")
-    if status == 400 and description.startswith("Data doesn't exist"):
-        return Answer(Kind.EMPTY, message=f"HTTP 400: {description}")
-    if status != 200 or result is None:
-        return Answer(
-            Kind.BAD_ANSWER, message=f"HTTP {status}: {description or 'a chart without result'}"
-        )
-    try:
-        return _parse(request, result)
-    except _OTHER_FORM as problem:
-        return Answer(
-            Kind.BAD_ANSWER, message=f"a chart of another form: {type(problem).__name__} {problem}"
-        )
-
-
-def _parse(request: Request, result: dict[str, Any]) -> Answer:
-    meta = result["meta"]
-    if str(meta.get("symbol", "")).upper() != request.symbol.upper():
-        return Answer(
-            Kind.BAD_ANSWER, message=f"asked for {request.symbol}, got {meta.get('symbol')}"
-        )
-    currency = meta.get("currency")
-    if _US_SHARE.fullmatch(request.symbol) and currency not in {None, "USD"}:
-        return Answer(
-            Kind.BAD_ANSWER, message=f"another instrument: {request.symbol} in {currency}"
-        )
-    if "timestamp" not in result:
-        return Answer(Kind.EMPTY, message="no bars in the range")
-    if len(result["timestamp"]) > MOST_ROWS:
-        raise ExcessError(f"more than {MOST_ROWS} bars")
-    zone = _zone(meta)
-    actions = _actions(result, zone)
-    splits = {action.date for action in actions if action.kind == "split"}
-    dividends = {action.date for action in actions if action.kind == "dividend"}
-    quotes = result["indicators"]["quote"][0]
-    adjusted = result["indicators"].get("adjclose", [{}])[0].get("adjclose")
-    columns = {name: quotes[name] for name in ("open", "high", "low", "close", "volume")}
-    columns["adjusted_close"] = adjusted or [None] * len(result["timestamp"])
-    bars = []
-    for timestamp, *values in zip(result["timestamp"], *columns.values(), strict=True):
-        date = dt.datetime.fromtimestamp(timestamp, zone).date()
-        if date < request.start:
-            continue  # the extra day before the range
-        numbers = {
-            name: None if value is None else float(value)
-            for name, value in zip(columns, values, strict=True)
-        }
-        volume = whole(numbers.pop("volume"))
-        bars.append(
-            Bar(
-                date,
-                **numbers,
-                volume=volume,
-                has_split=date in splits,
-                has_dividend=date in dividends,
-            )
-        )
-    # Later bars are kept: validation decides whether their session is over.
-    return Answer(
-        Kind.OK if any(bar.date <= request.end for bar in bars) else Kind.EMPTY,
-        bars,
-        asset_type=_ASSET_TYPES.get(str(meta.get("instrumentType"))),
-        exchange=meta.get("exchangeName"),
-        currency=meta.get("currency"),
-        actions=[action for action in actions if request.start <= action.date <= request.end],
-    )
-
-
-def _zone(meta: dict[str, Any]) -> dt.tzinfo:
-    with contextlib.suppress(KeyError, ValueError, OSError):
-        return zoneinfo.ZoneInfo(meta["exchangeTimezoneName"])
-    return dt.timezone(dt.timedelta(seconds=meta["gmtoffset"]))
-
-
-def _actions(result: dict[str, Any], zone: dt.tzinfo) -> list[Action]:
-    """Read the chart's splits and dividends; dividends come adjusted for later splits."""
-    events = result.get("events") or {}
-    found = []
-    for event in (events.get("splits") or {}).values():
-        date = dt.datetime.fromtimestamp(event["date"], zone).date()
-        found.append(Action(date, "split", float(event["numerator"]) / float(event["denominator"])))
-    for event in (events.get("dividends") or {}).values():
-        date = dt.datetime.fromtimestamp(event["date"], zone).date()
-        found.append(Action(date, "dividend", float(event["amount"])))
-    return sorted(found)
