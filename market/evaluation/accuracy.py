@@ -1,14 +1,14 @@
 """Accuracy per group and horizon, against what no skill would have scored on the same rows.
 
-Two references, because each alone calls something skill that is none:
-  base rate   "always bullish" on the same rows. In a rising market it scores well, and so does
-              everyone who mostly says bullish.
+Two references, because each alone takes luck for skill:
+  base rate   "always bullish" on the same rows. In a rising market it scores well, and so do
+              calls that are mostly bullish.
   chance      the same calls dealt out at random over all rows of the same symbol and horizon.
-              Who says neutral of quiet symbols beats "always bullish" and knows nothing.
+              Neutral calls on quiet symbols beat "always bullish" without any skill.
 A group is called better (or worse) than always bullish only where it differs from both: that
 p-value is the larger of the two (intersection-union test), and 1 where it is above one and
-below the other. A group that differs from chance alone knows something, and "always bullish"
-does as well. P-values are corrected over all groups of a report (Benjamini-Hochberg).
+below the other. A group that differs from chance only has skill, but not more than "always
+bullish" scores. P-values are corrected over all groups of a report (Benjamini-Hochberg).
 """
 
 import math
@@ -102,7 +102,7 @@ def groups(frame: pd.DataFrame, by: str | None = None) -> list[Group]:
 
 
 def is_missing(frame: pd.DataFrame, by: str) -> bool:
-    """Whether no row says what this grouping asks for, as where the source has no such column."""
+    """Tell whether no row has a value for this grouping, as where the source lacks the column."""
     return by in {"sector", "model"} and len(frame) > 0 and bool(frame[by].isna().all())
 
 
@@ -136,7 +136,7 @@ def _number(values: "pd.Series[Any]") -> Floats:
 
 
 class _Horizon:
-    """The rows of one horizon: what all of its groups share is computed once."""
+    """The rows of one horizon; what its groups share is computed once."""
 
     def __init__(self, rows: pd.DataFrame, labels: NDArray[np.object_]) -> None:
         self._rows = rows
@@ -225,10 +225,10 @@ class _Horizon:
 
 
 class _Chance:
-    """What calls score when dealt out at random over the rows of their symbol.
+    """The score of calls that are dealt out at random over the rows of their symbol.
 
-    How often a symbol rises, falls or stays is itself counted from the rows, so a row bears on
-    the reference of every other row of its symbol. `of` therefore gives block sums of the
+    The shares of rises and falls of a symbol are counted from its rows, so that a row affects the
+    reference of every other row of its symbol. `of` therefore gives block sums of the
     difference's first-order (influence) terms, over all rows.
     """
 
@@ -254,7 +254,7 @@ class _Chance:
         self._deviations = (counts - expected) / np.repeat(rows, 3)
 
     def of(self, mask: NDArray[np.bool_]) -> tuple[float, Floats]:
-        """The rate that the calls of these rows would score, and block sums of accuracy less it."""
+        """Return the chance rate of these rows' calls, and block sums of accuracy less it."""
         n = int(mask.sum())
         if not n:
             return math.nan, np.zeros(0)
@@ -263,7 +263,7 @@ class _Chance:
         own = np.zeros(len(self._correct))
         own[mask] = (self._correct[mask] - expected) / n
         sums = self._blocks.sums(own) - self._deviations @ (self._table(cells) / n)
-        # Who always says the same differs from chance by rounding only.
+        # Calls that are all the same differ from chance by rounding only.
         return float(expected.mean()), np.where(np.abs(sums) < 1e-12, 0.0, sums)
 
     def _table(self, cells: Integers) -> Floats:
@@ -271,7 +271,7 @@ class _Chance:
 
 
 def _coefficient(row: dict[str, Floats], blocks: Blocks) -> dependence.Interval:
-    """Spearman's correlation as the mean of products of standardised ranks."""
+    """Compute Spearman's correlation as the mean of products of standardised ranks."""
     stated = row["confidence"] * row["direction"]
     is_known = ~np.isnan(stated)
     if np.count_nonzero(is_known) < 3:
@@ -289,12 +289,12 @@ def _standard_ranks(values: Floats) -> Floats | None:
 
 
 def _mean(values: Floats) -> float:
-    """Mean of what is known."""
+    """Compute the mean of the values that are not NaN."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else math.nan
 
 
 def _ordered(labels: Iterable[object]) -> Iterator[str]:
-    """Names in order; sentiments by their sign, and what was not given last."""
+    """Yield names in order: sentiments by their sign, missing values last."""
     order = {"bullish": "1", "neutral": "2", "bearish": "3", _MISSING: "~", "out of range": "}"}
     yield from sorted((str(label) for label in labels), key=lambda label: order.get(label, label))

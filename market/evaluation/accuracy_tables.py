@@ -1,4 +1,7 @@
-"""The accuracy report: which of its numbers stand where, and in which words."""
+"""The accuracy report as tables: which numbers, in which columns, with which words.
+
+The first table answers; the others show what it rests on.
+"""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -30,7 +33,7 @@ _FINDING_NOTE = (
 
 
 def report(groups: Sequence[Group], about: Mapping[str, Any]) -> Report:
-    """The accuracy report of groups. about: benchmark, by, since, until, and so on, for `document`."""
+    """Make the accuracy report. about: benchmark, by, since, until, and so on, for `document`."""
     judged = sum(group.correct + group.incorrect for group in groups)
     known = sum(group.benchmark_rows for group in groups)
     benchmark = about["benchmark"]
@@ -171,7 +174,7 @@ def _money(groups: Sequence[Group], benchmark: str) -> Table:
 
 
 def _without_single(table: Table) -> Table:
-    """The table without the column "group" where there is only one and it is called all."""
+    """Drop the column "group" where the only group is `all`."""
     if any(row[1] != "all" for row in table.rows):
         return table
     header = (table.header[0], *table.header[2:])
@@ -179,7 +182,7 @@ def _without_single(table: Table) -> Table:
 
 
 def _key(group: Group) -> tuple[str, str]:
-    # Other people's text: nothing in it steers a terminal.
+    # Strangers' text: a control character would act on the terminal.
     name = "".join(letter if letter.isprintable() else "?" for letter in group.group)
     return horizon_name(group.horizon), name
 

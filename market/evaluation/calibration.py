@@ -3,12 +3,12 @@
 The rows are split at a moment. On the earlier ones a logistic curve from confidence to the
 chance of being right is fitted, and the base rate counted; the later ones are scored. An
 earlier row whose horizon reaches past the split is left out of the fit, because its outcome
-was not known then. Three forecasts of "this one is right" meet:
+was not known then. Three forecasts of "this one is right" are compared:
   stated     the confidence as it is
-  fitted     what the curve makes of it
+  fitted     the curve's value for it
   base rate  the share of earlier rows that were right, for every row
-Brier score: mean squared difference between forecast and what came (1 or 0); 0 is perfect.
-Skill: 1 - Brier / Brier of the base rate; above 0 is worth something (Murphy 1973).
+Brier score: mean squared difference between forecast and result (1 or 0); 0 is perfect.
+Skill: 1 - Brier / Brier of the base rate; above 0 is better than the base rate (Murphy 1973).
 """
 
 import datetime as dt
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from market.evaluation.blocks import MIN_BLOCKS, Blocks, Floats, mean_interval, share_interval
 
 TRAIN_SHARE = 0.7
-_LEAST = 30  # earlier rows; a curve through fewer says nothing
+_LEAST = 30  # earlier rows; a curve through fewer is noise
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Bin:
 
     tier: str
     rows: int
-    confidence: float  # mean of what was stated
-    fitted: float  # mean of what the curve says
+    confidence: float  # mean of the stated ones
+    fitted: float  # mean of the curve's values
     accuracy: float
     accuracy_low: float
     accuracy_high: float
@@ -51,7 +51,7 @@ class Calibration:
     later: int
     base_rate: float  # of the earlier rows
     later_rate: float
-    slope: float  # of the curve, in log odds per 1.0 of confidence; 0: confidence says nothing
+    slope: float  # of the curve, in log odds per 1.0 of confidence; 0: confidence has no effect
     intercept: float
     brier_base: float
     brier_stated: float
@@ -84,10 +84,10 @@ def calibrations(frame: pd.DataFrame, split: dt.datetime | None = None) -> list[
 
 
 def fit_logistic(x: Floats, hits: Floats) -> tuple[float, float]:
-    """Intercept and slope of the chance of a hit, by Newton's method.
+    """Fit intercept and slope of the chance of a hit, by Newton's method.
 
-    The slope is held back by a prior of standard deviation 10 (log odds per 1.0), which is felt
-    only where the data would send it to infinity.
+    A prior of standard deviation 10 (log odds per 1.0) bounds the slope; it matters only where the
+    data would send the slope to infinity.
     """
     design = np.column_stack([np.ones_like(x), x])
     penalty = np.diag([1e-6, 0.01])
@@ -97,7 +97,7 @@ def fit_logistic(x: Floats, hits: Floats) -> tuple[float, float]:
         gradient = design.T @ (hits - chance) - penalty @ beta
         curvature = (design * (chance * (1 - chance))[:, None]).T @ design + penalty
         step = np.linalg.solve(curvature, gradient)
-        # Far away the curve is flat and a whole step would overshoot.
+        # Far from the optimum the curve is flat, and a whole step would overshoot.
         beta += step * min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-12))
         if np.abs(step).max() < 1e-10:
             break
@@ -105,7 +105,7 @@ def fit_logistic(x: Floats, hits: Floats) -> tuple[float, float]:
 
 
 def curve(intercept: float, slope: float, x: Floats) -> Floats:
-    """The logistic curve at x."""
+    """Compute the logistic curve at x."""
     return np.asarray(1 / (1 + np.exp(-(intercept + slope * x))), dtype=np.float64)
 
 
@@ -160,7 +160,7 @@ Score = tuple[float, float, float, float]
 
 
 def _score(forecast: Floats, came: Floats, base_errors: Floats, blocks: Blocks) -> Score:
-    """Brier score, skill against the base rate, and the skill's interval.
+    """Compute Brier score, skill against the base rate, and the skill's interval.
 
     The skill is a mean difference over the base rate's Brier score, which varies little.
     """
