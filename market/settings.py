@@ -1,4 +1,4 @@
-"""The settings of this floor: providers and their keys, and history."""
+"""The settings of the market: providers and their keys, history, reports, Neon."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -20,8 +20,8 @@ PROVIDER_NAMES = (
     "finnhub",
     "stooq",
 )
-# Who is asked without MARKET_PROVIDERS, of those whose key is there. Without paying, Finnhub has
-# no daily bars and Stooq is closed; who pays is better served by an API than by a website.
+# The order without MARKET_PROVIDERS, of providers with a key. With a free key, Finnhub has no daily
+# bars, and Stooq is closed; paid APIs come before a website.
 _ORDER = {
     "free": ("yahoo", "fmp", "twelve_data", "polygon", "alpha_vantage"),
     "paid": ("polygon", "fmp", "twelve_data", "finnhub", "alpha_vantage", "yahoo"),
@@ -30,13 +30,13 @@ _NEED_A_KEY = ("fmp", "twelve_data", "polygon", "alpha_vantage", "finnhub")
 
 
 class RetentionSettings(Settings):
-    """How many days providers' raw answers are kept; 0: not at all. The sweep prunes by it."""
+    """How long payloads are kept, in days; 0: not at all. The sweep deletes older ones."""
 
     raw_retention_days: int = Field(default=90, ge=0, le=36500)
 
 
 class MarketSettings(RetentionSettings):
-    """Which providers, in which order, how far back; see the README's table of settings.
+    """Providers, their order, keys and addresses, and history; see the README's table of settings.
 
     market_providers: empty where the policy decides.
     """
@@ -63,7 +63,7 @@ class MarketSettings(RetentionSettings):
 
     @property
     def provider_names(self) -> tuple[str, ...]:
-        """The providers in order of preference: those that were named, or what the policy says."""
+        """The providers in order of preference: MARKET_PROVIDERS, or those of the policy."""
         return self.market_providers or tuple(
             name
             for name in _ORDER[self.market_provider_policy]
@@ -72,16 +72,16 @@ class MarketSettings(RetentionSettings):
 
     @property
     def chooses(self) -> bool:
-        """Whether the providers' order is ours to change: a list that was named is an order."""
+        """Whether scores may change the order: not that of MARKET_PROVIDERS."""
         return not self.market_providers
 
     def key(self, name: str) -> str:
-        """A provider's key, or an empty string."""
+        """Return a provider's key, or an empty string."""
         secret: SecretStr | None = getattr(self, f"{name}_api_key")
         return secret.get_secret_value() if secret else ""
 
     def base_url(self, name: str) -> str:
-        """Where a provider's paths begin."""
+        """Return the URL that a provider's paths are appended to."""
         return str(getattr(self, f"{name}_base_url"))
 
     @field_validator("market_providers", mode="before")
@@ -138,7 +138,7 @@ class MarketSettings(RetentionSettings):
 
 
 class ReportSettings(Settings):
-    """What reports compare with."""
+    """The symbol that reports compare with."""
 
     benchmark_symbol: str = Field(default="SPY", pattern=r"^[-A-Z0-9.^=:/]{1,20}$")
 
@@ -149,7 +149,7 @@ class ReportSettings(Settings):
 
 
 class NeonSettings(Settings):
-    """For `db backup --neon-branch`: whose project is branched; the key is never shown."""
+    """The project and key for `db backup --neon-branch`; the key is never shown."""
 
     neon_api_key: SecretStr | None = None
     neon_project_id: str | None = Field(default=None, pattern="^[a-z0-9-]+$")

@@ -77,7 +77,9 @@ def repair(
         emit_json({**counts, "applied_to": results, "left": [asdict(each) for each in left]})
     else:
         emit([counts], as_json=False)
-        emit([{"object": name, "result": result} for name, result in results.items()], as_json=False)
+        emit(
+            [{"object": name, "result": result} for name, result in results.items()], as_json=False
+        )
         _print_differences(left, "nothing is left")
     if counts["failed"]:
         sys.exit(1)

@@ -1,1 +1,4 @@
-"""Which symbols there are: registry, spelling, sessions, lists."""
+"""The universe: the registry of tickers, their calendars and sessions, and lists of symbols.
+
+What a symbol is, and which sessions it trades, is decided here once, for prices and outcomes alike.
+"""
