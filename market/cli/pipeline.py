@@ -1,4 +1,4 @@
-"""`market auto-pipeline` and `market health-check`: everything at once, and whether it can be trusted."""
+"""`market auto-pipeline` and `health-check`: all steps for recent predictions, and their health."""
 
 import sys
 import time
@@ -25,20 +25,23 @@ from sql.settings import load
 app = application("Everything at once.")
 
 _TURN_SECONDS = 0.5
-# More of the tickers than this without fresh prices is no slip of a few.
+# A larger share of tickers without fresh prices is a fault of the whole.
 _LAGGING = 0.1
 
 
 @app.command("auto-pipeline")
 def auto_pipeline(
     days_back: Annotated[
-        int, typer.Option("--days-back", min=1, help="Predictions of so many days.")
+        int, typer.Option("--days-back", min=1, help="Predictions of the last so many days.")
     ] = 7,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Only so many, the newest.")
     ] = None,
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Write the events and end; the workers do it all.")
+        bool,
+        typer.Option(
+            "--no-wait", help="Write the events and end; workers process them all the same."
+        ),
     ] = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
@@ -59,7 +62,7 @@ def auto_pipeline(
             row = _state(conn, ids)
         with waiting(f"{len(ids)} predictions"):
             while row["left"] and not (no_wait or dry_run):
-                time.sleep(_TURN_SECONDS)  # workers tell their progress to tables alone
+                time.sleep(_TURN_SECONDS)  # progress is in tables only, without a notification
                 with database.transaction() as conn:
                     row = _state(conn, ids)
     emit([row | {"dry_run": dry_run}], as_json=as_json)
@@ -74,14 +77,14 @@ def _state(conn: Connection, ids: list[int]) -> dict[str, Any]:
 @app.command("health-check")
 def health_check(
     no_providers: Annotated[
-        bool, typer.Option("--no-providers", help="Do not look whether providers can be asked.")
+        bool, typer.Option("--no-providers", help="Do not check whether providers can be asked.")
     ] = False,
     no_freshness: Annotated[
-        bool, typer.Option("--no-freshness", help="Do not look whether prices are up to date.")
+        bool, typer.Option("--no-freshness", help="Do not check whether prices are fresh.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check providers and the freshness of prices; exit 0, or 3 when one fails. Asks no provider.
+    """Check providers and the freshness of prices, without a request; exit 0 or 3.
 
     `worker health` checks the queue and the workers. Examples: `python -m market health-check`,
     `python -m market health-check --no-providers --json`.
@@ -101,7 +104,7 @@ def health_check(
 
 
 def _providers(database: Database) -> list[dict[str, Any]]:
-    """A row for each provider in use; it is a fault when none of them can be asked."""
+    """Check each provider in use; `fail` when none can be asked."""
     in_use = build(load(MarketSettings))
     with database.transaction() as conn:
         found = [row for row in overview(conn, in_use) if row["order"] is not None]

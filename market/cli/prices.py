@@ -111,7 +111,7 @@ def _planned(plan: backfill.Plan) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _audit_file(path: Path | None) -> Iterator[AuditFile | None]:
-    """Open the file before anything is fetched, and say so in a line where it cannot be written."""
+    """Open the audit file before anything is fetched; raises InvalidInput where it cannot be."""
     if path is None:
         yield None
         return
@@ -137,7 +137,7 @@ def _fetch(
 ) -> dict[str, Any]:
     with waiting(f"fetching {plan.symbol}"):
         result = backfill.fetch(database, providers, plan, time.sleep, by_merit=settings.chooses)
-    # The line is taken back where the transaction is, and the transaction where the line is.
+    # The line is removed when the transaction rolls back, and the other way round.
     entry = file.entry() if file else contextlib.nullcontext()
     with entry, database.transaction(seconds=300) as conn:
         before = storage.count(conn, plan.symbol)
@@ -153,7 +153,7 @@ def _fetch(
 def payload(
     number: Annotated[int, typer.Argument(help="An id of provider_payloads.")],
 ) -> None:
-    """Write the bytes of a provider's answer to stdout, as they came.
+    """Write the bytes of a provider's answer to stdout, unchanged.
 
     Examples: `python -m market payload 17 > answer.json`, `python -m market payload 17 | jq .chart.error`.
     """
@@ -161,7 +161,7 @@ def payload(
         body = ingestion.body(conn, number)
     if body is None:
         raise ReckonerError(
-            f"payload {number} is not kept (any more); RAW_RETENTION_DAYS says how long they are"
+            f"payload {number} is not kept, or no longer; RAW_RETENTION_DAYS is how long payloads are"
         )
     emit_bytes(body)
 
@@ -174,7 +174,7 @@ def price_stats(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how many bars are stored, of which dates and sources; of one symbol also what is missing.
+    """Show the number of stored bars with dates and sources; for one symbol also its gaps.
 
     Examples: `python -m market price-stats`, `python -m market price-stats AAPL --json`.
     """
@@ -193,8 +193,8 @@ def price_stats(
 def providers_status(as_json: JsonOption = False) -> None:
     """Show the price providers: order, plan, quota, breaker, last success, errors, score.
 
-    Those in use stand first, in the order in which they are asked; the keys and
-    MARKET_PROVIDERS or MARKET_PROVIDER_POLICY decide it.
+    Those in use come first, in the order in which they are asked. The keys and MARKET_PROVIDERS
+    or MARKET_PROVIDER_POLICY decide it.
 
     Examples: `python -m market providers`, `python -m market providers --json`.
     """
@@ -215,7 +215,7 @@ def cross_check_prices(
 ) -> None:
     """Compare a sample of the closes fetched in the last day with a second provider's.
 
-    What differs is kept in provider_disagreements with both values; no price changes.
+    Differences are kept in provider_disagreements with both values; no price changes.
 
     Examples: `python -m market cross-check --sample 5`, `python -m market cross-check --json`.
     """

@@ -1,7 +1,7 @@
-"""`accuracy-report` and `calibration-report`: from options to a report in the form that was filters for.
+"""`accuracy-report` and `calibration-report`: from options to a report in the wanted form.
 
-pandas, numpy and matplotlib are imported when a report is made and not before, so that the
-other commands start fast.
+pandas, numpy and matplotlib are imported when a report is made, so that the other commands start
+fast.
 """
 
 import dataclasses
@@ -45,7 +45,7 @@ class Horizon(StrEnum):
 
 
 class Grouping(StrEnum):
-    """What an accuracy report may be grouped by."""
+    """The groupings of an accuracy report."""
 
     SYMBOL = "symbol"
     SENTIMENT = "sentiment"
@@ -106,7 +106,7 @@ def accuracy_report(
     plots: PlotsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say how many predictions came true, how sure that is, and what no skill would have scored.
+    """Report how many predictions came true, with intervals, and the score of no skill.
 
     Examples: `python -m market accuracy-report -t t7 --by model`,
     `python -m market accuracy-report -b --format html > report.html`.
@@ -122,7 +122,7 @@ def accuracy_report(
         from market.evaluation import accuracy, accuracy_tables  # noqa: PLC0415 - pandas takes a second
 
         if grouping and accuracy.is_missing(frame, grouping):
-            raise ReckonerError(_NOBODY_SAYS[grouping])
+            raise ReckonerError(_NO_VALUES[grouping])
         groups = accuracy.groups(frame, grouping)
         report = accuracy_tables.report(groups, filters.about() | {"by": grouping})
         figures = _accuracy_figures(frame, paths, groups, filters.benchmark) if pictures else {}
@@ -149,7 +149,7 @@ def calibration_report(
     plots: PlotsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say whether a confidence of 0.8 is right eight times in ten: fitted on earlier posts, scored on later.
+    """Report whether a confidence of 0.8 is right eight times in ten, on later posts than fitted.
 
     Examples: `python -m market calibration-report -t t7 --wide`,
     `python -m market calibration-report --split 2026-01-01 --plots pictures`.
@@ -176,8 +176,8 @@ def calibration_report(
     _save(figures, plots)
 
 
-_NOBODY_SAYS = {
-    "model": "--by model: no prediction here says which model made it (predictions.llm_model)",
+_NO_VALUES = {
+    "model": "--by model: no prediction here names its model (predictions.llm_model)",
     "sector": (
         "--by sector: no ticker here has one; fill prediction_outcomes.sector, or a column sector of"
         " ticker_registry"
@@ -186,7 +186,7 @@ _NOBODY_SAYS = {
 
 
 class _Filters:
-    """What the options select."""
+    """The outcomes that the options select."""
 
     def __init__(
         self,
@@ -217,11 +217,11 @@ def _read(filters: _Filters, *, with_paths: bool) -> "tuple[pd.DataFrame, pd.Dat
 
 
 def _pictures(form: Form, plots: Path | None) -> bool:
-    """Whether pictures are drawn; raises ReckonerError where they cannot be."""
+    """Tell whether pictures are drawn; raises InvalidInput without matplotlib."""
     if plots is None and form is not Form.HTML:
         return False
     try:
-        import matplotlib  # noqa: F401, PLC0415 - only filters whether it is there
+        import matplotlib  # noqa: F401, PLC0415 - checks whether it is there
     except ImportError:
         option = "--format html" if plots is None else "--plots"
         raise InvalidInput(f"{option} needs the extra 'plots' (matplotlib)") from None
@@ -256,7 +256,7 @@ _CAPTIONS = {
     "accuracy-by-horizon": "Right by horizon, with 95 % intervals",
     "cumulative-pnl": "Cumulative pnl of $1,000 on each outcome, by the day of the exit",
     "event-study": "Average path around the entry, with 95 % bands",
-    "reliability": "Confidence: what was said and what came, on later posts",
+    "reliability": "Confidence: stated and right, on later posts",
 }
 
 

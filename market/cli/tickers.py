@@ -76,15 +76,15 @@ def set_ticker(
 ) -> None:
     """Set a ticker's status; its events and outcomes follow in the same transaction.
 
-    An inactive or invalid ticker is no longer fetched, and what its outcomes lack they will never
-    get; an active one is fetched again. Predictions are not touched. Examples:
+    An inactive or invalid ticker is no longer fetched, and its open outcomes become unresolvable. An
+    active one is fetched again. Predictions do not change. Examples:
     `python -m market set-ticker TWTR --status inactive --reason "taken private in 2022"`,
     `python -m market set-ticker AAPL --status active --reason "was a slip" --dry-run`.
     """
     if status not in registry.STATUSES:
         raise InvalidInput(f"--status is one of {', '.join(registry.STATUSES)}, not {status}")
     if not reason.strip():
-        raise InvalidInput("--reason is empty: say why, the ticker's outcomes repeat it")
+        raise InvalidInput("--reason is empty: give a reason, the ticker's outcomes repeat it")
     with command_database() as database, waiting(f"changing {symbol}"):
         row = tickers.set_status(database, symbol, status, reason, dry_run=dry_run)
     emit([{**row, "dry_run": dry_run}], as_json=as_json)
@@ -93,15 +93,15 @@ def set_ticker(
 @app.command("remap-ticker")
 def remap_ticker(
     old: Annotated[str, Known],
-    new: Annotated[str, typer.Argument(autocompletion=complete_symbol, help="What it is now.")],
+    new: Annotated[str, typer.Argument(autocompletion=complete_symbol, help="Its current symbol.")],
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a ticker be what another is: its prices, its sessions, its outcomes, now and later.
+    """Map a ticker to another: its prices, sessions and outcomes, now and later.
 
-    Predictions and outcomes keep the symbol that the prediction wrote. Bars that came under the
-    old name are set aside, those that the new one has are taken over, and all are fetched again.
+    Predictions and outcomes keep the symbol that the prediction wrote. Bars of the old
+    symbol are set aside, those of the new one are copied, and all are fetched again.
     A ticker remapped to itself gets its own name back. Examples:
     `python -m market remap-ticker FB META --dry-run`, `python -m market remap-ticker SQ XYZ --yes`.
     """

@@ -168,7 +168,7 @@ def _adjust(rows: list[_Row], *, know_dividends: bool) -> tuple[list[Bar], list[
         1.0,
         1.0,
     )  # new shares per share of that day; share of the price left after dividends
-    owed = 0.0  # a dividend until the last close before it is reached, in shares of its day
+    pending = 0.0  # a dividend until the last close before it is reached, in shares of its day
     bars, actions = [], []
     for row in reversed(rows):
         if row.dividend > 0:
@@ -176,9 +176,9 @@ def _adjust(rows: list[_Row], *, know_dividends: bool) -> tuple[list[Bar], list[
         if row.split != 1:
             actions.append(Action(row.date, "split", row.split))
         if row.close is not None:
-            if 0 < owed < row.close:
-                paid *= 1 - owed / row.close
-            owed = 0.0
+            if 0 < pending < row.close:
+                paid *= 1 - pending / row.close
+            pending = 0.0
             close = row.close / shares
             adjusted = row.adjusted_close
             if adjusted is None and know_dividends:
@@ -197,7 +197,7 @@ def _adjust(rows: list[_Row], *, know_dividends: bool) -> tuple[list[Bar], list[
                 )
             )
         # Both are on the first session at the new price, so they change earlier rows only.
-        owed = (owed + row.dividend) * row.split
+        pending = (pending + row.dividend) * row.split
         shares *= row.split
     return bars[::-1], actions[::-1]
 
