@@ -1,7 +1,7 @@
 """The root of `python -m market`: the groups of commands of `market/cli/`.
 
-Each file of `market/cli/` has the commands of one group. Modules that load slowly are imported by the
-command that needs them, so that `--help` starts fast.
+Each file of `market/cli/` has the commands of one group. Modules that load slowly are imported by
+the command that needs them, so that `--help` starts fast.
 """
 
 from market.cli import db, jobs, outcomes, pipeline, prices, reports, stats, tickers, validation

@@ -35,9 +35,10 @@ def read_regular(path: Path, most: int) -> bytes:
 
 
 def read_inside(folder: Path, name: str, most: int) -> bytes:
-    """Read a regular file of this name in the folder, or below it by a link.
+    """Read a regular file of this name in the folder.
 
-    Raises OSError; FileRefusedError where a link leads out of the folder.
+    A link may lead to a file below the folder. Raises OSError; FileRefusedError where a link leads
+    out of the folder.
     """
     root = folder.resolve(strict=True)
     try:
@@ -114,7 +115,10 @@ def replaced(path: Path) -> Iterator[IO[bytes]]:
 
 
 def new_file(path: Path, mode: int) -> IO[bytes]:
-    """Make a new file with this mode. Raises OSError where the name exists, also as a link."""
+    """Make a new file with this mode.
+
+    Raises OSError where the name exists, also as a link.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     return open(os.open(path, flags, mode), "wb")  # noqa: PTH123 - the caller closes it
 

@@ -1,7 +1,7 @@
 """Outcomes: calls of the set-based statements in `sql/functions/5*_outcomes*.sql`.
 
-All rules are SQL, so that the trigger, the worker and psql compute the same. Python adds only what SQL
-cannot do: bounded batches, and two transactions at once.
+All rules are SQL, so that the trigger, the worker and psql compute the same. Python adds only what
+SQL cannot do: bounded batches, and two transactions at once.
 """
 
 from collections import Counter
@@ -49,8 +49,8 @@ class Batch:
     """The results of a batch of predictions, and the symbols that need a provider.
 
     waiting: per symbol the predictions that wait for its prices. new: symbols that were registered.
-    deferred: predictions that did not fit and were not processed. wide: those of them with more than
-    20 symbols, which all others precede.
+    deferred: predictions that did not fit and were not processed. wide: those of them with more
+    than 20 symbols, which all others precede.
     """
 
     predictions: dict[int, Processed]
@@ -153,8 +153,8 @@ def calculate(database: Database, *, force: bool, dry_run: bool) -> Calculated:
     """Fill all open outcomes from the stored prices, or with `force` all of ours.
 
     Each batch of symbols is its own transaction, so that rows are locked for a short time. Two
-    batches run at once where the pool has two connections; they have no row in common. dry_run rolls
-    each back; the counts are true all the same.
+    batches run at once where the pool has two connections; they have no row in common. dry_run
+    rolls each back; the counts are true all the same.
     """
     with database.transaction() as conn:
         rows = conn.execute(

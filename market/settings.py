@@ -1,4 +1,7 @@
-"""The settings of the market: providers and their keys, history, reports, Neon."""
+"""The settings of the market: providers and their keys, history, reports, Neon.
+
+Commands and the worker load them and pass values on, so that the rooms below need no environment.
+"""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self

@@ -1,4 +1,4 @@
-"""The context: what the lanes and handlers of one worker share.
+"""The context that the lanes and handlers of one worker share.
 
 A handler gets it as an argument, so that a unit test can build one and no handler reads settings.
 """

@@ -1,7 +1,7 @@
 """The heartbeat: shows that the worker is alive, renews its leases, ends those of dead workers.
 
-It is sent only while the main loop turns. When the loop hangs, its leases end, another worker claims
-the events, and `worker_status` shows the worker as not alive.
+It is sent only while the main loop turns. When the loop hangs, its leases end, another worker
+claims the events, and `worker_status` shows the worker as not alive.
 """
 
 import contextlib
@@ -31,7 +31,8 @@ log = structlog.get_logger()
 class Heartbeat:
     """One worker's heartbeat, run in a thread of its own.
 
-    topics: those that the worker claims. on_crashes: called with the number of crashed events found.
+    topics: those that the worker claims. on_crashes: called with the number of crashed events
+    found.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """Metrics for Prometheus. A label is never a symbol or an id, whose number has no bound.
 
-The counters belong to this process. Metrics of the whole queue (events by status, the oldest, pauses)
-are read from the database at a scrape, in one statement, and only by the longest-lived worker, so
-that ten workers cost the database no more than one.
+The counters belong to this process. Metrics of the whole queue (events by status, the oldest,
+pauses) are read from the database at a scrape, in one statement, and only by the longest-lived
+worker, so that ten workers cost the database no more than one.
 """
 
 import time

@@ -1,4 +1,7 @@
-"""The settings of the worker: how events are claimed, leased, retried and swept."""
+"""The settings of the worker: how events are claimed, leased, retried and swept.
+
+`process.py` reads them once and passes values on, so that the rooms below need no environment.
+"""
 
 from typing import Literal
 

@@ -1,7 +1,7 @@
 """Shutdown: requested by a signal, forced by a second one, or due at a deadline.
 
-`requested`: the worker claims nothing more and finishes what is in flight. `forced`, also set at the
-end of WORKER_DRAIN_SECONDS: it waits for nothing any more.
+`requested`: the worker claims nothing more and finishes what is in flight. `forced`, also set at
+the end of WORKER_DRAIN_SECONDS: it waits for nothing any more.
 """
 
 import math

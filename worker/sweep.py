@@ -81,7 +81,10 @@ def once(
 
 
 def holder(database: Database) -> str:
-    """Return the holder of the sweeping lock as the end of a sentence; empty when it is free."""
+    """Return the holder of the sweeping lock.
+
+    As the end of a sentence; empty when the lock is free.
+    """
     with database.transaction(seconds=10) as conn:
         keeper = locks.keeper(conn, locks.SWEEPING)
     return f": {keeper}" if keeper else ""

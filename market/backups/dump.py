@@ -1,7 +1,7 @@
 """A backup with pg_dump: a file in its own format, for pg_restore.
 
-Only its owner can read the file, and it gets its name when it is complete. Passwords reach pg_dump by
-its environment: every user of a machine can see a command line.
+Only its owner can read the file, and it gets its name when it is complete. Passwords reach pg_dump
+by its environment: every user of a machine can see a command line.
 """
 
 import importlib.util
@@ -25,7 +25,8 @@ from sql.redaction import redact
 def dump(database: Database, file: Path) -> dict[str, Any]:
     """Write the whole database to a new file and record the backup; returns its row.
 
-    Raises InvalidInput where the file exists, ReckonerError where pg_dump is missing, too old, or fails.
+    Raises InvalidInput where the file exists, ReckonerError where pg_dump is missing, too old, or
+    fails.
     """
     file = file.absolute()
     if os.path.lexists(file):  # also a link to nothing

@@ -1,4 +1,7 @@
-"""The rows of `reckoner_backups`."""
+"""The rows of `reckoner_backups`: one for each complete backup.
+
+The time is the database's, so that the age of a backup is right on any machine.
+"""
 
 import datetime as dt
 from typing import Any

@@ -1,4 +1,7 @@
-"""The question that a command asks before it rewrites many rows."""
+"""The question that a command asks before it rewrites many rows.
+
+It names the last backup, because that is what the answer depends on. A script gives --yes.
+"""
 
 import datetime as dt
 import sys
@@ -14,9 +17,10 @@ _FEW_ROWS = 10
 
 
 def confirm_rewrite(database: Database, rows: int) -> None:
-    """Name the last backup and ask before about `rows` rows are rewritten; few rows need no answer.
+    """Name the last backup and ask before many rows are rewritten.
 
-    Raises ReckonerError when the answer is no, InvalidInput when stdin is not a terminal.
+    rows: about how many; few rows are not asked about. Raises ReckonerError when the answer is no,
+    InvalidInput when stdin is not a terminal.
     """
     if rows <= _FEW_ROWS:
         return

@@ -104,7 +104,10 @@ _COMPLETE = "_RECKONER_COMPLETE"
 
 
 def run(app: Callable[..., Any]) -> None:
-    """Run a typer app; every expected error becomes one line on stderr and an exit code."""
+    """Run a typer application and exit.
+
+    Every expected error becomes one line on stderr and an exit code.
+    """
     completion_init()
     guard()
     try:
@@ -145,7 +148,10 @@ def fail(message: str, code: int) -> None:
 
 
 def emit(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str = "nothing") -> None:
-    """Print rows of one shape: JSON list, table on a terminal, TSV with a header in a pipe."""
+    """Print rows that have the same columns.
+
+    A JSON list with as_json, a table on a terminal, TSV with a header in a pipe.
+    """
     if as_json:
         emit_json(rows)
     elif sys.stdout.isatty():
@@ -167,7 +173,10 @@ def say(text: str) -> None:
 
 
 def emit_bytes(body: bytes) -> None:
-    """Write bytes unchanged into a pipe or a file; on a terminal show them as text."""
+    """Write bytes to stdout, unchanged.
+
+    On a terminal they are shown as text.
+    """
     if sys.stdout.isatty():
         say(body.decode(errors="backslashreplace"))
     else:

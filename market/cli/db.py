@@ -36,8 +36,8 @@ def audit(as_json: JsonOption = False) -> None:
     """Compare the database with what this version expects of it; exit 3 where it differs.
 
     Prints each difference with its risk and the SQL that repairs it. Of tables that another program
-    made, only the columns that Reckoner uses are compared. Changes nothing. Examples: `python -m market db audit`,
-    `python -m market db audit --json`.
+    made, only the columns that Reckoner uses are compared. Changes nothing. Examples:
+    `python -m market db audit`, `python -m market db audit --json`.
     """
     with command_database(any_schema=True) as database, waiting("comparing"):
         found = repairing.look(database)

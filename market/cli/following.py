@@ -1,7 +1,7 @@
 """Following a job: progress for people, and its runs for the audit file.
 
-On a terminal one line that changes, elsewhere a log line now and then. The workers do the job with or
-without a follower: Ctrl-C ends the following and not the job.
+On a terminal one line that changes, elsewhere a log line now and then. The workers do the job with
+or without a follower: Ctrl-C ends the following and not the job.
 """
 
 import contextlib

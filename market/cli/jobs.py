@@ -73,14 +73,13 @@ def backfill(
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a job for years of prices, which workers fetch, and follow it; Ctrl-C at any time.
+    """Write a job for years of prices, and follow it while workers fetch.
 
-    A symbol whose range is covered already is done at once. A fetch goes on from --start
-    to the newest session, so that stored prices have no hole and one basis. Exit code 1 when a symbol
-    failed. Examples:
-    `python -m market backfill --start 2021-01-19 --end 2026-01-19 --symbols all`,
-    `python -m market backfill --start 2021-01-19 --symbols @sp500.txt --audit runs.jsonl`,
-    `python -m market backfill --resume 7`.
+    Ctrl-C ends the command and not the job. A symbol whose range is covered already is done at
+    once. A fetch goes on from --start to the newest session, so that stored prices have no hole and
+    one basis. Exit code 1 when a symbol failed. Examples: `python -m market backfill --start
+    2021-01-19 --end 2026-01-19 --symbols all`, `python -m market backfill --start 2021-01-19
+    --symbols @sp500.txt --audit runs.jsonl`, `python -m market backfill --resume 7`.
     """
     if resume is not None:
         if (start, end, symbols) != (None, None, None):
@@ -105,9 +104,10 @@ def backfill_status(
     each: Annotated[bool, typer.Option("--symbols", help="A row for each symbol.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a job's progress: symbols done and left, rows, pace, time to go, rows by provider.
+    """Show a job's progress.
 
-    Examples: `python -m market backfill-status 7 --watch`,
+    Symbols done and left, rows, pace, time to go, rows by provider. Examples:
+    `python -m market backfill-status 7 --watch`,
     `python -m market backfill-status 7 --symbols --json`.
     """
     with command_database() as database:
@@ -136,11 +136,12 @@ def data_sync(
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Fetch what is missing of the last week, or of a range, for all active tickers.
+    """Fetch the missing sessions of a range, by default of the last week.
 
-    Complete symbols are not fetched. Workers do this by themselves after each session's close.
-    With MARKET_CROSS_CHECK_SAMPLE a sample is compared with a second provider. Examples:
-    `python -m market data-sync`, `python -m market data-sync -s AAPL --start 2026-01-05 --json`.
+    Of all active tickers, or of the given symbols. Complete symbols are not fetched. Workers do
+    this by themselves after each session's close. With MARKET_CROSS_CHECK_SAMPLE a sample is
+    compared with a second provider. Examples: `python -m market data-sync`,
+    `python -m market data-sync -s AAPL --start 2026-01-05 --json`.
     """
     words = None if symbol is None else [(each, "--symbol") for each in symbol]
     settings = load(MarketSettings)
@@ -187,7 +188,8 @@ def update_all_prices(
 ) -> None:
     """Write a job for the newest finished session of every active ticker that lacks it.
 
-    Examples: `python -m market update-all-prices`, `python -m market update-all-prices --dry-run --json`.
+    Examples: `python -m market update-all-prices`, `python -m market update-all-prices --dry-run
+    --json`.
     """
     with command_database() as database:
         first, last = _range(database, None, None, days=7)

@@ -56,7 +56,7 @@ def fetch_prices(
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Fetch and store the daily bars of symbols now, and fill the outcomes that wait for them.
+    """Fetch and store daily bars now, and fill the outcomes that follow.
 
     Examples: `python -m market fetch-prices -s AAPL -d 30`,
     `python -m market fetch-prices -s AAPL -s BTC-USD -d 365 --json --audit runs.jsonl`.
@@ -155,7 +155,8 @@ def payload(
 ) -> None:
     """Write the bytes of a provider's answer to stdout, unchanged.
 
-    Examples: `python -m market payload 17 > answer.json`, `python -m market payload 17 | jq .chart.error`.
+    Examples: `python -m market payload 17 > answer.json`,
+    `python -m market payload 17 | jq .chart.error`.
     """
     with command_database() as database, database.transaction() as conn:
         body = ingestion.body(conn, number)
@@ -174,7 +175,7 @@ def price_stats(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the number of stored bars with dates and sources; for one symbol also its gaps.
+    """Show stored bars with dates and sources; for one symbol also its gaps.
 
     Examples: `python -m market price-stats`, `python -m market price-stats AAPL --json`.
     """

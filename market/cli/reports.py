@@ -106,7 +106,7 @@ def accuracy_report(
     plots: PlotsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Report how many predictions came true, with intervals, and the score of no skill.
+    """Report how many predictions came true, against no skill.
 
     Examples: `python -m market accuracy-report -t t7 --by model`,
     `python -m market accuracy-report -b --format html > report.html`.
@@ -149,9 +149,10 @@ def calibration_report(
     plots: PlotsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Report whether a confidence of 0.8 is right eight times in ten, on later posts than fitted.
+    """Report whether a confidence of 0.8 is right eight times in ten.
 
-    Examples: `python -m market calibration-report -t t7 --wide`,
+    Fitted on earlier posts, scored on later ones. Examples:
+    `python -m market calibration-report -t t7 --wide`,
     `python -m market calibration-report --split 2026-01-01 --plots pictures`.
     """
     form = Form.JSON if as_json else form

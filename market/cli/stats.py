@@ -23,8 +23,8 @@ def stats(as_json: JsonOption = False) -> None:
 def processing_stats(as_json: JsonOption = False) -> None:
     """Count predictions and outcomes by stage, with the oldest in each.
 
-    `matured tN` counts every outcome whose return of that horizon is known, so a complete one is
-    in all four. Counted exactly: reads predictions and outcomes once. Examples:
+    `matured tN` counts every outcome whose return of that horizon is known, so a complete one is in
+    all four. Counted exactly: reads predictions and outcomes once. Examples:
     `python -m market processing-stats`, `python -m market processing-stats --json`.
     """
     with (

@@ -57,7 +57,8 @@ def ticker_registry(
 ) -> None:
     """List the registered tickers and what is stored for them.
 
-    Examples: `python -m market ticker-registry`, `python -m market ticker-registry --status invalid`.
+    Examples: `python -m market ticker-registry`,
+    `python -m market ticker-registry --status invalid`.
     """
     if status is not None and status not in registry.STATUSES:
         raise InvalidInput(f"--status is one of {', '.join(registry.STATUSES)}, not {status}")
@@ -76,8 +77,8 @@ def set_ticker(
 ) -> None:
     """Set a ticker's status; its events and outcomes follow in the same transaction.
 
-    An inactive or invalid ticker is no longer fetched, and its open outcomes become unresolvable. An
-    active one is fetched again. Predictions do not change. Examples:
+    An inactive or invalid ticker is no longer fetched, and its open outcomes become unresolvable.
+    An active one is fetched again. Predictions do not change. Examples:
     `python -m market set-ticker TWTR --status inactive --reason "taken private in 2022"`,
     `python -m market set-ticker AAPL --status active --reason "was a slip" --dry-run`.
     """
@@ -100,10 +101,10 @@ def remap_ticker(
 ) -> None:
     """Map a ticker to another: its prices, sessions and outcomes, now and later.
 
-    Predictions and outcomes keep the symbol that the prediction wrote. Bars of the old
-    symbol are set aside, those of the new one are copied, and all are fetched again.
-    A ticker remapped to itself gets its own name back. Examples:
-    `python -m market remap-ticker FB META --dry-run`, `python -m market remap-ticker SQ XYZ --yes`.
+    Predictions and outcomes keep the symbol that the prediction wrote. Bars of the old symbol are
+    set aside, those of the new one are copied, and all are fetched again. A ticker remapped to
+    itself gets its own name back. Examples: `python -m market remap-ticker FB META --dry-run`,
+    `python -m market remap-ticker SQ XYZ --yes`.
     """
     with command_database() as database:
         if not dry_run and not yes:

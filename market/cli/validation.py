@@ -40,8 +40,8 @@ def validation_report(
 ) -> None:
     """Report stored and expected sessions of each symbol, and the scores of its answers.
 
-    Exit code 3 when a score is below 0.6: completeness times the score of the last answer. Examples:
-    `python -m market validation-report --start 2025-01-01 --end 2025-12-31`,
+    Exit code 3 when a score is below 0.6: completeness times the score of the last answer.
+    Examples: `python -m market validation-report --start 2025-01-01 --end 2025-12-31`,
     `python -m market validation-report --start 2025-01-01 --end 2025-12-31 --format html > report.html`.
     """
     if start > end:

@@ -102,7 +102,10 @@ def groups(frame: pd.DataFrame, by: str | None = None) -> list[Group]:
 
 
 def is_missing(frame: pd.DataFrame, by: str) -> bool:
-    """Tell whether no row has a value for this grouping, as where the source lacks the column."""
+    """Tell whether no row has a value for this grouping.
+
+    True where the source lacks the column sector or model.
+    """
     return by in {"sector", "model"} and len(frame) > 0 and bool(frame[by].isna().all())
 
 

@@ -41,7 +41,10 @@ _STYLE: Any = {
 
 
 def save(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
-    """Write each figure as a PNG named after its key, in a folder that is made. Raises OSError."""
+    """Write each figure as a PNG named after its key.
+
+    Makes the folder where it is missing. Raises OSError.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, figure in figures.items():
@@ -157,7 +160,10 @@ def reliability(found: Sequence[Calibration]) -> Figure:
 
 
 def cumulative_pnl(frame: pd.DataFrame, benchmark: str) -> Figure:
-    """Draw cumulative pnl by the day of the exit: as predicted, and the benchmark on the same rows."""
+    """Draw cumulative pnl by the day of the exit.
+
+    As predicted, always bullish, and the benchmark, all on the same rows.
+    """
     with rc_context(_STYLE):
         rows = frame[frame["correct"].notna() & frame["exit_session"].notna()]
         horizons = sorted(rows["sessions"].unique())
@@ -195,10 +201,10 @@ def _pnl(axes: Axes, rows: pd.DataFrame, benchmark: str) -> None:
 
 
 def event_study(frame: pd.DataFrame, paths: pd.DataFrame) -> Figure:
-    """Draw the average path of the price around the entry per sentiment, with 95 % bands.
+    """Draw the average price around the entry for each sentiment.
 
-    Only outcomes with a bar for every session from -10 to +30 count, so that all points of a line
-    have the same outcomes.
+    With 95 % bands. Only outcomes with a bar for every session from -10 to +30 count, so that all
+    points of a line have the same outcomes.
     """
     with rc_context(_STYLE):
         figure, axes = _figure()

@@ -1,8 +1,8 @@
 """Bulk top-up: the newest session of many symbols, from providers with batches.
 
-A symbol is topped up only when it lacks no other session, and when the same answer also has its last
-stored session, so that a split or a restatement shows. All other symbols are left for a fetch of
-their own. Answers are graded and concluded as in `fetch`.
+A symbol is topped up only when it lacks no other session, and when the same answer also has its
+last stored session, so that a split or a restatement shows. All other symbols are left for a fetch
+of their own. Answers are graded and concluded as in `fetch`.
 """
 
 import datetime as dt
@@ -24,7 +24,7 @@ CALENDAR = "XNYS"
 
 @dataclass
 class TopUp:
-    """What `top_up` stored by symbol, and the symbols that need a fetch of their own."""
+    """The result of `top_up`. stored: by symbol; left: symbols that need a fetch of their own."""
 
     stored: dict[str, Summary] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
@@ -37,9 +37,10 @@ def top_up(
     symbols: Sequence[str],
     wait: Callable[[float], None],
 ) -> TopUp:
-    """Fetch and store one finished session of many symbols; each is stored in its own transaction.
+    """Fetch and store one finished session of many symbols.
 
-    wait: called with the seconds until a provider's next free place. Raises psycopg.Error.
+    Each symbol is stored in its own transaction. wait: called with the seconds until a provider's
+    next free place. Raises psycopg.Error.
     """
     done = TopUp()
     with database.transaction() as conn:

@@ -1,7 +1,7 @@
 """Fetching what a ticker lacks: a straight line from the plan to a result.
 
-No transaction is open while a provider is asked. `selection` decides which providers are asked and in
-which order, `limits` whether one may be asked now, `validation` how good an answer is, and
+No transaction is open while a provider is asked. `selection` decides which providers are asked and
+in which order, `limits` whether one may be asked now, `validation` how good an answer is, and
 `responses` what the answers mean together. `store` writes the result.
 """
 
@@ -32,9 +32,9 @@ def fetch(
 ) -> Result | None:
     """Fetch what the plan lacks, or its whole range where the prices' basis changed.
 
-    wait: called with the seconds until a provider's next free place. by_merit: scores may change the
-    order of the providers. Returns None when nothing is missing. Raises psycopg.Error, and every
-    error of `wait`.
+    wait: called with the seconds until a provider's next free place. by_merit: scores may change
+    the order of the providers. Returns None when nothing is missing. Raises psycopg.Error, and
+    every error of `wait`.
     """
     if not plan.has_sessions:
         return plan.waits or Failed(f"the calendar {plan.calendar} has no sessions")

@@ -112,9 +112,10 @@ def record(
     result: str,
     details: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Add the batches' reports and the run to the audit; returns the row as it is stored.
+    """Add the batches' reports and the run to the audit.
 
-    Rows and score are those of the last batch of the provider whose bars were used.
+    Returns the stored row. Rows and score are those of the last batch of the provider whose bars
+    were used.
     """
     checks = [
         _check(symbol, each, each.report) for each in attempts if each.report and each.report.given
@@ -190,7 +191,10 @@ def _attempt(attempt: Attempt, ids: Mapping[str, int]) -> dict[str, Any]:
 
 
 def body(conn: Connection, payload_id: int) -> bytes | None:
-    """Return the body of a payload as it came; None when it is not kept, or no longer."""
+    """Return the body of a payload, or None.
+
+    None when it is not kept, or no longer.
+    """
     row = conn.execute("SELECT body FROM provider_payloads WHERE id = %s", [payload_id]).fetchone()
     return None if row is None else zlib.decompress(row["body"])
 

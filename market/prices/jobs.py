@@ -1,8 +1,8 @@
 """Jobs: the prices of many symbols, written as events at once and fetched by any workers.
 
-A job is rows (`price_jobs`, `price_job_symbols`) and ticker events of low priority. A plan reads the
-jobs that its fetch serves from those rows, not from the event. The transaction that stores the bars
-also settles them, so that a job's count stays exact when any process dies. The SQL is
+A job is rows (`price_jobs`, `price_job_symbols`) and ticker events of low priority. A plan reads
+the jobs that its fetch serves from those rows, not from the event. The transaction that stores the
+bars also settles them, so that a job's count stays exact when any process dies. The SQL is
 `sql/functions/62_jobs.sql`.
 """
 

@@ -56,7 +56,10 @@ def plan(
 def prepare(
     database: Database, symbol: str, backfill_days: int, *, refetch: bool = False
 ) -> Plan | None:
-    """Load the ticker's calendar where it is missing, then plan in a transaction of its own."""
+    """Load the ticker's calendar where it is missing, then plan.
+
+    Each step has a transaction of its own.
+    """
     with database.transaction() as conn:
         missing = calendars_missing(conn, [symbol])
     for calendar in missing:

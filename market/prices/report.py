@@ -1,4 +1,4 @@
-"""What a batch is compared with (`Known`), and the grade that it got (`Report`).
+"""The data that a batch is compared with (`Known`), and its grade (`Report`).
 
 The score is 1 minus, for each part, its weight times what it lacks, and never below 0:
 
@@ -27,13 +27,13 @@ WEIGHTS = {"rows": 1.0, "units": 1.0, "splits": 1.0, "stored": 1.0, "jumps": 0.5
 
 @dataclass(frozen=True)
 class Known:
-    """What was stored of a symbol before the batch came.
+    """The stored data of a symbol before the batch came.
 
-    begun: the calendar's last session that has opened; None: the last one of the request. closes: the
-    stored closes that a provider of ours gave, in the batch's range and one before it. actions:
+    begun: the calendar's last session that has opened; None: the last one of the request. closes:
+    the stored closes that a provider of ours gave, in the batch's range and one before it. actions:
     the splits and dividends of all providers. others: closes that other programs stored, in the
-    batch's range. last_bar: the last stored bar's date. is_refetch: the batch is not compared
-    with stored bars.
+    batch's range. last_bar: the last stored bar's date. is_refetch: the batch is not compared with
+    stored bars.
     """
 
     begun: dt.date | None = None

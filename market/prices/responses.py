@@ -1,4 +1,4 @@
-"""What the responses to one request mean together.
+"""The conclusion from all responses to one request.
 
 An answer with a usable bar for each session is complete. Otherwise the answer with the most bars is
 used alone: bars of two providers are not mixed. Only after the last provider is it decided what no

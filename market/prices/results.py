@@ -14,7 +14,7 @@ from market.providers import Action, Bar, Payload, Request
 
 @dataclass(frozen=True)
 class Plan:
-    """What one ticker needs. `request` is None when nothing is missing."""
+    """The needs of one ticker. request: None when nothing is missing."""
 
     symbol: str
     calendar: str

@@ -24,7 +24,7 @@ from sql.database import Connection
 
 @dataclass
 class Summary:
-    """What was stored. result: of the fetch, in a word, for the event and for people."""
+    """A summary of what was stored. result: of the fetch, in a word."""
 
     symbol: str
     result: str

@@ -1,7 +1,7 @@
 """The interface of every provider: a request, an answer of one of seven classes, and bars.
 
-Only `OK` changes data. The class alone decides what follows (`market/prices/responses.py`), never an
-exception type or an empty frame.
+Only `OK` changes data. The class alone decides what follows (`market/prices/responses.py`), never
+an exception type or an empty frame.
 """
 
 import datetime as dt
@@ -27,8 +27,8 @@ class Kind(enum.StrEnum):
 class Bar(NamedTuple):
     """One session's prices from a provider, in the listing's currency.
 
-    close: adjusted for splits. adjusted_close: for splits and dividends. None: unknown. Only the types
-    are checked so far.
+    close: adjusted for splits. adjusted_close: for splits and dividends. None: unknown. Only the
+    types are checked so far.
     """
 
     date: dt.date
@@ -85,12 +85,11 @@ class Request:
 class Answer:
     """One provider's answer. message: one line for people. rejected: unreadable rows.
 
-    actions: the provider's splits and dividends in the range. payload: the bytes that the answer was
-    read from; None without any (no connection, invented prices). currency: of the prices, as the
-    provider writes it (`GBp` is pence).
-    abstains: the answer proves nothing about the symbol: a PLAN for this symbol or range only, or an
-    EMPTY that the provider also gives for unknown symbols.
-    exhausted: THROTTLED until this window of the provider's quota ends.
+    actions: the provider's splits and dividends in the range. payload: the bytes that the answer
+    was read from; None without any (no connection, invented prices). currency: of the prices, as
+    the provider writes it (`GBp` is pence). abstains: the answer proves nothing about the symbol: a
+    PLAN for this symbol or range only, or an EMPTY that the provider also gives for unknown
+    symbols. exhausted: THROTTLED until this window of the provider's quota ends.
     """
 
     kind: Kind
@@ -109,11 +108,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a provider offers, as data; `selection` requests nothing else of it.
+    """The offer of a provider, as data; `selection` requests nothing else.
 
-    asset_types, calendars: of a ticker's plan; None: all. history_days: calendar days before the last
-    session. batch: symbols in one `fetch_many`. credits: the most that one `fetch` costs of the
-    quota. plan: of the key, for people.
+    asset_types, calendars: of a ticker's plan; None: all. history_days: calendar days before the
+    last session. batch: symbols in one `fetch_many`. credits: the most that one `fetch` costs of
+    the quota. plan: of the key, for people.
     """
 
     asset_types: frozenset[str] | None = None

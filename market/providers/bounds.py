@@ -33,8 +33,8 @@ class ExcessError(ValueError):
 class Inflated:
     """The bytes of a body that is plain or compressed by gzip or deflate, a piece at a time.
 
-    Raises ValueError for an encoding that was not requested, and for more than one: two of them turn
-    a megabyte into a terabyte.
+    Raises ValueError for an encoding that was not requested, and for more than one: two of them
+    turn a megabyte into a terabyte.
     """
 
     def __init__(self, encoding: str) -> None:
@@ -90,9 +90,9 @@ def check_size(body: bytes) -> None:
 
 
 def retry_after(header: str | None) -> tuple[float | None, str]:
-    """Return the seconds of a Retry-After, capped at a day, and a note where it was capped.
+    """Return the seconds of a Retry-After, and a note.
 
-    None where it cannot be read or has passed.
+    Capped at a day, which the note says. None where it cannot be read or has passed.
     """
     text = (header or "").strip()
     if text.isascii() and text.isdecimal():
@@ -110,7 +110,10 @@ def retry_after(header: str | None) -> tuple[float | None, str]:
 
 
 def path_segment(symbol: str, safe: str = "") -> str:
-    """Quote a symbol as one segment of a URL's path; raises ValueError for `.` and `..`."""
+    """Quote a symbol as one segment of a URL's path.
+
+    Raises ValueError for `.` and `..`, which would leave the path.
+    """
     if not symbol.strip("."):
         raise ValueError(f"{symbol!r} is not a symbol")
     return quote(symbol, safe=safe)

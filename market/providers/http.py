@@ -1,10 +1,10 @@
 """The HTTP client of the providers, which trusts no byte of an answer.
 
-A key is sent in a header where the provider accepts that, else in the query. It is removed from every
-message, kept URL and kept body, also where the provider echoes it. Transport errors are `down`; only
-a connection that was never made is retried at once, because the provider may have counted anything
-else. A document of another form is `bad_answer`, with its first difference from the model. `bounds`
-limits how much is read. No redirect is followed, and no cookie is kept.
+A key is sent in a header where the provider accepts that, else in the query. It is removed from
+every message, kept URL and kept body, also where the provider echoes it. Transport errors are
+`down`; only a connection that was never made is retried at once, because the provider may have
+counted anything else. A document of another form is `bad_answer`, with its first difference from
+the model. `bounds` limits how much is read. No redirect is followed, and no cookie is kept.
 """
 
 import datetime as dt
@@ -53,7 +53,10 @@ class Reply:
     rest: str
 
     def field(self, *names: str) -> str:
-        """Return the first of these fields of the JSON object that is a text, else an empty one."""
+        """Return the first of these fields that is a text, else "".
+
+        Fields of the JSON object of the body.
+        """
         texts = [self.document.get(name) for name in names]
         return next((text[:_MOST_TEXT] for text in texts if isinstance(text, str)), "")
 
@@ -87,8 +90,8 @@ class Reply:
 class Client:
     """One provider's client on the shared connections.
 
-    header: name and value for the key, such as "Bearer {}". param: the query's field for the key of a
-    provider that takes none in a header.
+    header: name and value for the key, such as "Bearer {}". param: the query's field for the key of
+    a provider that takes none in a header.
     """
 
     def __init__(

@@ -90,7 +90,10 @@ def attempt_many(
     requests: Sequence[Request],
     wait: Callable[[float], None],
 ) -> Sequence[Answer] | Paused:
-    """Do as `attempt` for the same range of several symbols; one answer of the batch is noted."""
+    """Do as `attempt` for the same range of several symbols.
+
+    One answer of the batch is noted.
+    """
     paused = acquire(database, provider, provider.credits_for(requests), wait)
     if paused:
         return paused
@@ -106,7 +109,10 @@ def attempt_many(
 def acquire(
     database: Database, provider: Provider, cost: int, wait: Callable[[float], None]
 ) -> Paused | None:
-    """Reserve the cost and a place, and wait for the place; returns Paused during a pause."""
+    """Reserve the cost and a place, and wait for the place.
+
+    Returns Paused where the provider may not be asked, and None where it may.
+    """
     with database.transaction() as conn:
         place = one(conn, "SELECT * FROM provider_acquire(%s, %s)", [provider.name, cost])
     if place["paused_until"] is None and place["wait_seconds"] > 0:
@@ -186,6 +192,9 @@ def _seconds_to_rest(conn: Connection, name: str, answer: Answer) -> float:
 
 
 def score(conn: Connection, provider: Provider, worth: float) -> None:
-    """Add the worth of an answer (0 to 1) to a remote provider's score; see `selection`."""
+    """Add an answer's worth to a remote provider's score.
+
+    worth: 0 to 1; see `selection.worth`.
+    """
     if provider.canary is not None:
         conn.execute("SELECT provider_scored(%s, %s)", [provider.name, worth])

@@ -1,8 +1,8 @@
 """Polygon, now Massive: aggregates adjusted for splits, and the whole US market of a day at once.
 
-A bar's time is midnight in New York, or UTC for coins. Unknown symbols and empty ranges give the same
-answer without results. Splits and dividends would take more of the five requests a minute, so its
-answers have none; a split shows as closes that differ from the stored ones.
+A bar's time is midnight in New York, or UTC for coins. Unknown symbols and empty ranges give the
+same answer without results. Splits and dividends would take more of the five requests a minute, so
+its answers have none; a split shows as closes that differ from the stored ones.
 """
 
 import datetime as dt

@@ -2,9 +2,9 @@
 
 A provider that cannot have the range (asset type, exchange, depth) is left out; pauses and quotas
 are checked at each attempt (`limits`). MARKET_PROVIDERS is an order. Under a policy, providers with
-enough answers are ordered by a draw from the distribution of their worth (Thompson sampling). So the
-better one mostly comes first, and a worse one often enough to show when it improves. The draw depends
-only on the scores and the request, so that it can be repeated from the rows.
+enough answers are ordered by a draw from the distribution of their worth (Thompson sampling). So
+the better one mostly comes first, and a worse one often enough to show when it improves. The draw
+depends only on the scores and the request, so that it can be repeated from the rows.
 """
 
 import datetime as dt
@@ -98,7 +98,10 @@ def ranked(
 
 
 def worth(bars: Sequence[Bar], request: Request) -> float:
-    """Rate an answer from 0 to 1: one third each for having bars, completeness and freshness."""
+    """Rate an answer from 0 to 1.
+
+    One third each for having bars, for completeness, and for freshness.
+    """
     if not bars or not request.sessions:
         return 0.0
     behind = sum(session > bars[-1].date for session in request.sessions)

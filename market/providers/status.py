@@ -1,4 +1,7 @@
-"""The state of every provider, in use or not: a row each, for commands and pages."""
+"""The state of every provider, in use or not: a row each, for commands and pages.
+
+The order and the plan come from the settings, everything else from the database.
+"""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,7 @@
 """Stooq: CSV, once without a key, since 2026 behind a browser's check (HTTP 200, a web page).
 
-Its closes of shares are also adjusted for dividends, in an undocumented way. So it is used for coins
-and indices only: a wrong price must not become an outcome.
+Its closes of shares are also adjusted for dividends, in an undocumented way. So it is used for
+coins and indices only: a wrong price must not become an outcome.
 """
 
 import csv

@@ -1,8 +1,8 @@
 """Twelve Data: `time_series`, numbers as texts, adjusted for splits, several symbols at once.
 
 The code of an error is in the document, whatever the HTTP status is. The same ticker exists on many
-exchanges, so the answer must describe a US listing or a coin. Splits and dividends cost 20 credits a
-symbol, so its answers have none; a split shows as closes that differ from the stored ones.
+exchanges, so the answer must describe a US listing or a coin. Splits and dividends cost 20 credits
+a symbol, so its answers have none; a split shows as closes that differ from the stored ones.
 """
 
 import datetime as dt

@@ -43,7 +43,10 @@ def new_http() -> httpx.Client:
 
 @contextlib.contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Limit the request in the body to these seconds, from the connection to the last byte."""
+    """Limit the request in the body to these seconds.
+
+    They count from the connection to the last byte.
+    """
     _request.ends = time.monotonic() + seconds
     _request.seconds = seconds
     try:

@@ -1,8 +1,8 @@
 """Yahoo's chart endpoint, with yfinance as the transport and nothing else of it.
 
 yfinance supplies the browser's TLS fingerprint, cookie and crumb, and returns status and bytes. Its
-other calls swallow errors, remember failures and rewrite prices, so `yahoo_chart` parses the answer:
-`close` comes adjusted for splits, `adjclose` for dividends too.
+other calls swallow errors, remember failures and rewrite prices, so `yahoo_chart` parses the
+answer: `close` comes adjusted for splits, `adjclose` for dividends too.
 
 Every request of yfinance goes through a session of ours. It sends requests and follows redirects to
 Yahoo's own hosts only, by TLS, and reads bodies up to a bound.

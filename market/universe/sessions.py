@@ -54,8 +54,8 @@ def ensure_one(database: Database, name: str) -> None:
 def load(database: Database, name: str, today: dt.date | None = None) -> int:
     """Compute and store one calendar; returns the changed rows.
 
-    A calendar that cannot be computed or stored is logged and recorded in `market_calendars`, and its
-    sessions stay as they are. Raises psycopg.Error only when the database is away.
+    A calendar that cannot be computed or stored is logged and recorded in `market_calendars`, and
+    its sessions stay as they are. Raises psycopg.Error only when the database is away.
     """
     if today is None:
         with database.transaction() as conn:

@@ -50,7 +50,10 @@ def _read_file(path: Path) -> list[tuple[str, str]]:
 
 
 def checked(conn: Connection, words: Sequence[tuple[str, str]]) -> list[str]:
-    """Return the words as symbols, each once; raises InvalidInput with the place of each bad word."""
+    """Return the words as symbols, each once.
+
+    Raises InvalidInput with the place of each word that is not a symbol.
+    """
     rows = conn.execute(
         "SELECT normalize_symbol(word) AS symbol FROM unnest(%s::text[]) WITH ORDINALITY w(word, n)"
         " ORDER BY n",

@@ -1,5 +1,5 @@
 """The commands of `python -m worker`: one file for each group, without anything that they compute.
 
-Only this package of the worker knows typer, rich and exit codes. What a command reads or changes is
-a function of `worker/queue`, `worker/sweep.py` or `sql/schema`, which any other front end can call.
+Only this package of the worker knows typer, rich and exit codes. Each command calls a function of
+`worker/queue`, `worker/sweep.py` or `sql/schema`, which any other front end can call.
 """

@@ -106,8 +106,8 @@ def enqueue(
     """Write events of low priority for predictions that are older than the trigger.
 
     Predictions with an outcome or an event are passed over. The number of tickers and provider
-    requests is printed to stderr first. Ctrl-C stops the command at any time; start it again to
-    go on. Examples: `python -m worker enqueue --all --dry-run`,
+    requests is printed to stderr first. Ctrl-C stops the command at any time; start it again to go
+    on. Examples: `python -m worker enqueue --all --dry-run`,
     `python -m worker enqueue --since 2025-01-01`.
     """
     if everything == (since is not None):
@@ -157,8 +157,8 @@ def explain(
 ) -> None:
     """Explain why a prediction is late: its history, and what it waits for.
 
-    The same in SQL: explain_prediction(id), explain_ticker(symbol), explain_event(id).
-    Examples: `python -m worker explain 17`, `python -m worker explain AAPL --json`.
+    The same in SQL: explain_prediction(id), explain_ticker(symbol), explain_event(id). Examples:
+    `python -m worker explain 17`, `python -m worker explain AAPL --json`.
     """
     if (what is None) == (event is None):
         raise InvalidInput("give a prediction's id, a symbol, or --event ID")

@@ -19,9 +19,10 @@ _LINGER_SECONDS = 30
 
 
 def status(as_json: JsonOption = False) -> None:
-    """Show the queue, the workers, the oldest event, the pace and when the queue will be empty.
+    """Show the queue, the workers and the pace.
 
-    Examples: `python -m worker status`, `python -m worker status --json | jq .totals`.
+    With the oldest event, and the time until the queue is empty. Examples:
+    `python -m worker status`, `python -m worker status --json | jq .totals`.
     """
     with command_database() as database, database.transaction() as conn:
         document = queue_status.status(conn)

@@ -154,7 +154,10 @@ class Doorbell:
             self._lose(error)
 
     def sleep(self, seconds: float) -> Wake:
-        """Wait for a ring, for `wake` (a call), or at most `seconds` (a poll); returns which."""
+        """Wait for a ring, a call or a poll; returns which.
+
+        A ring is a notification, a call is `wake`, and a poll comes after `seconds`.
+        """
         if self._mode == "polling":
             seconds = min(seconds, _POLL_SECONDS)
         if self._rung or (self._conn is not None and self._read()):

@@ -2,8 +2,8 @@
 
 A database that scales to zero stays awake, and costs money, while any client sends queries. After a
 few idle minutes the worker records until when it is away, closes every connection, and claims again
-after WORKER_SLEEPY_SECONDS or when the next waiting event is due. No notification arrives meanwhile,
-because the LISTEN connection is closed.
+after WORKER_SLEEPY_SECONDS or when the next waiting event is due. No notification arrives
+meanwhile, because the LISTEN connection is closed.
 """
 
 import contextlib
@@ -56,7 +56,10 @@ class IdleSuspend:
         )
 
     def seconds(self, due: float | None) -> float | None:
-        """Return how long to suspend, or None. due: seconds until the next event, None without one."""
+        """Return how many seconds to suspend, or None.
+
+        due: seconds until the next event; None without one.
+        """
         wanted = self._settings.worker_sleepy_seconds
         if due is None or due >= wanted:
             return wanted

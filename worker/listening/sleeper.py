@@ -55,9 +55,10 @@ class Sleeper:
         return state
 
     def sleep(self, due: float | None, state: State) -> None:
-        """Sleep until there is a reason to claim. due: seconds until the next event is due.
+        """Sleep until there is a reason to claim.
 
-        A poll is the fallback for a lost notification: one query, whether any event is due.
+        due: seconds until the next event is due. A poll is the fallback for a lost notification:
+        one query, whether any event is due.
         """
         while True:
             wake = self._doorbell.sleep(self._seconds(due, state))

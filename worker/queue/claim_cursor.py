@@ -1,11 +1,11 @@
 """The claim cursor: where the next claim begins, and when a full scan is due instead.
 
 While a transaction holds an old snapshot, PostgreSQL keeps a dead copy of every event that was
-claimed since, and a claim that starts at the beginning of its index reads them all. So the
-worker keeps the position of its last claim and continues there. A full scan finds events before
-that position (a transaction that committed late, an event whose key was busy, one that another
-worker's rollback gave back). Full scans may take a fiftieth of the time: on a healthy database one
-takes about a millisecond and so is the rule, behind 100,000 dead copies one comes every few seconds.
+claimed since, and a claim that starts at the beginning of its index reads them all. So the worker
+keeps the position of its last claim and continues there. A full scan finds events before that
+position (a transaction that committed late, an event whose key was busy, one that another worker's
+rollback gave back). Full scans may take a fiftieth of the time: on a healthy database one takes
+about a millisecond and so is the rule, behind 100,000 dead copies one comes every few seconds.
 """
 
 import time

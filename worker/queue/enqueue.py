@@ -1,4 +1,4 @@
-"""Events for predictions that are older than the trigger: what they cost, and writing them.
+"""Events for predictions that are older than the trigger: their cost, and writing them.
 
 Two walks over the predictions in chunks of ten thousand ids: the first estimates the cost, the
 second writes. Each chunk is its own transaction, so the walk may be interrupted and started again;
@@ -25,7 +25,7 @@ def _silent(_seen: int, _total: int) -> None:
 
 @dataclass(frozen=True)
 class Cost:
-    """What events for all missing predictions cost in requests. seconds: at the provider's pace."""
+    """The cost of events for all missing predictions. seconds: at the provider's pace."""
 
     predictions: int
     would_enqueue: int

@@ -1,4 +1,7 @@
-"""The history of a prediction, a ticker or an event, read from the functions of `70_explain.sql`."""
+"""The history of a prediction, a ticker or an event, from the functions of `70_explain.sql`.
+
+SQL tells the history, so that psql and a page give the same answer as the command.
+"""
 
 from typing import Any
 

@@ -1,8 +1,8 @@
-"""What a worker has in flight: the leases that its threads work on, and its unconfirmed claims.
+"""The leases that a worker's threads work on, and its unconfirmed claims.
 
 A claim whose answer was lost may have been committed: then events are leased to this worker that
-none of its threads works on. Until the main thread has handed those back, the heartbeat renews every
-lease of the worker, because the unknown ones cannot be named.
+none of its threads works on. Until the main thread has handed those back, the heartbeat renews
+every lease of the worker, because the unknown ones cannot be named.
 """
 
 import threading

@@ -81,7 +81,7 @@ class LaneRunner:
         return max(0, self.free) * self.lane.batch_size
 
     def start(self, claims: Sequence[Claim]) -> None:
-        """Work on claimed events: in batches on the lane's threads, or here where it is inline.
+        """Work on claimed events, on the lane's threads or here.
 
         An inline lane uses its threads only for a full batch, because more may wait behind that.
         """

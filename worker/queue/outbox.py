@@ -57,9 +57,9 @@ def claim(
     lease_seconds: float,
     after: Position | None = None,
 ) -> list[Claim]:
-    """Lease up to `limit` ready events of a topic, in the order of the queue, without crashed ones.
+    """Lease up to `limit` ready events of a topic.
 
-    after: claim only behind this position.
+    In the order of the queue, without crashed ones. after: claim only behind this position.
     """
     return database.at_once(
         f"SELECT {_COLUMNS} FROM outbox_claim(%s, %s, %s, %s, %s) o"  # noqa: S608 - a constant
@@ -111,7 +111,10 @@ def hand_back(
 
 
 def fail(conn: Connection, claim: Claim, error: str, max_attempts: int) -> str | None:
-    """Count a failure; returns the new status (failed, dead, merged), or None for a lost lease."""
+    """Count a failure; returns the event's new status.
+
+    One of failed, dead and merged; None for a lost lease.
+    """
     return _status(
         conn,
         "SELECT outbox_fail(%s, %s, %s, %s) AS status",
@@ -140,14 +143,18 @@ def release(conn: Connection, worker: str, keep: Sequence[int] = ()) -> list[int
 
 
 def expire(conn: Connection, max_crashes: int) -> list[dict[str, Any]]:
-    """End leases whose time is over; returns id, topic, key, worker and new status of each."""
+    """End leases whose time is over.
+
+    Returns id, topic, key, worker and new status of each.
+    """
     return conn.execute("SELECT * FROM outbox_expire(%s)", [max_crashes]).fetchall()
 
 
 def seconds_to_next(conn: Connection, after: Mapping[str, Position]) -> float | None:
-    """Return the seconds until the next waiting event is due; negative: it is; None: no event waits.
+    """Return the seconds until the next waiting event is due.
 
-    after: the topics, each with the position behind which to search.
+    Negative when it is due; None when no event waits. after: the topics, each with the position
+    behind which to search.
     """
     row = conn.execute(
         "SELECT extract(epoch FROM outbox_next_at(%s, %s) - reckoner_now())::float8 AS seconds",

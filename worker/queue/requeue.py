@@ -1,4 +1,7 @@
-"""Requeue on an operator's request: the SQL functions, with counts before and after."""
+"""Requeue on an operator's request: the SQL functions, with counts before and after.
+
+The counts show an operator what a requeue did, and in a dry run what it would do.
+"""
 
 from typing import Any
 
