@@ -77,9 +77,10 @@ def backfill(
 
     Ctrl-C ends the command and not the job. A symbol whose range is covered already is done at
     once. A fetch goes on from --start to the newest session, so that stored prices have no hole and
-    one basis. Exit code 1 when a symbol failed. Examples: `python -m market backfill --start
-    2021-01-19 --end 2026-01-19 --symbols all`, `python -m market backfill --start 2021-01-19
-    --symbols @sp500.txt --audit runs.jsonl`, `python -m market backfill --resume 7`.
+    one basis. Exit code 1 when a symbol failed. Examples:
+    `python -m market backfill --start 2021-01-19 --end 2026-01-19 --symbols all`,
+    `python -m market backfill --start 2021-01-19 --symbols @sp500.txt --audit runs.jsonl`,
+    `python -m market backfill --resume 7`.
     """
     if resume is not None:
         if (start, end, symbols) != (None, None, None):
@@ -188,8 +189,8 @@ def update_all_prices(
 ) -> None:
     """Write a job for the newest finished session of every active ticker that lacks it.
 
-    Examples: `python -m market update-all-prices`, `python -m market update-all-prices --dry-run
-    --json`.
+    Examples: `python -m market update-all-prices`,
+    `python -m market update-all-prices --dry-run --json`.
     """
     with command_database() as database:
         first, last = _range(database, None, None, days=7)

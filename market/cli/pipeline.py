@@ -49,8 +49,8 @@ def auto_pipeline(
     """Take the predictions of the last days all the way: tickers, prices, outcomes.
 
     Workers do it; this writes their events, waits for them and counts. Exit code 1 when an event
-    was parked. Examples: `python -m market auto-pipeline`, `python -m market auto-pipeline
-    --days-back 30 --limit 100 --json`.
+    was parked. Examples: `python -m market auto-pipeline`,
+    `python -m market auto-pipeline --days-back 30 --limit 100 --json`.
     """
     with command_database() as database:
         with database.transaction(seconds=600) as conn, conn.transaction(force_rollback=dry_run):
