@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from market import health
 from market.cli.console import (
     DryRunOption,
     JsonOption,
@@ -16,17 +17,14 @@ from market.cli.console import (
     waiting,
 )
 from market.providers import build
-from market.providers.status import overview
 from market.settings import MarketSettings
-from sql.database import Connection, Database, one
+from sql.database import Connection, one
 from sql.errors import ReckonerError
 from sql.settings import load
 
 app = application("Everything at once.")
 
 _TURN_SECONDS = 0.5
-# A larger share of tickers without fresh prices is a fault of the whole.
-_LAGGING = 0.1
 
 
 @app.command("auto-pipeline")
@@ -92,53 +90,12 @@ def health_check(
     rows = []
     with command_database() as database:
         if not no_providers:
-            rows += _providers(database)
+            rows += health.providers(database, build(load(MarketSettings)))
         if not no_freshness:
-            rows.append(_freshness(database))
+            rows.append(health.freshness(database))
     healthy = all(row["state"] != "fail" for row in rows)
     if as_json:
         emit_json({"healthy": healthy, "checks": rows})
     else:
         emit(rows, as_json=False)
     sys.exit(0 if healthy else 3)
-
-
-def _providers(database: Database) -> list[dict[str, Any]]:
-    """Check each provider in use; `fail` when none can be asked."""
-    in_use = build(load(MarketSettings))
-    with database.transaction() as conn:
-        found = [row for row in overview(conn, in_use) if row["order"] is not None]
-        now = one(conn, "SELECT reckoner_now() AS now")["now"]
-    # `now`, because a pause that is over stays in the row.
-    away = {row["provider"] for row in found if row["paused_until"] and row["paused_until"] > now}
-    used_up = {row["provider"] for row in found if 0 in (row["remaining"] or {}).values()}
-    none_left = len(away | used_up) == len(found)
-    rows = []
-    for row in found:
-        name = row["provider"]
-        bad = name in away or name in used_up
-        if name in away:
-            message = (
-                f"paused until {row['paused_until']:%Y-%m-%d %H:%M:%S %Z}: {row['pause_reason']}"
-            )
-        elif bad:
-            message = "its quota is used up: SELECT * FROM provider_quota_status"
-        else:
-            message = f"can be asked, last success {row['last_ok_at'] or 'never'}"
-        state = "ok" if not bad else "fail" if none_left else "warn"
-        rows.append({"check": f"provider {name}", "state": state, "message": message})
-    return rows
-
-
-def _freshness(database: Database) -> dict[str, Any]:
-    with database.transaction() as conn:
-        row = one(conn, "SELECT * FROM price_freshness()")
-    state, message = "ok", f"{row['tickers']} tickers are up to date"
-    if row["lagging"]:
-        state = "fail" if row["lagging"] > _LAGGING * row["tickers"] else "warn"
-        message = (
-            f"{row['lagging']} of {row['tickers']} tickers lag by more than a session, most"
-            f" {row['oldest_symbol']}, whose newest bar is of {row['oldest_bar']}:"
-            " python -m market data-sync"
-        )
-    return {"check": "freshness", "state": state, "message": message}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from market.cli import figures
 from market.cli.console import (
     JsonOption,
     command_database,
@@ -115,7 +116,7 @@ def accuracy_report(
         raise InvalidInput(f"--by-confidence and --by {by}: one of them")
     grouping = Grouping.CONFIDENCE.value if by_confidence else by and by.value
     form = Form.JSON if as_json else form
-    pictures = _pictures(form, plots)
+    pictures = figures.are_wanted(plots, html=form is Form.HTML)
     filters = _Filters(horizon, min_confidence, since, until)
     frame, paths = _read(filters, with_paths=pictures)
     with waiting("computing"):
@@ -125,12 +126,12 @@ def accuracy_report(
             raise ReckonerError(_NO_VALUES[grouping])
         groups = accuracy.groups(frame, grouping)
         report = accuracy_tables.report(groups, filters.about() | {"by": grouping})
-        figures = _accuracy_figures(frame, paths, groups, filters.benchmark) if pictures else {}
+        drawn = figures.of_accuracy(frame, paths, groups, filters.benchmark) if pictures else {}
     if form is Form.TABLE and not sys.stdout.isatty():
         emit([_plain(group) for group in groups], as_json=False)
     else:
-        _show(report, frame, form, figures, wide=wide)
-    _save(figures, plots)
+        _show(report, frame, form, drawn, wide=wide)
+    figures.save(drawn, plots)
 
 
 @app.command("calibration-report")
@@ -156,7 +157,7 @@ def calibration_report(
     `python -m market calibration-report --split 2026-01-01 --plots pictures`.
     """
     form = Form.JSON if as_json else form
-    pictures = _pictures(form, plots)
+    pictures = figures.are_wanted(plots, html=form is Form.HTML)
     filters = _Filters(horizon, None, since, until)
     frame, _ = _read(filters, with_paths=False)
     with waiting("computing"):
@@ -164,7 +165,7 @@ def calibration_report(
 
         found = calibration.calibrations(frame, split and split.replace(tzinfo=dt.UTC))
         report = calibration_tables.report(found, filters.about())
-        figures = _reliability(found) if pictures else {}
+        drawn = figures.of_calibration(found) if pictures else {}
     if form is Form.TABLE and not sys.stdout.isatty():
         rows = [
             {"horizon": one.horizon, "split": one.split, **_plain(tier)}
@@ -173,8 +174,8 @@ def calibration_report(
         ]
         emit(rows, as_json=False)
     else:
-        _show(report, frame, form, figures, wide=wide)
-    _save(figures, plots)
+        _show(report, frame, form, drawn, wide=wide)
+    figures.save(drawn, plots)
 
 
 _NO_VALUES = {
@@ -217,52 +218,8 @@ def _read(filters: _Filters, *, with_paths: bool) -> "tuple[pd.DataFrame, pd.Dat
             return found, frames.paths_frame(conn, filters.since) if with_paths else None
 
 
-def _pictures(form: Form, plots: Path | None) -> bool:
-    """Tell whether pictures are drawn; raises InvalidInput without matplotlib."""
-    if plots is None and form is not Form.HTML:
-        return False
-    try:
-        import matplotlib  # noqa: F401, PLC0415 - checks whether it is there
-    except ImportError:
-        option = "--format html" if plots is None else "--plots"
-        raise InvalidInput(f"{option} needs the extra 'plots' (matplotlib)") from None
-    return True
-
-
-def _accuracy_figures(
-    frame: "pd.DataFrame", paths: "pd.DataFrame | None", groups: list[Any], benchmark: str
-) -> "dict[str, Figure]":
-    from market.evaluation import accuracy, calibration, pictures  # noqa: PLC0415
-
-    series: dict[str, list[Any]] = {}
-    for group in groups:
-        series.setdefault(group.group, []).append(group)
-    if len(series) > pictures.MOST:
-        series = {"all": accuracy.groups(frame)}
-    return {
-        "accuracy-by-horizon": pictures.accuracy_by_horizon(series),
-        "cumulative-pnl": pictures.cumulative_pnl(frame, benchmark),
-        **({} if paths is None else {"event-study": pictures.event_study(frame, paths)}),
-        **_reliability(calibration.calibrations(frame)),
-    }
-
-
-def _reliability(found: list[Any]) -> "dict[str, Figure]":
-    from market.evaluation import pictures  # noqa: PLC0415
-
-    return {"reliability": pictures.reliability(found)}
-
-
-_CAPTIONS = {
-    "accuracy-by-horizon": "Right by horizon, with 95 % intervals",
-    "cumulative-pnl": "Cumulative pnl of $1,000 on each outcome, by the day of the exit",
-    "event-study": "Average path around the entry, with 95 % bands",
-    "reliability": "Confidence: stated and right, on later posts",
-}
-
-
 def _show(
-    report: "Report", frame: "pd.DataFrame", form: Form, figures: "dict[str, Figure]", *, wide: bool
+    report: "Report", frame: "pd.DataFrame", form: Form, drawn: "dict[str, Figure]", *, wide: bool
 ) -> None:
     if form is Form.JSON:
         emit_json(report.document)
@@ -275,8 +232,8 @@ def _show(
     elif form is Form.HTML:
         from market.evaluation.pictures import as_svg  # noqa: PLC0415
 
-        drawn = {_CAPTIONS[name]: as_svg(figure) for name, figure in figures.items()}
-        say(show.as_page(report, about, drawn))
+        svgs = {figures.CAPTIONS[name]: as_svg(figure) for name, figure in drawn.items()}
+        say(show.as_page(report, about, svgs))
     else:
         show.on_terminal(report, about, wide=wide, file=sys.stdout)
 
@@ -294,15 +251,3 @@ def _about(frame: "pd.DataFrame") -> str:
     days = frame["prediction_date"]
     count = frame["prediction_id"].nunique()
     return f"{count:,} predictions of {days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}"
-
-
-def _save(figures: "dict[str, Figure]", folder: Path | None) -> None:
-    if folder is None:
-        return
-    from market.evaluation import pictures  # noqa: PLC0415
-
-    try:
-        paths = pictures.save(figures, folder)
-    except OSError as error:
-        raise ReckonerError(f"--plots {folder}: {error.strerror}") from error
-    sys.stderr.write("".join(f"{path}\n" for path in paths))
