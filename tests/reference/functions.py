@@ -38,7 +38,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Providers": (
         "provider_status",
         "provider_quota_status",
-        "provider_hindrances",
+        "provider_limits",
         "provider_resume",
     ),
     "Prices": (

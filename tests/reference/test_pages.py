@@ -18,6 +18,11 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # A statement within a sentence; … in it: not a whole one.
 INLINE = re.compile(r"`((?:SELECT|UPDATE|INSERT|SET) [^`…]+)`")
+# A file of ours, perhaps with a star for several.
+FILE = re.compile(r"`([\w./*-]+\.(?:py|sql|json|yaml|lock|toml|md))(?:::\w+)?`")
+PLACES = ("", "tests", "sql/functions", "docs", "market/prices", "market/providers")
+# What a reader writes, and what other programs want.
+THEIRS = {"requirements.txt", "market/providers/NAME.py"}
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 # Views that only our own statements read.
 INTERNAL = {"prediction_inputs", "prediction_models"}
@@ -87,6 +92,12 @@ def test_links_lead_somewhere(page: Path) -> None:
         if not target.exists() or (anchor and anchor not in anchors(target)):
             problems.append(link)
     assert problems == []
+
+
+@pytest.mark.parametrize("page", PROSE, ids=lambda path: path.name)
+def test_files_that_a_page_names_are_there(page: Path) -> None:
+    named = set(FILE.findall(FENCED.sub("", page.read_text()))) - THEIRS
+    assert [name for name in named if not any(list((ROOT / at).glob(name)) for at in PLACES)] == []
 
 
 def test_the_index_names_every_page() -> None:
