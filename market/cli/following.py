@@ -92,7 +92,7 @@ class JobAudit:
         except OSError as error:
             raise InvalidInput(f"--audit {path}: {error.strerror}") from None
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise InvalidInput(f"--audit {path}: has a line that is no run") from None
+            raise InvalidInput(f"--audit {path}: has a line that is not JSON of a run") from None
 
     def catch_up(self, database: Database, job: int) -> None:
         """Append the job's runs that ended since; raises ReckonerError where the file takes no more."""

@@ -36,7 +36,7 @@ LABELS = {
     "status": {"pending", "processing", "failed", "dead"},
     "provider": set(PROVIDER_NAMES),
     "kind": {"ok", "empty", "unknown", "throttled", "plan", "bad_answer", "down"},
-    "part": {"forgotten", "changed", "due", "unfetched", "pruned", "records", "sync"},
+    "part": {"forgotten", "changed", "closures", "due", "unfetched", "pruned", "records", "sync"},
     "wake": {"ring", "poll", "call"},
     "mode": {"notify", "polling"},
 }
