@@ -3,6 +3,7 @@
 import pytest
 
 from market.evaluation import accuracy, outcomes_frame
+from market.universe import sessions
 from sql.database import Database
 from tests.market.helpers import process
 from tests.support import connect, value
@@ -21,6 +22,7 @@ def test_a_report_counts_our_outcomes_once_and_theirs_not(migrated_url: str) -> 
         ids = conn.execute(
             "SELECT prediction_id AS id FROM prediction_inputs WHERE eligible"
         ).fetchall()
+        sessions.ensure_one(database, "CMES")  # the other program named a future
         process(database, *(row["id"] for row in ids))
         pairs = value(
             conn,

@@ -336,7 +336,7 @@ def test_an_audit_file_that_cannot_be_written(url: str, conn: Conn, tmp_path: Pa
     assert "No such file" in error_line(command(url, *arguments, str(tmp_path / "no" / "f")), 2)
     rubbish = tmp_path / "rubbish"
     rubbish.write_text("not json\n")
-    assert "no JSON" in error_line(command(url, *arguments, str(rubbish)), 2)
+    assert "not JSON" in error_line(command(url, *arguments, str(rubbish)), 2)
     assert value(conn, "SELECT count(*) FROM price_jobs") == 0
 
 

@@ -19,7 +19,7 @@ import logging, sys
 from sql.streams import guard
 guard()
 from sql.logs import configure, logger
-from market.settings import LogSettings
+from sql.settings import LogSettings
 configure(LogSettings(log_format=sys.argv[1]))
 worst = {_WORST!r}
 logger().warning(worst, reason=worst, rows=[{{worst: worst}}], raw=worst.encode(errors="replace"))

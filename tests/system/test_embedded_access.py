@@ -40,12 +40,12 @@ listening.listen()
 print("ready", flush=True)
 sys.stdin.read()
 """
-_GUARDIAN_AS_NOBODY = """
+_SUPERVISOR_AS_NOBODY = """
 import sys
 from pathlib import Path
-from sql import supervisor, server_account
-server_account._found = lambda name: None
-server_account._made = lambda: None
+from sql.embedded import account, supervisor
+account._found = lambda name: None
+account._made = lambda: None
 supervisor.Supervisor(Path(sys.argv[1]), {}, 18).run()
 """
 
@@ -376,7 +376,7 @@ def test_without_a_user_of_its_own_the_peer_map_keeps_nobody_out(top: Path) -> N
     path.mkdir()
     with PrivateFolder(path / "run") as run, run.lock("users.lock", fcntl.LOCK_SH, 1):
         keeper = subprocess.Popen(
-            [sys.executable, "-c", _GUARDIAN_AS_NOBODY, str(path)],
+            [sys.executable, "-c", _SUPERVISOR_AS_NOBODY, str(path)],
             cwd=ROOT,
             stderr=subprocess.PIPE,
             text=True,

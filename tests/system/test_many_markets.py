@@ -17,6 +17,7 @@ from market.universe import sessions as calendars
 from sql import embedded
 from sql.database import Database
 from sql.schema import migrate
+from tests.clocks import use_clock, use_everywhere
 from tests.conftest import server_folder
 from tests.market.helpers import day, utc
 from tests.support import (
@@ -29,7 +30,7 @@ from tests.support import (
     value,
     write_csv,
 )
-from tests.system.forty_sessions import HORIZONS, set_clock
+from tests.system.forty_sessions import CLOCK, HORIZONS, set_clock
 
 FIRST, LAST = day("2025-10-20"), day("2026-02-13")
 SETTINGS = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
@@ -98,9 +99,12 @@ def conn(tmp_path: Path) -> Iterator[Conn]:
         embedded.use(folder, settings=SETTINGS) as url,
         connect(url) as conn,
     ):
-        set_clock(conn, MOMENTS[0])
         with Database(url) as database:
             migrate.migrate(database)
+        use_everywhere(conn, CLOCK)
+        use_clock(conn, CLOCK)
+        set_clock(conn, MOMENTS[0])
+        with Database(url) as database:
             calendars.ensure(database)
         workers: list[WorkerProcess] = []
         with cleaned_up(workers):
