@@ -164,7 +164,10 @@ def test_in_a_head_that_is_refused(head: str, http: httpx.Client) -> None:
     for before in range(0, 200, 19):
         with Raw(lambda _, n=before: [head.format("x" * n + KEY).encode()]) as server:  # type: ignore[misc]
             for name in ("fmp", "polygon"):
-                (answer,) = guarded_fetch(lambda: [ALL[name].make(http, server.url).fetch(request())], 1)  # noqa: B023
+                (answer,) = guarded_fetch(
+                    lambda: [ALL[name].make(http, server.url).fetch(request())],  # noqa: B023
+                    1,
+                )
                 assert not shows(answer.message, KEY), answer.message
                 assert answer.bars == ()
 
