@@ -1,4 +1,7 @@
-"""The settings of this floor: providers and their keys, and history."""
+"""The settings of the market: providers and their keys, history, reports, Neon.
+
+Commands and the worker load them and pass values on, so that the rooms below need no environment.
+"""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -20,8 +23,8 @@ PROVIDER_NAMES = (
     "finnhub",
     "stooq",
 )
-# Who is asked without MARKET_PROVIDERS, of those whose key is there. Without paying, Finnhub has
-# no daily bars and Stooq is closed; who pays is better served by an API than by a website.
+# The order without MARKET_PROVIDERS, of providers with a key. With a free key, Finnhub has no daily
+# bars, and Stooq is closed; paid APIs come before a website.
 _ORDER = {
     "free": ("yahoo", "fmp", "twelve_data", "polygon", "alpha_vantage"),
     "paid": ("polygon", "fmp", "twelve_data", "finnhub", "alpha_vantage", "yahoo"),
@@ -38,7 +41,7 @@ def _base(url: str) -> Any:
 
 
 class RetentionSettings(Settings):
-    """How long providers' raw answers are kept; the sweep prunes by it."""
+    """How long payloads are kept; the sweep deletes older ones."""
 
     raw_retention_days: int = Field(
         default=90,
@@ -49,7 +52,7 @@ class RetentionSettings(Settings):
 
 
 class MarketSettings(RetentionSettings):
-    """Which providers are asked for prices, in which order, and how far back.
+    """The price providers, their order and keys, and how far back prices go.
 
     A key never reaches a log, an error, a row or a kept URL.
     """
@@ -99,7 +102,7 @@ class MarketSettings(RetentionSettings):
 
     @property
     def provider_names(self) -> tuple[str, ...]:
-        """The providers in order of preference: those that were named, or what the policy says."""
+        """The providers in order of preference: MARKET_PROVIDERS, or those of the policy."""
         return self.market_providers or tuple(
             name
             for name in _ORDER[self.market_provider_policy]
@@ -108,16 +111,16 @@ class MarketSettings(RetentionSettings):
 
     @property
     def chooses(self) -> bool:
-        """Whether the providers' order is ours to change: a list that was named is an order."""
+        """Whether scores may change the order: not that of MARKET_PROVIDERS."""
         return not self.market_providers
 
     def key(self, name: str) -> str:
-        """A provider's key, or an empty string."""
+        """Return a provider's key, or an empty string."""
         secret: SecretStr | None = getattr(self, f"{name}_api_key")
         return secret.get_secret_value() if secret else ""
 
     def base_url(self, name: str) -> str:
-        """Where a provider's paths begin."""
+        """Return the URL that a provider's paths are appended to."""
         return str(getattr(self, f"{name}_base_url"))
 
     @field_validator("market_providers", mode="before")
@@ -174,7 +177,7 @@ class MarketSettings(RetentionSettings):
 
 
 class ReportSettings(Settings):
-    """What reports compare with."""
+    """The symbol that reports compare with."""
 
     benchmark_symbol: str = Field(
         default="SPY",
@@ -189,7 +192,7 @@ class ReportSettings(Settings):
 
 
 class NeonSettings(Settings):
-    """For `market db backup --neon-branch`. The key is never shown."""
+    """The project and key for `market db backup --neon-branch`. The key is never shown."""
 
     neon_api_key: SecretStr | None = _key("Neon")
     neon_project_id: str | None = Field(

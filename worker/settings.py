@@ -1,4 +1,7 @@
-"""The settings of this floor: how events are claimed, leased, retried and swept."""
+"""The settings of the worker: how events are claimed, leased, retried and swept.
+
+`process.py` reads them once and passes values on, so that the rooms below need no environment.
+"""
 
 from typing import Literal
 
@@ -120,5 +123,5 @@ class WorkerSettings(RetentionSettings):
 
     @property
     def beat_seconds(self) -> float:
-        """Time between heartbeats: often enough that a lease is renewed twice before it ends."""
+        """Seconds between heartbeats; short enough to renew a lease twice before it ends."""
         return min(self.worker_heartbeat_seconds, self.worker_lease_seconds / 3)

@@ -33,5 +33,5 @@ def test_a_report_counts_our_outcomes_once_and_theirs_not(migrated_url: str) -> 
         # Their prices are not used, so nothing is judged; every generation knows the model.
         groups = accuracy.groups(frame, "model")
         assert sum(group.outcomes for group in groups) == 4 * pairs
-        assert {group.verdict for group in groups} == {"nothing judged yet"}
+        assert {group.finding for group in groups} == {"nothing judged yet"}
         assert {group.group for group in groups} > {"not given"} or frame["model"].notna().all()

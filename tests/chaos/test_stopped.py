@@ -46,7 +46,7 @@ def test_a_worker_stopped_past_its_lease_changes_nothing_when_it_goes_on(
     slow.answer(bars(conn, tmp_path, "OTHER", start=500.0).read_text())
     sleeper.wait_for("ticker processed", id=held["id"])
     with promised(kept):
-        assert sleeper.saw("ticker processed", id=held["id"], outcome="lease lost")
+        assert sleeper.saw("ticker processed", id=held["id"], result="lease lost")
         assert everything(conn)[:3] == before
 
     again.answer(bars(conn, tmp_path, "RIGHT").read_text())

@@ -87,7 +87,7 @@ def test_in_a_pipe_a_line_for_each_group_with_everything(outcomes_url: str) -> N
     assert [row["horizon"] for row in rows] == ["t1", "t3", "t7", "t30"]
     assert {row["group"] for row in rows} == {"all"}
     assert int(rows[0]["correct"]) + int(rows[0]["incorrect"]) == POSTS * 2 + POSTS // 2
-    assert rows[0]["verdict"]
+    assert rows[0]["finding"]
     assert done.stderr == ""
 
 
@@ -136,7 +136,7 @@ def test_a_terminal_of_80_columns_holds_every_table(outcomes: Conn) -> None:
             body = [line for line in lines[2:] if line.strip().startswith("T+")][: len(groups)]
             assert len(body) == len(groups)
             for line, group in zip(body, groups, strict=True):
-                assert group.verdict in line
+                assert group.finding in line
                 assert (
                     f"{100 * group.accuracy:.1f} %" in line or not group.correct + group.incorrect
                 )

@@ -49,7 +49,7 @@ def run(database: Database, conn: Conn) -> Callable[..., tuple[backfill.Result |
         result = backfill.fetch(database, providers, plan, never)
         with at(database) as inside:
             summary = backfill.store(inside, plan, result)
-        return result, summary.outcome
+        return result, summary.result
 
     return run
 

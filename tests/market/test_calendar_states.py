@@ -119,7 +119,7 @@ def test_a_ticker_whose_calendar_fails_waits_without_an_attempt(
     number = desk.predict(now, "TEVA.TA", utc("2024-03-05 10:00"))
     other = desk.predict(now, "ACME", utc("2024-03-05 10:00"))
     told = desk.turn(now)
-    assert {each["outcome"] for each in told} == {"later", "fetched"}
+    assert {each["result"] for each in told} == {"later", "fetched"}
     row = conn.execute("SELECT attempts, last_error FROM outbox WHERE key = 'TEVA.TA'").fetchone()
     assert row == {
         "attempts": 0,

@@ -13,9 +13,9 @@ from sql.database import Database
 from tests.market.helpers import BACKFILL_DAYS, process
 from tests.support import Conn, value
 from tests.worker.contexts import context_of
-from worker.cli.enqueue import estimate
 from worker.handlers import predictions
 from worker.queue import outbox
+from worker.queue.enqueue import estimate
 
 LISTED = 50
 SYMBOLS = [

@@ -7,7 +7,7 @@ import pytest
 
 from market.prices import backfill
 from market.providers import Answer, Capabilities, Kind, Provider, Request
-from market.providers.limits import ask
+from market.providers.limits import attempt
 from market.providers.selection import lack, ranked, worth
 from sql.database import Database
 from tests.market.helpers import (
@@ -185,7 +185,7 @@ def test_vague_ones_alone_never_make_a_ticker_invalid(database: Database, conn: 
 
 def test_a_plan_without_this_symbol_is_no_pause(database: Database, conn: Conn) -> None:
     refused = Answer(Kind.PLAN, message="not this one", abstains=True)
-    assert ask(database, FakeProvider("a", refused), REQUEST, never) == refused
+    assert attempt(database, FakeProvider("a", refused), REQUEST, never) == refused
     assert value(conn, "SELECT paused_until FROM reckoner_providers WHERE name = 'a'") is None
 
 

@@ -103,7 +103,7 @@ def test_fetch_and_stats(url: str, conn: Conn, folder: Path) -> None:
     done = with_csv(url, folder, "market", "fetch-prices", "-s", "acme", "-d", "30", "--json")
     assert done.returncode == 0, done.stderr
     (row,) = document(done)
-    assert (row["symbol"], row["outcome"], row["provider"]) == ("ACME", "fetched", "csv")
+    assert (row["symbol"], row["result"], row["provider"]) == ("ACME", "fetched", "csv")
     stored = value(conn, "SELECT count(*) FROM market_prices WHERE symbol = 'ACME'")
     assert row["inserted"] == stored
     assert 15 <= stored <= 23
@@ -119,7 +119,7 @@ def test_fetch_and_stats(url: str, conn: Conn, folder: Path) -> None:
 def test_fetching_a_symbol_that_nobody_knows(url: str, conn: Conn, folder: Path) -> None:
     done = with_csv(url, folder, "market", "fetch-prices", "-s", "NOBODY", "-s", "ACME", "--json")
     assert done.returncode == 1
-    assert [row["outcome"] for row in document(done)] == ["unknown", "fetched"]
+    assert [row["result"] for row in document(done)] == ["unknown", "fetched"]
     assert value(conn, "SELECT status FROM ticker_registry WHERE symbol = 'NOBODY'") == "invalid"
 
 

@@ -103,7 +103,7 @@ def test_a_hole_in_the_middle_is_asked_for_alone(
     assert (request.start, request.end) == (days[first - 5], days[last + 5])
 
     provider = FakeProvider("other", FLAT)
-    assert go(database, provider).outcome == "fetched"
+    assert go(database, provider).result == "fetched"
     assert len(provider.asked) == 1
     assert plan_of(database).request is None
     assert value(conn, "SELECT count(*) FROM market_prices") == len(days)
@@ -185,7 +185,7 @@ def test_an_empty_answer_for_a_hole_is_not_taken_for_good(
 ) -> None:
     """There are stored bars in what was asked for: a provider that knows them would have them."""
     stored(conn, days, ("2024-01-08", "2024-01-12"))
-    assert go(database, FakeProvider("other", Answer(Kind.EMPTY))).outcome == "failed"
+    assert go(database, FakeProvider("other", Answer(Kind.EMPTY))).result == "failed"
     assert len(covered(conn)) == 2
 
 
@@ -194,7 +194,7 @@ def test_a_history_counts_from_today_and_not_from_the_end_of_a_hole(
 ) -> None:
     stored(conn, days, ("2023-09-05", "2023-09-08"))
     shallow = FakeProvider("shallow", FLAT, capabilities=Capabilities(history_days=100))
-    assert go(database, shallow).outcome == "failed"
+    assert go(database, shallow).result == "failed"
     assert shallow.asked == []
 
 

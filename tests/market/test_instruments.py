@@ -43,14 +43,14 @@ def test_another_instruments_answer_is_refused(
     row = ticker(conn, symbol)
     assert row["status"] == "active"
     if is_refused:
-        assert told["outcome"] == "failed"
+        assert told["result"] == "failed"
         assert "another instrument" in told["reason"]
         assert asset_type in told["reason"]
         assert value(conn, "SELECT count(*) FROM market_prices") == 0
         assert row["asset_type"] != asset_type
         assert state(conn, number, symbol) == "awaiting_prices"
     else:
-        assert told["outcome"] == "fetched"
+        assert told["result"] == "fetched"
         assert row["asset_type"] == asset_type
         assert state(conn, number, symbol) == "complete"
 

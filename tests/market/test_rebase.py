@@ -153,7 +153,7 @@ def test_when_the_whole_history_cannot_be_had_nothing_changes(url: str, conn: Co
 
     with stopped_clock(url, AFTER) as database:
         summary = go(database, FakeProvider("remote", tail_only))
-    assert summary.outcome == "failed"
+    assert summary.result == "failed"
     assert value(conn, "SELECT min(close) FROM market_prices") >= 400
     assert value(conn, "SELECT max(date) FROM market_prices") == BEFORE.date()
 

@@ -188,7 +188,7 @@ def test_a_fault_while_asking_for_all_leaves_it_to_events(url: str, conn: Conn) 
         daily = DailySync(context_of(database, [Broken()], shutdown=shutdown))
         thread = threading.Thread(target=daily.run)
         thread.start()
-        daily.look()
+        daily.start()
         try:
             until("the event is written", lambda: asked(conn), 60)
             assert asked(conn) == [("AAA", "2024-06-13", -5)]

@@ -53,7 +53,7 @@ def test_an_unknown_ticker_ends_its_predictions_with_the_reason(url: str, conn: 
     desk = Desk(url, FakeProvider("remote", NOBODY))
     old, recent = desk.predict(NOW, "HUSH", OLD), desk.predict(NOW, "HUSH", RECENT)
     (told,) = desk.turn(NOW)
-    assert (told["outcome"], told["outcomes"]) == ("unknown", 2)
+    assert (told["result"], told["outcomes"]) == ("unknown", 2)
     row = ticker(conn, "HUSH")
     assert (row["status"], ended(conn)) == ("invalid", [("done", 0)])
     assert "No data found" in row["status_reason"]
@@ -92,7 +92,7 @@ def test_named_anew_after_a_week_it_may_turn_out_to_exist(url: str, conn: Conn) 
     assert state(conn, again) == "unresolvable"
     witness(conn)
     (told,) = desk.turn(later)
-    assert told["outcome"] == "fetched"
+    assert told["result"] == "fetched"
 
     row = ticker(conn, "HUSH")
     assert (row["status"], row["status_reason"], row["backfill_error"]) == ("active", None, None)

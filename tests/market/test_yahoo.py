@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from market.prices.validation import validate
 from market.providers import Kind, Request
-from market.providers.yahoo import classify
+from market.providers.yahoo_chart import classify
 from tests.market.helpers import day
 from tests.market.yahoo_bodies import (
     HTML,

@@ -58,7 +58,7 @@ def test_a_fetch_over_the_wire_and_what_is_told_of_it(
     done = command(url, "market", "fetch-prices", "-s", "AAPL", "-d", "30", "--json", **settings)
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(done.stdout)
-    assert (row["outcome"], row["provider"], row["rejected"]) == ("fetched", "fmp", 0)
+    assert (row["result"], row["provider"], row["rejected"]) == ("fetched", "fmp", 0)
     assert value(conn, "SELECT array_agg(DISTINCT source) FROM market_prices") == ["fmp"]
 
     done = command(url, "market", "providers", "--json", **settings)

@@ -15,7 +15,7 @@ from psycopg import sql
 from market.prices import backfill
 from market.prices.ingestion import Run
 from market.providers import Provider
-from market.providers.limits import fetched
+from market.providers.limits import guarded_fetch
 from sql.database import Database
 from tests.market.helpers import at, stopped_clock, utc
 from tests.providers.raw import Raw, chunked
@@ -131,7 +131,7 @@ def test_at_every_place_of_every_message(name: str, http: httpx.Client, vendor: 
     for before in [*range(90, 130), *range(0, 400, 17)]:
         for status, body in zip((403, 200, 200, 404), bodies(KEY, before), strict=True):
             vendor.says = Said(body, status)
-            (answer,) = fetched(lambda: [provider.fetch(request())], 1)
+            (answer,) = guarded_fetch(lambda: [provider.fetch(request())], 1)
             assert answer.payload is not None
             for text in (answer.message, answer.payload.body.decode("latin-1"), answer.payload.url):
                 assert not shows(text, KEY), text
@@ -164,7 +164,7 @@ def test_in_a_head_that_is_refused(head: str, http: httpx.Client) -> None:
     for before in range(0, 200, 19):
         with Raw(lambda _, n=before: [head.format("x" * n + KEY).encode()]) as server:  # type: ignore[misc]
             for name in ("fmp", "polygon"):
-                (answer,) = fetched(lambda: [ALL[name].make(http, server.url).fetch(request())], 1)  # noqa: B023
+                (answer,) = guarded_fetch(lambda: [ALL[name].make(http, server.url).fetch(request())], 1)  # noqa: B023
                 assert not shows(answer.message, KEY), answer.message
                 assert answer.bars == ()
 

@@ -2,7 +2,7 @@
 
 from sql.database import Database
 from tests.support import Conn, command
-from worker.cli import report
+from worker.queue import status as report
 
 BEAT = "SELECT worker_heartbeat('{0}', 'host', 42, '{1}', 0, 60, NULL, clock_timestamp() + interval '{2}')"
 

@@ -154,7 +154,7 @@ def test_a_frozen_worker_changes_nothing_when_it_wakes(
     frozen.signal(signal.SIGCONT)
     # It had prices to store, and others than those that the second worker read.
     slow.answer(bars(conn, tmp_path, "OTHER", start=500.0).read_text())
-    frozen.wait_for("ticker processed", id=held["id"], outcome="lease lost")
+    frozen.wait_for("ticker processed", id=held["id"], result="lease lost")
 
     assert everything(conn) == before
     done = history(conn, "SLOW")

@@ -12,7 +12,7 @@ from tests.copies import with_database
 from tests.sql.verbs import add, claim_one, fail
 from tests.support import Conn, command, value
 from tests.worker.checks import beat, exit_code, look
-from worker.cli import report
+from worker.queue import status as report
 
 CHECKS = [
     "database", "schema", "workers", "listening", "backlog", "dead", "providers", "calendars",

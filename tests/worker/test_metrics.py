@@ -149,7 +149,7 @@ def test_a_crash_and_a_lost_lease_are_counted(
 
     frozen.signal(signal.SIGCONT)
     slow.answer(bars(conn, tmp_path, "OTHER", start=500.0).read_text())
-    frozen.wait_for("ticker processed", id=held["id"], outcome="lease lost")
+    frozen.wait_for("ticker processed", id=held["id"], result="lease lost")
 
     frozens_port.until("lease_losses_total", 1)
     got = frozens_port.scrape()

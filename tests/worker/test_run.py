@@ -76,7 +76,7 @@ def test_max_seconds_bounds_an_idle_worker(start_worker: Start) -> None:
     worker = start_worker("run", "--max-seconds", "3", **BELL_ONLY).ready()
 
     assert worker.process.wait(20) == 0
-    assert worker.saw("time is up")
+    assert worker.saw("deadline reached")
 
 
 def test_max_seconds_bounds_a_drain_that_hangs(

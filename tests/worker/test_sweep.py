@@ -170,7 +170,7 @@ def test_a_paused_provider_delays_and_costs_no_attempt(
     )
     insert_prediction(conn, ["SLOW"])
     worker = start_worker(**BRISK).ready()
-    delayed = worker.wait_for("ticker processed", key="SLOW", outcome="later")
+    delayed = worker.wait_for("ticker processed", key="SLOW", result="later")
 
     row = event(conn, "SLOW")
     assert row is not None

@@ -1,4 +1,7 @@
-"""`worker explain`: the story of a prediction, a ticker or an event, from `70_explain.sql`."""
+"""The history of a prediction, a ticker or an event, from the functions of `70_explain.sql`.
+
+SQL tells the history, so that psql and a page give the same answer as the command.
+"""
 
 from typing import Any
 
@@ -9,9 +12,9 @@ from sql.errors import translated
 def explain(
     database: Database, *, what: str | None = None, event: int | None = None
 ) -> list[dict[str, Any]]:
-    """The story as rows `at` (timestamptz, None for what just is so), `subject`, `story`.
+    """Return the history as rows `at` (timestamptz; None: true at any time), `subject`, `story`.
 
-    what: a prediction's id, or else a symbol. Raises NotFound where there is none.
+    what: a prediction's id or a symbol. Raises NotFound where neither exists.
     """
     if event is not None:
         query, argument = "SELECT * FROM explain_event(%s)", str(event)

@@ -1,4 +1,7 @@
-"""`worker requeue`: the operator's SQL functions with counts before and after."""
+"""Requeue on an operator's request: the SQL functions, with counts before and after.
+
+The counts show an operator what a requeue did, and in a dry run what it would do.
+"""
 
 from typing import Any
 
@@ -16,10 +19,10 @@ def requeue(
     error_like: str | None,
     dry_run: bool,
 ) -> dict[str, Any]:
-    """Re-drive one thing, or all parked events; returns counts, and the event's id if there is one.
+    """Requeue one event, prediction or ticker, or all dead events.
 
-    dry_run does it all and rolls it back, so that the counts are true. Raises NotFound where
-    there is nothing of that name.
+    Returns counts before and after, and the event's id if there is one. dry_run: do it all and roll
+    it back, so that the counts are true. Raises NotFound where nothing has that id or symbol.
     """
     with database.transaction() as conn:
         before = _counts(conn)

@@ -1,28 +1,31 @@
-"""`worker enqueue`: events for predictions that were there before the trigger.
+"""Events for predictions that are older than the trigger: their cost, and writing them.
 
-Two walks over the predictions, in bites of ten thousand ids: the first finds out what it
-will cost, the second writes. Each bite is its own transaction, so it may be interrupted and
-started again; what has an event or an outcome already is passed over.
+Two walks over the predictions in chunks of ten thousand ids: the first estimates the cost, the
+second writes. Each chunk is its own transaction, so the walk may be interrupted and started again;
+predictions that have an event or an outcome are passed over.
 """
 
 import datetime as dt
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rich.progress import Progress
-
-from market.cli.console import drawing
 from market.settings import MarketSettings
 from sql.database import Database, one
 
-_BITE = 10_000
+_CHUNK = 10_000
+
+# Called after each chunk with the predictions seen so far, and with their total.
+Advance = Callable[[int, int], None]
+
+
+def _silent(_seen: int, _total: int) -> None:
+    """Show no progress."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What events for all missing predictions ask of providers. seconds: at the provider's pace."""
+    """The cost of events for all missing predictions. seconds: at the provider's pace."""
 
     predictions: int
     would_enqueue: int
@@ -46,15 +49,15 @@ def estimate(
     settings: MarketSettings,
     since: dt.datetime | None,
     max_symbols: int = 100,
+    advance: Advance = _silent,
 ) -> Cost:
-    """Walk over the predictions and say what their events would cost; changes nothing."""
+    """Estimate what the events of all missing predictions cost; changes nothing."""
     first: dict[str, dt.date] = {}
     last: dict[str, dt.date] = {}
     seen = missing = 0
-    bites = _bites(database, since, dry_run=True, what="counting", max_symbols=max_symbols)
-    for bite in bites:
-        seen, missing = seen + bite["seen"], missing + bite["missing"]
-        columns = (bite[name] or [] for name in ("symbols", "first_days", "last_days"))
+    for chunk in _chunks(database, since, advance, dry_run=True, max_symbols=max_symbols):
+        seen, missing = seen + chunk["seen"], missing + chunk["missing"]
+        columns = (chunk[name] or [] for name in ("symbols", "first_days", "last_days"))
         for symbol, first_day, last_day in zip(*columns, strict=True):
             first[symbol] = min(first_day, first.get(symbol, first_day))
             last[symbol] = max(last_day, last.get(symbol, last_day))
@@ -77,17 +80,20 @@ def estimate(
 
 
 def enqueue(
-    database: Database, since: dt.datetime | None, *, dry_run: bool = False
+    database: Database,
+    since: dt.datetime | None,
+    advance: Advance = _silent,
+    *,
+    dry_run: bool = False,
 ) -> dict[str, int]:
-    """Write the missing events of low priority; since: only posts of that moment or later (UTC).
+    """Write the missing events with low priority; returns counts before and after.
 
-    Returns counts before and after; a dry_run only counts. Progress goes to stderr when that
-    is a terminal.
+    since: only posts of that moment or later (UTC). dry_run: only count.
     """
     before, written = _waiting(database), 0
     if not dry_run:
-        bites = _bites(database, since, dry_run=False, what="enqueueing")
-        written = sum(bite["missing"] for bite in bites)
+        chunks = _chunks(database, since, advance, dry_run=False)
+        written = sum(chunk["missing"] for chunk in chunks)
     return {"enqueued": written, "waiting_before": before, "waiting_after": _waiting(database)}
 
 
@@ -96,34 +102,26 @@ def _waiting(database: Database) -> int:
         return int(one(conn, "SELECT count(*) AS n FROM outbox WHERE status <> 'dead'")["n"])
 
 
-def _bites(
+def _chunks(
     database: Database,
     since: dt.datetime | None,
+    advance: Advance,
     *,
     dry_run: bool,
-    what: str,
     max_symbols: int = 100,
 ) -> Iterator[dict[str, Any]]:
     with database.transaction() as conn:
         total = one(conn, "SELECT count(*) AS n FROM predictions")["n"]
-    last = 0
-    with Progress(
-        console=drawing(sys.stderr),
-        disable=not sys.stderr.isatty(),
-        transient=True,
-        redirect_stdout=False,
-        redirect_stderr=False,
-    ) as progress:
-        task = progress.add_task(what, total=total)
-        while True:
-            with database.transaction() as conn:
-                bite = one(
-                    conn,
-                    "SELECT * FROM enqueue_predictions(%s, %s, %s, %s, %s)",
-                    [last, _BITE, since, dry_run, max_symbols],
-                )
-            if not bite["seen"]:
-                return
-            yield bite
-            last = bite["last_id"]
-            progress.advance(task, bite["seen"])
+    last = seen = 0
+    while True:
+        with database.transaction() as conn:
+            chunk = one(
+                conn,
+                "SELECT * FROM enqueue_predictions(%s, %s, %s, %s, %s)",
+                [last, _CHUNK, since, dry_run, max_symbols],
+            )
+        if not chunk["seen"]:
+            return
+        yield chunk
+        last, seen = chunk["last_id"], seen + chunk["seen"]
+        advance(seen, total)

@@ -1,4 +1,7 @@
-"""What `status` and `health` say: the read side of the queue, from its views."""
+"""The state of the queue and the health of the whole, read from SQL views.
+
+Every front end (commands, pages) reads these two functions, so that all of them show the same.
+"""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,7 +22,7 @@ class Check:
 
 
 def status(conn: Connection) -> dict[str, Any]:
-    """Queue, workers, oldest event, pace and ETA, as one document."""
+    """Return queue, workers, oldest event, pace and ETA as one document."""
     queue = conn.execute("SELECT * FROM outbox_status").fetchall()
     workers = conn.execute("SELECT * FROM worker_status ORDER BY name").fetchall()
     totals = one(
@@ -38,15 +41,15 @@ def status(conn: Connection) -> dict[str, Any]:
 
 
 def live_events(database: Database) -> int:
-    """Number of events in the outbox, parked ones included."""
+    """Count the events in the outbox, dead ones included."""
     with database.transaction(seconds=10) as conn:
         return int(one(conn, "SELECT count(*) AS n FROM outbox")["n"])
 
 
 def health(database: Database) -> list[Check]:
-    """Every check, also when the first already fails."""
+    """Run every check that the database still allows; the first failure may be the last."""
     try:
-        database.connect().close()  # at once, where the pool would be patient
+        database.connect().close()  # the pool would retry for its whole timeout
         with database.transaction(seconds=10) as conn:
             changes = migrate.pending(conn)
     except migrate.MigrationError as error:
@@ -66,5 +69,5 @@ def health(database: Database) -> list[Check]:
 
 
 def as_rows(checks: list[Check]) -> list[dict[str, Any]]:
-    """Checks as rows for the console."""
+    """Return checks as rows."""
     return [asdict(check) for check in checks]
