@@ -1,6 +1,7 @@
 """A key that a provider echoes, at every place and in every writing: in no column and no log."""
 
 import datetime as dt
+import functools
 import gzip
 import json
 import logging
@@ -14,7 +15,7 @@ from psycopg import sql
 
 from market.prices import backfill
 from market.prices.ingestion import Run
-from market.providers import Provider
+from market.providers import Answer, Provider
 from market.providers.limits import guarded_fetch
 from sql.database import Database
 from tests.market.helpers import at, stopped_clock, utc
@@ -146,6 +147,10 @@ def test_between_two_chunks(http: httpx.Client) -> None:
         assert not shows(answer.payload.body.decode() + answer.message, KEY)
 
 
+def fetched_once(provider: Provider) -> list[Answer]:
+    return [provider.fetch(request())]
+
+
 @pytest.mark.parametrize(
     "head",
     [
@@ -164,7 +169,8 @@ def test_in_a_head_that_is_refused(head: str, http: httpx.Client) -> None:
     for before in range(0, 200, 19):
         with Raw(lambda _, n=before: [head.format("x" * n + KEY).encode()]) as server:  # type: ignore[misc]
             for name in ("fmp", "polygon"):
-                (answer,) = guarded_fetch(lambda: [ALL[name].make(http, server.url).fetch(request())], 1)  # noqa: B023
+                provider = ALL[name].make(http, server.url)
+                (answer,) = guarded_fetch(functools.partial(fetched_once, provider), 1)
                 assert not shows(answer.message, KEY), answer.message
                 assert answer.bars == ()
 
