@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 
-from tests.support import Conn, value
+from tests.support.db import Conn, value
 
 # As parameters: with the safeguard, and without.
 BOTH = pytest.mark.parametrize("kept", [True, False], ids=["with", "without"])

@@ -13,8 +13,8 @@ from tests.chaos.safeguards import (
     without_guard,
 )
 from tests.chaos.world import World
-from tests.locks import locked
-from tests.support import until
+from tests.support.locks import locked
+from tests.support.waiting import until
 
 _FORGOTTEN = (
     "SELECT count(*) FROM predictions p WHERE analysis_status = 'completed' AND NOT EXISTS"

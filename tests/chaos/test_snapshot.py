@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 from tests.chaos.safeguards import BOTH, promised, take_out
 from tests.chaos.world import World, tell
-from tests.support import Conn, connect, until, value
+from tests.support.db import Conn, connect, value
+from tests.support.waiting import until
 
 EVENTS = 50_000
 # Index entries of ready events that all claims read, for each event that passed. From the

@@ -5,17 +5,12 @@ from pathlib import Path
 
 from tests.chaos.safeguards import BOTH, promised, without_fencing, without_renewal
 from tests.chaos.world import LEASE_SECONDS, World
-from tests.support import Conn, WorkerProcess, insert_prediction, until, value
-from tests.worker.scenes import (
-    LASTING,
-    HangingTicker,
-    bars,
-    event,
-    history,
-    until_done,
-    until_processing,
-)
-from tests.worker.test_crash import everything, freeze_between_heartbeats
+from tests.support.db import Conn, value
+from tests.support.hanging import HangingTicker
+from tests.support.market import bars, everything, insert_prediction
+from tests.support.process import LASTING, WorkerProcess, freeze_between_heartbeats
+from tests.support.queue import event, history, until_done, until_processing
+from tests.support.waiting import until
 
 _LOST = "lease ended without a verdict"
 

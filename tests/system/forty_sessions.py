@@ -12,8 +12,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.market.helpers import day
-from tests.support import Conn, insert_prediction, value
+from tests.support.clock import day
+from tests.support.db import Conn, value
+from tests.support.market import insert_prediction
 from tests.yahoo.listings import Listing, Traded
 from tests.yahoo.server import Yahoo
 

@@ -1,46 +1,17 @@
 """The development files agree with each other: locks, Procfile, CI, declared dependencies."""
 
 import ast
-import re
 import sys
-import tomllib
 from importlib.metadata import packages_distributions
-from typing import Any
 
 import pytest
 
-from tests.support import ROOT
+from tests.support.process import ROOT
+from tests.support.project import canonical, imports, pins, required, toml
 
 LOCKS = ["run.lock", "dev.lock", "bench.lock"]
 # What the exporter of traces needs beside opentelemetry's own packages.
 EXTRAS_TAIL = {"googleapis", "protobuf", "requests", "urllib3", "typing", "importlib", "zipp"}
-
-
-def toml(name: str) -> dict[str, Any]:
-    return tomllib.loads((ROOT / name).read_text())
-
-
-def canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def required(entries: list[str]) -> set[str]:
-    """The names in a list of requirements."""
-    found = [re.match(r"[A-Za-z0-9._-]+", entry) for entry in entries]
-    return {canonical(match.group()) for match in found if match}
-
-
-def pins(name: str) -> dict[str, str]:
-    """The versions that an exported lock pins, each with its hashes."""
-    _, _, text = (ROOT / name).read_text().partition("\n")
-    entries = re.split(r"\n(?=\S)", text.strip())
-    pinned = {}
-    for entry in entries:
-        match = re.match(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;\\]+)", entry)
-        assert match, entry[:80]
-        assert "--hash=sha256:" in entry, match.group(1)
-        pinned[canonical(match.group(1))] = match.group(2)
-    return pinned
 
 
 def test_all_locks_pin_the_same_versions_with_hashes() -> None:
@@ -124,21 +95,6 @@ def test_the_quick_tier_names_files_that_exist() -> None:
     fast = toml("pyproject.toml")["tool"]["reckoner"]["fast"]
     assert [path for path in fast if not (ROOT / path).is_file()] == []
     assert fast == sorted(fast)
-
-
-def imports(folder: str) -> dict[str, str]:
-    """Top-level modules that a folder's files import, and a file that does."""
-    found = {}
-    for path in (ROOT / folder).rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                names = [node.module or ""]
-            else:
-                continue
-            found.update({name.partition(".")[0]: str(path.relative_to(ROOT)) for name in names})
-    return found
 
 
 @pytest.mark.parametrize("folder", ["sql", "market", "worker", "tests"])

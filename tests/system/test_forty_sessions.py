@@ -15,10 +15,11 @@ from market.universe import sessions as calendars
 from sql import embedded
 from sql.database import Database
 from sql.schema import migrate
-from tests.clocks import use_clock, use_everywhere
-from tests.conftest import server_folder
-from tests.market.helpers import day, utc
-from tests.support import Conn, WorkerProcess, cleaned_up, connect, sessions, until, value
+from tests.support.clock import day, use_clock, use_everywhere, utc
+from tests.support.db import Conn, connect, server_folder, value
+from tests.support.market import sessions
+from tests.support.process import WorkerProcess, cleaned_up
+from tests.support.waiting import until
 from tests.system.forty_sessions import (
     CLOCK,
     EARLY,

@@ -17,18 +17,11 @@ from market.universe import sessions as calendars
 from sql import embedded
 from sql.database import Database
 from sql.schema import migrate
-from tests.conftest import server_folder
-from tests.market.helpers import day, utc
-from tests.support import (
-    Conn,
-    WorkerProcess,
-    cleaned_up,
-    connect,
-    insert_prediction,
-    until,
-    value,
-    write_csv,
-)
+from tests.support.clock import day, utc
+from tests.support.db import Conn, connect, server_folder, value
+from tests.support.market import insert_prediction, write_csv
+from tests.support.process import WorkerProcess, cleaned_up
+from tests.support.waiting import until
 from tests.system.forty_sessions import HORIZONS, set_clock
 
 FIRST, LAST = day("2025-10-20"), day("2026-02-13")

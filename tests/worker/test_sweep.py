@@ -4,18 +4,12 @@ import datetime as dt
 from pathlib import Path
 
 from sql.database import Database
-from tests.clocks import clock_at, use_everywhere
-from tests.support import Conn, connect, insert_prediction, value
-from tests.worker.scenes import (
-    BRISK,
-    HangingTicker,
-    Start,
-    bars,
-    event,
-    history,
-    until_complete,
-    until_done,
-)
+from tests.support.clock import clock_at, use_everywhere
+from tests.support.db import Conn, connect, value
+from tests.support.hanging import HangingTicker
+from tests.support.market import bars, insert_prediction, until_complete
+from tests.support.process import BRISK, Start
+from tests.support.queue import event, history, until_done
 from worker import sweep
 from worker.settings import WorkerSettings
 

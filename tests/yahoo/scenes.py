@@ -13,10 +13,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
-from tests.market.helpers import clock, shared_database, ticker, utc
-from tests.market.oracle import Oracle, Session
-from tests.support import Conn, WorkerProcess, insert_prediction, sessions, until, value
-from tests.worker.scenes import event
+from tests.support.clock import clock, utc
+from tests.support.db import Conn, shared_database, value
+from tests.support.market import insert_prediction, sessions, ticker
+from tests.support.oracle import Oracle, Session
+from tests.support.process import WorkerProcess
+from tests.support.queue import event
+from tests.support.waiting import until
 from tests.yahoo.listings import Listing, steady
 from tests.yahoo.server import Yahoo
 

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
-from tests.market.helpers import utc
-from tests.support import Conn, command, connect, insert_prediction, value
-from tests.worker.scenes import event
+from tests.support.cli import command
+from tests.support.clock import utc
+from tests.support.db import Conn, connect, value
+from tests.support.market import insert_prediction
+from tests.support.queue import event
 from tests.yahoo.listings import steady
 from tests.yahoo.scenes import (
     FETCHED_FROM,

@@ -1,11 +1,17 @@
-"""The product's clock for tests: rows of reckoner_clock, and the setting that names one."""
+"""The one way to stop or move time in tests: rows of reckoner_clock, and the setting that names one."""
 
 import datetime as dt
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
 import psycopg
+import pytest
 from psycopg import sql as psql
+
+from sql.database import Connection, Database
+from tests.support.db import Conn, connect
 
 # Any of our connections: a test's own, or one of a transaction.
 AnyConn = psycopg.Connection[dict[str, Any]]
@@ -63,3 +69,65 @@ def stop_clock(conn: AnyConn) -> None:
     use_clock(conn, name)
     for column in ("available_at", "created_at", "updated_at"):
         conn.execute(f"ALTER TABLE outbox ALTER {column} SET DEFAULT reckoner_now()".encode())
+
+
+def utc(text: str) -> dt.datetime:
+    """An ISO moment, UTC."""
+    return dt.datetime.fromisoformat(text).replace(tzinfo=dt.UTC)
+
+
+def day(text: str) -> dt.date:
+    """An ISO date."""
+    return dt.date.fromisoformat(text)
+
+
+@contextmanager
+def at(database: Database, moment: dt.datetime | None = None) -> Iterator[Connection]:
+    """A transaction in which it is `moment` (None: now)."""
+    with database.transaction() as conn:
+        if moment is not None:
+            use_clock(conn, clock_at(conn, moment), local=True)
+        yield conn
+
+
+@contextmanager
+def clock(url: str, moment: dt.datetime) -> Iterator[Database]:
+    """A way to the database whose new connections all live at `moment`, and time goes on from there."""
+    with connect(url) as conn:
+        use_everywhere(conn, clock_at(conn, moment))
+    with Database(url, name="reckoner test", size=8) as database:
+        yield database
+
+
+@contextmanager
+def stopped_clock(url: str, moment: dt.datetime) -> Iterator[Database]:
+    """A way to the database for whose new connections it stays `moment`, however long things take.
+
+    Not for real workers: they wait for their clock to go on.
+    """
+    with connect(url) as conn:
+        use_everywhere(conn, make_clock(conn, stopped_at=moment))
+    with Database(url, name="reckoner test", size=8) as database:
+        yield database
+
+
+def standing_still(moment: dt.datetime) -> tuple[Any, Any]:
+    """The fixtures `database` and `conn` for a module in whose tests it stays `moment`."""
+
+    @pytest.fixture
+    def database(url: str) -> Iterator[Database]:
+        with stopped_clock(url, moment) as database:
+            yield database
+
+    @pytest.fixture
+    def conn(url: str, database: Database) -> Iterator[Conn]:
+        assert database.url == url  # it is stopped before anybody connects
+        with connect(url) as conn:
+            yield conn
+
+    return database, conn
+
+
+def set_clock(conn: Conn, moment: dt.datetime) -> None:
+    """Let connections to this database that are made from now on live at a moment."""
+    use_everywhere(conn, clock_at(conn, moment))
