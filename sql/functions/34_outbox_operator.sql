@@ -5,7 +5,7 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- Once more: a live event as it is, a finished one as a new event. Returns the event's id.
+-- Requeues an event: a live one as it is, a finished one as a new event. Returns the event's id.
 CREATE OR REPLACE FUNCTION outbox_requeue(event_id bigint) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -32,7 +32,8 @@ BEGIN
 END
 $$;
 
--- Whatever its history: waiting or parked events at once, else a new one. Returns its id.
+-- Requeues a prediction, whatever its history: its waiting or dead events are ready at once, and where
+-- it has none a new one is written. Returns the event's id.
 CREATE OR REPLACE FUNCTION outbox_requeue_prediction(prediction_id bigint) RETURNS bigint
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -57,7 +58,8 @@ BEGIN
 END
 $$;
 
--- Fetches the symbol's whole range again, also when it is stored already, invalid or parked.
+-- Fetches the symbol's whole range again, also when the range is stored already, the ticker is
+-- invalid or its event dead. Returns the event's id.
 CREATE OR REPLACE FUNCTION outbox_requeue_ticker(symbol text) RETURNS bigint
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -77,7 +79,8 @@ BEGIN
 END
 $$;
 
--- All parked events, or those of a topic, or those whose last error is LIKE a pattern.
+-- Requeues all dead events, or those of a topic, or those whose last error is LIKE a pattern. Returns
+-- how many.
 CREATE OR REPLACE FUNCTION outbox_requeue_dead(topic text DEFAULT NULL, error_like text DEFAULT NULL)
 RETURNS bigint LANGUAGE sql AS $$
     WITH redriven AS (
@@ -89,7 +92,7 @@ RETURNS bigint LANGUAGE sql AS $$
     SELECT count(*) FROM redriven
 $$;
 
--- Sets an event aside until someone requeues it; takes it from its worker if need be.
+-- Sets an event aside (status dead) until someone requeues it, also one that a worker works on.
 CREATE OR REPLACE FUNCTION outbox_park(event_id bigint, reason text) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -113,7 +116,7 @@ BEGIN
 END
 $$;
 
--- Ends an event without doing it.
+-- Ends an event without processing it: it goes to outbox_history as cancelled.
 CREATE OR REPLACE FUNCTION outbox_cancel(event_id bigint, reason text) RETURNS text
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -139,6 +142,6 @@ REVOKE ALL ON FUNCTION
     outbox_cancel(event_id bigint, reason text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/34_outbox_operator.sql', 'b6e01c8911de67cc8fb3c6bfca95144296d44ef28f3e1c70a45537c4299103e7')
+    ('functions/34_outbox_operator.sql', '92731d329efa79a54b0c2deed432f59e14013896bf6ae3b0f6ef78aee7a27f26')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -4,12 +4,17 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
+-- The workers: when each was seen, when it heard its echo, how it waits, what it has in flight.
+-- mode: notify, or polling where notifications do not arrive. alive: seen within a minute, or asleep
+-- until a time that it said (WORKER_IDLE=sleepy).
 CREATE OR REPLACE VIEW worker_status AS
 SELECT name, host, pid, started_at, last_seen_at, last_heard_at, mode, in_flight,
        greatest(last_seen_at, asleep_until) > reckoner_now() - interval '1 minute' AS alive,
        asleep_until
 FROM reckoner_workers;
 
+-- The live events per topic and status, with the age of the oldest. A topic without live events has the
+-- status idle.
 -- eta: how long the waiting events of the topic take at the lately seen pace, which is
 -- completions less arrivals in the last minute, or ten, or sixty: the shortest in which ten
 -- events were finished. NULL where nothing was finished or where the queue grows.
@@ -44,6 +49,8 @@ FROM live l FULL JOIN recent r USING (topic) LEFT JOIN pace p USING (topic) LEFT
 WHERE l.topic IS NOT NULL OR r.done > 0
 ORDER BY topic, status;
 
+-- Every event that is late, with the reason in words: it waits for a retry or a provider, a worker is
+-- slow or gone, it is dead, or no worker is alive.
 CREATE OR REPLACE VIEW outbox_stuck AS
 WITH alive AS (
     SELECT count(*) AS n, count(*) FILTER (WHERE asleep_until IS NULL) AS awake,
@@ -84,6 +91,6 @@ WHERE o.status = 'dead'
                                     OR o.updated_at < reckoner_now() - interval '5 minutes'))
 ORDER BY o.created_at;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/35_outbox_views.sql', 'd39280c879040b4d48625294ddc02e357c05713681183d4c8338b12e2412ad5b')
+    ('functions/35_outbox_views.sql', '0ebbfca2195dca297f3f43c8f14199b49feba7be987603fa97c2f1294acaadbe')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

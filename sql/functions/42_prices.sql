@@ -140,6 +140,7 @@ BEGIN
 END
 $$;
 
+-- A ticker's stored bars: how many, of which dates and sources, and how its last fetch ended.
 CREATE OR REPLACE VIEW price_stats AS
 SELECT r.symbol, r.status, r.asset_type, coalesce(r.calendar, symbol_calendar(r.symbol)) AS calendar,
        p.bars, p.first_bar, p.last_bar, p.sources, p.splits, p.dividends,
@@ -158,6 +159,6 @@ REVOKE ALL ON FUNCTION
     bars_merge(p_symbol text, p_source text, p_payload_id bigint, p_from date, p_to date, p_rebased boolean, p_dates date[], p_opens double precision[], p_highs double precision[], p_lows double precision[], p_closes double precision[], p_adjusted_closes double precision[], p_volumes bigint[], p_splits date[], p_dividends date[] )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_prices.sql', '08777bb83e4711972c58795722c99c2c18ac5cf36285626316dc7dfde3482d05')
+    ('functions/42_prices.sql', 'aebfb209cf67f14690f713a4d7e0402cc51eaf6133b08ca2e6f9f84973c98ff9')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

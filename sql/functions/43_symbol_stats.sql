@@ -84,8 +84,8 @@ LANGUAGE sql STABLE AS $$
     FROM counted c ORDER BY c.symbol
 $$;
 
--- How fresh the prices of active tickers are that we fetched: those whose newest bar is older than
--- the session before the last one that is over lag; then a provider had a day for it.
+-- How fresh the fetched prices of active tickers are. A ticker lags when its newest bar is older than the
+-- session before the last one that is over: then a provider had a day for it.
 CREATE OR REPLACE FUNCTION price_freshness()
 RETURNS TABLE (tickers bigint, lagging bigint, oldest_symbol text, oldest_bar date) LANGUAGE sql STABLE AS $$
     WITH newest AS (
@@ -108,6 +108,6 @@ REVOKE ALL ON FUNCTION
     price_freshness()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/43_symbol_stats.sql', '6121956c59f1d7ca630417326f51a0cde9b3f200ace82bb6d3005688f460a63a')
+    ('functions/43_symbol_stats.sql', '426ea3bccd8903c4569dcb88abfc1d90624c496526bf827ebad647ccc8209016')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

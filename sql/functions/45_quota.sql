@@ -102,8 +102,8 @@ SELECT q.name, 'out of quota', q.per, q.resets_at,
               'WHERE name = %L; SELECT provider_resume(%L)', q.per, q.per, q.name, q.name)
 FROM provider_quota_status q WHERE q.remaining = 0;
 
--- The provider is as good as new: no pause, no failures; and ticker events that wait for a
--- provider are ready at once. Returns how many.
+-- Ends a provider's pause and forgets its failures. Ticker events that wait for a provider are ready at
+-- once; returns how many.
 CREATE OR REPLACE FUNCTION provider_resume(p_name text) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_ready bigint;
@@ -127,6 +127,6 @@ REVOKE ALL ON FUNCTION
     provider_resume(p_name text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/45_quota.sql', '46e238ebc6139d81cfe2845e799d8e1c98d3e551cb0f1578806b1ea00fd2d566')
+    ('functions/45_quota.sql', '574570ae5e5e351c2e766907e350130f4f219617235f978e61f5a69bb21738cf')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -166,6 +166,8 @@ BEGIN
 END
 $$;
 
+-- The story of a prediction in words, from the insert to what it waits for now. at: when it happened,
+-- in the future when something is due, NULL where it has no time.
 CREATE OR REPLACE FUNCTION explain_prediction(prediction_id bigint)
 RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
@@ -224,7 +226,7 @@ BEGIN
 END
 $$;
 
--- A ticker's last 30 days, and what waits for it.
+-- The story of a ticker's last 30 days, and what waits for it.
 CREATE OR REPLACE FUNCTION explain_ticker(symbol text)
 RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
@@ -256,6 +258,7 @@ BEGIN
 END
 $$;
 
+-- The story of one event, live or finished.
 CREATE OR REPLACE FUNCTION explain_event(event_id bigint)
 RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE AS $$
 BEGIN
@@ -278,6 +281,6 @@ REVOKE ALL ON FUNCTION
     explain_event(event_id bigint)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/70_explain.sql', 'abdb91ea1c2a81eea0936c7ca16ea7605bd8a80f710ab4ea54d2849feef44056')
+    ('functions/70_explain.sql', 'c519d772f10fa377f916afee33ae74d6db57d3e51471397cc67d86e983415a6e')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

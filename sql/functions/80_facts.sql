@@ -7,6 +7,8 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
+-- The symbol with which returns are compared: SPY, or what a session says:
+--   SET reckoner.benchmark_symbol = 'QQQ';
 CREATE OR REPLACE FUNCTION reckoner_benchmark() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT coalesce(normalize_symbol(current_setting('reckoner.benchmark_symbol', true)), 'SPY')
 $$;
@@ -26,8 +28,8 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     END
 $$;
 
--- Only rows that our engine computed: what another program wrote follows other rules. A table
--- without UNIQUE (prediction_id, symbol) may hold a pair twice; one of them counts.
+-- Rows that another program wrote are left out, because they follow other rules. A table without
+-- UNIQUE (prediction_id, symbol) may hold a pair twice; one of them counts.
 CREATE OR REPLACE VIEW outcome_facts AS
 SELECT o.prediction_id, o.symbol::text AS symbol, h.horizon, h.sessions,
        i.moment, o.prediction_date, o.entry_session, x.session AS exit_session,
@@ -106,7 +108,7 @@ COMMENT ON COLUMN outcome_facts.benchmark_return_pct IS 'price return of reckone
 COMMENT ON COLUMN outcome_facts.excess_pct IS 'return_pct less benchmark_return_pct, percentage points';
 COMMENT ON COLUMN outcome_facts.total_excess_pct IS 'the same of total returns, percentage points; a symbol without adjusted closes counts with its price return';
 
--- Each entry once, however many predictions share it.
+-- An entry that many predictions share has its path once.
 CREATE OR REPLACE VIEW event_paths AS
 SELECT n.symbol, n.entry_session, s.ordinal - e.ordinal AS session_offset, s.session,
        (p.close / p0.close - 1) * 100 AS path_pct
@@ -125,6 +127,6 @@ COMMENT ON COLUMN event_paths.session_offset IS 'sessions of the symbol''s calen
 COMMENT ON COLUMN event_paths.session IS 'the date of that session';
 COMMENT ON COLUMN event_paths.path_pct IS 'its close against the entry''s, percent; 0 at the entry';
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/80_facts.sql', '9841f7f7065632a1de2b7c96da13c3fd1794571552c6275a040c35c082d882ec')
+    ('functions/80_facts.sql', '81c3a507c73730de57ac743a98d9d9a21d1f24daa28e044104a179b34b48dfef')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

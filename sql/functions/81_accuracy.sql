@@ -1,5 +1,5 @@
 BEGIN;
--- Accuracy per group and horizon, for whoever asks by SQL. The same counts and means as
+-- Accuracy per group and horizon, in SQL. The same counts and means as
 -- `python -m market accuracy-report`, which adds what SQL cannot: intervals and p-values that
 -- know which rows depend on each other. Without those a difference between two rows of these
 -- views says nothing.
@@ -7,7 +7,7 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- WHERE grouping = '…' makes it cheap: the others are then not computed.
+-- With WHERE grouping = '…' only that grouping is computed.
 CREATE OR REPLACE VIEW accuracy_by_group AS
 SELECT g.grouping, coalesce(g.value, 'not given') AS value, f.horizon, f.sessions,
        count(DISTINCT f.prediction_id) AS predictions,
@@ -65,6 +65,6 @@ SELECT value AS confidence_tier, horizon, sessions, predictions, outcomes, corre
 FROM accuracy_by_group WHERE grouping = 'confidence';
 COMMENT ON VIEW accuracy_by_confidence IS 'accuracy_by_group for the tiers of confidence; 1.0 belongs to 0.9-1.0.';
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/81_accuracy.sql', 'cc8304dc78c88536b45156f52c8bcf23871a48e8040faded34ad58281ed51e0e')
+    ('functions/81_accuracy.sql', '4b05c4d4c97c90dd9464d6365c115ac22de141572bb24e9d83a11357ade7a788')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -104,9 +104,8 @@ CREATE OR REPLACE FUNCTION symbol_pattern(p_symbol text) RETURNS text LANGUAGE s
     SELECT regexp_replace(p_symbol, '([.^])', '\\\1', 'g')
 $$;
 
--- From now on p_old is what p_new is: a rename, a merger, a spelling. Predictions and outcomes keep
--- the symbol that the prediction wrote; its prices come under the other name, its sessions are
--- the other's, and its outcomes are computed anew. The rule that this leaves in symbol_rules
+-- Gives p_old the prices and sessions of p_new from now on: a rename, a merger, a spelling. Predictions
+-- and outcomes keep the symbol that the prediction wrote, and the outcomes are computed anew. The rule that this leaves in symbol_rules
 -- makes it hold for whatever is processed later, also should the registry's row be lost.
 -- What was fetched under the old name is set aside (fetched_at NULL), so that no outcome
 -- mixes two listings; where p_new has bars they are taken over at once, and in any case the
@@ -229,6 +228,6 @@ REVOKE ALL ON FUNCTION
     ticker_remap(p_old text, p_new text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/83_ticker_verbs.sql', '8a99ca147fa36eb2b8227bedd5965f50f65a7831a870bf804aede62d429f3899')
+    ('functions/83_ticker_verbs.sql', '62f07a19379f0f583e6cba0542ea10070311706c484a32ca9e8227d0a1138138')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -118,7 +118,7 @@ def test_an_edited_function_is_replaced(url: str, conn: Conn) -> None:
     conn.execute("UPDATE reckoner_schema SET checksum = repeat('0', 64) WHERE name = %s", [name])
     conn.execute(
         "CREATE OR REPLACE FUNCTION outbox_renew(p_worker text, p_lease_seconds double precision,"
-        " p_held bigint[] DEFAULT NULL) RETURNS bigint LANGUAGE sql AS 'SELECT 0'"
+        " p_leases bigint[] DEFAULT NULL) RETURNS bigint LANGUAGE sql AS 'SELECT 0'"
     )
     assert check(url).returncode == 3
     assert migrate(url) == [{"action": "replace", "name": name, "sql": None}]

@@ -68,6 +68,19 @@ def test_parameters_reach_libpq_as_they_were_meant(query: str, expected: dict[st
     assert parts(f"postgresql+asyncpg://{_BASE}?{query}") == {**_PLAIN, **expected}
 
 
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql:///shop", {"dbname": "shop"}),
+        ("postgres:///shop?host=/run/postgresql", {"dbname": "shop", "host": "/run/postgresql"}),
+        ("postgresql:///?service=shop", {"service": "shop"}),
+        ("service=shop", {"service": "shop"}),
+    ],
+)
+def test_a_url_without_a_host_is_a_local_socket(url: str, expected: dict[str, str]) -> None:
+    assert parts(url) == expected
+
+
 def test_a_password_may_hold_anything_that_is_quoted() -> None:
     url = "postgres://someone:a%40b%2Fc%3Fd%23e+f%25@db.example:6543/shop"
     assert parts(url) == {**_PLAIN, "password": "a@b/c?d#e+f%", "port": "6543"}

@@ -135,9 +135,9 @@ def _fresh_folder() -> Path:
 
 def _show(console: Console, database: Database, url: str, shown: str, *, stay: bool) -> None:
     with console.status("applying the schema and loading the trading calendars"):
-        files = migrate.migrate(database)
+        migrate.migrate(database)
         sessions.ensure(database)
-    console.print(f"1. A private PostgreSQL, and {len(files)} files of SQL applied to it.")
+    console.print("1. A private PostgreSQL, with Reckoner's tables, functions and triggers in it.")
     with console.status("asking Yahoo for a price"):
         provider = _provider(database)
     console.print(
