@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests.support.cli import command, document, error_line
-from tests.support.clock import clock, utc
-from tests.support.db import Conn, value
+from tests.support.clock import set_clock, utc
+from tests.support.db import Conn, connect, value
 from tests.support.hanging import HangingTicker
 from tests.support.market import flat_bars, sessions, write_csv
 from tests.support.process import ROOT, WorkerProcess, environment
@@ -29,8 +29,8 @@ Starter = Callable[..., WorkerProcess]
 @pytest.fixture(autouse=True)
 def _saturday(url: str) -> None:
     """Commands and workers live then."""
-    with clock(url, NOW):
-        pass
+    with connect(url) as conn:
+        set_clock(conn, NOW)
 
 
 def files(conn: Conn, folder: Path, names: list[str], start: str = START) -> list[dt.date]:

@@ -1,4 +1,8 @@
-"""The one way to stop or move time in tests: rows of reckoner_clock, and the setting that names one."""
+"""The one way to stop or move time in tests: rows of reckoner_clock, and the setting that names one.
+
+`write_clock` writes a row; a session, a transaction or a whole database then lives by it. No test
+writes that table itself or replaces reckoner_now().
+"""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -17,23 +21,32 @@ from tests.support.db import Conn, connect
 AnyConn = psycopg.Connection[dict[str, Any]]
 
 
-def make_clock(
-    conn: AnyConn, *, stopped_at: dt.datetime | str | None = None, offset: dt.timedelta | str = "0"
+def write_clock(
+    conn: AnyConn,
+    name: str | None = None,
+    *,
+    stopped_at: dt.datetime | str | None = None,
+    offset: dt.timedelta | str = "0",
 ) -> str:
-    """Write a clock, as the owner; returns its name, which moves nothing until it is set."""
-    name = uuid4().hex
+    """Write a clock, as the owner; returns its name, which moves nothing until it is set.
+
+    name: a clock that may exist; whoever lives by it then does so by the new time (None: a new one).
+    """
+    name = name or uuid4().hex
     conn.execute(
-        "INSERT INTO reckoner_clock (name, stopped_at, clock_offset) VALUES (%s, %s, %s::interval)",
+        "INSERT INTO reckoner_clock (name, stopped_at, clock_offset) VALUES (%s, %s, %s::interval)"
+        " ON CONFLICT (name) DO UPDATE"
+        " SET stopped_at = excluded.stopped_at, clock_offset = excluded.clock_offset",
         [name, stopped_at, offset],
     )
     return name
 
 
-def clock_at(conn: AnyConn, moment: dt.datetime | str) -> str:
+def clock_at(conn: AnyConn, moment: dt.datetime | str, name: str | None = None) -> str:
     """Write a clock that shows `moment` now and goes on; returns its name."""
     row = conn.execute("SELECT %s::timestamptz - clock_timestamp() AS offset", [moment]).fetchone()
     assert row is not None
-    return make_clock(conn, offset=row["offset"])
+    return write_clock(conn, name, offset=row["offset"])
 
 
 def use_clock(conn: AnyConn, name: str, *, local: bool = False) -> None:
@@ -49,12 +62,17 @@ def use_everywhere(conn: AnyConn, name: str) -> None:
     conn.execute(statement.format(psql.Identifier(row["name"]), name))
 
 
+def set_clock(conn: AnyConn, moment: dt.datetime | str) -> None:
+    """Let connections to this database that are made from now on live at `moment`; time goes on."""
+    use_everywhere(conn, clock_at(conn, moment))
+
+
 def move_clock(conn: AnyConn, offset: str) -> None:
     """Let this session's time be `offset` after the real one, or after where its clock stands still."""
     row = conn.execute(
         "SELECT stopped_at FROM reckoner_clock WHERE name = current_setting('reckoner.clock', true)"
     ).fetchone()
-    use_clock(conn, make_clock(conn, stopped_at=row["stopped_at"] if row else None, offset=offset))
+    use_clock(conn, write_clock(conn, stopped_at=row["stopped_at"] if row else None, offset=offset))
 
 
 def stop_clock(conn: AnyConn) -> None:
@@ -64,7 +82,7 @@ def stop_clock(conn: AnyConn) -> None:
     """
     row = conn.execute("SELECT clock_timestamp() AS now").fetchone()
     assert row is not None
-    name = make_clock(conn, stopped_at=row["now"])
+    name = write_clock(conn, stopped_at=row["now"])
     use_everywhere(conn, name)
     use_clock(conn, name)
     for column in ("available_at", "created_at", "updated_at"):
@@ -94,7 +112,7 @@ def at(database: Database, moment: dt.datetime | None = None) -> Iterator[Connec
 def clock(url: str, moment: dt.datetime) -> Iterator[Database]:
     """A way to the database whose new connections all live at `moment`, and time goes on from there."""
     with connect(url) as conn:
-        use_everywhere(conn, clock_at(conn, moment))
+        set_clock(conn, moment)
     with Database(url, name="reckoner test", size=8) as database:
         yield database
 
@@ -106,7 +124,7 @@ def stopped_clock(url: str, moment: dt.datetime) -> Iterator[Database]:
     Not for real workers: they wait for their clock to go on.
     """
     with connect(url) as conn:
-        use_everywhere(conn, make_clock(conn, stopped_at=moment))
+        use_everywhere(conn, write_clock(conn, stopped_at=moment))
     with Database(url, name="reckoner test", size=8) as database:
         yield database
 
@@ -126,8 +144,3 @@ def standing_still(moment: dt.datetime) -> tuple[Any, Any]:
             yield conn
 
     return database, conn
-
-
-def set_clock(conn: Conn, moment: dt.datetime) -> None:
-    """Let connections to this database that are made from now on live at a moment."""
-    use_everywhere(conn, clock_at(conn, moment))

@@ -4,7 +4,7 @@ import datetime as dt
 from pathlib import Path
 
 from sql.database import Database
-from tests.support.clock import clock_at, use_everywhere
+from tests.support.clock import set_clock
 from tests.support.db import Conn, connect, value
 from tests.support.hanging import HangingTicker
 from tests.support.market import bars, insert_prediction, until_complete
@@ -19,11 +19,6 @@ def swept(database: Database) -> dict[str, int]:
     assert found is not None
     assert None not in found.values(), found
     return found
-
-
-def set_clock(conn: Conn, moment: str) -> None:
-    """Move the database's clock, for everyone who connects from now on."""
-    use_everywhere(conn, clock_at(conn, moment))
 
 
 def drain(start_worker: Start, **settings: str) -> None:
