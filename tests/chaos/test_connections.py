@@ -121,7 +121,7 @@ def test_a_commit_whose_answer_is_lost_delays_nothing_longer_than_a_lease(
         number = insert_prediction(world.conn, [TICKERS[0]])
         until("the answer is lost", proxy.lost.is_set)
         if statement == "outbox_claim(":
-            worker.wait_for("handed back what a lost answer had leased to us")
+            worker.wait_for("handed back unconfirmed claims")
         world.settle(LEASE_SECONDS + 20)
         world.check()
         [done] = history(world.conn, number, "prediction")
