@@ -1,6 +1,7 @@
 """The development files agree with each other: locks, Procfile, CI, declared dependencies."""
 
 import ast
+import re
 import sys
 from importlib.metadata import packages_distributions
 
@@ -95,6 +96,19 @@ def test_the_quick_tier_names_files_that_exist() -> None:
     fast = toml("pyproject.toml")["tool"]["reckoner"]["fast"]
     assert [path for path in fast if not (ROOT / path).is_file()] == []
     assert fast == sorted(fast)
+
+
+def test_no_test_file_is_imported() -> None:
+    """What two files need is in a plain module: importing a test file collects its fixtures too."""
+    found = [
+        f"{path.relative_to(ROOT)}: {node.module}"
+        for path in (ROOT / "tests").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom)
+        for name in [f"{node.module}.{alias.name}" for alias in node.names]
+        if re.match(r"tests\.(\w+\.)*(test_\w+|conftest)\b", name)
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize("folder", ["sql", "market", "worker", "tests"])
