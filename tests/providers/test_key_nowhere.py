@@ -18,13 +18,16 @@ from market.prices.ingestion import Run
 from market.providers import Answer, Provider
 from market.providers.limits import guarded_fetch
 from sql.database import Database
-from tests.market.helpers import at, stopped_clock, utc
 from tests.providers.raw import Raw, chunked
-from tests.providers.test_commands import wired
 from tests.providers.vendor import Said, Vendor
+from tests.providers.wiring import wired
 from tests.providers.words import ALL, KEY, request
-from tests.support import Conn, WorkerProcess, cleaned_up, connect, insert_prediction, until, value
-from tests.system.test_redaction import WRITINGS, shows
+from tests.support.clock import at, stopped_clock, utc
+from tests.support.db import Conn, connect, value
+from tests.support.market import insert_prediction
+from tests.support.process import WorkerProcess, cleaned_up
+from tests.support.secrets import WRITINGS, shows
+from tests.support.waiting import until
 
 PROVIDERS = pytest.mark.parametrize("name", ALL)
 # What the key stands in: the words that the adapters look for, in a JSON object and as a text.
