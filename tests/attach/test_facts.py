@@ -5,8 +5,8 @@ import pytest
 from market.evaluation import accuracy, outcomes_frame
 from market.universe import sessions
 from sql.database import Database
-from tests.market.helpers import process
-from tests.support import connect, value
+from tests.support.db import connect, value
+from tests.support.market import process
 
 
 @pytest.mark.parametrize("view", ["event_paths", "accuracy_by_confidence"])

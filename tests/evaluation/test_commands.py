@@ -19,9 +19,10 @@ from market.cli import show
 from market.evaluation import accuracy, accuracy_tables, outcomes_frame
 from sql.database import Database
 from sql.schema import migrate
-from tests.evaluation.conftest import POSTS, fill, url_of
-from tests.market.helpers import shared_database
-from tests.support import ROOT, Conn, command, environment
+from tests.evaluation.known import POSTS, fill
+from tests.support.cli import command
+from tests.support.db import Conn, shared_database, url_of
+from tests.support.process import ROOT, environment
 
 PICTURES = {"accuracy-by-horizon", "cumulative-pnl", "event-study", "reliability"}
 # What other people's data may hold.

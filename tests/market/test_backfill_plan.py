@@ -8,20 +8,11 @@ from market.prices import backfill
 from market.prices.plan import mark_started
 from market.providers import Answer, Kind
 from sql.database import Database
-from tests.market.helpers import (
-    BACKFILL_DAYS,
-    FakeProvider,
-    at,
-    day,
-    never,
-    outcome,
-    process,
-    serving,
-    stopped_clock,
-    ticker,
-    utc,
-)
-from tests.support import Conn, insert_prediction, value
+from tests.support.clock import at, day, stopped_clock, utc
+from tests.support.db import Conn, value
+from tests.support.market import BACKFILL_DAYS, insert_prediction, outcome, process, ticker
+from tests.support.providers import FakeProvider, serving
+from tests.support.waiting import never
 
 # A Thursday evening, 16:00 in New York being 20:00 UTC: its session settles at 20:30.
 NOW = utc("2024-05-16 22:00")

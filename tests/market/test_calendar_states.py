@@ -9,8 +9,10 @@ from market.universe import calendars, sessions
 from market.universe.calendars import Computed
 from sql.database import Database
 from tests.market.desk import Desk
-from tests.market.helpers import FakeProvider, outcome, process, put_bars, serving, set_fetched, utc
-from tests.support import Conn, insert_prediction, value
+from tests.support.clock import utc
+from tests.support.db import Conn, value
+from tests.support.market import insert_prediction, outcome, process, put_bars, set_fetched
+from tests.support.providers import FakeProvider, serving
 
 TRUE_COMPUTE = calendars.compute
 

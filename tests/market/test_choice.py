@@ -10,19 +10,11 @@ from market.providers import Answer, Capabilities, Kind, Provider, Request
 from market.providers.limits import attempt
 from market.providers.selection import lack, ranked, worth
 from sql.database import Database
-from tests.market.helpers import (
-    BACKFILL_DAYS,
-    FakeProvider,
-    at,
-    never,
-    plain_bars,
-    put_bars,
-    serving,
-    standing_still,
-    ticker,
-    utc,
-)
-from tests.support import Conn, value
+from tests.support.clock import at, standing_still, utc
+from tests.support.db import Conn, value
+from tests.support.market import BACKFILL_DAYS, put_bars, ticker
+from tests.support.providers import FakeProvider, plain_bars, serving
+from tests.support.waiting import never
 
 DAYS = [dt.date(2024, 3, 4), dt.date(2024, 3, 5), dt.date(2024, 3, 6), dt.date(2024, 3, 7)]
 REQUEST = Request("ACME", DAYS[0], DAYS[-1], DAYS)

@@ -9,20 +9,18 @@ import pytest
 from market.prices import backfill, jobs
 from market.providers import Answer, Capabilities, Kind, Request
 from sql.database import Database
-from tests.market.helpers import (
+from tests.support.clock import at, day, standing_still, utc
+from tests.support.db import Conn, connect, value
+from tests.support.market import (
     BACKFILL_DAYS,
-    FakeProvider,
-    at,
     cover,
-    day,
-    never,
+    insert_prediction,
     put_bars,
-    serving,
+    sessions,
     set_fetched,
-    standing_still,
-    utc,
 )
-from tests.support import Conn, connect, insert_prediction, sessions, until, value
+from tests.support.providers import FakeProvider, serving
+from tests.support.waiting import never, until
 
 NOW = utc("2024-05-16 22:00")
 TODAY = day("2024-05-16")

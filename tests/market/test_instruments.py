@@ -6,9 +6,10 @@ import pytest
 
 from market.providers import Answer, Kind, Request
 from tests.market.desk import Desk
-from tests.market.helpers import FakeProvider, outcome, plain_bars, ticker
 from tests.market.silence import DAY, NOW, OLD, Changing, state
-from tests.support import Conn, value
+from tests.support.db import Conn, value
+from tests.support.market import outcome, ticker
+from tests.support.providers import FakeProvider, plain_bars
 
 
 def instrument(asset_type: str, price: float = 100.0) -> Callable[[Request], Answer]:

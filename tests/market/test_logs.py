@@ -10,8 +10,8 @@ from contextlib import suppress
 
 import pytest
 
-from tests.sql.test_visible import hostile
-from tests.support import ROOT
+from tests.support.process import ROOT
+from tests.support.text import hostile
 
 _WORST = "[/x]\x1b]0;OWNED\x07\x1b[2J\u202e\r\n2026-01-01T00:00:00Z [error    ] OWNED\x9b\x7f\u2028\udcff"
 _CODE = f"""

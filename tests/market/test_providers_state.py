@@ -8,8 +8,11 @@ import pytest
 from market.providers import Answer, Kind, Request
 from market.providers.limits import Paused, attempt
 from sql.database import Database
-from tests.market.helpers import FakeProvider, never, plain_bars, provider_row, standing_still, utc
-from tests.support import Conn, value
+from tests.support.clock import standing_still, utc
+from tests.support.db import Conn, value
+from tests.support.market import provider_row
+from tests.support.providers import FakeProvider, plain_bars
+from tests.support.waiting import never
 
 NOW = utc("2024-05-16 15:00")
 DAYS = [dt.date(2024, 3, 5), dt.date(2024, 3, 6)]

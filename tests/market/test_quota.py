@@ -10,8 +10,10 @@ from market.providers import Answer, Capabilities, Kind, Request
 from market.providers.limits import Paused, attempt
 from sql.database import Database
 from tests.market.desk import Desk
-from tests.market.helpers import FakeProvider, at, never, plain_bars, stopped_clock, utc
-from tests.support import Conn, connect, value
+from tests.support.clock import at, stopped_clock, utc
+from tests.support.db import Conn, connect, value
+from tests.support.providers import FakeProvider, plain_bars
+from tests.support.waiting import never
 
 NOON = utc("2026-03-10 16:00")
 DAYS = [dt.date(2024, 3, 5), dt.date(2024, 3, 6)]

@@ -8,19 +8,18 @@ import pytest
 from market.prices import backfill
 from market.providers import Answer, Bar, Kind, Request
 from sql.database import Database
-from tests.market.helpers import (
+from tests.support.clock import at, day, stopped_clock, utc
+from tests.support.db import Conn, value
+from tests.support.market import (
     BACKFILL_DAYS,
     HORIZONS,
-    FakeProvider,
-    at,
-    day,
-    never,
+    insert_prediction,
     outcome,
     process,
-    stopped_clock,
-    utc,
+    sessions,
 )
-from tests.support import Conn, insert_prediction, sessions, value
+from tests.support.providers import FakeProvider
+from tests.support.waiting import never
 
 BEFORE = utc("2024-05-16 22:00")
 SPLIT = day("2024-05-20")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.market.test_spellings import SPELLINGS, rule
-from tests.support import Conn, value
+from tests.market.spellings import SPELLINGS, rule
+from tests.support.db import Conn, value
 
 # What the rules mean: every one of them is tried, the first that matches the whole symbol counts.
 _MEANING = """

@@ -7,7 +7,6 @@ import pytest
 
 from market.providers import Answer, Kind, Request
 from tests.market.desk import Desk
-from tests.market.helpers import FakeProvider, at, clock, day, outcome, ticker, utc
 from tests.market.silence import (
     DAY,
     FLAT,
@@ -24,7 +23,10 @@ from tests.market.silence import (
     silence,
     state,
 )
-from tests.support import Conn, insert_prediction, value
+from tests.support.clock import at, clock, day, utc
+from tests.support.db import Conn, value
+from tests.support.market import insert_prediction, outcome, ticker
+from tests.support.providers import FakeProvider
 
 
 def test_silence_is_tried_again_and_then_decided(url: str, conn: Conn) -> None:

@@ -2,7 +2,6 @@
 
 from market.providers import Answer, Kind
 from tests.market.desk import Desk
-from tests.market.helpers import FakeProvider, outcome, ticker, utc
 from tests.market.silence import (
     DAY,
     FLAT,
@@ -17,7 +16,10 @@ from tests.market.silence import (
     event,
     state,
 )
-from tests.support import Conn, value
+from tests.support.clock import utc
+from tests.support.db import Conn, value
+from tests.support.market import outcome, ticker
+from tests.support.providers import FakeProvider
 
 # The tables of a ticker's verdict.
 WITNESSED = ("market_prices", "ticker_registry", "prediction_outcomes")

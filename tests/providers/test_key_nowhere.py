@@ -1,6 +1,7 @@
 """A key that a provider echoes, at every place and in every writing: in no column and no log."""
 
 import datetime as dt
+import functools
 import gzip
 import json
 import logging
@@ -14,16 +15,19 @@ from psycopg import sql
 
 from market.prices import backfill
 from market.prices.ingestion import Run
-from market.providers import Provider
+from market.providers import Answer, Provider
 from market.providers.limits import guarded_fetch
 from sql.database import Database
-from tests.market.helpers import at, stopped_clock, utc
 from tests.providers.raw import Raw, chunked
-from tests.providers.test_commands import wired
 from tests.providers.vendor import Said, Vendor
+from tests.providers.wiring import wired
 from tests.providers.words import ALL, KEY, request
-from tests.support import Conn, WorkerProcess, cleaned_up, connect, insert_prediction, until, value
-from tests.system.test_redaction import WRITINGS, shows
+from tests.support.clock import at, stopped_clock, utc
+from tests.support.db import Conn, connect, value
+from tests.support.market import insert_prediction
+from tests.support.process import WorkerProcess, cleaned_up
+from tests.support.secrets import WRITINGS, shows
+from tests.support.waiting import until
 
 PROVIDERS = pytest.mark.parametrize("name", ALL)
 # What the key stands in: the words that the adapters look for, in a JSON object and as a text.
@@ -146,6 +150,10 @@ def test_between_two_chunks(http: httpx.Client) -> None:
         assert not shows(answer.payload.body.decode() + answer.message, KEY)
 
 
+def fetched_once(provider: Provider) -> list[Answer]:
+    return [provider.fetch(request())]
+
+
 @pytest.mark.parametrize(
     "head",
     [
@@ -164,10 +172,8 @@ def test_in_a_head_that_is_refused(head: str, http: httpx.Client) -> None:
     for before in range(0, 200, 19):
         with Raw(lambda _, n=before: [head.format("x" * n + KEY).encode()]) as server:  # type: ignore[misc]
             for name in ("fmp", "polygon"):
-                (answer,) = guarded_fetch(
-                    lambda: [ALL[name].make(http, server.url).fetch(request())],  # noqa: B023
-                    1,
-                )
+                provider = ALL[name].make(http, server.url)
+                (answer,) = guarded_fetch(functools.partial(fetched_once, provider), 1)
                 assert not shows(answer.message, KEY), answer.message
                 assert answer.bars == ()
 

@@ -9,7 +9,7 @@ from market.providers.base import Capabilities
 from market.providers.limits import attempt
 from sql.database import Database
 from tests.providers.words import request
-from tests.support import Conn, value
+from tests.support.db import Conn, value
 
 
 class PanicError(BaseException):

@@ -3,7 +3,7 @@
 import sys
 
 from tests.reference import commands, functions, settings
-from tests.support import ROOT
+from tests.support.process import ROOT
 
 PAGES = {"settings.md": settings.page, "cli.md": commands.page, "sql.md": functions.page}
 

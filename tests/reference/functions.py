@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from tests.reference.markdown import head, table
-from tests.support import ROOT
+from tests.support.process import ROOT
 
 _ANSWER = """\
 Everything that Reckoner knows is rows, and these views and functions are what people use: `psql` needs

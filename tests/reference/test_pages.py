@@ -10,7 +10,8 @@ import pytest
 from sql.settings import Settings
 from tests.reference import functions, settings
 from tests.reference.__main__ import PAGES, main
-from tests.support import ROOT, Conn
+from tests.support.db import Conn
+from tests.support.process import ROOT
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PROSE = [ROOT / "README.md", ROOT / "SECURITY.md", *DOCS]

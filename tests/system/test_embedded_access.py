@@ -23,8 +23,9 @@ from sql import embedded
 from sql.embedded import account, data
 from sql.embedded.private import PrivateFolder
 from sql.errors import EmbeddedError
-from tests.roles import as_role
-from tests.support import ROOT, until
+from tests.support.process import ROOT
+from tests.support.roles import as_role
+from tests.support.waiting import until
 from tests.system.servers import STOP_SECONDS, family, postmaster, supervisor, until_gone
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can attack as other users")

@@ -20,7 +20,9 @@ from pathlib import Path
 import pytest
 
 from sql import embedded
-from tests.support import ROOT, connect, until, value
+from tests.support.db import connect, value
+from tests.support.process import ROOT
+from tests.support.waiting import until
 
 BLOCK = re.compile(
     r"(?:^<!-- ([^\n]*) -->\n)?^```(\w*)\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import ROOT
+from tests.support.process import ROOT
 
 NAMED = re.compile(r"`((?:[\w.-]+/)+[\w.-]*)(?:::(\w+))?(?:\[[^`]*\])?`")
 ROW = re.compile(r"^\| (?!promise \|)(.+?) \| (.+) \|$", re.MULTILINE)

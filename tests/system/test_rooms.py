@@ -10,7 +10,7 @@ import sys
 import market
 import sql
 import worker
-from tests.support import ROOT
+from tests.support.process import ROOT
 
 # structlog imports rich where it is there, and does without it.
 BLOCKED = """

@@ -16,7 +16,7 @@ from sql.settings import (
     load,
     normalize_url,
 )
-from tests.support import command
+from tests.support.cli import command
 from worker.settings import WorkerSettings
 
 _PLAIN = {"user": "someone", "password": "hidden-word", "host": "db.example", "dbname": "shop"}

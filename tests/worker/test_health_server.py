@@ -3,7 +3,7 @@
 import contextlib
 import re
 
-from tests.support import Conn, connect, value
+from tests.support.db import Conn, connect, value
 from tests.worker.checks import look_from
 
 # The server's own views, in which every transaction is two minutes older, and what is hard to have.

@@ -9,24 +9,12 @@ from pathlib import Path
 import pytest
 
 from market.settings import PROVIDER_NAMES
-from tests.support import ROOT, Conn, insert_prediction, until, value
-from tests.worker.scenes import (
-    BELL_ONLY,
-    BRISK,
-    LASTING,
-    MOMENT,
-    SHORT,
-    HangingTicker,
-    Start,
-    bars,
-    event,
-    freeze,
-    history,
-    make_known,
-    until_complete,
-    until_done,
-    until_processing,
-)
+from tests.support.db import Conn, value
+from tests.support.hanging import HangingTicker
+from tests.support.market import MOMENT, bars, insert_prediction, make_known, until_complete
+from tests.support.process import BELL_ONLY, BRISK, LASTING, ROOT, SHORT, Start, freeze
+from tests.support.queue import event, history, until_done, until_processing
+from tests.support.waiting import until
 from tests.worker.scrape import Port, Scrape, measured
 
 # Everything that may ever be a label's value; none of it grows with the data.

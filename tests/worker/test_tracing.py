@@ -14,9 +14,11 @@ from opentelemetry.trace import StatusCode
 from market.providers import Answer, Request
 from sql.database import Database
 from sql.settings import SettingsError
-from tests.support import Conn, command, insert_prediction, value
+from tests.support.cli import command
+from tests.support.db import Conn, value
+from tests.support.market import insert_prediction
+from tests.support.queue import event, history
 from tests.worker.inline import Inline
-from tests.worker.scenes import event, history
 from tests.worker.stories import BROKEN, PRICES
 from worker.tracing import NoTracer, OpenTelemetry, tracer
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from market.providers import Provider
 from market.settings import MarketSettings
 from sql.database import Database
-from tests.market.helpers import never
+from tests.support.waiting import never
 from worker.context import Context
 from worker.metrics import Metrics
 from worker.shutdown import Shutdown

@@ -5,7 +5,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from tests.support import Conn, connect, until, value
+from tests.support.db import Conn, connect, value
+from tests.support.waiting import until
 
 Work = Callable[[Conn], Any]
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg import conninfo
 
-from tests.support import until
+from tests.support.waiting import until
 
 # Debian puts it where only root's PATH leads.
 PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from psycopg import conninfo
 from psycopg import sql as psql
 
-from tests.support import Conn, command, connect
+from tests.support.cli import command
+from tests.support.db import Conn, connect
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 import contextlib
 from collections.abc import Iterator
 
-from tests.support import Conn, connect, until
+from tests.support.db import Conn, connect
+from tests.support.waiting import until
 
 _WAITING = """
 SELECT count(*) AS n FROM pg_locks l JOIN pg_stat_activity a USING (pid)
@@ -23,7 +24,7 @@ def locked(url: str, table: str, mode: str = "ACCESS EXCLUSIVE") -> Iterator[Con
         holder.rollback()
 
 
-def until_waiting(conn: Conn, table: str, statement: str) -> None:
+def until_worker_waits(conn: Conn, table: str, statement: str) -> None:
     """Wait until a worker waits for a table's lock in a statement like this.
 
     Its waits are short and come again, so this may see it in its second or third.
