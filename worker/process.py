@@ -130,7 +130,9 @@ class Worker:
         """Run until shutdown (draining: until nothing is ready); returns the exit code."""
         structlog.contextvars.bind_contextvars(worker=self.name)
         log.info(
-            "worker started", lanes=self._settings.worker_ticker_concurrency, drain=self._drain
+            "worker started",
+            lanes={runner.lane.topic: runner.lane.concurrency for runner in self._lanes},
+            drain=self._drain,
         )
         with self._signals(), self._probes():
             try:

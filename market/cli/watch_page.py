@@ -20,6 +20,8 @@ Rows = list[dict[str, Any]]
 MAX_ROWS = 30
 # Fixed lines: title, note, four headings, the queue's two rows, three gaps.
 _FIXED_LINES = 11
+# Shown also while there is no event of them; other topics once there is one.
+_TOPICS = ("prediction", "ticker")
 _STATUSES = ("pending", "processing", "failed", "dead")
 
 
@@ -57,7 +59,7 @@ def queue(page: Page) -> Rows:
     for row in page["queue"]:
         found[row["topic"]][row["status"]] = row
     rows = []
-    for topic in ("prediction", "ticker"):
+    for topic in [*_TOPICS, *sorted(found.keys() - set(_TOPICS))]:
         by_status = found[topic]
         ages = [row["oldest"] for row in by_status.values() if row["oldest"] is not None]
         etas = [row["eta"] for row in by_status.values() if row["eta"] is not None]

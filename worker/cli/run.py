@@ -30,13 +30,14 @@ def run(
     from worker.process import Worker  # noqa: PLC0415
     from worker.shutdown import Shutdown, ShutdownRequested  # noqa: PLC0415
     from worker.startup import expect_schema  # noqa: PLC0415
+    from worker.topics import lanes  # noqa: PLC0415
 
     shutdown = Shutdown(
         deadline=math.inf if max_seconds is None else time.monotonic() + max_seconds
     )
     urls, market, settings = load(DatabaseSettings), load(MarketSettings), load(WorkerSettings)
-    # Lanes (the main thread is one of them), the heartbeat and the sweep each use a connection.
-    size = settings.worker_prediction_concurrency + settings.worker_ticker_concurrency + 2
+    # Each batch of a lane, the heartbeat and the sweep use a connection.
+    size = sum(lane.concurrency for lane in lanes(settings)) + 2
     with open_database(urls, name="reckoner worker", size=size) as database:
         try:
             expect_schema(database, shutdown)
