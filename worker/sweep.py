@@ -1,6 +1,6 @@
 """The sweep: finds work that has no event. Each part is one SQL function (60_sweep.sql).
 
-One worker sweeps at a time (a transaction-level advisory lock), and any worker can. A part that
+One worker sweeps at a time (`sweep_turn`), and any worker can. A part that
 fails stops no other part.
 """
 
@@ -25,7 +25,9 @@ _FORGOTTEN_SPAN = 20_000
 # The same for comparing predictions with their outcome rows, at some 20 us each.
 _CHANGED_SPAN = 2_000
 # For the length of a part's transaction: sweeping is one worker's at a time.
-_OURS = "pg_try_advisory_xact_lock(1380271947, 3)"
+_OURS = "sweep_turn()"
+# Who has that turn.
+_HOLDER = "SELECT pid, role, app FROM lock_holders() WHERE number = 3 LIMIT 1"
 _PARTS = ("forgotten", "changed", "closures", "due", "unfetched", "pruned", "records", "sync")
 
 log = structlog.get_logger()
@@ -83,8 +85,8 @@ def once(
 def holder(database: Database) -> str:
     """Who holds the lock of sweeping, as the end of a sentence; empty where nobody does any more."""
     with database.transaction(seconds=10) as conn:
-        keeper = locks.keeper(conn, locks.SWEEPING)
-    return f": {keeper}" if keeper else ""
+        row = conn.execute(_HOLDER).fetchone()
+    return f": {locks.Keeper(row['pid'], row['role'] or '?', row['app'], False)}" if row else ""
 
 
 def end_leases(database: Database, settings: WorkerSettings, *, dry_run: bool = False) -> int:

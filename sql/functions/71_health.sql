@@ -7,20 +7,27 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- Advisory locks of ours that somebody holds. Any role can take them: what one is for says `lock`, and
--- is_stranger whether its holder may not write the outbox, and so has no use for it.
+-- Locks of ours that somebody holds: what one is for says `lock`. The first two are advisory locks, which
+-- any role can take; is_stranger says whether its holder may not write the outbox, and so has no use for
+-- it. The third is on a table (sweep_turn), and an autovacuum may hold it as well.
 CREATE OR REPLACE FUNCTION lock_holders()
 RETURNS TABLE (number bigint, lock text, pid integer, role text, app text, is_session boolean, is_stranger boolean)
 LANGUAGE sql STABLE AS $$
     SELECT l.objid::bigint,
-           CASE l.objid WHEN 1 THEN 'armed' WHEN 2 THEN 'migrating' WHEN 3 THEN 'sweeping'
-                        WHEN 4 THEN 'writing outcomes' WHEN 5 THEN 'writing events' ELSE 'sessions' END,
+           CASE l.objid WHEN 1 THEN 'armed' ELSE 'migrating' END,
            l.pid, a.usename::text, coalesce(nullif(a.application_name, ''), 'no name'),
            -- Not by xact_start, which roles of least rights do not see of others.
            NOT EXISTS (SELECT FROM pg_locks t WHERE t.pid = l.pid AND t.locktype = 'virtualxid' AND t.mode = 'ExclusiveLock'),
            NOT coalesce(has_table_privilege(a.usesysid, 'public.outbox', 'INSERT'), false)
     FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
-    WHERE l.locktype = 'advisory' AND l.classid = 1380271947 AND l.objsubid = 2 AND l.granted
+    WHERE l.locktype = 'advisory' AND l.classid = 1380271947 AND l.objid IN (1, 2) AND l.objsubid = 2 AND l.granted
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    UNION ALL
+    SELECT 3, 'sweeping', l.pid, a.usename::text, coalesce(nullif(a.application_name, ''), 'no name'), false,
+           NOT coalesce(has_table_privilege(a.usesysid, 'public.outbox', 'INSERT'), false)
+    FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+    WHERE l.locktype = 'relation' AND l.relation = to_regclass('public.market_syncs') AND l.granted
+      AND l.mode = 'ShareUpdateExclusiveLock' AND a.usesysid IS NOT NULL
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 $$;
 
@@ -97,16 +104,15 @@ BEGIN
     -- Sweeps come every minute, or when sleeping workers wake. Nobody alive: the check above fails.
     SELECT i.swept_at, extract(epoch FROM v_now - i.swept_at)::bigint AS age,
            v_now - greatest(i.swept_at, i.installed_at) > interval '15 minutes' AND w.awake AS late,
-           h.is_session AND h.pid IS NOT NULL AS stuck,
            format('; pid %s (role %s, %s) holds its lock: SELECT pg_terminate_backend(%s) ends it',
                   h.pid, h.role, h.app, h.pid) AS holder, h.pid
     INTO v_row
     FROM reckoner_installation i
     CROSS JOIN (SELECT coalesce(bool_or(alive AND asleep_until IS NULL), false) AS awake FROM worker_status) w
-    LEFT JOIN LATERAL (SELECT * FROM lock_holders() WHERE number = 3 ORDER BY is_session DESC LIMIT 1) h ON true;
-    RETURN QUERY SELECT 'sweep', CASE WHEN v_row.late OR v_row.stuck THEN 'warn' ELSE 'ok' END,
+    LEFT JOIN LATERAL (SELECT * FROM lock_holders() WHERE number = 3 LIMIT 1) h ON true;
+    RETURN QUERY SELECT 'sweep', CASE WHEN v_row.late THEN 'warn' ELSE 'ok' END,
         coalesce('the last ended ' || v_row.age || ' s ago', 'none has ended yet')
-        || CASE WHEN v_row.pid IS NOT NULL AND (v_row.late OR v_row.stuck) THEN v_row.holder
+        || CASE WHEN v_row.pid IS NOT NULL AND v_row.late THEN v_row.holder
                 WHEN v_row.late THEN '; one should come every minute: see the log of the workers' ELSE '' END;
 
     -- Of roles that have no use for them.
@@ -151,6 +157,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', 'f7eac54444a8b62867ab8bc838f3c64bbcda727ac083d97289c91024ad13e393')
+    ('functions/71_health.sql', 'c846026d0d1b85f38ba585258f036c89d1910b7810204da12e9f1daeba648e09')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -141,7 +141,7 @@ def test_sweep(url: str, conn: Conn) -> None:
     assert found["forgotten"] == 1
     assert table(url, "sweep")[0]["forgotten"] == "0"
     with conn.transaction():
-        conn.execute("SELECT pg_advisory_xact_lock(1380271947, 3)")
+        conn.execute("SELECT sweep_turn()")
         assert command(url, "worker", "sweep").returncode == 1
 
 

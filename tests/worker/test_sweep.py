@@ -3,6 +3,8 @@
 import datetime as dt
 from pathlib import Path
 
+import pytest
+
 from sql.database import Database
 from tests.clocks import clock_at, use_everywhere
 from tests.support import Conn, connect, insert_prediction, value
@@ -108,9 +110,28 @@ def test_due_outcomes_are_filled_day_by_day_and_asked_for_once(
 
 def test_of_two_sweeps_at_once_one_steps_back(conn: Conn, database: Database) -> None:
     with conn.transaction():
-        conn.execute("SELECT pg_advisory_xact_lock(1380271947, 3)")
+        conn.execute("SELECT sweep_turn()")
         assert sweep.once(database, WorkerSettings()) is None
     assert sweep.once(database, WorkerSettings()) is not None
+
+
+@pytest.mark.parametrize("outlier", [2147483647, 1_000_000])
+def test_an_id_far_from_the_others_hides_no_prediction(
+    conn: Conn, database: Database, monkeypatch: pytest.MonkeyPatch, outlier: int
+) -> None:
+    """Whoever inserts chooses the id. By distance, the walk was months away from what lies behind it."""
+    monkeypatch.setattr(sweep, "_FORGOTTEN_SPAN", 2)
+    conn.execute("ALTER TABLE predictions DISABLE TRIGGER USER")
+    forgotten = [insert_prediction(conn, ["GOOD"]) for _ in range(7)]
+    conn.execute(
+        "INSERT INTO predictions (id, assets, analysis_status) OVERRIDING SYSTEM VALUE"
+        " SELECT %s - n, '[]', 'pending' FROM generate_series(0, 4) n",
+        [outlier],
+    )
+    for _ in range(8):
+        swept(database)
+    events = conn.execute("SELECT key FROM outbox WHERE topic = 'prediction'").fetchall()
+    assert sorted(int(row["key"]) for row in events) == sorted(forgotten)
 
 
 def test_history_and_dead_workers_are_pruned_by_age(conn: Conn, database: Database) -> None:

@@ -61,10 +61,10 @@ class Claimer:
                 self._metrics.insert_to_claim.labels(topic).observe(claim.waited)
         return claims
 
-    def claim_crashed(self) -> Claim | None:
-        """Claim one crashed event of any topic."""
+    def claim_crashed(self, topics: Sequence[str]) -> Claim | None:
+        """Claim one crashed event of these topics."""
         with self._confirmed():
-            return outbox.claim_crashed(self._database, self._worker, self._lease_seconds)
+            return outbox.claim_crashed(self._database, self._worker, self._lease_seconds, topics)
 
     def hand_back_unconfirmed(self) -> None:
         """After an answer that was lost: hand back what is leased to us and in no thread's hands."""
