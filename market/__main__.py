@@ -14,6 +14,7 @@ from market import outcomes
 from market.cli import backup, db, jobs, pipeline, reports, stats, tickers, validation
 from market.cli.completion import complete_symbol
 from market.cli.console import (
+    LARGEST_ID,
     DryRunOption,
     JsonOption,
     YesOption,
@@ -229,7 +230,9 @@ def calculate_outcomes(
 
 @app.command("payload")
 def payload(
-    number: Annotated[int, typer.Argument(help="An id of provider_payloads.")],
+    number: Annotated[
+        int, typer.Argument(min=-LARGEST_ID, max=LARGEST_ID, help="An id of provider_payloads.")
+    ],
 ) -> None:
     """Write the bytes of a provider's answer to stdout, as they came.
 

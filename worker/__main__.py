@@ -13,6 +13,7 @@ import typer
 from market.cli import console, watch
 from market.cli.completion import complete_symbol
 from market.cli.console import (
+    LARGEST_ID,
     DryRunOption,
     JsonOption,
     application,
@@ -155,9 +156,13 @@ def sweep(dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
 
 @app.command()
 def requeue(
-    event: Annotated[int | None, typer.Option(help="One event, live or finished.")] = None,
+    event: Annotated[
+        int | None,
+        typer.Option(min=-LARGEST_ID, max=LARGEST_ID, help="One event, live or finished."),
+    ] = None,
     prediction: Annotated[
-        int | None, typer.Option(help="A prediction, whatever its history.")
+        int | None,
+        typer.Option(min=-LARGEST_ID, max=LARGEST_ID, help="A prediction, whatever its history."),
     ] = None,
     ticker: Annotated[
         str | None,
@@ -241,7 +246,9 @@ def explain(
             help="Whose story.",
         ),
     ] = None,
-    event: Annotated[int | None, typer.Option(help="One event's story instead.")] = None,
+    event: Annotated[
+        int | None, typer.Option(min=-LARGEST_ID, max=LARGEST_ID, help="One event's story instead.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tell why a prediction is late: everything that happened to it, and what it waits for.

@@ -99,6 +99,9 @@ def spinner(text: str) -> Iterator["Status"]:
         yield status
 
 
+# A larger number is no id, and PostgreSQL has no function for it.
+LARGEST_ID = 2**63 - 1
+
 # With this in the environment a command line says what may follow, see `./dev completion`.
 _COMPLETE = "_RECKONER_COMPLETE"
 

@@ -16,6 +16,7 @@ import typer
 from market.cli import following
 from market.cli.completion import complete_symbol
 from market.cli.console import (
+    LARGEST_ID,
     DryRunOption,
     JsonOption,
     application,
@@ -64,7 +65,13 @@ def backfill(
     ] = None,
     resume: Annotated[
         int | None,
-        typer.Option("--resume", metavar="JOB", help="Look on again; retry what failed."),
+        typer.Option(
+            "--resume",
+            metavar="JOB",
+            min=-LARGEST_ID,
+            max=LARGEST_ID,
+            help="Look on again; retry what failed.",
+        ),
     ] = None,
     audit: AuditOption = None,
     no_wait: NoWaitOption = False,
@@ -98,7 +105,9 @@ def backfill(
 
 @app.command("backfill-status")
 def backfill_status(
-    job: Annotated[int, typer.Argument(help="The number of a job.")],
+    job: Annotated[
+        int, typer.Argument(min=-LARGEST_ID, max=LARGEST_ID, help="The number of a job.")
+    ],
     watch: Annotated[bool, typer.Option("--watch", help="Look on until it ends.")] = False,
     each: Annotated[bool, typer.Option("--symbols", help="A row for each symbol.")] = False,
     as_json: JsonOption = False,

@@ -18,18 +18,27 @@ $$;
 
 DROP FUNCTION IF EXISTS sweep_walked(bigint, bigint, bigint, integer);
 
--- Where the next stretch of a slow walk over the ids after p_first ends: p_span predictions behind
--- p_cursor, or where there are fewer, NULL: the walk is at the end, and begins anew. By rows and not by
--- distance: whoever inserts may choose the id, and behind one of 2147483647 the walk would go on for months.
+-- Where the next stretch of a slow walk ends: p_span predictions behind p_cursor, or where there are
+-- fewer, NULL: the walk is at the end, and begins anew. By rows and not by distance: whoever inserts may
+-- choose the id, and behind one of 2147483647 the walk would go on for months. A stretch ends sooner
+-- where its predictions take more than a kilobyte each as they are stored: long ones, which whoever inserts
+-- may write too, would make every sweep longer than a statement may last.
 CREATE OR REPLACE FUNCTION sweep_stretch(p_cursor bigint, p_span integer) RETURNS bigint
 LANGUAGE sql STABLE AS $$
-    SELECT p.id FROM predictions p WHERE p.id > p_cursor ORDER BY p.id OFFSET p_span - 1 LIMIT 1
+    SELECT CASE WHEN count(*) = p_span OR NOT bool_and(w.fits) THEN max(w.id) FILTER (WHERE w.fits) END
+    FROM (SELECT r.id, sum(r.size) OVER upto <= 1000 * p_span::bigint OR row_number() OVER upto = 1 AS fits
+          FROM (SELECT p.id, coalesce(pg_column_size(p.assets), 0) + coalesce(pg_column_size(p.market_impact), 0) AS size
+                FROM predictions p WHERE p.id > p_cursor ORDER BY p.id LIMIT p_span) r
+          WINDOW upto AS (ORDER BY r.id)) w
 $$;
 
--- The id behind which the newest p_span predictions lie.
+-- The id behind which the newest p_span predictions lie, or as many of them as fit, likewise.
 CREATE OR REPLACE FUNCTION sweep_newest(p_span integer) RETURNS bigint LANGUAGE sql STABLE AS $$
-    SELECT coalesce((SELECT p.id::bigint FROM predictions p ORDER BY p.id DESC OFFSET p_span LIMIT 1),
-                    -9223372036854775808)
+    SELECT coalesce(min(w.id) FILTER (WHERE w.fits) - 1, 0)
+    FROM (SELECT r.id, sum(r.size) OVER upto <= 1000 * p_span::bigint OR row_number() OVER upto = 1 AS fits
+          FROM (SELECT p.id::bigint, coalesce(pg_column_size(p.assets), 0) + coalesce(pg_column_size(p.market_impact), 0) AS size
+                FROM predictions p ORDER BY p.id DESC LIMIT p_span) r
+          WINDOW upto AS (ORDER BY r.id DESC)) w
 $$;
 
 -- Writes an event for each of these predictions. Returns how many.
@@ -212,6 +221,6 @@ REVOKE ALL ON FUNCTION
     sweep_ended()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/60_sweep.sql', '1dc3360f669257d2b7982e857c630a630d0cca3352e32c7837512f3e82a324dc')
+    ('functions/60_sweep.sql', '195f75d859f2fea70f1610dff06ea97527073cc851cc5eea0b794a4da0e695a9')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

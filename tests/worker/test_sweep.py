@@ -134,6 +134,33 @@ def test_an_id_far_from_the_others_hides_no_prediction(
     assert sorted(int(row["key"]) for row in events) == sorted(forgotten)
 
 
+def test_long_predictions_make_no_sweep_longer_and_the_walk_passes_them(
+    conn: Conn, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """40 MB of rows that compress well took a sweep's whole minute, at each sweep."""
+    monkeypatch.setattr(sweep, "_FORGOTTEN_SPAN", 100)
+    conn.execute("ALTER TABLE predictions DISABLE TRIGGER USER")
+    first = insert_prediction(conn, ["GOOD"])
+    conn.execute(
+        "INSERT INTO predictions (assets, analysis_status)"
+        " SELECT jsonb_build_array(repeat('x', 2000000)), 'pending' FROM generate_series(1, 20)"
+    )
+    last = insert_prediction(conn, ["GOOD"])
+    stored = (
+        "SELECT sum(pg_column_size(assets))::bigint FROM predictions WHERE id > %s AND id <= %s"
+    )
+    end = value(conn, "SELECT sweep_stretch(%s, 100)", [first])
+    assert first < end < last - 1
+    assert value(conn, stored, [first, end]) <= 100_000
+    newest = value(conn, "SELECT sweep_newest(100)")
+    assert first < newest < last
+    assert value(conn, stored, [newest, last]) <= 100_000
+    for _ in range(10):
+        swept(database)
+    events = conn.execute("SELECT key FROM outbox WHERE topic = 'prediction'").fetchall()
+    assert sorted(int(row["key"]) for row in events) == [first, last]
+
+
 def test_history_and_dead_workers_are_pruned_by_age(conn: Conn, database: Database) -> None:
     conn.execute(
         "INSERT INTO outbox_history (id, topic, key, verdict, attempts, crashes, created_at, finished_at)"
