@@ -198,6 +198,7 @@ def test_a_string_of_megabytes_is_no_symbol_and_costs_no_memory(
     conn.execute(
         "INSERT INTO predictions (assets, analysis_status) SELECT to_jsonb(repeat('A', 140000000)), 'completed'"
     )
+    assert predictions.process(context, claim(context.database))["deferred"] == 1  # behind others
     assert predictions.process(context, claim(context.database))["done"] == 1
     assert (
         value(conn, "SELECT result -> 'skipped' -> 0 ->> 'reason' FROM outbox_history")
