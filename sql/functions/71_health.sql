@@ -31,6 +31,21 @@ LANGUAGE sql STABLE AS $$
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 $$;
 
+-- Who but owners may make things in `public`; NULL: nobody. Our statements look for functions and operators
+-- there, and one that fits better is called with the rights of who runs them: an operator `=` of varchar
+-- and text, and the worker makes its author a superuser if it is one. (Also in sql/schema/check.py, which
+-- looks at databases without this function.)
+CREATE OR REPLACE FUNCTION schema_creators() RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT string_agg(DISTINCT CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(r.rolname) END, ', ')
+    FROM pg_namespace n
+    CROSS JOIN aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
+    LEFT JOIN pg_roles r ON r.oid = a.grantee
+    LEFT JOIN pg_class c ON c.oid = to_regclass('public.reckoner_schema')
+    WHERE n.nspname = 'public' AND a.privilege_type = 'CREATE' AND NOT coalesce(r.rolsuper, false)
+      AND a.grantee NOT IN (n.nspowner, coalesce(c.relowner, n.nspowner))
+      AND coalesce(r.rolname <> 'pg_database_owner', true)
+$$;
+
 CREATE OR REPLACE FUNCTION reckoner_health()
 RETURNS TABLE (name text, state text, message text) LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
@@ -122,6 +137,12 @@ BEGIN
     RETURN QUERY SELECT 'locks', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
         coalesce(v_row.text, 'only workers and owners hold the queue''s');
 
+    SELECT schema_creators() AS who INTO v_row;
+    RETURN QUERY SELECT 'creators', CASE WHEN v_row.who IS NULL THEN 'ok' ELSE 'warn' END,
+        coalesce(v_row.who || ' may create in public, and so run code with the rights of the workers and the owner: '
+                 'REVOKE CREATE ON SCHEMA public FROM ' || v_row.who,
+                 'only owners may create in public');
+
     -- What holds vacuum back: then the outbox keeps its dead rows and claims get slower.
     SELECT a.pid, a.application_name AS app, coalesce(a.xact_start, a.backend_start) AS since, 'transaction' AS kind
     INTO v_row FROM pg_stat_activity a
@@ -154,9 +175,10 @@ END
 $$;
 REVOKE ALL ON FUNCTION
     lock_holders(),
+    schema_creators(),
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', 'c846026d0d1b85f38ba585258f036c89d1910b7810204da12e9f1daeba648e09')
+    ('functions/71_health.sql', 'ee166364fbdd5aa9e000ad9d4e15c95bfa4b9377e0e87effe5ccc1e3fdf0fde4')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
