@@ -20,11 +20,13 @@ import psycopg
 from psycopg.rows import BaseRowFactory, DictRow, dict_row
 from psycopg_pool import ConnectionPool
 
+from sql import moments
 from sql.descriptors import is_short
 from sql.redaction import one_line
 
 Connection = psycopg.Connection[DictRow]
 T = TypeVar("T")
+moments.bound()
 
 # Keepalives find a dead peer on an idle connection, tcp_user_timeout on a busy one.
 _CONNECT: dict[str, Any] = {

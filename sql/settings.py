@@ -93,6 +93,13 @@ def normalize_url(url: str) -> str:
             raise ValueError(
                 "not a PostgreSQL URL; it should start with postgresql:// or embedded:"
             )
+        # As libpq reads it: what follows the first @ is a host, and every message names that.
+        authority, _, path = rest.partition("/")
+        _, at, host = authority.partition("@")
+        if "@" in (host if at else path).partition("?")[0]:
+            raise ValueError(
+                "an @ or a / of the password must be percent-encoded (%40, %2F), or its end is read as the host"
+            )
         try:
             parts = urlsplit(f"postgresql://{rest}")
             parts.port  # noqa: B018 - raises when it is no number

@@ -25,7 +25,9 @@ _FORGOTTEN_SPAN = 20_000
 # The same for comparing predictions with their outcome rows, at some 20 us each.
 _CHANGED_SPAN = 2_000
 # Held for a part's transaction, so that one worker sweeps at a time.
-_OURS = "pg_try_advisory_xact_lock(1380271947, 3)"
+_OURS = "sweep_turn()"
+# Who has that turn.
+_HOLDER = "SELECT pid, role, app FROM lock_holders() WHERE number = 3 LIMIT 1"
 _PARTS = ("forgotten", "changed", "closures", "due", "unfetched", "pruned", "records", "sync")
 
 log = structlog.get_logger()
@@ -86,8 +88,10 @@ def holder(database: Database) -> str:
     As the end of a sentence; empty when the lock is free.
     """
     with database.transaction(seconds=10) as conn:
-        keeper = locks.keeper(conn, locks.SWEEPING)
-    return f": {keeper}" if keeper else ""
+        row = conn.execute(_HOLDER).fetchone()
+    if row is None:
+        return ""
+    return f": {locks.Keeper(row['pid'], row['role'] or '?', row['app'], is_stranger=False)}"
 
 
 def end_leases(database: Database, settings: WorkerSettings, *, dry_run: bool = False) -> int:

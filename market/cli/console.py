@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
 
+# PostgreSQL has no function for a larger id.
+LARGEST_ID = 2**63 - 1
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask before rows are rewritten.")]

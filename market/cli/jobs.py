@@ -16,6 +16,7 @@ import typer
 from market.cli import following
 from market.cli.completion import complete_symbol
 from market.cli.console import (
+    LARGEST_ID,
     DryRunOption,
     JsonOption,
     application,
@@ -65,7 +66,11 @@ def backfill(
     resume: Annotated[
         int | None,
         typer.Option(
-            "--resume", metavar="JOB", help="Follow a job again; retry its failed symbols."
+            "--resume",
+            metavar="JOB",
+            min=-LARGEST_ID,
+            max=LARGEST_ID,
+            help="Follow a job again; retry its failed symbols.",
         ),
     ] = None,
     audit: AuditOption = None,
@@ -100,7 +105,9 @@ def backfill(
 
 @app.command("backfill-status")
 def backfill_status(
-    job: Annotated[int, typer.Argument(help="The number of a job.")],
+    job: Annotated[
+        int, typer.Argument(min=-LARGEST_ID, max=LARGEST_ID, help="The number of a job.")
+    ],
     watch: Annotated[bool, typer.Option("--watch", help="Follow until it ends.")] = False,
     each: Annotated[bool, typer.Option("--symbols", help="A row for each symbol.")] = False,
     as_json: JsonOption = False,

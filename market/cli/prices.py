@@ -15,6 +15,7 @@ import typer
 
 from market.cli.completion import complete_symbol
 from market.cli.console import (
+    LARGEST_ID,
     DryRunOption,
     JsonOption,
     application,
@@ -151,7 +152,9 @@ def _fetch(
 
 @app.command("payload")
 def payload(
-    number: Annotated[int, typer.Argument(help="An id of provider_payloads.")],
+    number: Annotated[
+        int, typer.Argument(min=-LARGEST_ID, max=LARGEST_ID, help="An id of provider_payloads.")
+    ],
 ) -> None:
     """Write the bytes of a provider's answer to stdout, unchanged.
 

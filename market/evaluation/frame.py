@@ -14,11 +14,17 @@ import psycopg
 
 HORIZONS = {"t1": 1, "t3": 3, "t7": 7, "t30": 30}
 
-# Booleans come as 0 and 1, so that NULL stays apart from false in CSV.
+# Booleans come as 0 and 1, so that NULL stays apart from false in CSV. Moments and confidences are what
+# somebody wrote: infinity, a year that no calendar here has, NaN, of which pandas can read none.
 _FACTS = """
 COPY (
-    SELECT prediction_id, symbol, horizon, sessions, moment, prediction_date, entry_session,
-           exit_session, sentiment, direction, confidence, confidence_tier, sector, model, state,
+    SELECT prediction_id, symbol, horizon, sessions,
+           CASE WHEN prediction_date BETWEEN '1900-01-01' AND '2199-12-31' THEN moment END AS moment,
+           CASE WHEN prediction_date BETWEEN '1900-01-01' AND '2199-12-31' THEN prediction_date END
+               AS prediction_date,
+           entry_session, exit_session, sentiment, direction,
+           CASE WHEN confidence > '-Infinity' AND confidence < 'Infinity' THEN confidence END AS confidence,
+           confidence_tier, sector, model, state,
            entry_price, exit_price, return_pct, total_return_pct, correct::integer AS correct,
            bullish_correct::integer AS bullish_correct, pnl_usd, benchmark_return_pct, excess_pct,
            total_excess_pct
@@ -60,12 +66,12 @@ def outcomes_frame(
     | prediction_id | int64 | predictions.id |
     | symbol | category | upper case, as the prediction wrote it |
     | horizon, sessions | category, int64 | t1, t3, t7, t30; trading sessions after the entry |
-    | moment | datetime64, UTC | when the text was published |
-    | prediction_date | datetime64 | the moment's UTC date |
+    | moment | datetime64, UTC | when the text was published; NaT: outside of 1900 to 2199 |
+    | prediction_date | datetime64 | the moment's UTC date; NaT likewise |
     | entry_session, exit_session | datetime64 | trading days of the symbol's calendar; NaT: outside of it |
     | sentiment | category | bullish, bearish, neutral; NaN: none for this symbol |
     | direction | float64 | 1, -1, 0 for neutral, NaN without a sentiment |
-    | confidence | float64 | the prediction's own, 0..1; NaN: none given |
+    | confidence | float64 | the prediction's own, 0..1; NaN: none given, or no finite one |
     | confidence_tier | category | 0.0-0.5, 0.5-0.6, …, 0.9-1.0 (1.0 belongs to it), not given, out of range |
     | sector, model | category | NaN where it is not filled, or the source has no such column |
     | state | category | known, pending, unresolvable |

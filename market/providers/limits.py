@@ -172,7 +172,8 @@ def note(conn: Connection, provider: Provider, symbol: str, answer: Answer) -> A
         case Kind.DOWN:
             row = one(conn, "SELECT provider_failed(%s, %s, NULL) AS until", [name, message])
             return Paused(row["until"], f"{name} is {message}", answer)
-        case Kind.BAD_ANSWER:
+        # A local one's fault is that of one file: three bad ones would pause all the others.
+        case Kind.BAD_ANSWER if provider.canary is not None:
             conn.execute("SELECT provider_failed(%s, %s, %s)", [name, message, symbol])
     return answer
 

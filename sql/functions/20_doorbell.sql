@@ -41,6 +41,10 @@ BEGIN
        -- A full notification queue would fail the writer's COMMIT, where nothing can
        -- catch it. Better late (the poll) than that.
        AND pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.5
+       -- PREPARE TRANSACTION is refused to whoever has notified, and his work is lost. Where
+       -- somebody made room for prepared transactions the poll finds what this does not tell.
+       AND (pg_catalog.current_setting('max_prepared_transactions') OPERATOR(pg_catalog.=) '0'
+            OR pg_catalog.current_setting('reckoner.ring', true) OPERATOR(pg_catalog.=) 'on')
     THEN
         PERFORM pg_catalog.pg_notify('reckoner', '');
     END IF;
@@ -90,6 +94,6 @@ REVOKE ALL ON FUNCTION
     doorbell_call(p_worker text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/20_doorbell.sql', '0d15e10812c8e66b2fdeaa83e9269da94e03d7421aff57cacbffec283cb40cbc')
+    ('functions/20_doorbell.sql', '147e981b13af851c29a41f1fdec4beb273c5ad3c179b06c8620eb7e51fb850ea')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -80,10 +80,12 @@ BEGIN
 END
 $$;
 
--- One crashed event, of any topic: its worker did not survive it. A worker runs it with nothing
--- else in flight, so that it takes no other event with it again.
-CREATE OR REPLACE FUNCTION outbox_claim_crashed(p_worker text, p_lease_seconds double precision)
-RETURNS SETOF outbox LANGUAGE sql AS $$
+-- One crashed event, of any of p_topics (NULL: of all): its worker did not survive it. A worker runs it
+-- with nothing else in flight, so that it takes no other event with it again.
+DROP FUNCTION IF EXISTS outbox_claim_crashed(text, double precision);
+CREATE OR REPLACE FUNCTION outbox_claim_crashed(
+    p_worker text, p_lease_seconds double precision, p_topics text[] DEFAULT NULL
+) RETURNS SETOF outbox LANGUAGE sql AS $$
     UPDATE outbox o
     SET status = 'processing', lease = nextval('outbox_lease'), leased_by = p_worker,
         leased_until = reckoner_now() + make_interval(secs => p_lease_seconds),
@@ -91,7 +93,7 @@ RETURNS SETOF outbox LANGUAGE sql AS $$
     WHERE o.id = (
         SELECT s.id FROM outbox s
         WHERE s.lease IS NULL AND s.status <> 'dead' AND s.crashes > 0
-          AND s.available_at <= reckoner_now()
+          AND s.available_at <= reckoner_now() AND (p_topics IS NULL OR s.topic = ANY (p_topics))
           AND (SELECT p.id FROM outbox p WHERE p.topic = s.topic AND p.key = s.key
                AND p.lease IS NOT NULL LIMIT 1) IS NULL
         ORDER BY s.available_at, s.id
@@ -111,7 +113,7 @@ DECLARE
     v_next     timestamptz;
 BEGIN
     SELECT min(available_at) INTO v_next FROM outbox
-    WHERE lease IS NULL AND status <> 'dead' AND crashes > 0;
+    WHERE lease IS NULL AND status <> 'dead' AND crashes > 0 AND topic = ANY (p_topics);
     FOREACH v_topic IN ARRAY p_topics LOOP
         v_position := coalesce(p_after -> v_topic, '{}');
         v_priority := 32768;
@@ -162,12 +164,12 @@ $$;
 REVOKE ALL ON FUNCTION
     outbox_claim(p_topic text, p_worker text, p_limit integer, p_lease_seconds double precision, p_after jsonb),
     outbox_priority_below(p_topic text, p_below integer, p_after jsonb),
-    outbox_claim_crashed(p_worker text, p_lease_seconds double precision),
+    outbox_claim_crashed(p_worker text, p_lease_seconds double precision, p_topics text[]),
     outbox_next_at(p_topics text[], p_after jsonb),
     outbox_lock(p_claims jsonb),
     outbox_renew(p_worker text, p_lease_seconds double precision, p_leases bigint[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/31_outbox_claim.sql', '504dfdca00fd90e54a7016703322e419789d6703d718e89b90a62b46f80fe303')
+    ('functions/31_outbox_claim.sql', 'e028f5ab81b6116e7be84fcfa1474eb3d1b1fd885f1356fad0a548f0585d148a')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -122,8 +122,9 @@ DECLARE
     v_last    date;
     v_added   date[];
 BEGIN
-    -- One loader at a time; ordinals are unique at the end of the transaction only.
-    PERFORM pg_advisory_xact_lock(1380271947, hashtext('calendar ' || p_calendar));
+    -- One loader at a time; ordinals are unique at the end of the transaction only. No advisory lock,
+    -- here and below: any role could hold that.
+    LOCK TABLE market_sessions IN SHARE UPDATE EXCLUSIVE MODE;
     SELECT array_agg(n.session ORDER BY n.session), array_agg(n.opens_at ORDER BY n.session),
            array_agg(n.closes_at ORDER BY n.session)
     INTO p_sessions, p_opens, p_closes
@@ -151,7 +152,7 @@ BEGIN
     INTO v_was;
     IF v_first IS NOT NULL THEN
         -- Predictions that are just being processed with the old sessions end first (51_outcomes_process.sql).
-        PERFORM pg_advisory_xact_lock(1380271947, 6);
+        LOCK TABLE market_sessions IN EXCLUSIVE MODE;
     END IF;
 
     DELETE FROM market_sessions m WHERE m.calendar = p_calendar AND m.session <> ALL (p_sessions);
@@ -212,6 +213,6 @@ REVOKE ALL ON FUNCTION
     sessions_merge(p_calendar text, p_sessions date[], p_opens timestamptz[], p_closes timestamptz[], p_version text, p_ends boolean )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/41_sessions.sql', '9b6d95044c74ae3e8b8cba1cb6a8177fabb05f73a7f4b2cb533790cc36065120')
+    ('functions/41_sessions.sql', 'cfdd4bb1e135f5193b81c76db4208f79ec63ff3fb192fbfe87ff0782e5bf084a')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

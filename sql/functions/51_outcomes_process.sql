@@ -48,8 +48,9 @@ DECLARE
     v_now timestamptz := reckoner_now();
 BEGIN
     IF NOT outcomes_are_unique() THEN
-        -- Then only this lock keeps two batches from writing a pair twice.
-        PERFORM pg_advisory_xact_lock(1380271947, 4);
+        -- Then only this lock keeps two batches from writing a pair twice. It is in nobody's way but that
+        -- of another batch.
+        LOCK TABLE market_calendars IN SHARE UPDATE EXCLUSIVE MODE;
     END IF;
     -- MERGE, because it needs no unique index; duplicates that were there all become right.
     MERGE INTO prediction_outcomes o
@@ -144,7 +145,8 @@ DECLARE
     v_tries       integer := 0;
 BEGIN
     -- Sessions do not change between the look for an entry and the row that says it (41_sessions.sql).
-    PERFORM pg_advisory_xact_lock_shared(1380271947, 6);
+    -- No advisory lock: any role could hold that, and no prediction would be processed.
+    LOCK TABLE market_sessions IN ROW SHARE MODE;
     SELECT array_agg(e.prediction_id), array_agg(e.element), array_agg(e.symbol), array_agg(e.moment),
            array_agg(e.sentiment), array_agg(e.confidence), array_agg(e.reason), array_agg(e.skipped),
            array_agg(e.prediction_id) FILTER (WHERE e.deferred), array_agg(e.reason) FILTER (WHERE e.deferred),
@@ -267,6 +269,6 @@ REVOKE ALL ON FUNCTION
     outcomes_process(p_prediction_ids integer[], p_backfill_days integer, p_check_calendars boolean, p_max_symbols integer, p_budget integer, p_bulk integer[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/51_outcomes_process.sql', 'c3727972823620cee82bb5d019b349835bb676c0c88f384d5abcf7b9eea9a3ff')
+    ('functions/51_outcomes_process.sql', '69925d7b7208b88de6dd331cf0166d3376436d881fc356ce74197c6662be944d')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -90,7 +90,7 @@ BEGIN
     END IF;
     v_calendar := NEW.calendar;
     -- Taken before the sessions are read: another loader may be at work.
-    PERFORM pg_advisory_xact_lock(1380271947, hashtext('calendar ' || v_calendar));
+    LOCK TABLE public.market_sessions IN SHARE UPDATE EXCLUSIVE MODE;
     PERFORM sessions_merge(v_calendar, s.sessions, s.opens, s.closes, NULL, NULL)
     FROM (SELECT array_agg(m.session) AS sessions, array_agg(m.opens_at) AS opens, array_agg(m.closes_at) AS closes
           FROM market_sessions m WHERE m.calendar = v_calendar) s
@@ -198,6 +198,6 @@ REVOKE ALL ON FUNCTION
     sweep_misplaced()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/53_outcomes_sessions.sql', '0a02253fd7b12442a86aa48438d35f1c62738b2577a03639cb1e14fab969d2a2')
+    ('functions/53_outcomes_sessions.sql', '402b31274dba4ab5422ac0d984142e02bbc4d6ab8ae7407db6ce9bd10800f4d0')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -5,10 +5,40 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- Where a slow walk over the ids after p_first stands after its next stretch; at the end it begins anew.
-CREATE OR REPLACE FUNCTION sweep_walked(p_first bigint, p_cursor bigint, p_last bigint, p_span integer)
-RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE WHEN p_cursor + p_span >= p_last THEN p_first ELSE p_cursor + p_span END
+-- Whether it is the caller's turn to sweep, until its transaction ends: one sweeps at a time. No advisory
+-- lock: any role could hold that, and no sweep would come.
+CREATE OR REPLACE FUNCTION sweep_turn() RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    LOCK TABLE market_syncs IN SHARE UPDATE EXCLUSIVE MODE NOWAIT;
+    RETURN true;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN false;
+END
+$$;
+
+DROP FUNCTION IF EXISTS sweep_walked(bigint, bigint, bigint, integer);
+
+-- Where the next stretch of a slow walk ends: p_span predictions behind p_cursor, or where there are
+-- fewer, NULL: the walk is at the end, and begins anew. By rows and not by distance: whoever inserts may
+-- choose the id, and behind one of 2147483647 the walk would go on for months. A stretch ends sooner
+-- where its predictions take more than a kilobyte each as they are stored: long ones, which whoever inserts
+-- may write too, would make every sweep longer than a statement may last.
+CREATE OR REPLACE FUNCTION sweep_stretch(p_cursor bigint, p_span integer) RETURNS bigint
+LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN count(*) = p_span OR NOT bool_and(w.fits) THEN max(w.id) FILTER (WHERE w.fits) END
+    FROM (SELECT r.id, sum(r.size) OVER upto <= 1000 * p_span::bigint OR row_number() OVER upto = 1 AS fits
+          FROM (SELECT p.id, coalesce(pg_column_size(p.assets), 0) + coalesce(pg_column_size(p.market_impact), 0) AS size
+                FROM predictions p WHERE p.id > p_cursor ORDER BY p.id LIMIT p_span) r
+          WINDOW upto AS (ORDER BY r.id)) w
+$$;
+
+-- The id behind which the newest p_span predictions lie, or as many of them as fit, likewise.
+CREATE OR REPLACE FUNCTION sweep_newest(p_span integer) RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT coalesce(min(w.id) FILTER (WHERE w.fits) - 1, 0)
+    FROM (SELECT r.id, sum(r.size) OVER upto <= 1000 * p_span::bigint OR row_number() OVER upto = 1 AS fits
+          FROM (SELECT p.id::bigint, coalesce(pg_column_size(p.assets), 0) + coalesce(pg_column_size(p.market_impact), 0) AS size
+                FROM predictions p ORDER BY p.id DESC LIMIT p_span) r
+          WINDOW upto AS (ORDER BY r.id DESC)) w
 $$;
 
 -- Writes an event for each of these predictions. Returns how many.
@@ -34,25 +64,27 @@ LANGUAGE plpgsql AS $$
 DECLARE
     v_first  bigint;
     v_cursor bigint;
-    v_last   bigint;
+    v_end    bigint;
+    v_newest bigint;
     v_keys   text[];
 BEGIN
     SELECT last_prediction_id, greatest(forgotten_cursor, last_prediction_id)
     INTO v_first, v_cursor FROM reckoner_installation;
-    SELECT max(id) INTO v_last FROM predictions;
+    v_end := sweep_stretch(v_cursor, p_span);
+    v_newest := greatest(v_first, sweep_newest(p_span));
     v_keys := ARRAY(
         SELECT p.prediction_id::text
         FROM prediction_inputs p
-        WHERE p.prediction_id > v_first AND p.eligible
-          AND (p.prediction_id > v_last - p_span
-               OR (p.prediction_id > v_cursor AND p.prediction_id <= v_cursor + p_span))
+        WHERE p.eligible
+          AND (p.prediction_id > v_newest
+               OR (p.prediction_id > v_cursor AND (v_end IS NULL OR p.prediction_id <= v_end)))
           AND NOT EXISTS (SELECT FROM prediction_outcomes o WHERE o.prediction_id = p.prediction_id)
           AND NOT EXISTS (SELECT FROM outbox_history h
                           WHERE h.topic = 'prediction' AND h.key = p.prediction_id::text)
         -- One pass over the outbox, whatever the planner thinks of a table that just grew.
         EXCEPT SELECT o.key FROM outbox o WHERE o.topic = 'prediction');
-    UPDATE reckoner_installation SET forgotten_cursor = sweep_walked(v_first, v_cursor, v_last, p_span)
-    WHERE forgotten_cursor IS DISTINCT FROM sweep_walked(v_first, v_cursor, v_last, p_span);
+    UPDATE reckoner_installation SET forgotten_cursor = coalesce(v_end, v_first)
+    WHERE forgotten_cursor IS DISTINCT FROM coalesce(v_end, v_first);
     RETURN sweep_write(v_keys);
 END
 $$;
@@ -70,16 +102,17 @@ LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off SET enab
 DECLARE
     v_first  bigint;
     v_cursor bigint;
-    v_last   bigint;
+    v_end    bigint;
     v_ids    integer[];
     v_keys   text[];
 BEGIN
     SELECT last_prediction_id, greatest(changed_cursor, last_prediction_id)
     INTO v_first, v_cursor FROM reckoner_installation;
-    SELECT max(id) INTO v_last FROM predictions;
+    v_end := sweep_stretch(v_cursor, p_span);
     v_ids := ARRAY(
         SELECT p.prediction_id
-        FROM (VALUES (v_cursor, v_cursor + p_span), (greatest(v_first, v_last - p_span), v_last))
+        FROM (VALUES (v_cursor, coalesce(v_end, 9223372036854775807)),
+                     (greatest(v_first, sweep_newest(p_span)), 9223372036854775807))
              AS stretch(after, up_to)
         JOIN prediction_inputs p ON p.prediction_id > stretch.after AND p.prediction_id <= stretch.up_to
         WHERE p.eligible
@@ -103,8 +136,8 @@ BEGIN
            OR (k.is_ours AND s.symbol IS NULL
                AND k.prediction_id NOT IN (SELECT e.prediction_id FROM elements e WHERE e.cut))
         EXCEPT SELECT o.key FROM outbox o WHERE o.topic = 'prediction');
-    UPDATE reckoner_installation SET changed_cursor = sweep_walked(v_first, v_cursor, v_last, p_span)
-    WHERE changed_cursor IS DISTINCT FROM sweep_walked(v_first, v_cursor, v_last, p_span);
+    UPDATE reckoner_installation SET changed_cursor = coalesce(v_end, v_first)
+    WHERE changed_cursor IS DISTINCT FROM coalesce(v_end, v_first);
     RETURN sweep_write(v_keys);
 END
 $$;
@@ -176,7 +209,9 @@ CREATE OR REPLACE FUNCTION sweep_ended() RETURNS void LANGUAGE sql AS $$
     UPDATE reckoner_installation SET swept_at = reckoner_now()
 $$;
 REVOKE ALL ON FUNCTION
-    sweep_walked(p_first bigint, p_cursor bigint, p_last bigint, p_span integer),
+    sweep_turn(),
+    sweep_stretch(p_cursor bigint, p_span integer),
+    sweep_newest(p_span integer),
     sweep_write(p_keys text[]),
     sweep_forgotten(p_span integer),
     sweep_changed(p_span integer, p_max_symbols integer),
@@ -186,6 +221,6 @@ REVOKE ALL ON FUNCTION
     sweep_ended()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/60_sweep.sql', '6a837d2d73a6235cbeecc82cab89743788d2e561735b2095d631403b37e85214')
+    ('functions/60_sweep.sql', '195f75d859f2fea70f1610dff06ea97527073cc851cc5eea0b794a4da0e695a9')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

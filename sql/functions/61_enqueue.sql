@@ -21,7 +21,7 @@ DECLARE
     v_ids integer[];
 BEGIN
     IF NOT p_dry_run THEN
-        PERFORM pg_advisory_xact_lock(1380271947, 5); -- two at once would write events twice
+        LOCK TABLE reckoner_installation IN SHARE UPDATE EXCLUSIVE MODE; -- two at once would write events twice
     END IF;
     WITH bite AS MATERIALIZED (
         SELECT p.id FROM predictions p WHERE p.id > p_after ORDER BY p.id LIMIT p_limit
@@ -78,6 +78,6 @@ REVOKE ALL ON FUNCTION
     enqueue_cost(p_symbols text[], p_first_days date[], p_last_days date[], p_backfill_days integer )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/61_enqueue.sql', 'b856ed8391093a539a13eb08da4494459c5e714580fa788386f73724fb5ab443')
+    ('functions/61_enqueue.sql', '1115c9385c98e97a01baeb5a876928891237252e0edf2210083196b679d698e3')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

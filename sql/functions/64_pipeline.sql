@@ -25,7 +25,7 @@ BEGIN
                   AND NOT EXISTS (SELECT FROM outbox_history h WHERE h.topic = 'prediction'
                                   AND h.key = i.prediction_id::text))
         ORDER BY i.moment DESC, i.prediction_id DESC LIMIT p_limit);
-    PERFORM pg_advisory_xact_lock(1380271947, 5); -- as enqueue_predictions: two would write twice
+    LOCK TABLE reckoner_installation IN SHARE UPDATE EXCLUSIVE MODE; -- as enqueue_predictions: two would write twice
     INSERT INTO outbox (topic, key, available_at, created_at, updated_at)
     SELECT 'prediction', id, reckoner_now(), reckoner_now(), reckoner_now() FROM unnest(v_ids) AS id
     WHERE NOT EXISTS (SELECT FROM prediction_outcomes o WHERE o.prediction_id = id)
@@ -65,6 +65,6 @@ REVOKE ALL ON FUNCTION
     pipeline_state(p_ids integer[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/64_pipeline.sql', 'aa8323e93ed51ff9ab8fab8b0773454f02e24400dcd5b10bac422516b57f3c44')
+    ('functions/64_pipeline.sql', 'dba4583db96519188097e79ca564b83eb8e99ce4ee14b90b36bb8299b4136451')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -7,21 +7,43 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- Advisory locks of ours that somebody holds. Any role can take them: what one is for says `lock`, and
--- is_stranger whether its holder may not write the outbox, and so has no use for it.
+-- Locks of ours that somebody holds: what one is for says `lock`. The first two are advisory locks, which
+-- any role can take; is_stranger says whether its holder may not write the outbox, and so has no use for
+-- it. The third is on a table (sweep_turn), and an autovacuum may hold it as well.
 CREATE OR REPLACE FUNCTION lock_holders()
 RETURNS TABLE (number bigint, lock text, pid integer, role text, app text, is_session boolean, is_stranger boolean)
 LANGUAGE sql STABLE AS $$
     SELECT l.objid::bigint,
-           CASE l.objid WHEN 1 THEN 'armed' WHEN 2 THEN 'migrating' WHEN 3 THEN 'sweeping'
-                        WHEN 4 THEN 'writing outcomes' WHEN 5 THEN 'writing events' ELSE 'sessions' END,
+           CASE l.objid WHEN 1 THEN 'armed' ELSE 'migrating' END,
            l.pid, a.usename::text, coalesce(nullif(a.application_name, ''), 'no name'),
            -- Not by xact_start, which roles of least rights do not see of others.
            NOT EXISTS (SELECT FROM pg_locks t WHERE t.pid = l.pid AND t.locktype = 'virtualxid' AND t.mode = 'ExclusiveLock'),
            NOT coalesce(has_table_privilege(a.usesysid, 'public.outbox', 'INSERT'), false)
     FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
-    WHERE l.locktype = 'advisory' AND l.classid = 1380271947 AND l.objsubid = 2 AND l.granted
+    WHERE l.locktype = 'advisory' AND l.classid = 1380271947 AND l.objid IN (1, 2) AND l.objsubid = 2 AND l.granted
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    UNION ALL
+    SELECT 3, 'sweeping', l.pid, a.usename::text, coalesce(nullif(a.application_name, ''), 'no name'), false,
+           NOT coalesce(has_table_privilege(a.usesysid, 'public.outbox', 'INSERT'), false)
+    FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+    WHERE l.locktype = 'relation' AND l.relation = to_regclass('public.market_syncs') AND l.granted
+      AND l.mode = 'ShareUpdateExclusiveLock' AND a.usesysid IS NOT NULL
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+$$;
+
+-- Who but owners may make things in `public`; NULL: nobody. Our statements look for functions and operators
+-- there, and one that fits better is called with the rights of who runs them: an operator `=` of varchar
+-- and text, and the worker makes its author a superuser if it is one. (Also in sql/schema/check.py, which
+-- looks at databases without this function.)
+CREATE OR REPLACE FUNCTION schema_creators() RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT string_agg(DISTINCT CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(r.rolname) END, ', ')
+    FROM pg_namespace n
+    CROSS JOIN aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
+    LEFT JOIN pg_roles r ON r.oid = a.grantee
+    LEFT JOIN pg_class c ON c.oid = to_regclass('public.reckoner_schema')
+    WHERE n.nspname = 'public' AND a.privilege_type = 'CREATE' AND NOT coalesce(r.rolsuper, false)
+      AND a.grantee NOT IN (n.nspowner, coalesce(c.relowner, n.nspowner))
+      AND coalesce(r.rolname <> 'pg_database_owner', true)
 $$;
 
 CREATE OR REPLACE FUNCTION reckoner_health()
@@ -97,16 +119,15 @@ BEGIN
     -- Sweeps come every minute, or when sleeping workers wake. Nobody alive: the check above fails.
     SELECT i.swept_at, extract(epoch FROM v_now - i.swept_at)::bigint AS age,
            v_now - greatest(i.swept_at, i.installed_at) > interval '15 minutes' AND w.awake AS late,
-           h.is_session AND h.pid IS NOT NULL AS stuck,
            format('; pid %s (role %s, %s) holds its lock: SELECT pg_terminate_backend(%s) ends it',
                   h.pid, h.role, h.app, h.pid) AS holder, h.pid
     INTO v_row
     FROM reckoner_installation i
     CROSS JOIN (SELECT coalesce(bool_or(alive AND asleep_until IS NULL), false) AS awake FROM worker_status) w
-    LEFT JOIN LATERAL (SELECT * FROM lock_holders() WHERE number = 3 ORDER BY is_session DESC LIMIT 1) h ON true;
-    RETURN QUERY SELECT 'sweep', CASE WHEN v_row.late OR v_row.stuck THEN 'warn' ELSE 'ok' END,
+    LEFT JOIN LATERAL (SELECT * FROM lock_holders() WHERE number = 3 LIMIT 1) h ON true;
+    RETURN QUERY SELECT 'sweep', CASE WHEN v_row.late THEN 'warn' ELSE 'ok' END,
         coalesce('the last ended ' || v_row.age || ' s ago', 'none has ended yet')
-        || CASE WHEN v_row.pid IS NOT NULL AND (v_row.late OR v_row.stuck) THEN v_row.holder
+        || CASE WHEN v_row.pid IS NOT NULL AND v_row.late THEN v_row.holder
                 WHEN v_row.late THEN '; one should come every minute: see the log of the workers' ELSE '' END;
 
     -- Of roles that have no use for them.
@@ -115,6 +136,12 @@ BEGIN
     INTO v_row FROM lock_holders() h WHERE h.is_stranger;
     RETURN QUERY SELECT 'locks', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
         coalesce(v_row.text, 'only workers and owners hold the queue''s');
+
+    SELECT schema_creators() AS who INTO v_row;
+    RETURN QUERY SELECT 'creators', CASE WHEN v_row.who IS NULL THEN 'ok' ELSE 'warn' END,
+        coalesce(v_row.who || ' may create in public, and so run code with the rights of the workers and the owner: '
+                 'REVOKE CREATE ON SCHEMA public FROM ' || v_row.who,
+                 'only owners may create in public');
 
     -- What holds vacuum back: then the outbox keeps its dead rows and claims get slower.
     SELECT a.pid, a.application_name AS app, coalesce(a.xact_start, a.backend_start) AS since, 'transaction' AS kind
@@ -148,9 +175,10 @@ END
 $$;
 REVOKE ALL ON FUNCTION
     lock_holders(),
+    schema_creators(),
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', 'f7eac54444a8b62867ab8bc838f3c64bbcda727ac083d97289c91024ad13e393')
+    ('functions/71_health.sql', 'ee166364fbdd5aa9e000ad9d4e15c95bfa4b9377e0e87effe5ccc1e3fdf0fde4')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

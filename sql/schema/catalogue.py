@@ -77,6 +77,15 @@ def definitions() -> dict[str, Definition]:
     }
 
 
+@cache
+def signatures() -> frozenset[str]:
+    """The functions of this version, as `regprocedure` writes them where `public` is in the path.
+
+    Another program may have one of the same name with other arguments, which is not ours.
+    """
+    return frozenset(item.name for item in recorded() if item.kind == "function")
+
+
 def as_text(items: list[Item]) -> str:
     """The record's text: a line per item, so that two branches merge."""
     lines = ",\n".join(json.dumps(asdict(item), ensure_ascii=False) for item in items)

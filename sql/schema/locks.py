@@ -30,7 +30,7 @@ ORDER BY a.xact_start NULLS LAST, l.pid, c.relname LIMIT 1
 
 # The first number of every advisory lock of ours, and the second of some: what they say.
 KEY = 1380271947
-MIGRATING, SWEEPING = 2, 3
+MIGRATING = 2
 
 # Any role can take an advisory lock. may_own: whether it could do what the lock is for.
 _KEEPER = """

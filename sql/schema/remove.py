@@ -9,6 +9,7 @@ the type of a column of `predictions` needs this too, because our view reads it.
 import re
 
 from sql.database import Connection, Database
+from sql.schema.catalogue import signatures
 from sql.schema.files import ATTACHED_VIEWS, schema_files
 from sql.schema.locks import MILLISECONDS, patiently
 
@@ -35,6 +36,7 @@ _TABLES = (
 )
 
 _FUNCTION = re.compile(r"^CREATE OR REPLACE FUNCTION (\w+)", re.MULTILINE)
+_DROPPED = re.compile(r"^DROP FUNCTION IF EXISTS (\w+\([^)]*\));", re.MULTILINE)
 _VIEW = re.compile(r"^CREATE OR REPLACE VIEW (\w+)", re.MULTILINE)
 _INDEX = re.compile(r"^CREATE INDEX IF NOT EXISTS (\w+) ON prediction_outcomes\b", re.MULTILINE)
 
@@ -47,6 +49,11 @@ def statements(conn: Connection) -> list[str]:
         "views": [*{name for text in texts for name in _VIEW.findall(text)}, *ATTACHED_VIEWS],
         "indexes": [name for text in texts for name in _INDEX.findall(text)],
         "tables": list(_TABLES),
+        # Not by name alone: another program may have one of the same name with other arguments.
+        "signatures": [
+            *signatures(),
+            *(_written(found) for text in texts for found in _DROPPED.findall(text)),
+        ],
     }
     rows = conn.execute(
         # Triggers first, of predictions before all: then no insert of the owner's meets us any more.
@@ -54,7 +61,7 @@ def statements(conn: Connection) -> list[str]:
         " format('DROP TRIGGER %%I ON %%s', t.tgname, t.tgrelid::regclass) AS statement"
         " FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"
         " WHERE NOT t.tgisinternal AND p.pronamespace = 'public'::regnamespace"
-        "   AND p.proname = ANY (%(functions)s)"
+        "   AND p.proname = ANY (%(functions)s) AND p.pronargs = 0"
         " UNION ALL SELECT 2, false, format('DROP VIEW %%s', c.oid::regclass) FROM pg_class c"
         " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'v' AND c.relname = ANY (%(views)s)"
         # A CHECK that calls a function of ours.
@@ -62,6 +69,7 @@ def statements(conn: Connection) -> list[str]:
         " FROM pg_constraint WHERE conrelid = to_regclass('public.outbox') AND contype = 'c'"
         " UNION ALL SELECT 3, false, format('DROP FUNCTION %%s', p.oid::regprocedure) FROM pg_proc p"
         " WHERE p.pronamespace = 'public'::regnamespace AND p.proname = ANY (%(functions)s)"
+        "   AND replace(p.oid::regprocedure::text, 'public.', '') = ANY (%(signatures)s)"
         " UNION ALL SELECT 4, false, format('DROP INDEX %%s', c.oid::regclass) FROM pg_class c"
         " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'i' AND c.relname = ANY (%(indexes)s)"
         " UNION ALL SELECT 5, false, format('DROP TABLE %%s', c.oid::regclass) FROM pg_class c"
@@ -74,6 +82,15 @@ def statements(conn: Connection) -> list[str]:
         names,
     )
     return [row["statement"] for row in rows]
+
+
+def _written(signature: str) -> str:
+    """A signature of a file of `sql/` as `regprocedure` writes it."""
+    return (
+        re.sub(r"\s*,\s*", ",", " ".join(signature.split()))
+        .replace("timestamptz", "timestamp with time zone")
+        .replace("( ", "(")
+    )
 
 
 def script(lines: list[str]) -> str:

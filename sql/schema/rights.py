@@ -13,7 +13,7 @@ its writers need no right to call it, and who may call it may put it on a table 
 from psycopg import sql as psql
 
 from sql.database import Connection, one
-from sql.schema.catalogue import definitions
+from sql.schema.catalogue import definitions, signatures
 from sql.schema.files import PUBLIC
 
 # They change the schema, which only its owner can.
@@ -47,7 +47,8 @@ def _functions(conn: Connection) -> list[dict[str, object]]:
     conn.execute("SELECT set_config('search_path', 'pg_catalog', true)")
     rows = conn.execute(_OURS.encode(), [names]).fetchall()
     conn.execute("SELECT set_config('search_path', %s, true)", [path])
-    return rows
+    # Not another program's of the same name: its rights are not ours to give or to take.
+    return [row for row in rows if str(row["signature"]).replace("public.", "") in signatures()]
 
 
 def callable_by(conn: Connection, *, writes: bool) -> list[str]:

@@ -272,3 +272,46 @@ def test_help_loads_nothing_heavy() -> None:
         )  # fmt: skip
         assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr
         assert "Usage" in done.stdout
+
+
+def test_no_moment_and_no_confidence_ends_a_command(server_url: str, template: str) -> None:
+    """One row of anybody's ended both reports and processing-stats for everyone."""
+    with shared_database(server_url, template) as conn:
+        fill(conn, url_of(conn))
+        for moment, confidence in [
+            ("infinity", "NaN"),
+            ("-infinity", "Infinity"),
+            ("4713-11-24 BC", "-Infinity"),
+            ("0001-01-01", "1e308"),
+            ("294276-12-31 23:59", "-1e308"),
+            ("10000-01-01", "0.5"),
+        ]:
+            conn.execute(
+                "INSERT INTO predictions (assets, market_impact, confidence, post_timestamp, created_at, updated_at)"
+                """ VALUES ('["AAPL"]', '{"AAPL": "bullish"}', %s, %s, %s, %s)""",
+                [confidence, moment, moment, moment],
+            )
+        conn.execute(
+            "UPDATE predictions SET analysis_status = 'pending' WHERE NOT isfinite(post_timestamp)"
+        )
+        url = url_of(conn)
+        stages = ("market", "processing-stats"), ("market", "processing-stats", "--json")
+        dry = ("worker", "enqueue", "--all", "--dry-run")
+        for arguments in (*stages, dry):
+            done = command(url, *arguments)
+            assert done.returncode == 0, done.stderr
+        numbers = conn.execute(
+            "SELECT array_agg(id ORDER BY id) AS ids FROM predictions"
+        ).fetchone()
+        assert numbers is not None
+        conn.execute("SELECT outcomes_process(%s::integer[], 365)", [numbers["ids"]])
+        conn.execute(
+            "UPDATE prediction_outcomes o SET prediction_date = (p.post_timestamp AT TIME ZONE 'UTC')::date,"
+            " prediction_confidence = p.confidence FROM predictions p WHERE p.id = o.prediction_id"
+            " AND (p.post_timestamp AT TIME ZONE 'UTC')::date NOT BETWEEN '1990-01-01' AND '2100-01-01'"
+        )
+        for name in ("accuracy-report", "calibration-report"):
+            for form in ("--json",), ():
+                done = command(url, "market", name, *form)
+                assert done.returncode == 0, done.stderr
+                assert "Traceback" not in done.stderr

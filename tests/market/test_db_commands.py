@@ -356,5 +356,9 @@ def test_check_says_who_else_may_create_in_public(conn: Conn, who: str) -> None:
         conn.execute(f"GRANT CREATE ON SCHEMA public TO {who}".encode())
         found = checks._creators(conn)  # noqa: SLF001
         assert (found.state, found.message.partition(" may ")[0]) == ("warn", who)
+        health = "SELECT state, message FROM reckoner_health() WHERE name = 'creators'"
+        told = conn.execute(health.encode()).fetchone()
+        assert told is not None
+        assert (told["state"], told["message"].partition(" may ")[0]) == ("warn", who)
         conn.execute(found.message.rpartition(": ")[2].encode())
         assert checks._creators(conn).state == "ok"  # noqa: SLF001

@@ -360,7 +360,7 @@ def test_who_is_just_processing_with_the_old_sessions_ends_first(
         with connect(url) as other:
             other.execute(SAYINGS[0].encode())
 
-    waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'relation' AND NOT granted"
     with ThreadPoolExecutor(1) as pool, at(database, NOW) as inside:
         outcomes.process(inside, [number], 365)
         done = pool.submit(correct)

@@ -14,7 +14,7 @@ from tests.support.waiting import until
 _DAY = dt.date(2025, 6, 2)
 
 _WAITS = """
-SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+SELECT count(*) FROM pg_locks WHERE locktype = 'relation' AND NOT granted
  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 
@@ -96,7 +96,7 @@ def test_who_loads_at_the_same_time_and_comes_second_finds_the_sessions(
 
     with ThreadPoolExecutor(1) as pool, connect(url) as first:
         with first.transaction():
-            first.execute("SELECT pg_advisory_xact_lock(1380271947, hashtext('calendar XLON'))")
+            first.execute("LOCK TABLE market_sessions IN SHARE UPDATE EXCLUSIVE MODE")
             second = pool.submit(backfill.prepare, database, "VOD.L", 30)
             until("the second one waits", lambda: value(conn, _WAITS) == 1, 60)
             first.execute("INSERT INTO market_sessions SELECT * FROM kept")

@@ -148,6 +148,33 @@ def test_without_apply_it_prints_sql_and_changes_nothing(
     assert sums(conn) == worked
 
 
+def test_another_programs_function_of_the_same_name_is_left_alone(url: str, conn: Conn) -> None:
+    """Neither removed, nor are its rights changed by a migrate."""
+    theirs = {"reckoner_now(integer)", "predictions_inserted(integer)", "outbox_claim(text)"}
+    for signature in sorted(theirs):
+        conn.execute(f"CREATE FUNCTION {signature} RETURNS int LANGUAGE sql AS 'SELECT 1'".encode())
+    # As an earlier version made it, and no file drops any more by hand.
+    conn.execute(
+        "CREATE FUNCTION outbox_renew(text, double precision) RETURNS int LANGUAGE sql AS 'SELECT 1'"
+    )
+    conn.execute(
+        "CREATE FUNCTION outbox_claim_crashed(text, double precision) RETURNS int LANGUAGE sql AS 'SELECT 1'"
+    )
+    conn.execute("DELETE FROM reckoner_schema WHERE name LIKE '%90_triggers%'")
+    done = command(url, "worker", "migrate")
+    assert done.returncode == 0, done.stderr
+    for signature in theirs:
+        assert value(
+            conn, "SELECT proacl IS NULL FROM pg_proc WHERE oid = %s::regprocedure", [signature]
+        )
+
+    remove(url, "--apply")
+    left = conn.execute(
+        "SELECT oid::regprocedure::text AS name FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+    ).fetchall()
+    assert {row["name"] for row in left} == theirs | {"outbox_renew(text,double precision)"}
+
+
 @pytest.mark.usefixtures("start_worker")
 def test_apply_takes_everything_of_ours_and_leaves_the_data(
     url: str, conn: Conn, worked: Sums

@@ -143,7 +143,7 @@ def test_sweep(url: str, conn: Conn) -> None:
     assert found["forgotten"] == 1
     assert table(url, "sweep")[0]["forgotten"] == "0"
     with conn.transaction():
-        conn.execute("SELECT pg_advisory_xact_lock(1380271947, 3)")
+        conn.execute("SELECT sweep_turn()")
         assert command(url, "worker", "sweep").returncode == 1
 
 
@@ -219,3 +219,21 @@ def test_url_and_the_forms_of_the_setting(url: str, conn: Conn) -> None:
     insert_prediction(conn, ["GOOD"])
     assert document(wild, "status")["totals"]["waiting"] == 1
     assert value(conn, "SELECT count(*) FROM outbox") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("worker", "requeue", "--event", "99999999999999999999"),
+        ("worker", "requeue", "--prediction=-99999999999999999999"),
+        ("worker", "explain", "--event", "99999999999999999999"),
+        ("market", "payload", "99999999999999999999"),
+        ("market", "backfill-status", "99999999999999999999"),
+        ("market", "backfill", "--resume", "99999999999999999999"),
+    ],
+)
+def test_a_number_that_is_no_id_is_a_wrong_use(url: str, arguments: tuple[str, ...]) -> None:
+    """PostgreSQL has no function for it, and the schema was said to be missing."""
+    done = command(url, *arguments)
+    assert done.returncode == 2
+    assert "9223372036854775807" in done.stderr

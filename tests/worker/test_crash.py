@@ -180,3 +180,16 @@ def test_a_claim_is_not_lost_when_the_others_cannot_be_called(
     worker.wait_for("the database is away, waiting for it")
     until_done(conn, number, "prediction")
     assert [row["verdict"] for row in history(conn, number, "prediction")] == ["done"]
+
+
+def test_a_crashed_event_of_an_unknown_topic_is_left_to_who_knows_it(
+    conn: Conn, start_worker: Start, tmp_path: Path
+) -> None:
+    """Its claim ended the worker, and so the next one."""
+    conn.execute("INSERT INTO outbox (topic, key, crashes) VALUES ('newer', 'x', 1)")
+    bars(conn, tmp_path / "bars", "GOOD")
+    worker = start_worker(**SHORT).ready()
+    insert_prediction(conn, ["GOOD"])
+    until_complete(conn, 1)
+    assert worker.stop() == 0
+    assert value(conn, "SELECT status || crashes FROM outbox WHERE topic = 'newer'") == "pending1"

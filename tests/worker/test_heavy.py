@@ -191,3 +191,18 @@ def test_a_worker_keeps_to_its_setting_and_ends_its_events(
     heavies = "SELECT min(finished_at) FROM outbox_history WHERE topic = 'prediction' AND result ? 'skipped'"
     last = value(conn, heavies.replace("min", "max"))
     assert first < last
+
+
+def test_a_string_of_megabytes_is_no_symbol_and_costs_no_memory(
+    conn: Conn, context: Context
+) -> None:
+    """btrim() takes eight bytes for each: one of 200 MB failed eight times and was parked."""
+    conn.execute(
+        "INSERT INTO predictions (assets, analysis_status) SELECT to_jsonb(repeat('A', 140000000)), 'completed'"
+    )
+    assert predictions.process(context, claim(context.database))["deferred"] == 1  # behind others
+    assert predictions.process(context, claim(context.database))["done"] == 1
+    assert (
+        value(conn, "SELECT result -> 'skipped' -> 0 ->> 'reason' FROM outbox_history")
+        == "not a symbol"
+    )

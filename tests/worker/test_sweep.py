@@ -3,6 +3,8 @@
 import datetime as dt
 from pathlib import Path
 
+import pytest
+
 from sql.database import Database
 from tests.support.clock import set_clock
 from tests.support.db import Conn, connect, value
@@ -97,9 +99,55 @@ def test_due_outcomes_are_filled_day_by_day_and_asked_for_once(
 
 def test_of_two_sweeps_at_once_one_steps_back(conn: Conn, database: Database) -> None:
     with conn.transaction():
-        conn.execute("SELECT pg_advisory_xact_lock(1380271947, 3)")
+        conn.execute("SELECT sweep_turn()")
         assert sweep.once(database, WorkerSettings()) is None
     assert sweep.once(database, WorkerSettings()) is not None
+
+
+@pytest.mark.parametrize("outlier", [2147483647, 1_000_000])
+def test_an_id_far_from_the_others_hides_no_prediction(
+    conn: Conn, database: Database, monkeypatch: pytest.MonkeyPatch, outlier: int
+) -> None:
+    """Whoever inserts chooses the id. By distance, the walk was months away from what lies behind it."""
+    monkeypatch.setattr(sweep, "_FORGOTTEN_SPAN", 2)
+    conn.execute("ALTER TABLE predictions DISABLE TRIGGER USER")
+    forgotten = [insert_prediction(conn, ["GOOD"]) for _ in range(7)]
+    conn.execute(
+        "INSERT INTO predictions (id, assets, analysis_status) OVERRIDING SYSTEM VALUE"
+        " SELECT %s - n, '[]', 'pending' FROM generate_series(0, 4) n",
+        [outlier],
+    )
+    for _ in range(8):
+        swept(database)
+    events = conn.execute("SELECT key FROM outbox WHERE topic = 'prediction'").fetchall()
+    assert sorted(int(row["key"]) for row in events) == sorted(forgotten)
+
+
+def test_long_predictions_make_no_sweep_longer_and_the_walk_passes_them(
+    conn: Conn, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """40 MB of rows that compress well took a sweep's whole minute, at each sweep."""
+    monkeypatch.setattr(sweep, "_FORGOTTEN_SPAN", 100)
+    conn.execute("ALTER TABLE predictions DISABLE TRIGGER USER")
+    first = insert_prediction(conn, ["GOOD"])
+    conn.execute(
+        "INSERT INTO predictions (assets, analysis_status)"
+        " SELECT jsonb_build_array(repeat('x', 2000000)), 'pending' FROM generate_series(1, 20)"
+    )
+    last = insert_prediction(conn, ["GOOD"])
+    stored = (
+        "SELECT sum(pg_column_size(assets))::bigint FROM predictions WHERE id > %s AND id <= %s"
+    )
+    end = value(conn, "SELECT sweep_stretch(%s, 100)", [first])
+    assert first < end < last - 1
+    assert value(conn, stored, [first, end]) <= 100_000
+    newest = value(conn, "SELECT sweep_newest(100)")
+    assert first < newest < last
+    assert value(conn, stored, [newest, last]) <= 100_000
+    for _ in range(10):
+        swept(database)
+    events = conn.execute("SELECT key FROM outbox WHERE topic = 'prediction'").fetchall()
+    assert sorted(int(row["key"]) for row in events) == [first, last]
 
 
 def test_history_and_dead_workers_are_pruned_by_age(conn: Conn, database: Database) -> None:

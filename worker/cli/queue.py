@@ -11,6 +11,7 @@ import typer
 
 from market.cli.completion import complete_symbol
 from market.cli.console import (
+    LARGEST_ID,
     DryRunOption,
     JsonOption,
     command_database,
@@ -48,9 +49,13 @@ def sweep(dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
 
 
 def requeue(
-    event: Annotated[int | None, typer.Option(help="One event, live or finished.")] = None,
+    event: Annotated[
+        int | None,
+        typer.Option(min=-LARGEST_ID, max=LARGEST_ID, help="One event, live or finished."),
+    ] = None,
     prediction: Annotated[
-        int | None, typer.Option(help="A prediction, whatever its history.")
+        int | None,
+        typer.Option(min=-LARGEST_ID, max=LARGEST_ID, help="A prediction, whatever its history."),
     ] = None,
     ticker: Annotated[
         str | None,
@@ -152,7 +157,10 @@ def explain(
             help="The prediction or ticker to explain.",
         ),
     ] = None,
-    event: Annotated[int | None, typer.Option(help="Explain this event instead.")] = None,
+    event: Annotated[
+        int | None,
+        typer.Option(min=-LARGEST_ID, max=LARGEST_ID, help="Explain this event instead."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Explain why a prediction is late: its history, and what it waits for.

@@ -65,10 +65,10 @@ class Claimer:
                 self._metrics.insert_to_claim.labels(topic).observe(claim.waited)
         return claims
 
-    def claim_crashed(self) -> Claim | None:
-        """Claim one crashed event of any topic."""
+    def claim_crashed(self, topics: Sequence[str]) -> Claim | None:
+        """Claim one crashed event of these topics."""
         with self._confirmed():
-            return outbox.claim_crashed(self._database, self._worker, self._lease_seconds)
+            return outbox.claim_crashed(self._database, self._worker, self._lease_seconds, topics)
 
     def hand_back_unconfirmed(self) -> None:
         """Hand back events of unconfirmed claims: leased to this worker, and in no thread."""

@@ -69,11 +69,13 @@ def claim(
     )
 
 
-def claim_crashed(database: Database, worker: str, lease_seconds: float) -> Claim | None:
-    """Lease one crashed event of any topic; the caller has nothing else in flight."""
+def claim_crashed(
+    database: Database, worker: str, lease_seconds: float, topics: Sequence[str]
+) -> Claim | None:
+    """Lease one crashed event of these topics; the caller has nothing else in flight."""
     claims = database.at_once(
-        f"SELECT {_COLUMNS} FROM outbox_claim_crashed(%s, %s)",  # noqa: S608 - a constant
-        [worker, lease_seconds],
+        f"SELECT {_COLUMNS} FROM outbox_claim_crashed(%s, %s, %s)",  # noqa: S608 - a constant
+        [worker, lease_seconds, list(topics)],
         args_row(Claim),
     )
     return claims[0] if claims else None
