@@ -86,8 +86,6 @@ BEGIN -- PL/pgSQL, because inlined into outcomes_process it read all predictions
 END
 $$;
 
-DROP FUNCTION IF EXISTS prediction_elements(integer[]);
-
 -- Symbols as their predictions write them: every element of `assets`, with the symbol where
 -- it is one and the reason where it is not, and the sentiment that market_impact has for
 -- just that symbol, whatever its case. A string counts as a list of one.
@@ -197,7 +195,6 @@ BEGIN
 END
 $$;
 
-DROP FUNCTION IF EXISTS registry_missing_calendars(integer[]);
 REVOKE ALL ON FUNCTION
     element_sentiment(p_symbol text, p_impact jsonb),
     impact_by_symbol(p_impact jsonb),
@@ -207,6 +204,6 @@ REVOKE ALL ON FUNCTION
     registry_register(p_symbols text[], p_prediction_ids integer[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/40_registry.sql', '24fe2a4752fbc410f223ba21b24c4f4737df8b68dc6d843bf03bf10939417928')
+    ('functions/40_registry.sql', 'f453958df186cc6eb1e50af51b98395321d86804062ae197699f2f4fdd1c14ac')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

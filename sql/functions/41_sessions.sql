@@ -109,8 +109,6 @@ $$;
 -- count from its first session. What entries or horizons this moves is computed anew, here and now
 -- (53_outcomes_sessions.sql). p_version NULL: corrections alone, over the sessions that are there.
 -- Returns the sessions that are new or changed.
-DROP FUNCTION IF EXISTS sessions_merge(text);
-DROP FUNCTION IF EXISTS sessions_wanted(integer);
 CREATE OR REPLACE FUNCTION sessions_merge(
     p_calendar text, p_sessions date[], p_opens timestamptz[], p_closes timestamptz[],
     p_version text, p_ends boolean
@@ -212,6 +210,6 @@ REVOKE ALL ON FUNCTION
     sessions_merge(p_calendar text, p_sessions date[], p_opens timestamptz[], p_closes timestamptz[], p_version text, p_ends boolean )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/41_sessions.sql', '9b6d95044c74ae3e8b8cba1cb6a8177fabb05f73a7f4b2cb533790cc36065120')
+    ('functions/41_sessions.sql', '6b489200aff7379e31a5bf0379fc46bb007ae81acf0bc60f0162aaca35ce1813')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

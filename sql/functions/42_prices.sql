@@ -24,9 +24,6 @@ $$;
 -- were read from. revised counts stored closes that changed. The range becomes price coverage.
 -- Plans are made once, without knowledge of the arrays' lengths, perhaps on an empty table: so
 -- nested loops and table scans are forbidden, which would be slow on what the table will become.
-DROP FUNCTION IF EXISTS bars_staging();
-DROP FUNCTION IF EXISTS bars_merge(text, text, date, date, boolean);
-DROP FUNCTION IF EXISTS bars_merge(text, text, date, date, boolean, bigint);
 CREATE OR REPLACE FUNCTION bars_merge(
     p_symbol text, p_source text, p_payload_id bigint, p_from date, p_to date, p_rebased boolean,
     p_dates date[], p_opens double precision[], p_highs double precision[], p_lows double precision[],
@@ -158,6 +155,6 @@ REVOKE ALL ON FUNCTION
     bars_merge(p_symbol text, p_source text, p_payload_id bigint, p_from date, p_to date, p_rebased boolean, p_dates date[], p_opens double precision[], p_highs double precision[], p_lows double precision[], p_closes double precision[], p_adjusted_closes double precision[], p_volumes bigint[], p_splits date[], p_dividends date[] )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_prices.sql', '08777bb83e4711972c58795722c99c2c18ac5cf36285626316dc7dfde3482d05')
+    ('functions/42_prices.sql', '1ea59bcc2b08f96b5e73a713bfd7108fd5755d68603dbfd441b93748c5c5882a')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -42,7 +42,6 @@ $$;
 -- last_session: NULL when the calendar has no sessions yet.
 -- covered_to: the end of the coverage. last_bar: the last bar that a provider of ours gave, or where
 --   there is none the last that another program stored. jobs: those that the fetch serves.
-DROP FUNCTION IF EXISTS ticker_plan(text, integer, boolean, date);
 CREATE OR REPLACE FUNCTION ticker_plan(
     p_symbol text, p_backfill_days integer, p_refetch boolean, p_since date DEFAULT NULL
 )
@@ -173,7 +172,6 @@ RETURNS void LANGUAGE sql AS $$
 $$;
 
 -- What the registry learns from a fetch. p_status and p_reason: NULL leaves them.
-DROP FUNCTION IF EXISTS registry_verdict(text, text, text, text, text);
 CREATE OR REPLACE FUNCTION ticker_fetch_concluded(
     p_symbol text, p_status text, p_reason text, p_backfill_status text, p_backfill_error text
 ) RETURNS void LANGUAGE sql AS $$
@@ -194,6 +192,6 @@ REVOKE ALL ON FUNCTION
     ticker_fetch_concluded(p_symbol text, p_status text, p_reason text, p_backfill_status text, p_backfill_error text )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_ticker_plan.sql', '32c668b04f09f2b14ebc386d5a0ccf17abf3dd4d4e0473a31e66e8223008831e')
+    ('functions/42_ticker_plan.sql', 'd97bc67fd0d42133dfe1b33a10a59448e27080f9cdacb2830adcc05ddc170e07')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -6,8 +6,6 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
-DROP FUNCTION IF EXISTS validation_report(date, date, text[]);
-
 -- records, first_date, last_date: of all stored bars. sessions: of the calendar between the two;
 -- gaps: those of them without a bar, ascending. validation_rate: share of the rows that providers
 -- gave which could be bars, of all answers that were used and are still in data_quality_log; NULL
@@ -108,6 +106,6 @@ REVOKE ALL ON FUNCTION
     price_freshness()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/43_symbol_stats.sql', '6121956c59f1d7ca630417326f51a0cde9b3f200ace82bb6d3005688f460a63a')
+    ('functions/43_symbol_stats.sql', '38b17dc7e4c5d46ca26c7d412c85eddfc1da06ae417fada94d48f012bdc88293')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

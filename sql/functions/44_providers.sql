@@ -5,8 +5,6 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
-DROP FUNCTION IF EXISTS provider_admit(text, integer);
-
 -- Asks for one request that costs p_cost of the quota. Either the provider is paused or its quota
 -- is used (paused_until says how long), or the cost and a place in its queue are reserved and
 -- wait_seconds says when it comes. Reservations are
@@ -75,8 +73,6 @@ RETURNS timestamptz LANGUAGE sql AS $$
     WHERE name = p_name
     RETURNING paused_until
 $$;
-
-DROP FUNCTION IF EXISTS provider_failed(text, text);
 
 -- No usable answer. The third in a row opens the circuit: 30 s, doubling to 15 minutes;
 -- after each pause the next failure opens it again. Failures of requests that were under way
@@ -196,6 +192,6 @@ REVOKE ALL ON FUNCTION
     provider_overview(p_names text[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/44_providers.sql', '6f495727063a14470293311158a898a380d994bdb5523fa877bcb4dbead0d3c5')
+    ('functions/44_providers.sql', '198f2a85e9de77c8ee35f6c41920d1c2e430f8c0d3905e1781357e5ef7f5bae9')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

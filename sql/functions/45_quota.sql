@@ -84,7 +84,6 @@ $$;
 -- until: NULL where it is asked. Read by reckoner_health and explain; that a minute is used up
 -- is how a quota is kept, so that health does not report it. A breaker whose pause is over is
 -- shown for a day: a provider that is no longer in use would be shown for ever.
-DROP VIEW IF EXISTS provider_hindrances;
 CREATE OR REPLACE VIEW provider_limits AS
 SELECT p.name, 'paused' AS what, NULL AS per, p.paused_until AS until, p.pause_reason AS reason,
        format('it goes on by itself, or SELECT provider_resume(%L)', p.name) AS mend
@@ -127,6 +126,6 @@ REVOKE ALL ON FUNCTION
     provider_resume(p_name text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/45_quota.sql', '46e238ebc6139d81cfe2845e799d8e1c98d3e551cb0f1578806b1ea00fd2d566')
+    ('functions/45_quota.sql', '0a0ce6bd7a03d30b960008ab0a1704012af37fe6bf0585bf80f6a719da1026bd')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

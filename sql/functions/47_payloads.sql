@@ -8,7 +8,6 @@ SELECT pg_advisory_xact_lock(1380271947, 2);
 -- Keeps bodies that are not there yet, and notes that the others were seen again (once a day).
 -- Many answers have the same body ("Too Many Requests"): one that is there is not locked, so that
 -- no fetch waits for another that stores it. New ones go in ordered by hash, so that two never deadlock.
-DROP FUNCTION IF EXISTS payloads_keep(text[], text[], text[], integer[], text[], integer[], bytea[]);
 CREATE OR REPLACE FUNCTION payloads_keep(
     p_hashes text[], p_providers text[], p_urls text[], p_statuses integer[], p_classes text[],
     p_sizes integer[], p_bodies bytea[]
@@ -63,6 +62,6 @@ REVOKE ALL ON FUNCTION
     payload_in_words(p_symbol text, p_payload_id bigint)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/47_payloads.sql', 'e6570b2f0c47d90b0b8d4bd5a46915d01c2c3a43d74f5d96ef6d91613684780c')
+    ('functions/47_payloads.sql', 'd8cf1944e73c2c1f9548dc19d0475c0ac73e7b03384b4255ff99c8474b449535')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -8,7 +8,6 @@ SELECT pg_advisory_xact_lock(1380271947, 2);
 -- What is stored of a symbol, for the validation of answers for p_from to p_to: closes that a
 -- provider of ours gave, in that range and the last before it; closes of other programs in that
 -- range; the splits and dividends of all providers; and the last session that has opened.
-DROP FUNCTION IF EXISTS batch_known(text, text, date, date, boolean);
 CREATE OR REPLACE FUNCTION validation_known(p_symbol text, p_calendar text, p_from date, p_to date)
 RETURNS TABLE (begun date, dates date[], closes double precision[],
                  other_dates date[], other_closes double precision[],
@@ -34,7 +33,6 @@ $$;
 
 -- Adds one run to the ingestion audit, and what was found in the batches that were validated for it (a JSON list of
 -- rows of data_quality_log), at one moment. Returns the run's row.
-DROP FUNCTION IF EXISTS ingestion_log(jsonb, jsonb);
 CREATE OR REPLACE FUNCTION ingestion_audit_add(p_run jsonb, p_checks jsonb) RETURNS ingestion_audit
 LANGUAGE sql AS $$
     INSERT INTO data_quality_log (symbol, checked_at, provider, range_from, range_to, given, rejected,
@@ -54,7 +52,6 @@ $$;
 
 -- What was odd in the attempts for a symbol, a line each: attempts without bars with the id of
 -- their payload, and what was rejected or flagged in the others.
-DROP FUNCTION IF EXISTS ingestion_story(text, timestamptz);
 CREATE OR REPLACE FUNCTION ingestion_audit_lines(p_symbol text, p_since timestamptz)
 RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE sql STABLE AS $$
     SELECT r.finished_at, 'answer',
@@ -99,6 +96,6 @@ REVOKE ALL ON FUNCTION
     sweep_records(p_days integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/48_quality.sql', '39c7e5d37fb49368f686953a0d9249d723735f0651084c4cd5fb976af1c6c0d6')
+    ('functions/48_quality.sql', 'e90cedc2425ac1041ca8a995f39220b38bf8a3c6edc69eb158d2f676d7fb72ca')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

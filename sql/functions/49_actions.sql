@@ -35,11 +35,10 @@ BEGIN
 END
 $$;
 
-DROP FUNCTION IF EXISTS bars_keep_replaced(text, text, bigint, date, date, boolean);
 REVOKE ALL ON FUNCTION
     actions_merge(p_symbol text, p_provider text, p_dates date[], p_kinds text[], p_values double precision[], p_from date, p_to date, p_rebased boolean )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/49_actions.sql', '262e68e71f3d07d46eac26e55cbf7ad955ecb5659cad4646128deb7e33054480')
+    ('functions/49_actions.sql', '4883abf7ddf9d70408fcd1259c610f3aff22515fdf5abba709c909566c4bcf3f')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

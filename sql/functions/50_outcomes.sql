@@ -27,11 +27,6 @@ RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     END
 $$;
 
-DROP FUNCTION IF EXISTS outcome_keeps(prediction_outcomes, date);
-DROP FUNCTION IF EXISTS outcome_rows(outcome_key[]);
-DROP FUNCTION IF EXISTS outcome_revision(double precision, double precision, double precision[], double precision[]);
-DROP FUNCTION IF EXISTS outcome_prices(text[], date[]);
-
 -- A row's revision, and behind it, where a price that was known changed, in words what became of the
 -- returns. From old and new price at the entry and at the four horizons; a split restates prices and no return.
 CREATE OR REPLACE FUNCTION outcome_revision(
@@ -221,6 +216,6 @@ REVOKE ALL ON FUNCTION
     outcome_rows(p_keys outcome_key[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/50_outcomes.sql', '5cea14d89ef50a4211d269eac2c1e5d59b7eb33f9c49d55d88f5bc699944dbf7')
+    ('functions/50_outcomes.sql', '6220ac0b6d0956d14669ce3932fb9115b290b0a370dfeb712512ac8fb3d16e33')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -7,11 +7,6 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
-DROP FUNCTION IF EXISTS outcomes_open(integer[]);
-DROP FUNCTION IF EXISTS outcomes_wanting(integer[], integer);
-DROP FUNCTION IF EXISTS outcomes_write(outcome_key[], boolean);
-DROP FUNCTION IF EXISTS outcomes_write(integer[], text[], date[], text[], double precision[], date[], text[], boolean);
-
 -- Whether no pair can be there twice. A table that another program made may hold duplicates.
 CREATE OR REPLACE FUNCTION outcomes_are_unique() RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 BEGIN
@@ -103,8 +98,6 @@ BEGIN
             n.complete, n.state, n.told, n.due_at, v_now, 1, v_now, v_now);
 END
 $$;
-
-DROP FUNCTION IF EXISTS outcomes_process(integer[], integer, boolean);
 
 -- Everything that a batch of predictions asks for: registers what they name, writes their rows, and
 -- takes away rows of ours whose symbol a prediction no longer names. Returns a row for each element
@@ -267,6 +260,6 @@ REVOKE ALL ON FUNCTION
     outcomes_process(p_prediction_ids integer[], p_backfill_days integer, p_check_calendars boolean, p_max_symbols integer, p_budget integer, p_bulk integer[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/51_outcomes_process.sql', 'c3727972823620cee82bb5d019b349835bb676c0c88f384d5abcf7b9eea9a3ff')
+    ('functions/51_outcomes_process.sql', '85a1599f7e887e5ace48475a2819d1639865a9a1e1ec0f26aacca6c90d08ca5a')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -7,9 +7,6 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
-DROP FUNCTION IF EXISTS outcomes_fill(integer[], text[]);
-DROP FUNCTION IF EXISTS outcomes_fill(integer[], text[], boolean);
-
 -- Fills rows of ours, which the caller's transaction holds, so that they stay where they are, from
 -- the stored prices. What a row says follows from its symbol and its entry, but for what it makes of
 -- its sentiment; so that is computed once for all who share them, a symbol at a time. Writes the rows
@@ -133,6 +130,6 @@ REVOKE ALL ON FUNCTION
     outcomes_fill_due(p_symbol text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/52_outcomes_fill.sql', '4fd67f5f2c5bb367478a510ef150a8cffe4d80ec09a145bab8868641fc046652')
+    ('functions/52_outcomes_fill.sql', 'f71fb35825ab737d36fd52d05dc98d9e0adead48532ad50942740bad0bdbce50')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -57,8 +57,6 @@ BEGIN
 END
 $$;
 
-DROP FUNCTION IF EXISTS sweep_changed(integer);
-
 -- Predictions that were changed while no trigger saw it: they name a symbol that has no row, or a row
 -- of ours is of a symbol that they no longer name, or has another sentiment. Walks like
 -- sweep_forgotten, in shorter steps, because it reads what each prediction says. Asks for what the
@@ -186,6 +184,6 @@ REVOKE ALL ON FUNCTION
     sweep_ended()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/60_sweep.sql', '6a837d2d73a6235cbeecc82cab89743788d2e561735b2095d631403b37e85214')
+    ('functions/60_sweep.sql', '70e84b031cbfcd094043d92393960fbaaac99641f7e268221f46316df6af26dd')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

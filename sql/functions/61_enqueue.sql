@@ -5,9 +5,6 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
-DROP FUNCTION IF EXISTS enqueue_predictions(bigint, integer, timestamptz, boolean);
-DROP FUNCTION IF EXISTS enqueue_cost(text[], date[], integer);
-
 -- The next p_limit eligible predictions after id p_after, of moments at or after p_since, that
 -- have neither outcome nor event nor history. Writes events of low priority unless p_dry_run;
 -- then it returns the symbols that they name, each with its earliest and its latest day.
@@ -78,6 +75,6 @@ REVOKE ALL ON FUNCTION
     enqueue_cost(p_symbols text[], p_first_days date[], p_last_days date[], p_backfill_days integer )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/61_enqueue.sql', 'b856ed8391093a539a13eb08da4494459c5e714580fa788386f73724fb5ab443')
+    ('functions/61_enqueue.sql', 'c17ac9e3f99ab859143321bdedfc7be25ff291a8bedac701b2e02ea197853154')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -5,10 +5,6 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
-DROP FUNCTION IF EXISTS job_wants(text, text[], date, date);
-DROP FUNCTION IF EXISTS job_symbols(bigint);
-DROP FUNCTION IF EXISTS job_progress(bigint);
-
 -- What a job of this kind has to bring, per symbol: from which day on a fetch is owed, or why none
 -- is. p_symbols NULL: all active tickers; p_from, p_to: the job's range.
 --   backfill  what of the range price_coverage does not cover yet
@@ -117,8 +113,6 @@ $$;
 
 -- A fetch of the symbol has ended. Settles the rows of the jobs that its plan served, and leaves
 -- those of jobs that came while it was under way: their event is still to come. Returns how many.
-DROP FUNCTION IF EXISTS job_owed(text);
-DROP FUNCTION IF EXISTS job_settle(text, date, text, integer, text, text);
 CREATE OR REPLACE FUNCTION job_settle(
     p_symbol text, p_jobs bigint[], p_state text, p_rows integer, p_provider text, p_reason text
 ) RETURNS bigint LANGUAGE plpgsql AS $$
@@ -213,6 +207,6 @@ REVOKE ALL ON FUNCTION
     job_runs(p_job bigint)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/62_jobs.sql', '5cf63e3c173602b0de81239118fcbe896609e84d1ec5795bafa79e29916fc2bf')
+    ('functions/62_jobs.sql', '0d0b9dd527fe0fe890ca5c4381b88111ab4fc6f9ed4aeff627dac19e9ef1ec06')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

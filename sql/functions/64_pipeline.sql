@@ -5,8 +5,6 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
-DROP FUNCTION IF EXISTS pipeline_state(integer[]);
-
 -- The newest p_limit (NULL: all) eligible predictions of moments from p_since on that are not
 -- through: without outcomes, event and history they get an event; where an outcome waits for
 -- prices, or its next horizon is over, its tickers do. Returns their ids.
@@ -65,6 +63,6 @@ REVOKE ALL ON FUNCTION
     pipeline_state(p_ids integer[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/64_pipeline.sql', 'aa8323e93ed51ff9ab8fab8b0773454f02e24400dcd5b10bac422516b57f3c44')
+    ('functions/64_pipeline.sql', '3b783ef2bc5903ec7f2de99ee87cebe42ecc7308b191cb011e9a9174e1e36f71')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

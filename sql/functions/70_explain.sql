@@ -103,8 +103,6 @@ RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE sql STABLE AS 
     FROM provider_limits h
 $$;
 
-DROP FUNCTION IF EXISTS outcome_story(integer);
-
 -- The outcomes of one prediction: when each price was there, and what is still to come. At most 50
 -- are told, those of p_symbols first.
 CREATE OR REPLACE FUNCTION outcome_story(p_prediction_id integer, p_symbols text[])
@@ -278,6 +276,6 @@ REVOKE ALL ON FUNCTION
     explain_event(event_id bigint)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/70_explain.sql', 'abdb91ea1c2a81eea0936c7ca16ea7605bd8a80f710ab4ea54d2849feef44056')
+    ('functions/70_explain.sql', '3c14cd3e3a0c6a22765550dd47b251a0cc57ae474c78589af8656d4883665ac4')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,21 +1,20 @@
 """What this version's database holds: recorded in `catalogue.json`, read from a live one.
 
-The record is made from `sql/` itself (`./dev catalogue` applies it to an empty, private
-PostgreSQL and looks), and a test makes it again and compares, so it cannot go stale; a DBA's
-machine needs no server for it. Functions are recorded as digests: their text is in the files.
+The record is made from `sql/` itself: `./dev sql` applies it to an empty, private PostgreSQL and
+describes the result (record.py). So a DBA's machine needs no second server. The record begins with
+a hash of the files that it was made from, by which `./dev lint` finds a stale one without a server.
+Functions are recorded as digests: their text is in the files.
 """
 
+import hashlib
 import json
 import re
-import sys
-import tempfile
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sql import embedded
-from sql.database import Connection, Database
+from sql.database import Connection
 from sql.schema.files import schema_files
 
 HERE = Path(__file__).parent
@@ -64,7 +63,19 @@ def describe(conn: Connection) -> list[Item]:
 
 def recorded() -> list[Item]:
     """What this version expects of a database that it made alone."""
-    return [Item(**row) for row in json.loads(RECORD.read_text(encoding="utf-8"))]
+    return [Item(**row) for row in json.loads(RECORD.read_text(encoding="utf-8"))["items"]]
+
+
+def source() -> str:
+    """A hash of everything that the record is made from."""
+    files = [f"{file.name} {file.checksum}" for file in schema_files()]
+    query = hashlib.sha256((HERE / "catalogue.sql").read_bytes()).hexdigest()
+    return hashlib.sha256("\n".join([*files, query]).encode()).hexdigest()
+
+
+def is_stale() -> bool:
+    """Whether the record was made from other files than those that are there."""
+    return bool(json.loads(RECORD.read_text(encoding="utf-8"))["source"] != source())
 
 
 @cache
@@ -80,27 +91,4 @@ def definitions() -> dict[str, Definition]:
 def as_text(items: list[Item]) -> str:
     """The record's text: a line per item, so that two branches merge."""
     lines = ",\n".join(json.dumps(asdict(item), ensure_ascii=False) for item in items)
-    return f"[\n{lines}\n]\n"
-
-
-def _made_here() -> list[Item]:
-    """What `sql/` makes of an empty database, on a private server that ends with this."""
-    from sql.schema import migrate  # noqa: PLC0415 - only a developer makes the record
-
-    with tempfile.TemporaryDirectory(prefix="reckoner-catalogue-") as folder:
-        Path(folder).chmod(0o755)  # root's server is another user's
-        with (
-            embedded.use(Path(folder), settings={"fsync": "off"}) as url,
-            Database(url) as database,
-        ):
-            migrate.migrate(database)
-            with database.transaction() as conn:
-                items = describe(conn)
-        embedded.remove(Path(folder))
-    return items
-
-
-if __name__ == "__main__":
-    if sys.argv[1:] != ["--write"]:
-        sys.exit("usage: python -m sql.schema.catalogue --write")
-    RECORD.write_text(as_text(_made_here()), encoding="utf-8")
+    return f'{{"source": "{source()}",\n"items": [\n{lines}\n]}}\n'

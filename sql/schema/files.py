@@ -2,13 +2,12 @@
 
 A file is a transaction of its own for psql and ends with a statement that records its name
 and checksum in `reckoner_schema`, so that applying it with psql and with the runner leaves
-the same trace. Before it, a file of functions takes them from PUBLIC. `python -m
-sql.schema.files --stamp` writes those statements.
+the same trace. Before it, a file of functions takes them from PUBLIC. `./dev sql` writes those
+statements (record.py).
 """
 
 import hashlib
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,12 +144,3 @@ def stamp(*, write: bool) -> list[str]:
             if write:
                 (ROOT / file.name).write_text(stamped, encoding="utf-8")
     return wrong
-
-
-if __name__ == "__main__":
-    if sys.argv[1:] not in (["--stamp"], ["--check"]):
-        sys.exit("usage: python -m sql.schema.files --stamp | --check")
-    _write = sys.argv[1] == "--stamp"
-    _names = stamp(write=_write)
-    sys.stdout.write("".join(f"{name}\n" for name in _names))
-    sys.exit(1 if _names and not _write else 0)

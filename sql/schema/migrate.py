@@ -243,7 +243,7 @@ def _attach(database: Database) -> list[Change]:
 
 def _apply(conn: Connection, file: SchemaFile) -> None:
     if not file.is_stamped:
-        raise SchemaMismatch(f"{file.name} does not record itself: run ./dev stamp")
+        raise SchemaMismatch(f"{file.name} does not record itself: run ./dev sql")
     try:
         conn.execute(file.body.encode())
     except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
