@@ -34,6 +34,15 @@ _TABLES = (
     "market_syncs",
 )
 
+# The record of where the prices came from: it stays, without defaults that call a function of ours.
+_KEPT = (
+    "provider_payloads",
+    "data_quality_log",
+    "ingestion_audit",
+    "corporate_actions",
+    "market_price_revisions",
+)
+
 _FUNCTION = re.compile(r"^CREATE OR REPLACE FUNCTION (\w+)", re.MULTILINE)
 _VIEW = re.compile(r"^CREATE OR REPLACE VIEW (\w+)", re.MULTILINE)
 _INDEX = re.compile(r"^CREATE INDEX IF NOT EXISTS (\w+) ON prediction_outcomes\b", re.MULTILINE)
@@ -47,6 +56,7 @@ def statements(conn: Connection) -> list[str]:
         "views": [*{name for text in texts for name in _VIEW.findall(text)}, *ATTACHED_VIEWS],
         "indexes": [name for text in texts for name in _INDEX.findall(text)],
         "tables": list(_TABLES),
+        "with_defaults": [*_TABLES, *_KEPT],
     }
     rows = conn.execute(
         # Triggers first, of predictions before all: then no insert of the owner's meets us any more.
@@ -60,6 +70,14 @@ def statements(conn: Connection) -> list[str]:
         # A CHECK that calls a function of ours.
         " UNION ALL SELECT 2, true, format('ALTER TABLE outbox DROP CONSTRAINT %%I', conname)"
         " FROM pg_constraint WHERE conrelid = to_regclass('public.outbox') AND contype = 'c'"
+        # And defaults that do.
+        " UNION ALL SELECT 2, true, format('ALTER TABLE %%s ALTER COLUMN %%I DROP DEFAULT', c.oid::regclass, a.attname)"
+        " FROM pg_attrdef e JOIN pg_class c ON c.oid = e.adrelid"
+        " JOIN pg_attribute a ON a.attrelid = e.adrelid AND a.attnum = e.adnum AND a.attgenerated = ''"
+        " WHERE c.relnamespace = 'public'::regnamespace AND c.relname = ANY (%(with_defaults)s)"
+        "   AND EXISTS (SELECT FROM pg_depend d JOIN pg_proc p ON p.oid = d.refobjid"
+        "               WHERE d.classid = 'pg_attrdef'::regclass AND d.objid = e.oid"
+        "                 AND d.refclassid = 'pg_proc'::regclass AND p.proname = ANY (%(functions)s))"
         " UNION ALL SELECT 3, false, format('DROP FUNCTION %%s', p.oid::regprocedure) FROM pg_proc p"
         " WHERE p.pronamespace = 'public'::regnamespace AND p.proname = ANY (%(functions)s)"
         " UNION ALL SELECT 4, false, format('DROP INDEX %%s', c.oid::regclass) FROM pg_class c"
