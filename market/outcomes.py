@@ -202,7 +202,7 @@ def _batches(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
 def count_ours(database: Database) -> int:
     """Number of outcomes that are not another program's: what `calculate` may rewrite with force."""
     with database.transaction() as conn:
-        query = "SELECT count(*) AS n FROM prediction_outcomes WHERE engine_version IS NOT NULL"
+        query = "SELECT count(*) AS n FROM our_outcomes"
         return int(one(conn, query)["n"])
 
 

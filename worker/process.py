@@ -143,7 +143,7 @@ class Worker:
             return self._leave()
 
     def _start(self) -> None:
-        """Do once, patiently, what the loop and the threads rely on; then start the threads."""
+        """Do once, until_free, what the loop and the threads rely on; then start the threads."""
         steps: list[tuple[str, Callable[[], object]]] = [
             ("loading sessions", lambda: sessions.ensure_common(self._database)),
             ("sending the first heartbeat", self._heartbeat.send),

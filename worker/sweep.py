@@ -25,7 +25,7 @@ _FORGOTTEN_SPAN = 20_000
 # The same for comparing predictions with their outcome rows, at some 20 us each.
 _CHANGED_SPAN = 2_000
 # For the length of a part's transaction: sweeping is one worker's at a time.
-_OURS = "pg_try_advisory_xact_lock(1380271947, 3)"
+_OURS = f"pg_try_advisory_xact_lock({locks.KEY}, {locks.SWEEPING})"
 _PARTS = ("forgotten", "changed", "closures", "due", "unfetched", "pruned", "records", "sync")
 
 log = structlog.get_logger()

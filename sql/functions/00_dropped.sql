@@ -8,6 +8,7 @@ SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
 DROP VIEW IF EXISTS provider_hindrances;
+DROP TRIGGER IF EXISTS outbox_redriven ON outbox;
 
 DROP FUNCTION IF EXISTS bars_basis_changed(text, date[], double precision[]);
 DROP FUNCTION IF EXISTS batch_known(text, text, date, date, boolean);
@@ -20,6 +21,7 @@ DROP FUNCTION IF EXISTS job_owed(text);
 DROP FUNCTION IF EXISTS job_settle(text, date, text, integer, text, text);
 DROP FUNCTION IF EXISTS outbox_claim_suspect(text, double precision);
 DROP FUNCTION IF EXISTS outbox_hold(jsonb);
+DROP FUNCTION IF EXISTS outbox_redriven();
 DROP FUNCTION IF EXISTS outbox_release(text, bigint[]);
 DROP FUNCTION IF EXISTS outbox_renew(text, double precision, bigint[]);
 DROP FUNCTION IF EXISTS outcome_story(integer);
@@ -36,6 +38,6 @@ DROP FUNCTION IF EXISTS worker_beat(
     integer, bigint[]);
 DROP FUNCTION IF EXISTS worker_nap(text, double precision);
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/00_dropped.sql', '0980035eb73e5c3c159f3804084ba043115aeb0a942d7fde74d2f903a9933b76')
+    ('functions/00_dropped.sql', '0a2d974ca237046be156499e5fb4dc6345c1737586d432801161461967d9d111')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

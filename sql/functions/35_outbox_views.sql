@@ -1,5 +1,5 @@
 BEGIN;
--- What an operator looks at: the queue, what is late and why, the workers.
+-- The operator's views: the queue, the late events with their reasons, the workers.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -10,9 +10,9 @@ SELECT name, host, pid, started_at, last_seen_at, last_heard_at, mode, in_flight
        asleep_until
 FROM reckoner_workers;
 
--- eta: how long the waiting events of the topic take at the lately seen pace, which is
--- completions less arrivals in the last minute, or ten, or sixty: the shortest in which ten
--- events were finished. NULL where nothing was finished or where the queue grows.
+-- eta: how long the waiting events of the topic take at the present pace. The pace is completions less
+-- arrivals in the last 1, 10 or 60 minutes, the shortest in which ten events were finished. NULL where
+-- no event was finished, or where the queue grows.
 CREATE OR REPLACE VIEW outbox_status AS
 WITH live AS (
     SELECT topic, status, count(*) AS count, min(created_at) AS oldest FROM outbox
@@ -49,7 +49,7 @@ WITH alive AS (
     SELECT count(*) AS n, count(*) FILTER (WHERE asleep_until IS NULL) AS awake,
            min(asleep_until) AS next_look
     FROM worker_status WHERE alive
-), topics AS ( -- of workers alive; NULL in it: one of a release that did not record them
+), topics AS ( -- of workers alive; it has a NULL where a worker's release did not record them
     SELECT array_agg(DISTINCT t.topic) AS known
     FROM reckoner_workers w JOIN worker_status s USING (name)
     CROSS JOIN LATERAL unnest(coalesce(w.topics, '{NULL}')) t(topic) WHERE s.alive
@@ -69,10 +69,10 @@ SELECT o.id, o.topic, o.key, o.status, reckoner_now() - o.created_at AS age,
                    o.available_at, coalesce(o.last_error, 'delayed'))
         WHEN alive.n = 0 THEN 'no worker alive: start one with python -m worker'
         WHEN alive.awake = 0 THEN
-            format('every worker lets the database sleep (WORKER_IDLE=sleepy); the next looks at %s', alive.next_look)
+            format('every worker lets the database sleep (WORKER_IDLE=sleepy); the next wakes at %s', alive.next_look)
         WHEN o.topic <> ALL (topics.known) THEN
-            format('no worker alive works on the topic %s: start one of a version that does', o.topic)
-        ELSE format('ready since %s, %s workers alive and busy', o.available_at, alive.n)
+            format('no worker alive works on the topic %s: start a worker of a version that does', o.topic)
+        ELSE format('ready since %s, %s workers are alive and busy', o.available_at, alive.n)
     END AS reason
 FROM outbox o CROSS JOIN alive CROSS JOIN topics LEFT JOIN reckoner_workers w ON w.name = o.leased_by
 WHERE o.status = 'dead'
@@ -84,6 +84,6 @@ WHERE o.status = 'dead'
                                     OR o.updated_at < reckoner_now() - interval '5 minutes'))
 ORDER BY o.created_at;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/35_outbox_views.sql', 'd39280c879040b4d48625294ddc02e357c05713681183d4c8338b12e2412ad5b')
+    ('functions/35_outbox_views.sql', 'dcf8a59343cc66ed4497e1b2ff5348082054b6e363e76b9168155a3fde772f92')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,13 +1,13 @@
 BEGIN;
--- The whole way for the predictions of the last days, for whoever does not want to wait for the
--- sweep. Called by market/pipeline.py; the work is the workers'.
+-- Starts the processing of recent predictions at once, without waiting for the sweep. Called by
+-- `market pipeline`; the workers process the events.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- The newest p_limit (NULL: all) eligible predictions of moments from p_since on that are not
--- through: without outcomes, event and history they get an event; where an outcome waits for
--- prices, or its next horizon is over, its tickers do. Returns their ids.
+-- Writes events for the newest p_limit (NULL: all) eligible predictions of moments from p_since on that
+-- are not complete: a prediction event where there is no outcome, event and history; a ticker event for
+-- each outcome that is due. Returns the predictions' ids.
 CREATE OR REPLACE FUNCTION pipeline_start(p_since timestamptz, p_limit integer) RETURNS integer[]
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -23,9 +23,9 @@ BEGIN
                   AND NOT EXISTS (SELECT FROM outbox_history h WHERE h.topic = 'prediction'
                                   AND h.key = i.prediction_id::text))
         ORDER BY i.moment DESC, i.prediction_id DESC LIMIT p_limit);
-    PERFORM pg_advisory_xact_lock(1380271947, 5); -- as enqueue_predictions: two would write twice
-    INSERT INTO outbox (topic, key, available_at, created_at, updated_at)
-    SELECT 'prediction', id, reckoner_now(), reckoner_now(), reckoner_now() FROM unnest(v_ids) AS id
+    PERFORM pg_advisory_xact_lock(1380271947, lock_number('events')); -- as enqueue_predictions()
+    INSERT INTO outbox (topic, key)
+    SELECT 'prediction', id FROM unnest(v_ids) AS id
     WHERE NOT EXISTS (SELECT FROM prediction_outcomes o WHERE o.prediction_id = id)
       AND NOT EXISTS (SELECT FROM outbox e WHERE e.topic = 'prediction' AND e.key = id::text)
     ORDER BY id;
@@ -37,8 +37,8 @@ BEGIN
 END
 $$;
 
--- How far these predictions are. left: events of theirs, and of their tickers, that will still be
--- worked on; parked: those that will not. The rest counts outcomes.
+-- The progress of these predictions. left: events of theirs and of their tickers that are not dead;
+-- parked: dead ones. The other columns count outcomes.
 CREATE OR REPLACE FUNCTION pipeline_state(p_ids integer[])
 RETURNS TABLE (predictions bigint, "left" bigint, parked bigint, outcomes bigint, complete bigint,
                maturing bigint, awaiting_prices bigint, unresolvable bigint) LANGUAGE sql STABLE AS $$
@@ -63,6 +63,6 @@ REVOKE ALL ON FUNCTION
     pipeline_state(p_ids integer[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/64_pipeline.sql', '3b783ef2bc5903ec7f2de99ee87cebe42ecc7308b191cb011e9a9174e1e36f71')
+    ('functions/64_pipeline.sql', '605938ba0ec21cdd47b6b2f8deb8854f60bf971251d68c12b27983d4bc387c7a')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,22 +1,23 @@
 BEGIN;
--- What is wrong, in sentences with the number and what mends it. Read by `worker health`, which
+-- The checks of health: each a sentence with its number and its remedy. Read by `worker health`, which
 -- adds whether the database answers and the schema fits, and by people in psql:
 --   SELECT * FROM reckoner_health() WHERE state <> 'ok';
--- state: ok, warn (look at it), fail (nothing moves until somebody acts).
+-- state: ok, warn (a person should look), fail (events wait until somebody acts).
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- Advisory locks of ours that somebody holds. Any role can take them: what one is for says `lock`, and
--- is_stranger whether its holder may not write the outbox, and so has no use for it.
+-- The advisory locks (05_locks.sql) that are held, and their holders. Any role can take them. is_session:
+-- a session holds it, and not a transaction. is_stranger: the holder's role may not write the outbox, so
+-- that it has no use for the lock.
 CREATE OR REPLACE FUNCTION lock_holders()
 RETURNS TABLE (number bigint, lock text, pid integer, role text, app text, is_session boolean, is_stranger boolean)
 LANGUAGE sql STABLE AS $$
     SELECT l.objid::bigint,
-           CASE l.objid WHEN 1 THEN 'armed' WHEN 2 THEN 'migrating' WHEN 3 THEN 'sweeping'
-                        WHEN 4 THEN 'writing outcomes' WHEN 5 THEN 'writing events' ELSE 'sessions' END,
+           coalesce((SELECT n.name FROM unnest(lock_names()) WITH ORDINALITY AS n(name, number)
+                     WHERE n.number = l.objid::bigint), 'a calendar'),
            l.pid, a.usename::text, coalesce(nullif(a.application_name, ''), 'no name'),
-           -- Not by xact_start, which roles of least rights do not see of others.
+           -- Not by xact_start, which a role of least rights cannot read of other roles.
            NOT EXISTS (SELECT FROM pg_locks t WHERE t.pid = l.pid AND t.locktype = 'virtualxid' AND t.mode = 'ExclusiveLock'),
            NOT coalesce(has_table_privilege(a.usesysid, 'public.outbox', 'INSERT'), false)
     FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
@@ -24,6 +25,7 @@ LANGUAGE sql STABLE AS $$
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 $$;
 
+-- All checks, a row each.
 CREATE OR REPLACE FUNCTION reckoner_health()
 RETURNS TABLE (name text, state text, message text) LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
@@ -33,7 +35,7 @@ DECLARE
 BEGIN
     SELECT count(*) FILTER (WHERE alive) AS alive,
            count(*) FILTER (WHERE alive AND asleep_until IS NOT NULL) AS asleep,
-           count(*) FILTER (WHERE alive AND mode = 'polling' AND asleep_until IS NULL) AS deaf,
+           count(*) FILTER (WHERE alive AND mode = 'polling' AND asleep_until IS NULL) AS polling,
            max(last_seen_at) AS last_seen, min(asleep_until) FILTER (WHERE alive) AS next_look
     INTO v_row FROM worker_status;
     RETURN QUERY SELECT 'workers',
@@ -44,9 +46,9 @@ BEGIN
                 format('%s alive, all let the database sleep until %s', v_row.alive, v_row.next_look::timestamptz(0))
              ELSE format('%s alive', v_row.alive) END;
     RETURN QUERY SELECT 'listening',
-        CASE WHEN v_row.deaf > 0 THEN 'warn' ELSE 'ok' END,
-        CASE WHEN v_row.deaf > 0 THEN format('%s workers hear no notifications and poll every second: '
-                'LISTEN_DATABASE_URL must be a direct connection, not a transaction pooler', v_row.deaf)
+        CASE WHEN v_row.polling > 0 THEN 'warn' ELSE 'ok' END,
+        CASE WHEN v_row.polling > 0 THEN format('%s workers hear no notifications and poll every second: '
+                'LISTEN_DATABASE_URL must be a direct connection, not a transaction pooler', v_row.polling)
              ELSE 'every worker hears itself' END;
 
     SELECT extract(epoch FROM v_now - min(available_at))::bigint AS oldest, count(*) AS n,
@@ -70,7 +72,7 @@ BEGIN
     RETURN QUERY SELECT 'providers', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
         coalesce(v_row.text, 'none is paused or out of quota');
 
-    -- Calendars of tickers whose sessions cannot be had, or end within a month although time goes on.
+    -- Calendars of tickers whose sessions cannot be computed, or end within a month.
     SELECT string_agg(c.text, '. ' ORDER BY c.text) AS text INTO v_row
     FROM (SELECT CASE
               WHEN m.state <> 'loaded' THEN
@@ -94,7 +96,7 @@ BEGIN
         coalesce('trigger ' || v_row.text || ': run python -m worker migrate; the sweep finds what they miss',
                  'all are there and enabled');
 
-    -- Sweeps come every minute, or when sleeping workers wake. Nobody alive: the check above fails.
+    -- Sweeps come every minute, or when sleeping workers wake. Without a worker the check `workers` fails.
     SELECT i.swept_at, extract(epoch FROM v_now - i.swept_at)::bigint AS age,
            v_now - greatest(i.swept_at, i.installed_at) > interval '15 minutes' AND w.awake AS late,
            h.is_session AND h.pid IS NOT NULL AS stuck,
@@ -103,20 +105,20 @@ BEGIN
     INTO v_row
     FROM reckoner_installation i
     CROSS JOIN (SELECT coalesce(bool_or(alive AND asleep_until IS NULL), false) AS awake FROM worker_status) w
-    LEFT JOIN LATERAL (SELECT * FROM lock_holders() WHERE number = 3 ORDER BY is_session DESC LIMIT 1) h ON true;
+    LEFT JOIN LATERAL (SELECT * FROM lock_holders() WHERE number = lock_number('sweeping') ORDER BY is_session DESC LIMIT 1) h ON true;
     RETURN QUERY SELECT 'sweep', CASE WHEN v_row.late OR v_row.stuck THEN 'warn' ELSE 'ok' END,
         coalesce('the last ended ' || v_row.age || ' s ago', 'none has ended yet')
         || CASE WHEN v_row.pid IS NOT NULL AND (v_row.late OR v_row.stuck) THEN v_row.holder
                 WHEN v_row.late THEN '; one should come every minute: see the log of the workers' ELSE '' END;
 
-    -- Of roles that have no use for them.
+    -- Locks held by roles that have no use for them.
     SELECT string_agg(format('pid %s (role %s, %s) holds the lock of %s: SELECT pg_terminate_backend(%s) ends it',
                              h.pid, h.role, h.app, h.lock, h.pid), '. ' ORDER BY h.number, h.pid) AS text
     INTO v_row FROM lock_holders() h WHERE h.is_stranger;
     RETURN QUERY SELECT 'locks', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
         coalesce(v_row.text, 'only workers and owners hold the queue''s');
 
-    -- What holds vacuum back: then the outbox keeps its dead rows and claims get slower.
+    -- An old transaction holds vacuum back: the outbox keeps its dead rows, and claims get slower.
     SELECT a.pid, a.application_name AS app, coalesce(a.xact_start, a.backend_start) AS since, 'transaction' AS kind
     INTO v_row FROM pg_stat_activity a
     WHERE (a.backend_xmin IS NOT NULL OR a.backend_xid IS NOT NULL) AND a.datname = current_database()
@@ -151,6 +153,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', 'f7eac54444a8b62867ab8bc838f3c64bbcda727ac083d97289c91024ad13e393')
+    ('functions/71_health.sql', 'c9258bc89fd87d5360a616364b1d28d5d372cde930662be0c36ff08380cc27af')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

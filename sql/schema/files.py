@@ -19,14 +19,17 @@ _RECORD = re.compile(
     r"ON CONFLICT \(name\) DO UPDATE SET checksum = excluded\.checksum, applied_at = now\(\);\n"
 )
 
-# What views, CHECKs and the view that source_attach_view() makes call, and what these call.
+# Functions that views, CHECKs and defaults call, and functions that these call: they run with the rights
+# of the reader or writer.
 PUBLIC = frozenset(
     {
         "confidence_tier",
         "has_assets",
+        "neutral_band",
         "normalize_symbol",
         "outbox_is_sound",
         "outcome_correct",
+        "outcome_horizons",
         "provider_decay",
         "quota_resets_at",
         "quota_used",

@@ -18,7 +18,7 @@ from sql.database import Connection, Database, one
 from sql.errors import ReckonerError, Unhealthy
 from sql.schema import indexes, locks, rights
 from sql.schema.files import SchemaFile, schema_files
-from sql.schema.locks import patiently
+from sql.schema.locks import until_free
 
 # How long one migration waits for another.
 _TURN_SECONDS = 60
@@ -158,10 +158,10 @@ def migrate(database: Database) -> list[Change]:
         for file in schema_files():
             if file.is_migration:
                 indexes.build(database, file)
-                done += patiently(functools.partial(_step, database, [file]))
+                done += until_free(functools.partial(_step, database, [file]))
         functions = [file for file in schema_files() if not file.is_migration]
-        done += patiently(lambda: _step(database, functions))
-        done += patiently(lambda: _attach(database))
+        done += until_free(lambda: _step(database, functions))
+        done += until_free(lambda: _attach(database))
     except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
         with database.transaction(seconds=10) as conn:
             holder = locks.holder(conn)

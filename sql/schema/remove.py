@@ -10,7 +10,7 @@ import re
 
 from sql.database import Connection, Database
 from sql.schema.files import ATTACHED_VIEWS, schema_files
-from sql.schema.locks import MILLISECONDS, patiently
+from sql.schema.locks import MILLISECONDS, until_free
 
 # Ours alone, and worth nothing without the functions.
 _TABLES = (
@@ -65,8 +65,10 @@ def statements(conn: Connection) -> list[str]:
         " FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"
         " WHERE NOT t.tgisinternal AND p.pronamespace = 'public'::regnamespace"
         "   AND p.proname = ANY (%(functions)s)"
-        " UNION ALL SELECT 2, false, format('DROP VIEW %%s', c.oid::regclass) FROM pg_class c"
-        " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'v' AND c.relname = ANY (%(views)s)"
+        # In one statement, because views read each other.
+        " UNION ALL SELECT 2, false, 'DROP VIEW ' || string_agg(c.oid::regclass::text, ', ' ORDER BY c.relname)"
+        " FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'v'"
+        "   AND c.relname = ANY (%(views)s) HAVING count(*) > 0"
         # A CHECK that calls a function of ours.
         " UNION ALL SELECT 2, true, format('ALTER TABLE outbox DROP CONSTRAINT %%I', conname)"
         " FROM pg_constraint WHERE conrelid = to_regclass('public.outbox') AND contype = 'c'"
@@ -108,7 +110,7 @@ def apply(database: Database) -> list[str]:
     Raises psycopg.errors.LockNotAvailable when the tables' locks could not be had within a few
     seconds, and DependentObjectsStillExist where somebody built on ours; nothing changed then.
     """
-    return patiently(lambda: _apply(database))
+    return until_free(lambda: _apply(database))
 
 
 def _apply(database: Database) -> list[str]:

@@ -14,7 +14,7 @@ from sql.schema import indexes, rights
 from sql.schema.audit import audit
 from sql.schema.catalogue import recorded
 from sql.schema.drift import Difference, missing_index
-from sql.schema.locks import MILLISECONDS, patiently
+from sql.schema.locks import MILLISECONDS, until_free
 
 
 def apply(database: Database, found: Sequence[Difference]) -> dict[str, str]:
@@ -26,7 +26,7 @@ def apply(database: Database, found: Sequence[Difference]) -> dict[str, str]:
             if each.object in names:
                 indexes.concurrently(database, names[each.object], each.sql)
             else:
-                patiently(lambda sql=each.sql: _run(database, sql))  # type: ignore[misc]
+                until_free(lambda sql=each.sql: _run(database, sql))  # type: ignore[misc]
             told[each.object] = "done"
         except psycopg.Error as error:
             told[each.object] = f"failed: {error_line(error)}"

@@ -76,8 +76,8 @@ DRIFT = [
         True,
     ),
     (
-        "DROP TRIGGER outbox_redriven ON outbox",
-        "trigger outbox_redriven on outbox",
+        "DROP TRIGGER outbox_requeued ON outbox",
+        "trigger outbox_requeued on outbox",
         "is missing",
         True,
     ),

@@ -18,7 +18,7 @@ from tests.roles import Roles, as_role, roles
 from tests.sql.verbs import collect_warnings
 from tests.support import Conn, connect, insert_prediction, value
 
-DEFINERS = ["outbox_redriven", "predictions_inserted", "predictions_updated", "registry_inserted"]
+DEFINERS = ["outbox_requeued", "predictions_inserted", "predictions_updated", "registry_inserted"]
 # What a trigger of ours reads, each column of a type whose every cast is the attacker's.
 COLUMNS = (
     "id", "assets", "market_impact", "analysis_status", "symbol", "status", "key", "topic", "lease",

@@ -168,7 +168,7 @@ TRIGGERS = [
     ("predictions", "predictions_inserted"),
     ("predictions", "predictions_updated"),
     ("ticker_registry", "registry_inserted"),
-    ("outbox", "outbox_redriven"),
+    ("outbox", "outbox_requeued"),
     ("outbox", "outbox_inserted"),
 ]
 

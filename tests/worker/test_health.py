@@ -182,7 +182,7 @@ def test_only_what_waits_for_a_provider_is_resumed(alive: Conn) -> None:
 )
 @pytest.mark.parametrize(
     ("table", "trigger"),
-    [("predictions", "predictions_inserted"), ("outbox", "outbox_redriven")],
+    [("predictions", "predictions_inserted"), ("outbox", "outbox_requeued")],
 )
 def test_a_trigger_that_is_off_or_gone(
     alive: Conn, database: Database, statement: str, word: str, table: str, trigger: str

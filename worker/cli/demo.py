@@ -26,6 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 from market.cli.console import drawing
+from market.horizons import HORIZONS
 from market.providers import Kind, Request
 from market.providers.yahoo import Yahoo
 from market.universe import sessions
@@ -264,7 +265,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for name in ("post, UTC", "symbol", "says"):
         table.add_column(name, no_wrap=True)
-    for name in ("entry", "T+1 %", "T+3 %", "T+7 %", "T+30 %", "took"):
+    for name in ("entry", *(f"T+{n} %" for n in HORIZONS.values()), "took"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
@@ -272,7 +273,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
             Text(visible_line(row["symbol"])),
             Text(visible_line(row["sentiment"] or "-")),
             "…" if row["entry"] is None else f"{row['entry']:.2f}",
-            *(_mark(row[f"return_{t}"], row[f"correct_{t}"]) for t in ("t1", "t3", "t7", "t30")),
+            *(_mark(row[f"return_{t}"], row[f"correct_{t}"]) for t in HORIZONS),
             "…" if row["seconds"] is None else f"{row['seconds']:.1f} s",
         )
     return table

@@ -130,7 +130,7 @@ def _ask_for_prices(conn: Connection, batch: Batch, priorities: Mapping[int, int
         conn.execute("SELECT ticker_enqueue(%s, %s, true)", [sorted(symbols), priority])
         new = sorted(batch.new.intersection(symbols))
         if priority < 0 and new:  # the registry's trigger wrote these with the normal priority
-            conn.execute("SELECT ticker_stay_behind(%s, %s)", [new, priority])
+            conn.execute("SELECT ticker_lower_priority(%s, %s)", [new, priority])
 
 
 def _end(claim: Claim, done: Processed) -> End:
