@@ -60,7 +60,8 @@ LANGUAGE sql STABLE AS $$
               AND s.closes_at <= reckoner_now() - session_settling(a.calendar)) e
         CROSS JOIN LATERAL (
             SELECT count(*) FILTER (WHERE num_nulls(p.open, p.high, p.low, p.volume) > 0) AS nulls
-            FROM our_bars p WHERE p.symbol = a.symbol AND p.date BETWEEN p_from AND p_to) n
+            FROM market_prices p WHERE p.symbol = a.symbol AND p.date BETWEEN p_from AND p_to
+              AND p.fetched_at IS NOT NULL) n
         CROSS JOIN LATERAL (
             SELECT n.nulls, coalesce(sum(d.rejected), 0)::bigint AS rejected,
                    coalesce(sum(d.flagged), 0)::bigint AS flagged,
@@ -106,6 +107,6 @@ REVOKE ALL ON FUNCTION
     price_freshness()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/43_symbol_stats.sql', '5ac7df2b0e952918b20c38b9d7fce85419cc8059e219158dfa5b9ce798a8e06f')
+    ('functions/43_symbol_stats.sql', '78d3ab2b2f786198f9c88a57a958244f1d1eb56eec936e3c1cf5ef3f7f6262b3')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -183,9 +183,9 @@ DECLARE
     v_changed  bigint := 0;
 BEGIN
     FOR v_calendar IN
-        SELECT DISTINCT r.calendar FROM our_outcomes o JOIN ticker_registry r ON r.symbol = o.symbol
+        SELECT DISTINCT r.calendar FROM prediction_outcomes o JOIN ticker_registry r ON r.symbol = o.symbol
         WHERE o.outcome_state IN ('awaiting_prices', 'maturing') AND o.due_at IS NULL
-          AND o.entry_session IS NOT NULL
+          AND o.entry_session IS NOT NULL AND o.engine_version IS NOT NULL
           AND EXISTS (SELECT FROM market_sessions s WHERE s.calendar = r.calendar)
           AND NOT EXISTS (SELECT FROM market_sessions s WHERE s.calendar = r.calendar AND s.session = o.entry_session)
         ORDER BY r.calendar
@@ -203,6 +203,6 @@ REVOKE ALL ON FUNCTION
     sweep_misplaced()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/53_outcomes_sessions.sql', '5c96e58a4b0142dedd3ba1af8552ab572a6c876e99abe2bbb7ae455415097a0f')
+    ('functions/53_outcomes_sessions.sql', 'ec6291d2029202479c7631130685eaed55207ea691f05c0cc1893429199f23e8')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

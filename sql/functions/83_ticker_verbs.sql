@@ -176,8 +176,8 @@ BEGIN
                          array_agg(p.volume ORDER BY p.date) AS volumes,
                          array_agg(p.date) FILTER (WHERE p.has_split) AS splits,
                          array_agg(p.date) FILTER (WHERE p.has_dividend) AS dividends
-                  FROM our_bars p
-                  WHERE p.symbol = new
+                  FROM market_prices p
+                  WHERE p.symbol = new AND p.fetched_at IS NOT NULL
                     AND p.date BETWEEN v_from.covered_from AND v_from.covered_to) g,
                  bars_merge(p_symbol => old, p_source => coalesce(g.source, 'remap'), p_payload_id => NULL,
                             p_from => v_from.covered_from, p_to => v_from.covered_to, p_rebased => true,
@@ -228,6 +228,6 @@ REVOKE ALL ON FUNCTION
     ticker_remap(p_old text, p_new text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/83_ticker_verbs.sql', 'fde61b174d796655eb962e17001cbb159530a9541984572f5ae1676e7b4dceb5')
+    ('functions/83_ticker_verbs.sql', '5252e22b7abde55e60841821af5a38d489599e3285eba24a0dd9a37f99cff8e8')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

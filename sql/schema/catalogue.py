@@ -28,10 +28,10 @@ _DEFINITION = re.compile(
 
 @dataclass(frozen=True)
 class Item:
-    """One thing of the schema `public`.
+    """One object of the schema `public`.
 
     kind: column, constraint, index, trigger, function, view, sequence, rights. parent: its table;
-    of a function its bare name; of rights what has them. detail: what is compared, see `catalogue.sql`.
+    of a function its bare name; of rights the kind of object. detail: the compared values, see `catalogue.sql`.
     """
 
     kind: str
@@ -41,7 +41,7 @@ class Item:
 
     @property
     def identity(self) -> tuple[str, str, str]:
-        """What two items have in common that are the same thing."""
+        """The values by which two items are the same object."""
         return self.kind, self.parent, self.name
 
 
@@ -54,7 +54,7 @@ class Definition:
 
 
 def describe(conn: Connection) -> list[Item]:
-    """Everything in `public` of this database; sets the transaction's search_path."""
+    """Return all objects in `public` of this database; sets the transaction's search_path."""
     conn.execute("SET LOCAL search_path = pg_catalog, public")
     rows = conn.execute((HERE / "catalogue.sql").read_bytes()).fetchall()
     items = [Item(**row) for row in rows]
@@ -62,12 +62,12 @@ def describe(conn: Connection) -> list[Item]:
 
 
 def recorded() -> list[Item]:
-    """What this version expects of a database that it made alone."""
+    """Return the objects that this version expects in a database that it made alone."""
     return [Item(**row) for row in json.loads(RECORD.read_text(encoding="utf-8"))["items"]]
 
 
 def source() -> str:
-    """A hash of everything that the record is made from."""
+    """Return a hash of everything that the record is made from."""
     files = [f"{file.name} {file.checksum}" for file in schema_files()]
     query = hashlib.sha256((HERE / "catalogue.sql").read_bytes()).hexdigest()
     return hashlib.sha256("\n".join([*files, query]).encode()).hexdigest()
@@ -80,7 +80,7 @@ def is_stale() -> bool:
 
 @cache
 def definitions() -> dict[str, Definition]:
-    """The functions and views by name; a CHECK's function is a migration's."""
+    """Return the functions and views by name, from the last file that defines each."""
     return {
         match["function"] or match["view"]: Definition(file.name, match[0])
         for file in schema_files()
@@ -89,6 +89,6 @@ def definitions() -> dict[str, Definition]:
 
 
 def as_text(items: list[Item]) -> str:
-    """The record's text: a line per item, so that two branches merge."""
+    """Return the record's text: a line per item, so that two branches merge."""
     lines = ",\n".join(json.dumps(asdict(item), ensure_ascii=False) for item in items)
     return f'{{"source": "{source()}",\n"items": [\n{lines}\n]}}\n'

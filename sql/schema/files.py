@@ -2,7 +2,7 @@
 
 A file is a transaction of its own for psql and ends with a statement that records its name
 and checksum in `reckoner_schema`, so that applying it with psql and with the runner leaves
-the same trace. Before it, a file of functions takes them from PUBLIC. `./dev sql` writes those
+the same trace. Before it, a file of functions revokes them from PUBLIC. `./dev sql` writes those
 statements (record.py).
 """
 
@@ -72,7 +72,7 @@ class SchemaFile:
 
     @property
     def body(self) -> str:
-        """The statements between the file's BEGIN and COMMIT; locks and waits are the runner's own."""
+        """The statements between BEGIN and COMMIT, without locks and waits: the runner has its own."""
         body = self.text.removeprefix("BEGIN;\n").removesuffix("COMMIT;\n")
         for line in (
             "SET LOCAL lock_timeout = '3s';\n",
@@ -82,12 +82,12 @@ class SchemaFile:
         return body
 
 
-# Views that source_attach_view() makes for the tables that it finds; no file has their text.
+# Views that source_attach_view() makes for the tables that it finds. Their text is in no file.
 ATTACHED_VIEWS = ("prediction_inputs", "prediction_models")
 
 
 def schema_files() -> list[SchemaFile]:
-    """All files in the order in which they apply."""
+    """Return all files in the order in which they are applied."""
     # Not glob, which on newer Pythons finds nothing in a folder that it cannot open.
     paths = [
         path
@@ -108,7 +108,7 @@ def _checksum(text: str) -> str:
 
 
 def _revoking(text: str) -> str:
-    """The statement that takes a file's functions from PUBLIC; empty where it leaves them all."""
+    """Return the statement that revokes a file's functions from PUBLIC; empty where none is revoked."""
     signatures = [
         name + re.sub(r"\s+DEFAULT\s+[^,)]+", "", " ".join(arguments.split()).replace("( ", "("))
         for name, arguments in _FUNCTION.findall(text)
@@ -121,7 +121,7 @@ def _revoking(text: str) -> str:
 
 def _with_rights(file: "SchemaFile") -> "SchemaFile":
     if file.is_migration:
-        return file  # a landed one is never edited
+        return file  # a landed migration is never edited
     record = _RECORD.search(file.text)
     rest = _REVOKE.sub("", _RECORD.sub("", file.text)).removesuffix("COMMIT;\n")
     text = f"{rest}{_revoking(rest)}{record[0] if record else ''}COMMIT;\n"
@@ -129,7 +129,7 @@ def _with_rights(file: "SchemaFile") -> "SchemaFile":
 
 
 def stamp(*, write: bool) -> list[str]:
-    """Write what ends each file: who may not call its functions, and its recording statement.
+    """Write the end of each file: the REVOKE of its functions, and its recording statement.
 
     Returns the names of files that lacked the right ones.
     """

@@ -1,9 +1,9 @@
-"""Applies `migrations/` (once each, never edited) and `functions/` (whenever their text changes).
+"""Apply `migrations/` (once each, never edited) and `functions/` (whenever their text changes).
 
-A migration commits by itself, so that a lock on an owner's table is held for a blink; the
-functions change together; attaching (triggers, view) comes last. Each step takes a
-transaction-level advisory lock and looks anew at what is missing, so two processes may
-migrate at once, and one that was interrupted is taken up by the next.
+Each migration is a transaction, so that a lock on an owner's table is short. All functions change in
+one transaction. Attaching (triggers, view) comes last. Each step takes a transaction-level advisory lock
+and then determines anew what is missing: so two processes may migrate at once, and the next run resumes
+one that was interrupted.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ class SchemaMismatch(MigrationError, Unhealthy):
 
 @dataclass(frozen=True)
 class Change:
-    """What migrating does, or would do: `apply` a new file, `replace` a changed one, `attach`,
+    """One change by `migrate`: `apply` a new file, `replace` a changed one, `attach`,
     `restrict` a function that everyone may call.
 
     `optional` and `blocked` (by duplicates): what a person may do with `sql`.
@@ -48,13 +48,13 @@ class Change:
 
 
 def pending(conn: Connection) -> list[Change]:
-    """What `migrate` would do to this database; empty when it is as this code expects it.
+    """Return the changes that `migrate` would make; none where the database is as expected.
 
     Raises MigrationError when an applied migration's text is no longer the one that was applied,
     or when the database has one that this version does not know.
     """
     changes = _pending_files(conn)
-    # A file that is applied takes its own functions from PUBLIC.
+    # A file that is applied revokes its own functions from PUBLIC.
     open_to_all = [] if changes else _open_to_all(conn)
     return [*changes, *_detached(conn), *open_to_all]
 
@@ -67,7 +67,7 @@ def _open_to_all(conn: Connection) -> list[Change]:
 
 
 def _pending_files(conn: Connection) -> list[Change]:
-    """The files that are new or changed; calls no function of ours."""
+    """Return the files that are new or changed; calls no function of ours."""
     applied = {}
     if _scalar(conn, "SELECT to_regclass('public.reckoner_schema') IS NOT NULL"):
         rows = conn.execute("SELECT name, checksum FROM public.reckoner_schema").fetchall()
@@ -122,7 +122,7 @@ def expect_files(conn: Connection) -> None:
 
 
 def advise(conn: Connection) -> Change | None:
-    """What a person should decide about: outcomes of another program's making without UNIQUE.
+    """Return the advice for a prediction_outcomes of another program that lacks UNIQUE.
 
     Everything works without it. With it, that program's second insert for a pair fails where
     it succeeds now, so it is the owner who adds it, with the SQL that this returns. Reads the
@@ -176,7 +176,7 @@ def migrate(database: Database) -> list[Change]:
 
 @contextlib.contextmanager
 def _locked(database: Database) -> Iterator[Connection]:
-    """A transaction in which nobody else migrates, and that waits for no other lock for long.
+    """Open a transaction in which no other process migrates, with short waits for other locks.
 
     The advisory lock keeps out psql and older versions; any role can take it, and none that cannot
     migrate holds us up with it. The table's lock is for those who may write there.
@@ -233,7 +233,7 @@ def _step(database: Database, files: Sequence[SchemaFile]) -> list[Change]:
 
 
 def _attach(database: Database) -> list[Change]:
-    """Make the view and the triggers that are missing; what works is not touched."""
+    """Create the missing view and triggers; leave those that work."""
     with _locked(database) as conn:
         changes = [change for change in pending(conn) if change.action == "attach"]
         conn.execute("SET LOCAL search_path = public")

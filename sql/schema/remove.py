@@ -1,9 +1,9 @@
-"""Takes our objects out of a database and leaves the data: `worker migrate --remove`.
+"""Remove our objects from a database and leave the data: `worker migrate --remove`.
 
-Triggers, views, functions, the queue and what only serves it go; predictions, tickers,
-prices and outcomes stay, with the columns that were added to them and the record of where the
-prices came from. Whoever wants to change
-the type of a column of `predictions` needs this too, because our view reads it.
+It removes triggers, views, functions, the queue and tables that serve the queue alone. Predictions,
+tickers, prices and outcomes stay, with the columns that were added to them and the record of where the
+prices came from. To change the type of a column of `predictions` an owner needs this too, because our
+view reads it.
 """
 
 import re
@@ -12,7 +12,7 @@ from sql.database import Connection, Database
 from sql.schema.files import ATTACHED_VIEWS, schema_files
 from sql.schema.locks import MILLISECONDS, until_free
 
-# Ours alone, and worth nothing without the functions.
+# Tables of ours that are useless without the functions.
 _TABLES = (
     "outbox",
     "outbox_history",
@@ -49,7 +49,7 @@ _INDEX = re.compile(r"^CREATE INDEX IF NOT EXISTS (\w+) ON prediction_outcomes\b
 
 
 def statements(conn: Connection) -> list[str]:
-    """The statements that remove what is there of ours, in an order that works; none: nothing is."""
+    """Return the statements that remove the objects of ours, in an order that works."""
     texts = [file.text for file in schema_files()]
     names = {
         "functions": sorted({name for text in texts for name in _FUNCTION.findall(text)}),
@@ -59,7 +59,7 @@ def statements(conn: Connection) -> list[str]:
         "with_defaults": [*_TABLES, *_KEPT],
     }
     rows = conn.execute(
-        # Triggers first, of predictions before all: then no insert of the owner's meets us any more.
+        # Triggers first, of predictions before all: from then on an owner's INSERT runs no code of ours.
         "SELECT 1 AS step, t.tgrelid IS DISTINCT FROM to_regclass('public.predictions') AS later,"
         " format('DROP TRIGGER %%I ON %%s', t.tgname, t.tgrelid::regclass) AS statement"
         " FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"
@@ -97,7 +97,7 @@ def statements(conn: Connection) -> list[str]:
 
 
 def script(lines: list[str]) -> str:
-    """The statements as a transaction for psql that waits for no lock for long."""
+    """Return the statements as a transaction for psql with short waits for locks."""
     body = "".join(f"{line};\n" for line in lines)
     return (
         f"BEGIN;\nSET LOCAL lock_timeout = '3s';\nSET LOCAL search_path = public;\n{body}COMMIT;\n"
@@ -105,7 +105,7 @@ def script(lines: list[str]) -> str:
 
 
 def apply(database: Database) -> list[str]:
-    """Remove what is ours in one transaction; returns the statements that were run.
+    """Remove our objects in one transaction; returns the statements that were run.
 
     Raises psycopg.errors.LockNotAvailable when the tables' locks could not be had within a few
     seconds, and DependentObjectsStillExist where somebody built on ours; nothing changed then.
