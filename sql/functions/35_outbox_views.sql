@@ -71,8 +71,8 @@ SELECT o.id, o.topic, o.key, o.status, reckoner_now() - o.created_at AS age,
         WHEN alive.awake = 0 THEN
             format('every worker lets the database sleep (WORKER_IDLE=sleepy); the next wakes at %s', alive.next_look)
         WHEN o.topic <> ALL (topics.known) THEN
-            format('no worker alive works on the topic %s: start a worker of a version that does', o.topic)
-        ELSE format('ready since %s, %s workers are alive and busy', o.available_at, alive.n)
+            format('no worker alive works on the topic %s: start one of a version that does', o.topic)
+        ELSE format('ready since %s, %s workers alive and busy', o.available_at, alive.n)
     END AS reason
 FROM outbox o CROSS JOIN alive CROSS JOIN topics LEFT JOIN reckoner_workers w ON w.name = o.leased_by
 WHERE o.status = 'dead'
@@ -84,6 +84,6 @@ WHERE o.status = 'dead'
                                     OR o.updated_at < reckoner_now() - interval '5 minutes'))
 ORDER BY o.created_at;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/35_outbox_views.sql', 'dcf8a59343cc66ed4497e1b2ff5348082054b6e363e76b9168155a3fde772f92')
+    ('functions/35_outbox_views.sql', 'a33e22c5773a7c7c8ffdce6c2cb230f584591150299349bfcfc0d82c63242525')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -6,7 +6,7 @@ SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
 -- A ticker's name at providers, and its calendar: from the registry, else from symbol_rules, where a
--- rule may be younger than the ticker. A calendar that is not the default was set by somebody and stays.
+-- rule may be younger than the ticker. A calendar that is not the default was set on purpose and stays.
 CREATE OR REPLACE FUNCTION ticker_listing(p_symbol text)
 RETURNS TABLE (provider_symbol text, calendar text, status text) LANGUAGE sql STABLE AS $$
     SELECT coalesce(r.provider_symbol, u.provider_symbol, r.symbol)::text,
@@ -189,6 +189,6 @@ REVOKE ALL ON FUNCTION
     ticker_fetch_concluded(p_symbol text, p_status text, p_reason text, p_backfill_status text, p_backfill_error text )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_ticker_plan.sql', '8d50a2f31415442d01ee9dd99e662c861a7deef196764213bfb3bef191e72ccd')
+    ('functions/42_ticker_plan.sql', '0aa6cc4960199900fa955cff9ee811786660f97dfd811b851dd473f4ad2da688')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -2,7 +2,7 @@ BEGIN;
 -- The checks of health: each a sentence with its number and its remedy. Read by `worker health`, which
 -- adds whether the database answers and the schema fits, and by people in psql:
 --   SELECT * FROM reckoner_health() WHERE state <> 'ok';
--- state: ok, warn (a person should look), fail (events wait until somebody acts).
+-- state: ok, warn (an operator should look), fail (events wait until an operator acts).
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -153,6 +153,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', 'c9258bc89fd87d5360a616364b1d28d5d372cde930662be0c36ff08380cc27af')
+    ('functions/71_health.sql', 'c148e004445feabc17f764444898425f16cfd002debc8a301e46c182b3a74a39')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -17,7 +17,7 @@ Danger = Literal["danger", "warn"]
 _TRIGGER_RISKS = {
     "predictions": "new predictions get no event; only the sweep finds them, minutes later",
     "ticker_registry": "tickers that are registered wait for the sweep",
-    "outbox": "sleeping workers are not woken, re-driven events keep their failures",
+    "outbox": "sleeping workers are not woken, requeued events keep their failures",
 }
 _SLOW = "what used it reads the whole table, ever slower as it grows"
 

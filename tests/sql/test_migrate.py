@@ -143,7 +143,7 @@ def test_an_edited_function_is_replaced(url: str, conn: Conn) -> None:
     conn.execute("UPDATE reckoner_schema SET checksum = repeat('0', 64) WHERE name = %s", [name])
     conn.execute(
         "CREATE OR REPLACE FUNCTION outbox_renew(p_worker text, p_lease_seconds double precision,"
-        " p_held bigint[] DEFAULT NULL) RETURNS bigint LANGUAGE sql AS 'SELECT 0'"
+        " p_leases bigint[] DEFAULT NULL) RETURNS bigint LANGUAGE sql AS 'SELECT 0'"
     )
     assert check(url).returncode == 3
     assert migrate(url) == [{"action": "replace", "name": name, "sql": None}]
@@ -213,11 +213,12 @@ def test_a_long_transaction_is_not_queued_behind(empty_url: str) -> None:
         assert "lock" in gave_up.stderr
         triggers = "SELECT count(*) FROM pg_trigger WHERE tgrelid = 'predictions'::regclass"
         assert value(conn, triggers) == 0
-        # But for the one that a CHECK of a migration calls.
+        # But for those that a CHECK or a default of a migration calls.
         functions = (
-            "SELECT array_agg(proname) FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+            "SELECT array_agg(proname ORDER BY proname) FROM pg_proc"
+            " WHERE pronamespace = 'public'::regnamespace"
         )
-        assert value(conn, functions) == ["outbox_is_sound"]
+        assert value(conn, functions) == ["outbox_is_sound", "reckoner_clock_now", "reckoner_now"]
         owner.execute("COMMIT")
         assert value(conn, "SELECT count(*) FROM predictions") == 5
     # What did not touch the owner's table stayed; the rest is done now.
