@@ -1,5 +1,5 @@
-"""The middle floor: tickers, sessions, prices and outcomes. Knows nothing of events.
+"""The middle floor: tickers, sessions, prices and outcomes. It does not know the queue.
 
-Everything here takes a connection or the `Database`, computes in SQL functions, and leaves
-it to the caller (a worker's lane, a command) in which transaction that happens.
+Every function takes a connection or the `Database` and computes in SQL functions. The caller (a
+worker's lane, a command) decides in which transaction that happens.
 """

@@ -1,7 +1,7 @@
-"""Files of the user: opened so that no FIFO hangs, no link leads elsewhere, no size fills memory.
+"""Files of the user: no FIFO hangs, no link leads elsewhere, no size fills memory.
 
-A command reads regular files alone. What it writes in a folder that others may write to, it makes
-anew: a link that someone planted there under the same name is not followed.
+Commands read regular files only. A file that a command writes is always new: another user of the
+folder may have planted a link under its name.
 """
 
 import contextlib
@@ -19,14 +19,14 @@ _DESCRIPTORS = (Path("/dev/fd"), Path("/proc/self/fd"))
 
 
 class FileRefusedError(OSError):
-    """A file that is not read or written, whoever asks; `strerror` says why."""
+    """A file is refused; `strerror` has the reason."""
 
     def __init__(self, why: str) -> None:
         super().__init__(errno.EINVAL, why)
 
 
 def read_regular(path: Path, most: int) -> bytes:
-    """The bytes of a regular file of at most `most` bytes. Raises OSError."""
+    """Read a regular file of at most `most` bytes. Raises OSError."""
     descriptor = os.open(path, _READ)
     try:
         return _read(descriptor, most)
@@ -35,9 +35,10 @@ def read_regular(path: Path, most: int) -> bytes:
 
 
 def read_inside(folder: Path, name: str, most: int) -> bytes:
-    """As `read_regular`, of a file of this name that is in the folder, or below it by a link.
+    """Read a regular file of this name in the folder.
 
-    Raises OSError; FileRefusedError where a link leads out of the folder.
+    A link may lead to a file below the folder. Raises OSError; FileRefusedError where a link leads
+    out of the folder.
     """
     root = folder.resolve(strict=True)
     try:
@@ -45,14 +46,14 @@ def read_inside(folder: Path, name: str, most: int) -> bytes:
     except (ValueError, RuntimeError):  # RuntimeError: links in a circle
         raise FileRefusedError("is a link to outside the folder") from None
     with contextlib.ExitStack() as stack:
-        # Part by part and without following: a link that changes meanwhile leads nowhere.
+        # Part by part, without following links: a link may be replaced after resolve().
         at = _opened(stack, root, os.O_DIRECTORY, None)
         for part in parts[:-1]:
             at = _opened(stack, part, os.O_DIRECTORY | os.O_NOFOLLOW, at)
         try:
             at = _opened(stack, parts[-1] if parts else ".", os.O_NOFOLLOW, at)
         except OSError as error:
-            # A socket cannot be opened at all; a link is one that changed, or leads to itself.
+            # ENXIO: a socket. ELOOP: a link that was replaced meanwhile, or leads to itself.
             if error.errno in {errno.ENXIO, errno.ELOOP}:
                 raise FileRefusedError("is not a regular file") from None
             raise
@@ -79,9 +80,9 @@ def _read(descriptor: int, most: int) -> bytes:
 
 
 def append_to(path: Path) -> IO[bytes]:
-    """Open for appending, unbuffered: a regular file, or a pipe that somebody reads.
+    """Open for appending, unbuffered: a regular file, or a pipe with a reader.
 
-    Raises OSError; FileRefusedError for a link, except those by which a system names descriptors.
+    Raises OSError; FileRefusedError for a link, except /dev/stdout and the like.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     if path.parent not in _DESCRIPTORS and path not in _STANDARD:
@@ -92,7 +93,7 @@ def append_to(path: Path) -> IO[bytes]:
         if error.errno == errno.ELOOP:
             raise FileRefusedError("is a link: name the file itself") from None
         if error.errno == errno.ENXIO:
-            raise FileRefusedError("is a pipe that nobody reads") from None
+            raise FileRefusedError("is a pipe without a reader") from None
         raise
     os.set_blocking(descriptor, True)
     return open(descriptor, "ab", buffering=0)  # noqa: PTH123 - the caller closes it
@@ -100,7 +101,7 @@ def append_to(path: Path) -> IO[bytes]:
 
 @contextlib.contextmanager
 def replaced(path: Path) -> Iterator[IO[bytes]]:
-    """Write a file that takes the place of the one of this name when it is whole.
+    """Write a file that replaces the one of this name when it is complete.
 
     A link of this name is replaced and not followed. Raises OSError.
     """
@@ -114,15 +115,18 @@ def replaced(path: Path) -> Iterator[IO[bytes]]:
 
 
 def new_file(path: Path, mode: int) -> IO[bytes]:
-    """Make a file that was not there, nor a link of its name, with this mode. Raises OSError."""
+    """Make a new file with this mode.
+
+    Raises OSError where the name exists, also as a link.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     return open(os.open(path, flags, mode), "wb")  # noqa: PTH123 - the caller closes it
 
 
 def publish(unfinished: Path, path: Path) -> None:
-    """Give a whole file its name, if nothing has that name; raises FileExistsError and OSError."""
+    """Give a complete file its name. Raises FileExistsError where that exists, and OSError."""
     try:
-        # A rename would replace what somebody put there meanwhile.
+        # A rename would replace a file that was made there meanwhile.
         os.link(unfinished, path, follow_symlinks=False)
     except OSError as error:
         if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}:

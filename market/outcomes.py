@@ -1,4 +1,8 @@
-"""Outcomes: thin doors to the set-based statements in `sql/functions/5*_outcomes*.sql`."""
+"""Outcomes: calls of the set-based statements in `sql/functions/5*_outcomes*.sql`.
+
+All rules are SQL, so that the trigger, the worker and psql compute the same. Python adds only what
+SQL cannot do: bounded batches, and two transactions at once.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,15 +13,15 @@ from typing import Any
 from sql.database import Connection, Database, one
 
 STATES = ("awaiting_prices", "maturing", "complete", "unresolvable")
-# What `calculate` does at once: transactions, and outcomes in each, which are held for less than a second.
+# Transactions of `calculate` at once, and outcomes in each: rows are locked for less than a second.
 _CONNECTIONS, _BATCH = 2, 50_000
 
 
 @dataclass
 class Processed:
-    """What processing one prediction did. `reason` is set when there was nothing to do.
+    """The result of processing one prediction. reason: why there was nothing to do.
 
-    skipped: at most 50 elements, each with its reason; skipped_counts: all of them, by reason.
+    skipped: at most 50 elements, each with its reason. skipped_counts: all of them, by reason.
     """
 
     symbols: list[str] = field(default_factory=list)
@@ -28,12 +32,12 @@ class Processed:
 
     @property
     def skipped_total(self) -> int:
-        """Elements that are not processed, listed or not."""
+        """Count the elements that were not processed, listed or not."""
         return self.skipped_counts.total() or len(self.skipped)
 
 
 class MissingCalendarsError(Exception):
-    """Predictions need calendars that are not loaded; nothing was decided about them."""
+    """Predictions need calendars that are not loaded; nothing was changed."""
 
     def __init__(self, names: list[str]) -> None:
         super().__init__(f"calendars not loaded: {', '.join(names)}")
@@ -42,11 +46,11 @@ class MissingCalendarsError(Exception):
 
 @dataclass(frozen=True)
 class Batch:
-    """Per prediction what was done, and which symbols need a provider for it.
+    """The results of a batch of predictions, and the symbols that need a provider.
 
     waiting: per symbol the predictions that wait for its prices. new: symbols that were registered.
-    deferred: predictions of which nothing was done, because they did not fit;
-    wide: those of them that name so many that they are to wait for all others.
+    deferred: predictions that did not fit and were not processed. wide: those of them with more
+    than 20 symbols, which all others precede.
     """
 
     predictions: dict[int, Processed]
@@ -57,7 +61,7 @@ class Batch:
 
     @property
     def wanting(self) -> list[str]:
-        """The symbols that need a provider."""
+        """The symbols that need a provider, sorted."""
         return sorted(self.waiting)
 
 
@@ -71,12 +75,12 @@ def process(
     budget: int | None = None,
     bulk: Sequence[int] | None = None,
 ) -> Batch:
-    """Register, open and fill everything that these predictions name, in the caller's transaction.
+    """Register, open and fill what these predictions name, in the caller's transaction.
 
-    Cost: one statement, however many predictions. Raises MissingCalendarsError,
-    unless check_calendars is False: then such outcomes are unresolvable.
+    One statement for any number of predictions. Raises MissingCalendarsError, unless
+    check_calendars is False: then such outcomes are unresolvable.
     max_symbols: of one prediction. budget: the most symbols of all together, unless one alone has
-    more. bulk: the only ones that may name more than 20; None: all may.
+    more. bulk: the predictions that may name more than 20; None: all may.
     """
     ids = list(prediction_ids)
     predictions = {number: Processed() for number in ids}
@@ -109,11 +113,11 @@ def process(
 
 
 def _note(done: Processed, row: dict[str, Any]) -> None:
-    """Take over what became of one element of a prediction's assets."""
+    """Add the result of one element of a prediction's assets."""
     if row["nothing"]:
         done.reason = row["nothing"]
     elif row["symbol"] is None:
-        if row["element"] is None:  # a long list is counted apart from what is shown of it
+        if row["element"] is None:  # the count of a long list, of which some elements are shown
             done.skipped_counts[row["reason"]] = row["skipped"]
         else:
             done.skipped.append({"element": row["element"], "reason": row["reason"]})
@@ -132,13 +136,13 @@ def fill_symbol(conn: Connection, symbol: str, *, everything: bool = False) -> i
 
 
 def fill_due(conn: Connection, symbol: str) -> int:
-    """Fill those of a symbol's outcomes that time, or bars behind its last one, can have changed."""
+    """Fill a symbol's outcomes that time, or newer bars, can have changed."""
     return int(one(conn, "SELECT outcomes_fill_due(%s) AS changed", [symbol])["changed"])
 
 
 @dataclass
 class Calculated:
-    """What computing outcomes changed: per symbol, and outcomes per state before and after."""
+    """The result of `calculate`: changed outcomes per symbol, and counts per state."""
 
     changed: dict[str, int]
     before: Counter[str]
@@ -148,8 +152,8 @@ class Calculated:
 def calculate(database: Database, *, force: bool, dry_run: bool) -> Calculated:
     """Fill all open outcomes from the stored prices, or with `force` all of ours.
 
-    A few symbols at a time, each batch its own transaction, so that nobody waits long for a row;
-    two batches at once where the pool has two connections: they have no row in common. dry_run
+    Each batch of symbols is its own transaction, so that rows are locked for a short time. Two
+    batches run at once where the pool has two connections; they have no row in common. dry_run
     rolls each back; the counts are true all the same.
     """
     with database.transaction() as conn:
@@ -170,13 +174,13 @@ def calculate(database: Database, *, force: bool, dry_run: bool) -> Calculated:
                 "SELECT * FROM outcomes_fill_symbols(%s, %s)", [symbols, force]
             ):
                 changed[row["symbol"]] = row["changed"]
-            if dry_run:  # what it would come to is gone with the transaction
+            if dry_run:  # counted now, because the rollback undoes it
                 moved.update(_counts(conn, symbols))
         return changed, moved
 
     done = Calculated({}, before, before.copy())
     with ThreadPoolExecutor(min(_CONNECTIONS, database.size)) as threads:
-        # When one fails, `map` takes back those that have not begun.
+        # When one fails, `map` cancels those that have not begun.
         for changed, moved in threads.map(fill, _batches(rows)):
             done.changed |= changed
             done.after.update(moved)
@@ -187,7 +191,7 @@ def calculate(database: Database, *, force: bool, dry_run: bool) -> Calculated:
 
 
 def _batches(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """Symbols in their order, of about _BATCH outcomes together, or one that has more."""
+    """Group the symbols, in order, into batches of about _BATCH outcomes, or of one symbol."""
     batches: list[list[str]] = []
     room = 0
     for row in rows:
@@ -200,14 +204,14 @@ def _batches(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
 
 
 def count_ours(database: Database) -> int:
-    """Number of outcomes that are not another program's: what `calculate` may rewrite with force."""
+    """Count the outcomes of ours, which `calculate` may rewrite with force."""
     with database.transaction() as conn:
         query = "SELECT count(*) AS n FROM our_outcomes"
         return int(one(conn, query)["n"])
 
 
 def _counts(conn: Connection, symbols: list[str] | None = None) -> Counter[str]:
-    """Number of outcomes per state: of all, or of those of some symbols that have an entry and so may change.
+    """Count outcomes per state: of all, or of the ones of some symbols that may change.
 
     Rows of other programs without a state are left out.
     """
@@ -215,7 +219,7 @@ def _counts(conn: Connection, symbols: list[str] | None = None) -> Counter[str]:
     rows = (
         conn.execute(f"{query} GROUP BY 1")
         if symbols is None
-        # In these words, because they are the index's.
+        # The same predicate as the partial index has; otherwise it is not used.
         else conn.execute(
             f"{query} AND entry_session IS NOT NULL AND symbol = ANY (%s) GROUP BY 1", [symbols]
         )

@@ -1,4 +1,7 @@
-"""The settings of this floor: providers and their keys, and history."""
+"""The settings of the market: providers and their keys, history, reports, Neon.
+
+Commands and the worker load them and pass values on, so that the rooms below need no environment.
+"""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -20,8 +23,8 @@ PROVIDER_NAMES = (
     "finnhub",
     "stooq",
 )
-# Who is asked without MARKET_PROVIDERS, of those whose key is there. Without paying, Finnhub has
-# no daily bars and Stooq is closed; who pays is better served by an API than by a website.
+# The order without MARKET_PROVIDERS, of providers with a key. With a free key, Finnhub has no daily
+# bars, and Stooq is closed; paid APIs come before a website.
 _ORDER = {
     "free": ("yahoo", "fmp", "twelve_data", "polygon", "alpha_vantage"),
     "paid": ("polygon", "fmp", "twelve_data", "finnhub", "alpha_vantage", "yahoo"),
@@ -29,41 +32,77 @@ _ORDER = {
 _NEED_A_KEY = ("fmp", "twelve_data", "polygon", "alpha_vantage", "finnhub")
 
 
-class RetentionSettings(Settings):
-    """How many days providers' raw answers are kept; 0: not at all. The sweep prunes by it."""
+def _key(provider: str) -> Any:
+    return Field(default=None, description=f"the key of {provider}")
 
-    raw_retention_days: int = Field(default=90, ge=0, le=36500)
+
+def _base(url: str) -> Any:
+    return Field(default=url, description="where its paths begin, for a proxy or a test")
+
+
+class RetentionSettings(Settings):
+    """How long payloads are kept; the sweep deletes older ones."""
+
+    raw_retention_days: int = Field(
+        default=90,
+        ge=0,
+        le=36500,
+        description="days for which providers' raw answers are kept; `0`: not at all",
+    )
 
 
 class MarketSettings(RetentionSettings):
-    """Which providers, in which order, how far back; see the README's table of settings.
+    """The price providers, their order and keys, and how far back prices go.
 
-    market_providers: empty where the policy decides.
+    A key never reaches a log, an error, a row or a kept URL.
     """
 
-    market_providers: Annotated[tuple[str, ...], NoDecode] = ()
-    market_provider_policy: Literal["free", "paid"] = "free"
-    market_csv_dir: Path | None = None
-    market_cross_check_sample: int = Field(default=0, ge=0, le=1000)
-    backfill_days: int = Field(default=365, ge=1, le=36500)
+    market_providers: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="names in the order in which they are asked, with commas between: "
+        + ", ".join(f"`{name}`" for name in PROVIDER_NAMES)
+        + "; without it `MARKET_PROVIDER_POLICY` decides. `sample` invents prices and is used only when named",
+    )
+    market_provider_policy: Literal["free", "paid"] = Field(
+        default="free",
+        description="`free`: Yahoo, then those whose key is set; `paid`: those first, and their keys are of paid plans",
+    )
+    market_csv_dir: Path | None = Field(
+        default=None,
+        description="folder of the `csv` provider: `SYMBOL.csv` with "
+        "`date,open,high,low,close,volume[,adjusted_close][,dividend][,split]`, prices as traded; regular files "
+        "of at most 8 MB in it, no pipe, no device, no link that leads out of it",
+    )
+    market_cross_check_sample: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="symbols that `market cross-check` and the daily sync compare with a second provider",
+    )
+    backfill_days: int = Field(
+        default=365,
+        ge=1,
+        le=36500,
+        description="calendar days of history before the first moment that needs a ticker",
+    )
 
-    fmp_api_key: SecretStr | None = None
-    twelve_data_api_key: SecretStr | None = None
-    polygon_api_key: SecretStr | None = None
-    alpha_vantage_api_key: SecretStr | None = None
-    finnhub_api_key: SecretStr | None = None
-    stooq_api_key: SecretStr | None = None
+    fmp_api_key: SecretStr | None = _key("Financial Modeling Prep")
+    twelve_data_api_key: SecretStr | None = _key("Twelve Data")
+    polygon_api_key: SecretStr | None = _key("Polygon (Massive)")
+    alpha_vantage_api_key: SecretStr | None = _key("Alpha Vantage")
+    finnhub_api_key: SecretStr | None = _key("Finnhub")
+    stooq_api_key: SecretStr | None = _key("Stooq")
 
-    fmp_base_url: str = "https://financialmodelingprep.com"
-    twelve_data_base_url: str = "https://api.twelvedata.com"
-    polygon_base_url: str = "https://api.polygon.io"
-    alpha_vantage_base_url: str = "https://www.alphavantage.co"
-    finnhub_base_url: str = "https://finnhub.io"
-    stooq_base_url: str = "https://stooq.com"
+    fmp_base_url: str = _base("https://financialmodelingprep.com")
+    twelve_data_base_url: str = _base("https://api.twelvedata.com")
+    polygon_base_url: str = _base("https://api.polygon.io")
+    alpha_vantage_base_url: str = _base("https://www.alphavantage.co")
+    finnhub_base_url: str = _base("https://finnhub.io")
+    stooq_base_url: str = _base("https://stooq.com")
 
     @property
     def provider_names(self) -> tuple[str, ...]:
-        """The providers in order of preference: those that were named, or what the policy says."""
+        """The providers in order of preference: MARKET_PROVIDERS, or those of the policy."""
         return self.market_providers or tuple(
             name
             for name in _ORDER[self.market_provider_policy]
@@ -72,16 +111,16 @@ class MarketSettings(RetentionSettings):
 
     @property
     def chooses(self) -> bool:
-        """Whether the providers' order is ours to change: a list that was named is an order."""
+        """Whether scores may change the order: not that of MARKET_PROVIDERS."""
         return not self.market_providers
 
     def key(self, name: str) -> str:
-        """A provider's key, or an empty string."""
+        """Return a provider's key, or an empty string."""
         secret: SecretStr | None = getattr(self, f"{name}_api_key")
         return secret.get_secret_value() if secret else ""
 
     def base_url(self, name: str) -> str:
-        """Where a provider's paths begin."""
+        """Return the URL that a provider's paths are appended to."""
         return str(getattr(self, f"{name}_base_url"))
 
     @field_validator("market_providers", mode="before")
@@ -138,9 +177,13 @@ class MarketSettings(RetentionSettings):
 
 
 class ReportSettings(Settings):
-    """What reports compare with."""
+    """The symbol that reports compare with."""
 
-    benchmark_symbol: str = Field(default="SPY", pattern=r"^[-A-Z0-9.^=:/]{1,20}$")
+    benchmark_symbol: str = Field(
+        default="SPY",
+        pattern=r"^[-A-Z0-9.^=:/]{1,20}$",
+        description="the symbol whose returns are compared; it needs prices: `market fetch-prices -s SPY -d 365`",
+    )
 
     @field_validator("benchmark_symbol", mode="before")
     @classmethod
@@ -149,9 +192,15 @@ class ReportSettings(Settings):
 
 
 class NeonSettings(Settings):
-    """For `db backup --neon-branch`: whose project is branched; the key is never shown."""
+    """The project and key for `market db backup --neon-branch`. The key is never shown."""
 
-    neon_api_key: SecretStr | None = None
-    neon_project_id: str | None = Field(default=None, pattern="^[a-z0-9-]+$")
-    neon_branch_id: str | None = Field(default=None, pattern="^[a-z0-9-]+$")
-    neon_api_url: str = "https://console.neon.tech/api/v2"
+    neon_api_key: SecretStr | None = _key("Neon")
+    neon_project_id: str | None = Field(
+        default=None, pattern="^[a-z0-9-]+$", description="the project of which a branch is made"
+    )
+    neon_branch_id: str | None = Field(
+        default=None,
+        pattern="^[a-z0-9-]+$",
+        description="the branch that is copied; without it the project's default branch",
+    )
+    neon_api_url: str = _base("https://console.neon.tech/api/v2")

@@ -50,7 +50,11 @@ class SettingsError(InvalidInput):
 
 
 class Settings(BaseSettings):
-    """Base of the floors' settings: environment first, then `.env`; other variables are ignored."""
+    """Base of the floors' settings: environment first, then `.env`; other variables are ignored.
+
+    A field's `description` is its row in docs/settings.md, and a class's docstring is the text
+    above its table; `./dev docs` writes the page.
+    """
 
     model_config = SettingsConfigDict(
         env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True
@@ -96,6 +100,9 @@ def normalize_url(url: str) -> str:
             raise ValueError("the URL cannot be read; is the port a number?") from None
         query = [_libpq_parameter(text) for text in parts.query.split("&") if text]
         url = urlunsplit(parts._replace(query="&".join(text for text in query if text)))
+        if not parts.netloc and not url.startswith("postgresql://"):
+            # A URL of a local socket (postgresql:///shop): urlunsplit drops the empty host's slashes.
+            url = url.replace("postgresql:", "postgresql://", 1)
     try:
         psycopg.conninfo.conninfo_to_dict(url)
     except psycopg.ProgrammingError:
@@ -123,10 +130,18 @@ def _libpq_parameter(text: str) -> str | None:
 
 
 class DatabaseSettings(Settings):
-    """Where the database is; see the README's table of settings."""
+    """Where the database is."""
 
-    database_url: str = Field(default=EMBEDDED + ".reckoner")
-    listen_database_url: str | None = None
+    database_url: str = Field(
+        default=EMBEDDED + ".reckoner",
+        description="any PostgreSQL URL as platforms and SQLAlchemy write it, or libpq's `key=value` form; "
+        "`embedded:PATH` is a [private server](embedded.md) with its data under PATH",
+    )
+    listen_database_url: str | None = Field(
+        default=None,
+        description="a direct connection for LISTEN where `DATABASE_URL` goes through a pooler; "
+        "without it LISTEN uses `DATABASE_URL`",
+    )
 
     @field_validator("database_url", "listen_database_url")
     @classmethod
@@ -155,8 +170,12 @@ class DatabaseSettings(Settings):
 class LogSettings(Settings):
     """How the log is written; it always goes to stderr."""
 
-    log_format: Literal["auto", "json", "console"] = "auto"
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="`auto`: `console` on a terminal, else `json` (a line each)"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="the least level that is written"
+    )
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -5,10 +5,8 @@ Databases are copied from a template that is migrated and has its sessions loade
 takes a few hundredths of a second.
 """
 
-import contextlib
 import importlib.util
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,9 +16,9 @@ from market.universe import sessions
 from sql import embedded
 from sql.database import Database
 from sql.schema import migrate
-from tests.copies import copy_of, database_of, drop
-from tests.roles import roles
-from tests.support import Conn, WorkerProcess, cleaned_up, connect
+from tests.support.db import Conn, connect, copy_of, database_of, drop, server_folder
+from tests.support.process import WorkerProcess, cleaned_up
+from tests.support.roles import roles
 
 # The suite kills workers, not this server: it may forget its last seconds.
 _FAST = {
@@ -29,17 +27,6 @@ _FAST = {
     "synchronous_commit": "off",
     "max_connections": "200",
 }
-
-
-@contextlib.contextmanager
-def server_folder() -> Iterator[Path]:
-    """A folder for an embedded server that every user can reach: root's server is another's."""
-    folder = Path(tempfile.mkdtemp(prefix="reckoner-test-"))
-    folder.chmod(0o755)
-    try:
-        yield folder
-    finally:
-        embedded.remove(folder)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,7 @@
-"""What the lanes and handlers of one worker share."""
+"""The context that the lanes and handlers of one worker share.
+
+A handler gets it as an argument, so that a unit test can build one and no handler reads settings.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,8 +17,8 @@ from worker.tracing import Tracer
 
 T = TypeVar("T")
 
-# Less than half of PostgreSQL's deadlock_timeout: where we and another program wait for each
-# other's rows, it is we who give up and try again, long before one of the two is chosen to fail.
+# Less than half of PostgreSQL's deadlock_timeout: when Reckoner and another program wait for each
+# other's rows, Reckoner gives up and tries again before PostgreSQL chooses one of the two to fail.
 LOCK_SECONDS = 0.4
 
 
@@ -23,8 +26,8 @@ LOCK_SECONDS = 0.4
 class Context:
     """One worker's database, providers, settings and counters.
 
-    max_attempts: failures after which an event is dead. max_symbols: of one prediction that are
-    processed; the rest is skipped.
+    max_attempts: failures after which an event is dead. max_symbols: how many symbols of one
+    prediction are processed; the rest is skipped.
     """
 
     database: Database
@@ -37,9 +40,9 @@ class Context:
     max_symbols: int = 100
 
     def retry(self, doing: str, action: Callable[[], T]) -> T:
-        """Do something, and again for as long as the database is away; see `worker/retry.py`."""
+        """Run an action until the database is available; see `worker/retry.py`."""
         return until_available(self.shutdown, doing, action)
 
     def wait(self, seconds: float) -> None:
-        """Sleep; raises ShutdownRequested when the worker is to end meanwhile."""
+        """Sleep; raises ShutdownRequested when a shutdown is requested meanwhile."""
         self.shutdown.wait(seconds)

@@ -1,7 +1,7 @@
-"""The daily sync of providers that give many symbols at once: a thread, so that no sweep waits.
+"""The thread of the daily sync, for providers that give many symbols at once.
 
-A sweep starts it. Without such providers, and without a cross-check, the sweep writes the events
-itself and this thread does not exist.
+A sweep starts a sync here and does not wait for it. Without such providers, and without a
+cross-check, the sweep writes the events itself and this thread does not exist.
 """
 
 import threading
@@ -17,33 +17,33 @@ log = structlog.get_logger()
 
 
 class DailySync:
-    """One worker's sync after each session's close. `busy` is held while it is under way."""
+    """One worker's sync after each session's close. busy: locked while a sync runs."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._look = threading.Event()
+        self._is_due = threading.Event()
         self.busy = threading.Lock()
 
-    def look(self) -> None:
-        """There may be something to do; called by the sweep."""
-        self._look.set()
+    def start(self) -> None:
+        """Start a sync if one is due; called by the sweep."""
+        self._is_due.set()
 
     def run(self) -> None:
-        """Body of the thread, until the worker stops."""
+        """Run syncs until a shutdown is requested; the thread's body."""
         while not self._context.shutdown.requested.is_set():
-            if not self._look.wait(1):
+            if not self._is_due.wait(1):
                 continue
-            self._look.clear()
+            self._is_due.clear()
             try:
                 with self.busy:
                     self._sync()
             except ShutdownRequested:
                 return
-            except Exception as error:  # noqa: BLE001 - events fetch what a provider could not give
+            except Exception as error:  # noqa: BLE001 - events fetch what the sync could not
                 if is_external(error):
                     log.warning("daily sync postponed", error=error_line(error))
                     continue
-                log.error("daily sync failed, events do it", error=error_line(error))
+                log.error("daily sync failed, writing events instead", error=error_line(error))
                 self._by_events()
 
     def _by_events(self) -> None:

@@ -1,7 +1,7 @@
-"""The heartbeat: shows that the worker lives, renews its leases, ends those of dead workers.
+"""The heartbeat: shows that the worker is alive, renews its leases, ends those of dead workers.
 
-It is sent only while the main loop turns. A loop that hangs lets its leases end, so that another
-worker takes over, and shows as not alive.
+It is sent only while the main loop turns. When the loop hangs, its leases end, another worker
+claims the events, and `worker_status` shows the worker as not alive.
 """
 
 import contextlib
@@ -31,7 +31,8 @@ log = structlog.get_logger()
 class Heartbeat:
     """One worker's heartbeat, run in a thread of its own.
 
-    topics: what the worker works on. on_crashes: called with the number of crashed events found.
+    topics: those that the worker claims. on_crashes: called with the number of crashed events
+    found.
     """
 
     def __init__(
@@ -53,16 +54,16 @@ class Heartbeat:
         self._shutdown = shutdown
         self._on_crashes = on_crashes
         self._in_flight = in_flight
-        self.quiet = threading.Lock()  # while it is held, this thread asks the database nothing
+        self.quiet = threading.Lock()  # while it is locked, this thread sends no query
         self._ticked = time.monotonic()
         self._shown_mode = ""  # in worker_status; a change is shown at once
 
     def tick(self) -> None:
-        """Called by the main loop at every turn."""
+        """Record a turn of the main loop; the loop calls it."""
         self._ticked = time.monotonic()
 
     def stuck(self) -> str | None:
-        """Why the loop is not alive, or None."""
+        """Return why the loop is not alive, or None."""
         seconds = time.monotonic() - self._ticked
         return f"the loop did not turn for {seconds:.0f} s" if seconds > _STUCK_SECONDS else None
 
@@ -72,7 +73,7 @@ class Heartbeat:
         next_at = 0.0
         while not self._shutdown.forced.is_set():
             if self._doorbell is not None and self._doorbell.echo_overdue:
-                self._doorbell.wake()  # a sleeping main thread must learn of it
+                self._doorbell.wake()  # otherwise the main thread would sleep on without notifications
             if self.stuck():
                 if not was_stuck:
                     log.error("main loop is stuck, heartbeat withheld", seconds=_STUCK_SECONDS)
@@ -80,7 +81,9 @@ class Heartbeat:
             elif time.monotonic() >= next_at or self._mode != self._shown_mode:
                 was_stuck = False
                 next_at = time.monotonic() + self._settings.beat_seconds
-                with contextlib.suppress(ShutdownRequested):  # it goes on until that is forced
+                with contextlib.suppress(
+                    ShutdownRequested
+                ):  # heartbeats end only when the shutdown is forced
                     until_available(
                         self._shutdown,
                         "sending a heartbeat",
@@ -99,16 +102,17 @@ class Heartbeat:
                 self.send()
 
     def _leases_to_renew(self) -> list[int] | None:
-        """The leases in flight; None, all of this worker's, where it cannot know them.
+        """Return the leases in flight; None renews all of this worker's.
 
-        All as well when it ends: it hands back what its lanes did not begin.
+        None while a claim is unconfirmed, and during shutdown: the lanes' unstarted events are
+        handed back and must not expire before.
         """
         if self._shutdown.requested.is_set() or not self._in_flight.is_certain:
             return None
         return self._in_flight.leases
 
     def send(self) -> None:
-        """Send one heartbeat; ends leases that are over and logs whose they were."""
+        """Send one heartbeat; ends leases whose time is over, and logs their events."""
         bell, mode = self._doorbell, self._mode
         expected = bell.echo_expected() if bell else contextlib.nullcontext()
         with expected, self._database.transaction(seconds=10) as conn:

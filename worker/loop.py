@@ -1,7 +1,7 @@
-"""The loop: claims what can be started now, gives it to the lanes, sleeps when there is nothing.
+"""The loop: claims events that can be started now, hands them to the lanes, else sleeps.
 
-The main thread alone claims. Because one thread claims, it can stop claiming: when the process is
-to end, and while a crashed event runs alone.
+Only the main thread claims. So claiming can stop in one place: at shutdown, and while a crashed
+event runs alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ log = structlog.get_logger()
 class Loop:
     """One worker's main thread. drain: end when nothing is ready and nothing is in flight.
 
-    sweep: run after an idle suspend, because what became due meanwhile has no event yet.
+    sweep: called after an idle suspend, because work that became due meanwhile has no event yet.
     """
 
     def __init__(
@@ -53,24 +53,24 @@ class Loop:
         self._drain = drain
 
     def run(self) -> None:
-        """Turn until the worker is to end or, draining, until all is done."""
+        """Turn until shutdown or, draining, until nothing is left."""
         while not self._shutdown.is_due():
             if until_available(self._shutdown, "claiming events", self._turn, any_error=True):
                 return
         if not self._shutdown.requested.is_set():
-            log.info("time is up")
+            log.info("deadline reached")
 
     def crashes_found(self) -> None:
-        """Some event crashed; called from the heartbeat's thread."""
+        """Schedule the quarantine of crashed events; called by the heartbeat's thread."""
         self._quarantine.is_due = True
         self._doorbell.wake()
 
     def _turn(self) -> bool:
-        """Start what can be started, else rest; True when, draining, nothing is left to do."""
+        """Start events or rest; True when, draining, nothing is left to do."""
         return not self._shutdown.is_due() and not self._start_work() and self._rest()
 
     def _start_work(self) -> bool:
-        """Claim and start what can be started now; True when that was anything."""
+        """Claim and start events; True when there were any."""
         self._claimer.hand_back_unconfirmed()
         found = self._quarantine.run() if self._quarantine.is_due else self._claim_all()
         if found or len(self._in_flight):
@@ -90,7 +90,7 @@ class Loop:
         return bool(claims)
 
     def _rest(self) -> bool:
-        """Sleep until there may be work; True when there never will be (draining, all done)."""
+        """Sleep until there may be work; True when, draining, nothing is left to do."""
         if self._drain:
             if len(self._in_flight):
                 self._doorbell.sleep(0.5)
@@ -103,19 +103,21 @@ class Loop:
             return False
         due = self._claimer.seconds_to_next()
         if due is not None and due <= 0 and not len(self._in_flight):
-            self._quarantine.is_due = True  # what is ready and was not claimed may have crashed
+            self._quarantine.is_due = (
+                True  # an event that is ready and was not claimed may be a crashed one
+            )
         self._sleeper.sleep(due, state)
         return False
 
     def _scanned_fully(self) -> bool:
-        """Whether the last claims were full scans; if not, the next ones are."""
+        """Tell whether the last claims were full scans; if not, make the next ones so."""
         if self._claimer.seconds_to_full_scan() is None:
             return True
         self._claimer.scan_fully()
         return False
 
     def _suspend(self) -> bool:
-        """Suspend if nothing is due for long; False when it was not the moment."""
+        """Suspend when no event is due soon; False without a suspend."""
         due = self._claimer.seconds_to_next
         seconds = self._idle_suspend.seconds(due())
         if seconds is None or not self._idle_suspend.take(seconds, self._shutdown.is_due, due):

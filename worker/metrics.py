@@ -1,8 +1,8 @@
-"""What a worker counts, for Prometheus. Never a symbol or an id as a label.
+"""Metrics for Prometheus. A label is never a symbol or an id, whose number has no bound.
 
-The counters are this process's own. What describes the whole queue (events by status, the
-oldest, pauses) is read from the database at a scrape, in one statement and only by the
-longest-lived worker, so that ten workers cost the database no more than one.
+The counters belong to this process. Metrics of the whole queue (events by status, the oldest,
+pauses) are read from the database at a scrape, in one statement, and only by the longest-lived
+worker, so that ten workers cost the database no more than one.
 """
 
 import time
@@ -56,14 +56,16 @@ class Metrics:
             registry=registry,
         )
         self.lease_losses = Counter(
-            "reckoner_lease_losses", "Claims whose lease had passed to another.", registry=registry
+            "reckoner_lease_losses",
+            "Claims whose lease had passed to another worker.",
+            registry=registry,
         )
         self.crashes = Counter(
-            "reckoner_crashes", "Leases found ended without a verdict.", registry=registry
+            "reckoner_crashes", "Leases that ended without a verdict.", registry=registry
         )
         self.listener_up = Gauge(
             "reckoner_listener_up",
-            "1 while the worker hears itself over LISTEN.",
+            "1 while echoes of the worker's heartbeats arrive.",
             registry=registry,
         )
         self.last_tick = Gauge(
@@ -82,20 +84,20 @@ class Metrics:
         )
         self.swept = Counter(
             "reckoner_swept",
-            "What sweeps of this worker found, by part.",
+            "Findings of this worker's sweeps, by part.",
             ["part"],
             registry=registry,
         )
 
     def count_end(self, topic: str, verdict: str, number: int = 1) -> None:
-        """Claims ended; a lost one is a lease loss, wherever it was noticed."""
+        """Count ended claims; a lost one is also a lease loss."""
         self.ended.labels(topic, verdict).inc(number)
         if verdict == "lost":
             self.lease_losses.inc(number)
 
 
 class Counted:
-    """A provider whose answers are counted."""
+    """A provider whose responses are counted."""
 
     def __init__(self, provider: Provider, metrics: Metrics) -> None:
         self._provider = provider
@@ -105,17 +107,17 @@ class Counted:
         self.capabilities = provider.capabilities
 
     def fetch(self, request: Request) -> Answer:
-        """Ask, and count the class of the answer."""
+        """Fetch, and count the class of the answer."""
         answer = self._provider.fetch(request)
         self._count(answer)
         return answer
 
     def credits_for(self, requests: Sequence[Request]) -> int:
-        """As the provider says; only of one that takes several symbols at once."""
+        """Return the provider's own count; only for one that takes several symbols at once."""
         return cast("Batching", self._provider).credits_for(requests)
 
     def fetch_many(self, requests: Sequence[Request]) -> Sequence[Answer]:
-        """Ask, and count one class for the batch: the first answer's."""
+        """Fetch a batch, and count the class of its first answer."""
         answers = cast("Batching", self._provider).fetch_many(requests)
         self._count(answers[0])
         return answers
@@ -125,22 +127,22 @@ class Counted:
 
 
 class QueueCollector(Collector):
-    """The whole queue's figures at a scrape. may_ask: False while the database is to sleep."""
+    """Metrics of the whole queue at a scrape. may_query: False during an idle suspend."""
 
-    def __init__(self, database: Database, worker: str, may_ask: Callable[[], bool]) -> None:
+    def __init__(self, database: Database, worker: str, may_query: Callable[[], bool]) -> None:
         self._database = database
         self._worker = worker
-        self._may_ask = may_ask
+        self._may_query = may_query
 
     def describe(self) -> Iterator[Metric]:
-        """Name the metrics without asking the database."""
+        """Name the metrics without a query."""
         yield from self._families().values()
 
     def collect(self) -> Iterator[Metric]:
-        """Ask the database once; a database that is away leaves these metrics out."""
+        """Query the database once; without an answer these metrics are left out."""
         families = self._families()
-        for row in self._rows() if self._may_ask() else []:
-            # A topic or a provider is a word that others wrote.
+        for row in self._rows() if self._may_query() else []:
+            # Topics and providers are strangers' text: a control character would break the scrape.
             given = [row["label"]] if row["other"] is None else [row["label"], row["other"]]
             labels = [visible(label) for label in given]
             families[row["name"]].add_metric(labels, row["value"])
@@ -155,7 +157,7 @@ class QueueCollector(Collector):
         except Exception as error:
             if not is_external(error):
                 raise
-            log.warning("no metrics of the queue", error=error_line(error))
+            log.warning("queue metrics left out", error=error_line(error))
             return []
 
     @staticmethod
@@ -170,7 +172,7 @@ class QueueCollector(Collector):
                 labels=["topic"],
             ),
             "paused": GaugeMetricFamily(
-                "reckoner_provider_paused", "1 while nobody may ask it.", labels=["provider"]
+                "reckoner_provider_paused", "1 while the provider is paused.", labels=["provider"]
             ),
             "workers": GaugeMetricFamily(
                 "reckoner_workers_alive", "Workers seen within a minute.", labels=["mode"]
@@ -179,18 +181,18 @@ class QueueCollector(Collector):
 
 
 class Stopwatch:
-    """Time since the last wake-up, until somebody claims something."""
+    """Time from the last wake-up to the first claim after it."""
 
     def __init__(self) -> None:
         self._kind: str | None = None
         self._since = 0.0
 
     def woke(self, kind: str) -> None:
-        """A sleep ended just now."""
+        """Start at the end of a sleep."""
         self._kind, self._since = kind, time.monotonic()
 
     def claimed(self, metrics: Metrics) -> None:
-        """Something was claimed; only the first claim after a sleep counts."""
+        """Stop at a claim; only the first one after a sleep counts."""
         if self._kind is not None:
             elapsed = time.monotonic() - self._since
             metrics.wake_to_claim.labels(self._kind).observe(elapsed)

@@ -1,10 +1,10 @@
-"""HTTP for platforms: `/metrics` for Prometheus, `/live` and `/ready` for whoever restarts workers.
+"""HTTP for platforms: `/metrics` for Prometheus, `/live` and `/ready` for supervisors of workers.
 
-Off unless WORKER_METRICS_PORT is set, and for this machine alone unless WORKER_METRICS_HOST says
-more. Whoever reaches the port is a stranger: a fixed number of threads and connections, one short
-request a connection, and one deadline for it. When all connections are taken, the oldest one that
-has not asked yet makes room, so that slow clients cannot keep a platform from its answer. Nothing
-here can slow the loop, and a port that is taken is an error at the start.
+Off unless WORKER_METRICS_PORT is set, and only on this machine unless WORKER_METRICS_HOST names
+another address. Every client is untrusted: the number of threads and connections is fixed, and each
+connection has one short request and one deadline. When all connections are taken, the oldest one
+without a complete request is closed, so that slow clients cannot shut a platform out. Nothing here
+can slow the loop, and a port that is taken is an error at the start.
 """
 
 import contextlib
@@ -21,13 +21,13 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from sql.database import error_line
 from sql.visible import visible_line
 
-# A check: None when all is well, else why not, in a sentence.
+# A check returns None, or the problem in a sentence.
 Check = Callable[[], str | None]
 
-# Connections at once, each with a thread; of these so many may ask the database.
+# Connections at once, each with a thread; of these, how many may query the database.
 _CONNECTIONS = 8
-_ASKING = 4
-# For a request and its answer, however it trickles.
+_QUERYING = 4
+# Deadlines of a whole request and of a whole answer, not of each byte.
 _REQUEST_SECONDS = 5.0
 _ANSWER_SECONDS = 10.0
 # A request line and its headers.
@@ -60,7 +60,7 @@ class Probes:
         self._lock = threading.Lock()
         # Accepted and not closed yet, the oldest first; True once the request is read.
         self._open: dict[socket.socket, bool] = {}
-        self._asking = threading.BoundedSemaphore(_ASKING)
+        self._querying = threading.BoundedSemaphore(_QUERYING)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._server = socket.create_server((host, port), family=family, backlog=_CONNECTIONS)
         self._server.settimeout(_TURN_SECONDS)
@@ -74,16 +74,16 @@ class Probes:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port that the server listens on."""
         return int(self._server.getsockname()[1])
 
     def start(self) -> None:
-        """Serve in threads of its own. All are started now: later there may be none left."""
+        """Start all threads now: later the system may have none left."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Answer nothing more."""
+        """Stop serving."""
         self._stopping.set()
         for _ in range(_CONNECTIONS):
             self._waiting.put(None)
@@ -97,28 +97,28 @@ class Probes:
             except TimeoutError:
                 continue
             except OSError:
-                # No descriptor left, mostly: who connects waits, and we do not turn in vain.
+                # Mostly no descriptor is left: without this wait the loop would spin.
                 self._stopping.wait(_TURN_SECONDS)
                 continue
             self._admit(client)
 
     def _admit(self, client: socket.socket) -> None:
-        """Queue a connection; where all are taken, end the oldest that has not asked, or this one."""
+        """Queue a connection; when all are taken, close the oldest without a request, or this one."""
         with self._lock:
             if len(self._open) >= _CONNECTIONS:
-                idle = next((each for each, has_asked in self._open.items() if not has_asked), None)
+                idle = next((each for each, is_read in self._open.items() if not is_read), None)
                 if idle is None:
                     client.close()
                     return
                 del self._open[idle]
-                with contextlib.suppress(OSError):  # it left by itself
+                with contextlib.suppress(OSError):  # the client closed it first
                     idle.shutdown(socket.SHUT_RDWR)
             self._open[client] = False
         self._waiting.put(client)
 
     def _serve(self) -> None:
         while (client := self._waiting.get()) is not None:
-            # A client that leaves, or is too slow, is no news.
+            # A client that leaves, or is too slow, is not worth a log line.
             with contextlib.suppress(OSError), client:
                 self._converse(client)
             with self._lock:
@@ -128,7 +128,7 @@ class Probes:
         head = _read_head(client, time.monotonic() + _REQUEST_SECONDS)
         with self._lock:
             if client not in self._open:
-                return  # it made room for another
+                return  # closed to make room for another
             self._open[client] = True
         if head is None:
             return
@@ -143,26 +143,26 @@ class Probes:
         ]
         whole = "\r\n".join([*lines, "", ""]).encode() + (b"" if method == "HEAD" else body)
         client.settimeout(_ANSWER_SECONDS)
-        client.sendall(whole)  # the timeout is that of all of it
+        client.sendall(whole)  # the timeout counts for all of it
         with contextlib.suppress(OSError):
             client.shutdown(socket.SHUT_WR)
 
     def _answer(self, method: str, path: str) -> tuple[int, bytes, str]:
-        """Status, body and type."""
+        """Return status, body and content type."""
         if not path.startswith("/"):
             return 400, b"not HTTP\n", _TEXT
         if method not in {"GET", "HEAD"}:
             return 405, b"GET only\n", _TEXT
         if path == "/live":
-            return self._check(path)  # needs no database, and so no turn
+            return self._check(path)  # needs no query, so no place among those that do
         if path not in {"/ready", "/metrics"}:
             return 404, b"here are /metrics, /live and /ready\n", _TEXT
-        if not self._asking.acquire(blocking=False):
-            return 503, b"busy: too many ask at once\n", _TEXT
+        if not self._querying.acquire(blocking=False):
+            return 503, b"busy: too many requests at once\n", _TEXT
         try:
             return self._metrics() if path == "/metrics" else self._check(path)
         finally:
-            self._asking.release()
+            self._querying.release()
 
     def _metrics(self) -> tuple[int, bytes, str]:
         try:
@@ -184,7 +184,7 @@ def _failed(path: str, error: Exception) -> tuple[int, bytes, str]:
 
 
 def _read_head(client: socket.socket, deadline: float) -> bytes | None:
-    """The request's lines up to the empty one; None where they are too long or do not end.
+    """Read the request up to its empty line; None where it is too long or does not end.
 
     Raises OSError when the deadline passes or the client leaves.
     """

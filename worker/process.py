@@ -1,4 +1,4 @@
-"""The process: starts the threads, handles signals, and ends in order.
+"""The process: starts the threads, handles signals, and shuts down in order.
 
 The main thread runs the loop (`loop`); each lane has threads (`queue/lanes`), one sends heartbeats
 (`heartbeat`), one sweeps, some answer probes. The death of any thread ends the process with an
@@ -127,10 +127,12 @@ class Worker:
         )
 
     def run(self) -> int:
-        """Work until asked to end (or, draining, until nothing is ready); returns the exit code."""
+        """Run until shutdown (draining: until nothing is ready); returns the exit code."""
         structlog.contextvars.bind_contextvars(worker=self.name)
         log.info(
-            "worker started", lanes=self._settings.worker_ticker_concurrency, drain=self._drain
+            "worker started",
+            lanes={runner.lane.topic: runner.lane.concurrency for runner in self._lanes},
+            drain=self._drain,
         )
         with self._signals(), self._probes():
             try:
@@ -143,7 +145,7 @@ class Worker:
             return self._leave()
 
     def _start(self) -> None:
-        """Do once, until_free, what the loop and the threads rely on; then start the threads."""
+        """Prepare what the loop and the threads need, retrying until available; start the threads."""
         steps: list[tuple[str, Callable[[], object]]] = [
             ("loading sessions", lambda: sessions.ensure_common(self._database)),
             ("sending the first heartbeat", self._heartbeat.send),
@@ -157,7 +159,7 @@ class Worker:
         self._start_threads()
 
     def _leave(self) -> int:
-        """Finish or hand back what is in flight; returns the exit code."""
+        """Finish or hand back events in flight; returns the exit code."""
         deadline = time.monotonic() + self._settings.worker_drain_seconds
         while len(self._in_flight) and not self._shutdown.forced.is_set() and not self._dead_thread:
             if time.monotonic() >= deadline:
@@ -166,7 +168,9 @@ class Worker:
             self._doorbell.sleep(min(0.2, max(0.0, deadline - time.monotonic())))
         self._shutdown.forced.set()
         if self._heartbeat_thread is not None:
-            self._heartbeat_thread.join(5)  # or it could enter the worker again after it left
+            self._heartbeat_thread.join(
+                5
+            )  # otherwise a late heartbeat would insert the worker's row again
         released: list[int] = []
         try:
             with self._database.transaction(seconds=5) as conn:
@@ -191,7 +195,7 @@ class Worker:
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
         def count(_number: int, _frame: object) -> None:
-            # Nothing more: a handler may interrupt itself, and whatever holds a lock.
+            # Nothing else here: a handler may interrupt itself, or code that holds a lock.
             self._signals_seen += 1
 
         before = {
@@ -206,9 +210,9 @@ class Worker:
                 signal.signal(number, handler)
 
     def _tick(self) -> None:
-        """At every turn, and while waiting: the worker is alive; was it asked to end?"""
+        """Show that the loop turns, and check for signals; called at every turn and while waiting."""
         if threading.current_thread() is threading.main_thread():
-            self._heartbeat.tick()  # a lane thread that waits shows nothing of the loop
+            self._heartbeat.tick()  # a waiting lane thread does not prove that the loop turns
             self._metrics.last_tick.set_to_current_time()
         if self._signals_seen and not self._shutdown.requested.is_set():
             log.info("stopping", in_flight=len(self._in_flight))
@@ -250,7 +254,7 @@ class Worker:
         if self._heartbeat_thread is None:
             return "starting"
         if self._idle_suspend.active:
-            return None  # asking would wake the database
+            return None  # a query would wake the database
         try:
             with self._database.transaction(seconds=2, connect_seconds=2) as conn:
                 conn.execute("SELECT 1")
@@ -278,7 +282,7 @@ class Worker:
             try:
                 body()
             except BaseException as error:
-                # Otherwise nothing would show it, and half a worker is worse than none.
+                # Otherwise the worker would go on without this thread, and nothing would show it.
                 log.exception("a thread died", thread=name, error=error_line(error))
                 self._dead_thread = name
                 self._shutdown.requested.set()
@@ -300,11 +304,11 @@ class Worker:
                         self._database, self._settings, sync=self._daily_sync is None
                     )
                 if self._daily_sync:
-                    self._daily_sync.look()
+                    self._daily_sync.start()
                 if found:
                     sweep.report(found, self._metrics)
             except MigrationError as error:
-                # A deployment migrated before us: leave before our statements do harm.
+                # A newer version migrated the schema: end before statements of this one do harm.
                 self._schema_mismatch = str(error)
                 self._shutdown.requested.set()
                 self._doorbell.wake()

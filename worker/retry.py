@@ -1,7 +1,7 @@
 """Retry until available: the one loop that waits for a database or a descriptor.
 
-Whatever the worker has in hand stays there meanwhile; the leases tell afterwards what is still
-its own.
+Events in flight stay there meanwhile. Afterwards their leases decide which of them the worker still
+owns.
 """
 
 import random
@@ -18,19 +18,19 @@ from worker.shutdown import Shutdown, ShutdownRequested
 log = structlog.get_logger()
 T = TypeVar("T")
 
-# How often an action is tried again once the worker was asked to end.
+# Tries of an action after a shutdown was requested.
 _TRIES_WHILE_ENDING = 3
 
 
 def until_available(
     shutdown: Shutdown, doing: str, action: Callable[[], T], *, any_error: bool = False
 ) -> T:
-    """Do something, and again for as long as the database is away.
+    """Run an action until the database is available; returns its result.
 
-    Also while the system has no descriptor or thread left. doing: what the log says. any_error:
-    every error of the database is waited out, because none of
-    them can be an event's fault. Raises ShutdownRequested when the worker ends before it
-    succeeds; every other error of `action` as it is.
+    Also retries while the system has no descriptor or thread left. doing: the action's name in the
+    log. any_error: retry after every error of the database, because none of them can be an event's
+    fault. Raises ShutdownRequested when the worker ends before the action succeeds, and every other
+    error of the action.
     """
     tries = 0
     while True:
@@ -49,14 +49,14 @@ def _give_up_or_log(shutdown: Shutdown, doing: str, error: Exception, tries: int
     if shutdown.forced.is_set() or ending or shutdown.seconds_left <= 0:
         raise ShutdownRequested from error
     if not is_away(error):
-        log.error("the queue answers with an error", doing=doing, error=error_line(error))
+        log.error("the queue returned an error, trying again", doing=doing, error=error_line(error))
     elif tries == 0:
         log.warning(_reason(error), doing=doing, error=error_line(error))
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, psycopg.errors.LockNotAvailable):
-        return "another program holds a row, trying again"
+        return "another program has locked a row, trying again"
     if isinstance(error, psycopg.Error):
         return "the database is away, waiting for it"
     return "the system has no descriptor left, waiting for one"

@@ -1,4 +1,7 @@
-"""The settings of this floor: how events are claimed, leased, retried and swept."""
+"""The settings of the worker: how events are claimed, leased, retried and swept.
+
+`process.py` reads them once and passes values on, so that the rooms below need no environment.
+"""
 
 from typing import Literal
 
@@ -8,25 +11,110 @@ from market.settings import RetentionSettings
 
 
 class WorkerSettings(RetentionSettings):
-    """See the README's table of settings; seconds everywhere."""
+    """How a worker claims, retries, sleeps and stops. Times are in seconds."""
 
-    worker_batch_size: int = Field(default=500, ge=1, le=10_000)
-    worker_max_symbols: int = Field(default=100, ge=1, le=2_000)
-    worker_prediction_concurrency: int = Field(default=2, ge=1, le=16)
-    worker_ticker_concurrency: int = Field(default=4, ge=1, le=64)
-    worker_lease_seconds: float = Field(default=60, ge=1, le=86_400)
-    worker_poll_seconds: float = Field(default=5, gt=0, le=3_600)
-    worker_sweep_seconds: float = Field(default=60, gt=0, le=86_400)
-    worker_heartbeat_seconds: float = Field(default=10, gt=0, le=3_600)
-    worker_max_attempts: int = Field(default=8, ge=1, le=1_000)
-    worker_max_crashes: int = Field(default=3, ge=1, le=1_000)
-    worker_drain_seconds: float = Field(default=25, ge=0, le=3_600)
-    worker_metrics_host: str = Field(default="127.0.0.1", min_length=1)
-    worker_metrics_port: int = Field(default=0, ge=0, le=65_535)
-    worker_daily_sync: bool = True
-    worker_idle: Literal["awake", "sleepy"] = "awake"
-    worker_sleepy_seconds: float = Field(default=300, gt=0, le=86_400)
-    worker_sleepy_after_seconds: float = Field(default=180, gt=0, le=86_400)
+    worker_batch_size: int = Field(
+        default=500,
+        ge=1,
+        le=10_000,
+        description="prediction events claimed at once",
+    )
+    worker_max_symbols: int = Field(
+        default=100,
+        ge=1,
+        le=2_000,
+        description="symbols of one prediction that are processed: the first ones of its list, each counted once; "
+        "the rest is skipped, with a count. Set it alike for all workers",
+    )
+    worker_prediction_concurrency: int = Field(
+        default=2,
+        ge=1,
+        le=16,
+        description="batches of prediction events that one worker processes side by side while more wait than one; "
+        "`1` leaves more of a small server to the writers",
+    )
+    worker_ticker_concurrency: int = Field(
+        default=4,
+        ge=1,
+        le=64,
+        description="tickers fetched side by side by one worker",
+    )
+    worker_lease_seconds: float = Field(
+        default=60,
+        ge=1,
+        le=86_400,
+        description="a lease that is not renewed for this long ends, and another worker claims the event; "
+        "it is renewed three times as often",
+    )
+    worker_poll_seconds: float = Field(
+        default=5,
+        gt=0,
+        le=3_600,
+        description="longest sleep without a notification",
+    )
+    worker_sweep_seconds: float = Field(
+        default=60,
+        gt=0,
+        le=86_400,
+        description="time between sweeps",
+    )
+    worker_heartbeat_seconds: float = Field(
+        default=10,
+        gt=0,
+        le=3_600,
+        description="time between heartbeats, whose echo the worker must hear itself",
+    )
+    worker_max_attempts: int = Field(
+        default=8,
+        ge=1,
+        le=1_000,
+        description="failures of its own before an event is set aside (`dead`)",
+    )
+    worker_max_crashes: int = Field(
+        default=3,
+        ge=1,
+        le=1_000,
+        description="workers that died on it before an event is set aside (`dead`)",
+    )
+    worker_drain_seconds: float = Field(
+        default=25,
+        ge=0,
+        le=3_600,
+        description="after SIGTERM, time to finish what is in flight; the rest is handed back",
+    )
+    worker_metrics_host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="the address on which `WORKER_METRICS_PORT` listens: this machine alone; "
+        "`0.0.0.0` (or `::`) where the platform or Prometheus asks from another one",
+    )
+    worker_metrics_port: int = Field(
+        default=0,
+        ge=0,
+        le=65_535,
+        description="HTTP port for `/metrics`, `/live` and `/ready`; `0`: none is opened",
+    )
+    worker_daily_sync: bool = Field(
+        default=True,
+        description="after each session's close the tickers that were fetched before get their newest bar; "
+        "`false`: only what outcomes need",
+    )
+    worker_idle: Literal["awake", "sleepy"] = Field(
+        default="awake",
+        description="`sleepy`: an idle worker closes its connections, so that a database that scales to zero can sleep",
+    )
+    worker_sleepy_seconds: float = Field(
+        default=300,
+        gt=0,
+        le=86_400,
+        description="with `sleepy`, the time until it looks again: the longest delay of an outcome",
+    )
+    worker_sleepy_after_seconds: float = Field(
+        default=180,
+        gt=0,
+        le=86_400,
+        description="with `sleepy`, the idle time before it closes its connections",
+    )
 
     @field_validator("worker_idle", mode="before")
     @classmethod
@@ -35,5 +123,5 @@ class WorkerSettings(RetentionSettings):
 
     @property
     def beat_seconds(self) -> float:
-        """Time between heartbeats: often enough that a lease is renewed twice before it ends."""
+        """Seconds between heartbeats; short enough to renew a lease twice before it ends."""
         return min(self.worker_heartbeat_seconds, self.worker_lease_seconds / 3)

@@ -1,7 +1,7 @@
-"""How a worker ends: asked to (requested), told to at once (forced), or because its time is up.
+"""Shutdown: requested by a signal, forced by a second one, or due at a deadline.
 
-A signal sets `requested`: nothing more is claimed, and what is in flight is finished. A second one,
-or the end of WORKER_DRAIN_SECONDS, sets `forced`: nothing is waited for any more.
+`requested`: the worker claims nothing more and finishes what is in flight. `forced`, also set at
+the end of WORKER_DRAIN_SECONDS: it waits for nothing any more.
 """
 
 import math
@@ -11,13 +11,13 @@ from collections.abc import Callable
 
 
 class ShutdownRequested(Exception):
-    """The worker is to end: what is not finished goes back to the outbox."""
+    """A shutdown was requested: events that are not finished go back to the outbox."""
 
 
 class Shutdown:
-    """The state of ending, shared by all threads of a worker.
+    """The state of the shutdown, shared by all threads of a worker.
 
-    tick: called while a thread waits; reports that the worker is alive and looks for signals.
+    tick: called while a thread waits; shows that the worker is alive, and checks for signals.
     deadline: a moment of time.monotonic() at which the worker ends by itself.
     """
 
@@ -33,11 +33,11 @@ class Shutdown:
         return self.deadline - time.monotonic()
 
     def is_due(self) -> bool:
-        """Look for signals, and return whether the worker is to end now."""
+        """Check for signals; True when the worker has to end now."""
         self.tick()
         return self.requested.is_set() or self.seconds_left <= 0
 
     def wait(self, seconds: float) -> None:
-        """Sleep; raises ShutdownRequested when the worker is to end meanwhile."""
+        """Sleep; raises ShutdownRequested when a shutdown is requested meanwhile."""
         if self.requested.wait(seconds):
             raise ShutdownRequested

@@ -1,4 +1,7 @@
-"""What a worker checks before it starts: that the database is the one this version expects."""
+"""The check of the schema before a worker starts, and at each sweep.
+
+A worker of another version would run statements that the schema does not fit.
+"""
 
 import structlog
 
@@ -20,7 +23,7 @@ def expect_schema(database: Database, shutdown: Shutdown) -> None:
     """Raise migrate.SchemaMismatch on a schema of another version; retries until available.
 
     A missing trigger is only logged: the sweep finds the predictions that it does not report.
-    Raises ShutdownRequested when the time is up before the database answers.
+    Raises ShutdownRequested when the deadline passes before the database is available.
     """
 
     def changes() -> list[migrate.Change]:

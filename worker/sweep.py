@@ -1,7 +1,7 @@
 """The sweep: finds work that has no event. Each part is one SQL function (60_sweep.sql).
 
-One worker sweeps at a time (a transaction-level advisory lock), and any worker can. A part that
-fails stops no other part.
+Any worker sweeps, one at a time: a transaction-level advisory lock decides. A part that fails does
+not stop the others.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,13 +18,13 @@ from worker.queue import outbox
 from worker.settings import WorkerSettings
 
 _HISTORY_DAYS = 30
-# A year can be compared with the one before.
+# More than a year, so that a year can be compared with the one before.
 _RECORD_DAYS = 400
-# How many ids one sweep looks at: the newest, and as many of the slow walk over all.
+# Ids that one sweep checks: the newest, and as many of the slow walk over all.
 _FORGOTTEN_SPAN = 20_000
 # The same for comparing predictions with their outcome rows, at some 20 us each.
 _CHANGED_SPAN = 2_000
-# For the length of a part's transaction: sweeping is one worker's at a time.
+# Held for a part's transaction, so that one worker sweeps at a time.
 _OURS = f"pg_try_advisory_xact_lock({locks.KEY}, {locks.SWEEPING})"
 _PARTS = ("forgotten", "changed", "closures", "due", "unfetched", "pruned", "records", "sync")
 
@@ -34,10 +34,10 @@ log = structlog.get_logger()
 def once(
     database: Database, settings: WorkerSettings, *, dry_run: bool = False, sync: bool = True
 ) -> dict[str, Any] | None:
-    """Sweep once; returns what each part found, or None while another worker sweeps.
+    """Sweep once; returns each part's count, or None while another worker sweeps.
 
     sync: also write the events of the daily sync; False where `worker/daily_sync.py` does it.
-    dry_run does it all and rolls it back. Raises psycopg.Error when the database is away.
+    dry_run: do it all and roll it back. Raises psycopg.Error when the database is away.
     """
     found: dict[str, Any] = {}
     parts: dict[str, tuple[Any, ...]] = {
@@ -81,16 +81,19 @@ def once(
 
 
 def holder(database: Database) -> str:
-    """Who holds the lock of sweeping, as the end of a sentence; empty where nobody does any more."""
+    """Return the holder of the sweeping lock.
+
+    As the end of a sentence; empty when the lock is free.
+    """
     with database.transaction(seconds=10) as conn:
         keeper = locks.keeper(conn, locks.SWEEPING)
     return f": {keeper}" if keeper else ""
 
 
 def end_leases(database: Database, settings: WorkerSettings, *, dry_run: bool = False) -> int:
-    """End the leases that are over and log whose they were; returns how many.
+    """End leases whose time is over, and log their events; returns how many.
 
-    For the command alone. A worker ends them with its heartbeat, which renews its own leases first:
+    Only for the command. A worker ends them with its heartbeat, which renews its own leases first:
     otherwise a worker resumed after a pause would expire its own leases.
     """
     with database.transaction(seconds=10) as conn:
@@ -103,7 +106,7 @@ def end_leases(database: Database, settings: WorkerSettings, *, dry_run: bool = 
 
 
 def log_crashed(ended: Sequence[Mapping[str, Any]]) -> None:
-    """Log crashed events: whose lease ended without a verdict."""
+    """Log crashed events, whose lease ended without a verdict."""
     for event in ended:
         log.warning(
             "lease ended without a verdict",
@@ -116,7 +119,7 @@ def log_crashed(ended: Sequence[Mapping[str, Any]]) -> None:
 
 
 def report(found: Mapping[str, Any], metrics: Metrics) -> None:
-    """Count what a sweep found, and log it when there was anything."""
+    """Count the findings of a sweep, and log them when there are any."""
     for part in _PARTS:
         metrics.swept.labels(part).inc(found.get(part) or 0)
     if any(found.values()):

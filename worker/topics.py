@@ -1,7 +1,7 @@
-"""The topic registry: which kinds of events this worker works on, and how.
+"""The topic registry: which kinds of events this worker processes, and how.
 
-A new kind of work is one entry here. The outbox takes any plain word as a topic; the claim, the
-metrics and the views take the topics from the events and from what the workers say they work on.
+A new kind of work is one entry here. The outbox accepts any plain word as a topic; the claim, the
+metrics and the views take topics from the events and from the workers' heartbeats.
 """
 
 from worker.handlers import predictions, tickers

@@ -1,8 +1,8 @@
-"""OpenTelemetry spans, where that is installed and wanted: the extra `tracing`.
+"""OpenTelemetry spans: one for each batch of predictions, one for each ticker event.
 
-A span for each batch of predictions and each ticker. A writer that sets `reckoner.traceparent`
-in its transaction finds its own trace linked: the trigger carries it in the outbox payload.
-Without the packages, or without OTEL_EXPORTER_OTLP_ENDPOINT, nothing happens.
+The trigger copies the setting `reckoner.traceparent` of a writer's transaction into the event's
+payload, and the span of that event links to the writer's trace. Needs the extra `tracing` and
+OTEL_EXPORTER_OTLP_ENDPOINT; without the variable no span is made.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ _ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 
 class Tracer(Protocol):
-    """Makes a span around a body."""
+    """Wraps a body in a span."""
 
     def span(self, name: str, claims: Sequence[Claim]) -> AbstractContextManager[None]:
         """Open a span for these claims, linked to the traces of their writers."""
@@ -26,7 +26,7 @@ class Tracer(Protocol):
 
 
 class NoTracer:
-    """Traces nothing."""
+    """Makes no span."""
 
     @contextlib.contextmanager
     def span(self, _name: str, _claims: Sequence[Claim]) -> Iterator[None]:
@@ -35,7 +35,7 @@ class NoTracer:
 
 
 class OpenTelemetry:
-    """Spans of an OpenTelemetry tracer provider."""
+    """Makes spans with an OpenTelemetry tracer provider."""
 
     def __init__(self, provider: Any) -> None:
         from opentelemetry.trace.propagation import tracecontext  # noqa: PLC0415 - an optional extra
@@ -45,7 +45,7 @@ class OpenTelemetry:
 
     @contextlib.contextmanager
     def span(self, name: str, claims: Sequence[Claim]) -> Iterator[None]:
-        """Run the body in a span; its error, if any, is the span's."""
+        """Run the body in a span, which records its error."""
         from opentelemetry import trace  # noqa: PLC0415
 
         links = []
@@ -62,7 +62,7 @@ class OpenTelemetry:
 
 
 def tracer() -> Tracer:
-    """The tracer that the environment asks for. Raises SettingsError where the extra is missing."""
+    """Make the tracer of the environment; raises SettingsError where the extra is missing."""
     if not os.environ.get(_ENDPOINT):
         return NoTracer()
     try:

@@ -1,8 +1,8 @@
-"""What the shell completes: symbols, from the registry.
+"""Shell completion: symbols from the registry.
 
-Pressing TAB must be quick and must never print an error into the command line: a database
-that is away, slow, or not even started gives no suggestions. What is suggested becomes part of the
-command line, which the shell interprets: only what is a symbol, and no option, is.
+TAB must be quick and must never print an error into the command line: a database that is away, slow
+or not started gives no suggestions. The shell interprets a suggestion as part of the command line,
+so only symbols are suggested, and never a word that begins like an option.
 """
 
 import re
@@ -13,16 +13,16 @@ from sql import embedded
 from sql.settings import DatabaseSettings, SettingsError, load
 
 _MOST = 200
-# What the shell takes as it is; rows of other programs may hold `;` and `$(`.
+# Characters without a meaning in a shell; rows of other programs may hold `;` and `$(`.
 _SYMBOL = "[A-Z0-9.^=:/][-A-Z0-9.^=:/]{0,19}"
 
 
 def complete_symbol(incomplete: str) -> list[str]:
-    """Registered symbols that begin with what was typed, in any case; none where it takes long."""
+    """Return registered symbols with this beginning, in any case; none after a timeout."""
     try:
         settings = load(DatabaseSettings)
         path = settings.embedded_path
-        # A private server is asked where it runs and not started for this.
+        # An embedded server is used where it runs, and not started for this.
         url = settings.database_url if path is None else embedded.running(path)
         if url is None:
             return []
@@ -36,5 +36,5 @@ def complete_symbol(incomplete: str) -> list[str]:
     except (psycopg.Error, SettingsError, OSError, UnicodeError):
         return []
     symbols = [row[0] for row in rows if re.fullmatch(_SYMBOL, row[0])]
-    # As it was typed, so that the shell sees its beginning in it.
+    # In the case of the input: the shell drops a suggestion that does not begin with it.
     return [symbol.lower() if incomplete.islower() else symbol for symbol in symbols]

@@ -1,14 +1,14 @@
-"""What the commands share: tables for people and programs, and errors as one line.
+"""The output of all commands: tables for people and programs, and errors as one line.
 
-On a terminal a table, in a pipe TSV that nothing cuts, with `--json` one document. Exit
+On a terminal a table, in a pipe TSV without cut columns, with `--json` one document. Exit
 codes: 0 done, 1 failed, 2 wrong usage or settings, 3 unhealthy or another schema, 130
 interrupted.
 
-What is printed was written by strangers. `run` puts `sql.streams` in the place of stdout and stderr, so
-that nothing reaches them that a terminal obeys, whoever prints it; what draws (rich) gets the
-stream beneath by `drawing` and texts that went through `sql.visible`. TSV is for the eye and for
-spreadsheets: white space is folded, other unprintable characters are escapes, and a text that a
-spreadsheet would compute begins with an apostrophe. What has to come back as it was is `--json`.
+Printed text is often strangers' text. `run` replaces stdout and stderr by `sql.streams`, so that no
+control character reaches the terminal, whichever module prints it. rich draws on the stream beneath
+(`drawing`), with texts that went through `sql.visible`. TSV is for reading and for spreadsheets:
+white space is folded, other unprintable characters are escapes, and a text that a spreadsheet would
+compute begins with an apostrophe. Only `--json` keeps every text as it was.
 """
 
 import contextlib
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")]
-YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask, whatever is rewritten.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask before rows are rewritten.")]
 
 
 def application(help_text: str, **options: Any) -> typer.Typer:
-    """Make a command line that looks and fails like our others."""
+    """Make a typer application with the options that all command lines share."""
     return typer.Typer(
         help=help_text,
         add_completion=False,
@@ -55,7 +55,7 @@ def application(help_text: str, **options: Any) -> typer.Typer:
 
 @contextlib.contextmanager
 def command_database(*, any_schema: bool = False) -> Iterator[Database]:
-    """Yield the database of the settings for a command; raises at once when nobody answers.
+    """Yield the database of the settings; raises at once when it does not answer.
 
     Raises MigrationError where the schema is not this version's, unless any_schema.
     """
@@ -63,7 +63,7 @@ def command_database(*, any_schema: bool = False) -> Iterator[Database]:
         with waiting("reaching the database"):
             settings = load(DatabaseSettings)
             database = stack.enter_context(open_database(settings, name="reckoner command", size=2))
-            database.connect().close()  # the pool would be patient, and a person waits
+            database.connect().close()  # the pool would retry for its whole timeout, and a person waits
             if not any_schema:
                 with database.transaction() as conn:
                     migrate.expect(conn)
@@ -72,7 +72,7 @@ def command_database(*, any_schema: bool = False) -> Iterator[Database]:
 
 @contextlib.contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """Show on a terminal (stderr) what a person waits for; says nothing elsewhere."""
+    """Show a spinner on stderr during a long step, where that is a terminal."""
     if not sys.stderr.isatty():
         yield
         return
@@ -81,7 +81,7 @@ def waiting(what: str) -> Iterator[None]:
 
 
 def drawing(stream: IO[str], **options: Any) -> "Console":
-    """A console of rich on this stream. Give it Text of `sql.visible`, and no markup of others."""
+    """Make a rich console on a stream. Give it Text of `sql.visible`, never strangers' markup."""
     from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
 
     return Console(file=beneath(stream), **options)
@@ -89,22 +89,25 @@ def drawing(stream: IO[str], **options: Any) -> "Console":
 
 @contextlib.contextmanager
 def spinner(text: str) -> Iterator["Status"]:
-    """Show on stderr, a terminal, what a person waits for."""
+    """Show a spinner on stderr, which is a terminal; yields it for updates."""
     from rich.text import Text  # noqa: PLC0415 - only a terminal needs it
 
     own = sys.stdout, sys.stderr
     with drawing(sys.stderr).status(Text(visible_line(text))) as status:
-        # Not the stand-ins that rich put there: they take others' escapes for colours.
+        # rich replaces both streams, and its stand-ins obey strangers' escapes.
         sys.stdout, sys.stderr = own
         yield status
 
 
-# With this in the environment a command line says what may follow, see `./dev completion`.
+# With this variable a command line prints its completions, see `./dev completion`.
 _COMPLETE = "_RECKONER_COMPLETE"
 
 
 def run(app: Callable[..., Any]) -> None:
-    """Run a typer app; every expected error becomes one line on stderr and an exit code."""
+    """Run a typer application and exit.
+
+    Every expected error becomes one line on stderr and an exit code.
+    """
     completion_init()
     guard()
     try:
@@ -117,12 +120,12 @@ def run(app: Callable[..., Any]) -> None:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         fail(f"the database: {lines[0]}", 1)
     except UnicodeEncodeError as error:
-        # Python's stand-ins for bytes of an argument or a name that are not UTF-8.
+        # Surrogates: bytes of an argument or a file name that are not UTF-8.
         fail(f"not a text: {error.object[:50]!r} has bytes that are not UTF-8", 2)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        # The reader of our pipe left (`… | head`); that is its right.
+        # The reader of the pipe closed it (`… | head`), which is not an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
 
@@ -145,7 +148,10 @@ def fail(message: str, code: int) -> None:
 
 
 def emit(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str = "nothing") -> None:
-    """Print rows of one shape: JSON list, table on a terminal, TSV with a header in a pipe."""
+    """Print rows that have the same columns.
+
+    A JSON list with as_json, a table on a terminal, TSV with a header in a pipe.
+    """
     if as_json:
         emit_json(rows)
     elif sys.stdout.isatty():
@@ -162,12 +168,15 @@ def emit_json(document: Any) -> None:
 
 
 def say(text: str) -> None:
-    """Print text on stdout, of which the lines are ours."""
+    """Print text on stdout; its line ends are kept, its control characters shown."""
     sys.stdout.write(visible_lines(text) + "\n")
 
 
 def emit_bytes(body: bytes) -> None:
-    """Write bytes as they are into a pipe or a file; on a terminal show them as text."""
+    """Write bytes to stdout, unchanged.
+
+    On a terminal they are shown as text.
+    """
     if sys.stdout.isatty():
         say(body.decode(errors="backslashreplace"))
     else:
@@ -193,14 +202,14 @@ def _table(rows: Sequence[Mapping[str, Any]], empty: str) -> None:
     console.print(table)
 
 
-# What Excel, LibreOffice and Google Sheets compute, in the widths that they take for the same; and
-# the quotation mark, after which they read on over tabs and ends of lines.
+# Excel, LibreOffice and Google Sheets compute a text that begins so, also in full width. After a
+# quotation mark they read on over tabs and line ends.
 _COMPUTED = tuple('=+-@"\uff1d\uff0b\uff0d\uff20')
 _NUMBER = re.compile(r"[-+]?(\d[\d,]*)?(\.\d+)?([eE][-+]?\d+)?( ?[%✓✗])?")
 
 
 def _tsv(value: Any) -> str:
-    """A cell of TSV: as on a terminal, but no spreadsheet computes a text."""
+    """Format a cell of TSV as on a terminal; no spreadsheet computes its text."""
     cell = _cell(value)
     if isinstance(value, str) and cell.startswith(_COMPUTED) and not _NUMBER.fullmatch(cell):
         return "'" + cell

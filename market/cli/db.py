@@ -1,4 +1,7 @@
-"""`market db …`: what a DBA asks, and what a DBA gives out."""
+"""`market db audit`, `repair`, `check`, `backup`, `roles`: a DBA's commands.
+
+They also work on a database of another schema version, because that is when they are needed.
+"""
 
 import sys
 from dataclasses import asdict
@@ -7,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from market.cli import backup
+from market.backups import dump, records
 from market.cli.console import (
     JsonOption,
     application,
@@ -32,16 +35,16 @@ app = application("The DBA's commands.", no_args_is_help=True)
 def audit(as_json: JsonOption = False) -> None:
     """Compare the database with what this version expects of it; exit 3 where it differs.
 
-    Each difference with its risk and the SQL that mends it. Of tables that another program made
-    only what we rely on is looked at. Changes nothing. Examples: `python -m market db audit`,
-    `python -m market db audit --json`.
+    Prints each difference with its risk and the SQL that repairs it. Of tables that another program
+    made, only the columns that Reckoner uses are compared. Changes nothing. Examples:
+    `python -m market db audit`, `python -m market db audit --json`.
     """
     with command_database(any_schema=True) as database, waiting("comparing"):
         found = repairing.look(database)
     if as_json:
         emit_json([asdict(each) for each in found])
     else:
-        _tell(found, "as this version expects")
+        _print_differences(found, "as this version expects")
     if found:
         sys.exit(3)
 
@@ -49,13 +52,13 @@ def audit(as_json: JsonOption = False) -> None:
 @app.command()
 def repair(
     apply: Annotated[
-        bool, typer.Option("--apply", help="Run what is additive; the rest stays to be read.")
+        bool, typer.Option("--apply", help="Run the additive statements; the others are printed.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the SQL that mends what `audit` finds; with --apply run what of it is additive.
+    """Print the SQL that repairs the differences of `audit`; with --apply run the additive part.
 
-    Additive is what makes a missing thing or switches one on again. Exit 3 where differences are
+    Additive statements make a missing object or enable one again. Exit 3 where differences are
     left, 1 where a statement failed. Examples: `python -m market db repair > repair.sql`,
     `python -m market db repair --apply --json`.
     """
@@ -65,20 +68,22 @@ def repair(
             _print_script(before, as_json=as_json)
             return
         with waiting("repairing"):
-            told = repairing.apply(database, before)
+            results = repairing.apply(database, before)
         left = repairing.look(database)
     counts = {
         "differences_before": len(before),
-        "applied": sum(said == "done" for said in told.values()),
-        "failed": sum(said != "done" for said in told.values()),
+        "applied": sum(result == "done" for result in results.values()),
+        "failed": sum(result != "done" for result in results.values()),
         "differences_after": len(left),
     }
     if as_json:
-        emit_json({**counts, "applied_to": told, "left": [asdict(each) for each in left]})
+        emit_json({**counts, "applied_to": results, "left": [asdict(each) for each in left]})
     else:
         emit([counts], as_json=False)
-        emit([{"object": name, "result": said} for name, said in told.items()], as_json=False)
-        _tell(left, "nothing is left")
+        emit(
+            [{"object": name, "result": result} for name, result in results.items()], as_json=False
+        )
+        _print_differences(left, "nothing is left")
     if counts["failed"]:
         sys.exit(1)
     if left:
@@ -92,8 +97,8 @@ def _print_script(found: list[Difference], *, as_json: bool) -> None:
         say(repairing.script(found))
 
 
-def _tell(found: list[Difference], empty: str) -> None:
-    """A table for the eye and the SQL below it; in a pipe the SQL is a column."""
+def _print_differences(found: list[Difference], empty: str) -> None:
+    """Print a table and the SQL below it; in a pipe the SQL is a column."""
     at_terminal = sys.stdout.isatty()
     rows: list[dict[str, Any]] = [
         {
@@ -113,13 +118,13 @@ def _tell(found: list[Difference], empty: str) -> None:
 
 @app.command()
 def check(as_json: JsonOption = False) -> None:
-    """Look at the server: version, endpoint, LISTEN, rights, sizes, dead rows, transactions, clock.
+    """Check the server: version, endpoint, LISTEN, rights, sizes, dead rows, transactions, clock.
 
     Exit 3 where a check fails. Examples: `python -m market db check`,
     `python -m market db check --json`.
     """
     settings = load(DatabaseSettings)
-    with command_database(any_schema=True) as database, waiting("looking"):
+    with command_database(any_schema=True) as database, waiting("checking"):
         checks = checking.check(database, settings.listen_database_url or database.url)
         sizes = checking.sizes(database)
     rows = [asdict(each) for each in checks]
@@ -142,7 +147,7 @@ def backup_command(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Back the database up, and note it, so that later commands can name it.
+    """Back up the database and record the backup, which later commands name.
 
     Restore a file with `pg_restore --clean --if-exists -d URL FILE`. Examples:
     `python -m market db backup --pg-dump before.dump`, `python -m market db backup --neon-branch`.
@@ -151,13 +156,13 @@ def backup_command(
         raise InvalidInput("give one of --pg-dump FILE and --neon-branch")
     with command_database() as database, waiting("backing up"):
         if pg_dump is not None:
-            row = backup.dump(database, pg_dump)
+            row = dump.dump(database, pg_dump)
         else:
-            from market.cli import neon  # noqa: PLC0415 - brings httpx, for this alone
+            from market.backups import neon  # noqa: PLC0415 - brings httpx, for this alone
 
-            at = backup.now(database)
+            at = records.now(database)
             made = neon.create_branch(load(NeonSettings), at)
-            backup.record(database, "neon-branch", made["id"], at, None)
+            records.record(database, "neon-branch", made["id"], at, None)
             row = {"backup": "neon-branch", "name": made["id"], "taken_at": at, "bytes": None}
     emit([row], as_json=as_json)
 

@@ -1,7 +1,7 @@
-"""Looking on at a job: progress for people, lines for the audit file; the workers need nobody to look.
+"""Following a job: progress for people, and its runs for the audit file.
 
-On a terminal one line that changes, elsewhere a line of the log now and then. Ctrl-C ends the
-looking and not the job.
+On a terminal one line that changes, elsewhere a log line now and then. The workers do the job with
+or without a follower: Ctrl-C ends the following and not the job.
 """
 
 import contextlib
@@ -22,17 +22,17 @@ from sql.visible import visible_line
 
 _TURN_SECONDS = 0.5
 _LOG_SECONDS = 30.0
-_MOST_LETTERS = 2**20  # of a line of the audit file; a run has a few thousand
+_MOST_LETTERS = 2**20  # bound of a line of the audit file; a run has a few thousand
 
 
 def progress(database: Database, job: int) -> dict[str, Any]:
-    """How far a job is; raises NotFound where there is none."""
+    """Return the progress of a job; raises NotFound where it does not exist."""
     with database.transaction() as conn:
         return jobs.progress(conn, job)
 
 
 def follow(database: Database, job: int, audit: "JobAudit | None" = None) -> dict[str, Any]:
-    """Look on until nothing is left that a worker would bring; returns the progress at the end."""
+    """Follow a job until no symbol is left; returns the progress at the end."""
     with _screen() as show:
         while True:
             row = progress(database, job)
@@ -41,11 +41,11 @@ def follow(database: Database, job: int, audit: "JobAudit | None" = None) -> dic
             show(row)
             if not row["left"]:
                 return row
-            time.sleep(_TURN_SECONDS)  # workers tell their progress to tables alone
+            time.sleep(_TURN_SECONDS)  # progress is in tables only, without a notification
 
 
 def line(row: dict[str, Any]) -> str:
-    """A job's progress in a line for people."""
+    """Format a job's progress as a line for people."""
     parts = [f"job {row['job']}: {row['done']} of {row['symbols']} symbols"]
     if row["failed"]:
         parts.append(f"{row['failed']} failed")
@@ -69,19 +69,19 @@ def _screen() -> Iterator[Callable[[dict[str, Any]], None]]:
         with spinner("") as status:
             yield lambda row: status.update(Text(visible_line(line(row))))
         return
-    said = time.monotonic()
+    logged_at = time.monotonic()
 
     def show(row: dict[str, Any]) -> None:
-        nonlocal said
-        if row["left"] and time.monotonic() - said >= _LOG_SECONDS:
-            said = time.monotonic()
+        nonlocal logged_at
+        if row["left"] and time.monotonic() - logged_at >= _LOG_SECONDS:
+            logged_at = time.monotonic()
             logger().info("job under way", progress=line(row))
 
     yield show
 
 
 class JobAudit:
-    """The audit file of a job: each of its runs once, whoever wrote to the file before."""
+    """The audit file of a job, with each run once, also after an earlier command."""
 
     def __init__(self, path: Path) -> None:
         """Read what is in the file and open it for appending; raises ReckonerError."""
@@ -92,10 +92,10 @@ class JobAudit:
         except OSError as error:
             raise InvalidInput(f"--audit {path}: {error.strerror}") from None
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise InvalidInput(f"--audit {path}: has a line that is no run") from None
+            raise InvalidInput(f"--audit {path}: has a line that is not JSON of a run") from None
 
     def catch_up(self, database: Database, job: int) -> None:
-        """Append the job's runs that ended since; raises ReckonerError where the file takes no more."""
+        """Append the job's newly ended runs; raises ReckonerError where the file cannot be written."""
         with database.transaction(seconds=60) as conn:
             rows = jobs.runs(conn, job)
         try:
@@ -116,7 +116,7 @@ class JobAudit:
 
 
 def _ids(path: Path) -> set[int]:
-    """The ids of the runs that a file has already; a pipe or a terminal has none."""
+    """Read the ids of the runs in a file; none for a pipe or a terminal."""
     if not path.is_file():
         return set()
     with path.open(encoding="utf-8") as lines:

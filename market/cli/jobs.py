@@ -1,7 +1,7 @@
 """`market backfill`, `backfill-status`, `data-sync` and the like: prices of many symbols at once.
 
-The commands write a job and look on; workers fetch. `data-sync` first asks providers that give many
-symbols in one request, because that is what no event can do.
+The commands write a job and follow it; workers fetch. `data-sync` first tops up from providers that
+give many symbols in one request, because an event has one symbol.
 """
 
 import contextlib
@@ -64,18 +64,20 @@ def backfill(
     ] = None,
     resume: Annotated[
         int | None,
-        typer.Option("--resume", metavar="JOB", help="Look on again; retry what failed."),
+        typer.Option(
+            "--resume", metavar="JOB", help="Follow a job again; retry its failed symbols."
+        ),
     ] = None,
     audit: AuditOption = None,
     no_wait: NoWaitOption = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Have workers fetch years of prices; shows how far they are, and may be stopped at any time.
+    """Write a job for years of prices, and follow it while workers fetch.
 
-    A symbol whose range providers answered for already is done at once. A fetch goes on from --start
-    to the newest session, so that stored prices have no hole and one basis. Exit code 1 when a symbol
-    failed. Examples:
+    Ctrl-C ends the command and not the job. A symbol whose range is covered already is done at
+    once. A fetch goes on from --start to the newest session, so that stored prices have no hole and
+    one basis. Exit code 1 when a symbol failed. Examples:
     `python -m market backfill --start 2021-01-19 --end 2026-01-19 --symbols all`,
     `python -m market backfill --start 2021-01-19 --symbols @sp500.txt --audit runs.jsonl`,
     `python -m market backfill --resume 7`.
@@ -92,20 +94,21 @@ def backfill(
         else:
             first, last = _range(database, start, end)
             row = _start(database, "backfill", words, first, last, dry_run=dry_run)
-        row = _look_on(database, row, file, wait=not (no_wait or dry_run))
+        row = _follow(database, row, file, wait=not (no_wait or dry_run))
     _report(row, as_json=as_json)
 
 
 @app.command("backfill-status")
 def backfill_status(
     job: Annotated[int, typer.Argument(help="The number of a job.")],
-    watch: Annotated[bool, typer.Option("--watch", help="Look on until it ends.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow until it ends.")] = False,
     each: Annotated[bool, typer.Option("--symbols", help="A row for each symbol.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how far a job is: symbols done and left, rows, pace, time to go, rows by provider.
+    """Show a job's progress.
 
-    Examples: `python -m market backfill-status 7 --watch`,
+    Symbols done and left, rows, pace, time to go, rows by provider. Examples:
+    `python -m market backfill-status 7 --watch`,
     `python -m market backfill-status 7 --symbols --json`.
     """
     with command_database() as database:
@@ -134,11 +137,12 @@ def data_sync(
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Fetch what is missing of the last week, or of a range, for all active tickers.
+    """Fetch the missing sessions of a range, by default of the last week.
 
-    Whoever lacks nothing is not asked for. Workers do this by themselves after each session's close.
-    With MARKET_CROSS_CHECK_SAMPLE a sample is compared with a second provider. Examples:
-    `python -m market data-sync`, `python -m market data-sync -s AAPL --start 2026-01-05 --json`.
+    Of all active tickers, or of the given symbols. Complete symbols are not fetched. Workers do
+    this by themselves after each session's close. With MARKET_CROSS_CHECK_SAMPLE a sample is
+    compared with a second provider. Examples: `python -m market data-sync`,
+    `python -m market data-sync -s AAPL --start 2026-01-05 --json`.
     """
     words = None if symbol is None else [(each, "--symbol") for each in symbol]
     settings = load(MarketSettings)
@@ -147,10 +151,10 @@ def data_sync(
         first, last = _range(database, start, end, days=7)
         names = _names(database, words)
         if not dry_run:
-            with waiting("asking for many symbols at once"):
+            with waiting("fetching many symbols at once"):
                 sync.top_up(database, providers, names, time.sleep)
         row = _start(database, "sync", words, first, last, dry_run=dry_run)
-        row = _look_on(database, row, None, wait=not (no_wait or dry_run))
+        row = _follow(database, row, None, wait=not (no_wait or dry_run))
         if not (no_wait or dry_run) and settings.market_cross_check_sample:
             with waiting("comparing with a second provider"):
                 cross_check.run(database, providers, settings.market_cross_check_sample, time.sleep)
@@ -164,7 +168,7 @@ def backfill_all_missing(
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Have workers fetch BACKFILL_DAYS of prices for every active ticker that has none.
+    """Write a job for BACKFILL_DAYS of prices of every active ticker without any.
 
     Examples: `python -m market backfill-all-missing --dry-run`,
     `python -m market backfill-all-missing --audit runs.jsonl`.
@@ -173,7 +177,7 @@ def backfill_all_missing(
     with _audited(audit, wait=not (no_wait or dry_run)) as file, command_database() as database:
         first, last = _range(database, None, None, days=days)
         row = _start(database, "missing", None, first, last, dry_run=dry_run)
-        row = _look_on(database, row, file, wait=not (no_wait or dry_run))
+        row = _follow(database, row, file, wait=not (no_wait or dry_run))
     _report(row, as_json=as_json)
 
 
@@ -183,14 +187,15 @@ def update_all_prices(
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Have workers fetch the newest session that is over, for every active ticker that lacks it.
+    """Write a job for the newest finished session of every active ticker that lacks it.
 
-    Examples: `python -m market update-all-prices`, `python -m market update-all-prices --dry-run --json`.
+    Examples: `python -m market update-all-prices`,
+    `python -m market update-all-prices --dry-run --json`.
     """
     with command_database() as database:
         first, last = _range(database, None, None, days=7)
         row = _start(database, "update", None, first, last, dry_run=dry_run)
-        row = _look_on(database, row, None, wait=not (no_wait or dry_run))
+        row = _follow(database, row, None, wait=not (no_wait or dry_run))
     _report(row, as_json=as_json)
 
 
@@ -200,7 +205,7 @@ Words = Sequence[tuple[str, str]]
 def _range(
     database: Database, start: dt.datetime | None, end: dt.datetime | None, days: int = 0
 ) -> tuple[dt.date, dt.date]:
-    """The range as dates: until today, from `days` before that, where nothing was said."""
+    """Return the range as dates; by default the `days` until today."""
     with database.transaction() as conn:
         today = one(conn, "SELECT (reckoner_now() AT TIME ZONE 'UTC')::date AS date")["date"]
     last = end.date() if end else today
@@ -228,7 +233,7 @@ def _start(
     *,
     dry_run: bool,
 ) -> dict[str, Any]:
-    """Write the job; returns its progress. A dry run takes it back, and its row has no number."""
+    """Write the job; returns its progress. A dry run rolls it back and returns no number."""
     names = _names(database, words)
     with database.transaction(seconds=300) as conn, conn.transaction(force_rollback=dry_run):
         job = jobs.start(conn, kind, names, first, last)
@@ -255,10 +260,10 @@ def _audited(path: Path | None, *, wait: bool) -> Iterator[JobAudit | None]:
         yield file
 
 
-def _look_on(
+def _follow(
     database: Database, row: dict[str, Any], file: JobAudit | None, *, wait: bool
 ) -> dict[str, Any]:
-    """Look on until the job ends, if that is wanted; its progress."""
+    """Follow the job until it ends, if `wait`; returns its progress."""
     job = row["job"]
     if job is None:
         return row
@@ -267,7 +272,8 @@ def _look_on(
         return follow(database, job, file) if wait else row
     except KeyboardInterrupt:
         logger().info(
-            "the job goes on without us", again=f"python -m market backfill --resume {job}"
+            "the job goes on without this command",
+            again=f"python -m market backfill --resume {job}",
         )
         raise
 

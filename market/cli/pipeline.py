@@ -1,4 +1,4 @@
-"""`market auto-pipeline` and `market health-check`: everything at once, and whether it can be trusted."""
+"""`market auto-pipeline` and `health-check`: all steps for recent predictions, and their health."""
 
 import sys
 import time
@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from market import health
 from market.cli.console import (
     DryRunOption,
     JsonOption,
@@ -16,37 +17,37 @@ from market.cli.console import (
     waiting,
 )
 from market.providers import build
-from market.providers.status import overview
 from market.settings import MarketSettings
-from sql.database import Connection, Database, one
+from sql.database import Connection, one
 from sql.errors import ReckonerError
 from sql.settings import load
 
 app = application("Everything at once.")
 
 _TURN_SECONDS = 0.5
-# More of the tickers than this without fresh prices is no slip of a few.
-_LAGGING = 0.1
 
 
 @app.command("auto-pipeline")
 def auto_pipeline(
     days_back: Annotated[
-        int, typer.Option("--days-back", min=1, help="Predictions of so many days.")
+        int, typer.Option("--days-back", min=1, help="Predictions of the last so many days.")
     ] = 7,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Only so many, the newest.")
     ] = None,
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Write the events and end; the workers do it all.")
+        bool,
+        typer.Option(
+            "--no-wait", help="Write the events and end; workers process them all the same."
+        ),
     ] = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Take the predictions of the last days all the way: tickers, prices, outcomes.
 
-    Workers do it; this writes their events, waits for them and counts. Exit code 1 when an event was
-    parked. Examples: `python -m market auto-pipeline`,
+    Workers do it; this writes their events, waits for them and counts. Exit code 1 when an event
+    was parked. Examples: `python -m market auto-pipeline`,
     `python -m market auto-pipeline --days-back 30 --limit 100 --json`.
     """
     with command_database() as database:
@@ -59,7 +60,7 @@ def auto_pipeline(
             row = _state(conn, ids)
         with waiting(f"{len(ids)} predictions"):
             while row["left"] and not (no_wait or dry_run):
-                time.sleep(_TURN_SECONDS)  # workers tell their progress to tables alone
+                time.sleep(_TURN_SECONDS)  # progress is in tables only, without a notification
                 with database.transaction() as conn:
                     row = _state(conn, ids)
     emit([row | {"dry_run": dry_run}], as_json=as_json)
@@ -74,14 +75,14 @@ def _state(conn: Connection, ids: list[int]) -> dict[str, Any]:
 @app.command("health-check")
 def health_check(
     no_providers: Annotated[
-        bool, typer.Option("--no-providers", help="Do not look whether providers can be asked.")
+        bool, typer.Option("--no-providers", help="Do not check whether providers can be asked.")
     ] = False,
     no_freshness: Annotated[
-        bool, typer.Option("--no-freshness", help="Do not look whether prices are up to date.")
+        bool, typer.Option("--no-freshness", help="Do not check whether prices are fresh.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check providers and the freshness of prices; exit 0, or 3 when one fails. Asks no provider.
+    """Check providers and the freshness of prices, without a request; exit 0 or 3.
 
     `worker health` checks the queue and the workers. Examples: `python -m market health-check`,
     `python -m market health-check --no-providers --json`.
@@ -89,53 +90,12 @@ def health_check(
     rows = []
     with command_database() as database:
         if not no_providers:
-            rows += _providers(database)
+            rows += health.providers(database, build(load(MarketSettings)))
         if not no_freshness:
-            rows.append(_freshness(database))
+            rows.append(health.freshness(database))
     healthy = all(row["state"] != "fail" for row in rows)
     if as_json:
         emit_json({"healthy": healthy, "checks": rows})
     else:
         emit(rows, as_json=False)
     sys.exit(0 if healthy else 3)
-
-
-def _providers(database: Database) -> list[dict[str, Any]]:
-    """A row for each provider in use; it is a fault when none of them can be asked."""
-    in_use = build(load(MarketSettings))
-    with database.transaction() as conn:
-        found = [row for row in overview(conn, in_use) if row["order"] is not None]
-        now = one(conn, "SELECT reckoner_now() AS now")["now"]
-    # `now`, because a pause that is over stays in the row.
-    away = {row["provider"] for row in found if row["paused_until"] and row["paused_until"] > now}
-    used_up = {row["provider"] for row in found if 0 in (row["remaining"] or {}).values()}
-    none_left = len(away | used_up) == len(found)
-    rows = []
-    for row in found:
-        name = row["provider"]
-        bad = name in away or name in used_up
-        if name in away:
-            message = (
-                f"paused until {row['paused_until']:%Y-%m-%d %H:%M:%S %Z}: {row['pause_reason']}"
-            )
-        elif bad:
-            message = "its quota is used up: SELECT * FROM provider_quota_status"
-        else:
-            message = f"can be asked, last success {row['last_ok_at'] or 'never'}"
-        state = "ok" if not bad else "fail" if none_left else "warn"
-        rows.append({"check": f"provider {name}", "state": state, "message": message})
-    return rows
-
-
-def _freshness(database: Database) -> dict[str, Any]:
-    with database.transaction() as conn:
-        row = one(conn, "SELECT * FROM price_freshness()")
-    state, message = "ok", f"{row['tickers']} tickers are up to date"
-    if row["lagging"]:
-        state = "fail" if row["lagging"] > _LAGGING * row["tickers"] else "warn"
-        message = (
-            f"{row['lagging']} of {row['tickers']} tickers lag by more than a session, most"
-            f" {row['oldest_symbol']}, whose newest bar is of {row['oldest_bar']}:"
-            " python -m market data-sync"
-        )
-    return {"check": "freshness", "state": state, "message": message}

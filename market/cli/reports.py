@@ -1,7 +1,7 @@
-"""`accuracy-report` and `calibration-report`: from options to a report in the form that was asked for.
+"""`accuracy-report` and `calibration-report`: from options to a report in the wanted form.
 
-pandas, numpy and matplotlib are imported when a report is made and not before, so that the
-other commands start fast.
+pandas, numpy and matplotlib are imported when a report is made, so that the other commands start
+fast.
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from market.cli import figures
 from market.cli.console import (
     JsonOption,
     command_database,
@@ -45,7 +46,7 @@ class Horizon(StrEnum):
 
 
 class Grouping(StrEnum):
-    """What an accuracy report may be grouped by."""
+    """The groupings of an accuracy report."""
 
     SYMBOL = "symbol"
     SENTIMENT = "sentiment"
@@ -106,7 +107,7 @@ def accuracy_report(
     plots: PlotsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say how many predictions came true, how sure that is, and what no skill would have scored.
+    """Report how many predictions came true, against no skill.
 
     Examples: `python -m market accuracy-report -t t7 --by model`,
     `python -m market accuracy-report -b --format html > report.html`.
@@ -115,22 +116,22 @@ def accuracy_report(
         raise InvalidInput(f"--by-confidence and --by {by}: one of them")
     grouping = Grouping.CONFIDENCE.value if by_confidence else by and by.value
     form = Form.JSON if as_json else form
-    pictures = _pictures(form, plots)
-    asked = _Asked(horizon, min_confidence, since, until)
-    frame, paths = _read(asked, with_paths=pictures)
+    pictures = figures.are_wanted(plots, html=form is Form.HTML)
+    filters = _Filters(horizon, min_confidence, since, until)
+    frame, paths = _read(filters, with_paths=pictures)
     with waiting("computing"):
         from market.evaluation import accuracy, accuracy_tables  # noqa: PLC0415 - pandas takes a second
 
         if grouping and accuracy.is_missing(frame, grouping):
-            raise ReckonerError(_NOBODY_SAYS[grouping])
+            raise ReckonerError(_NO_VALUES[grouping])
         groups = accuracy.groups(frame, grouping)
-        report = accuracy_tables.report(groups, asked.about() | {"by": grouping})
-        figures = _accuracy_figures(frame, paths, groups, asked.benchmark) if pictures else {}
+        report = accuracy_tables.report(groups, filters.about() | {"by": grouping})
+        drawn = figures.of_accuracy(frame, paths, groups, filters.benchmark) if pictures else {}
     if form is Form.TABLE and not sys.stdout.isatty():
         emit([_plain(group) for group in groups], as_json=False)
     else:
-        _show(report, frame, form, figures, wide=wide)
-    _save(figures, plots)
+        _show(report, frame, form, drawn, wide=wide)
+    figures.save(drawn, plots)
 
 
 @app.command("calibration-report")
@@ -149,21 +150,22 @@ def calibration_report(
     plots: PlotsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say whether a confidence of 0.8 is right eight times in ten: fitted on earlier posts, scored on later.
+    """Report whether a confidence of 0.8 is right eight times in ten.
 
-    Examples: `python -m market calibration-report -t t7 --wide`,
+    Fitted on earlier posts, scored on later ones. Examples:
+    `python -m market calibration-report -t t7 --wide`,
     `python -m market calibration-report --split 2026-01-01 --plots pictures`.
     """
     form = Form.JSON if as_json else form
-    pictures = _pictures(form, plots)
-    asked = _Asked(horizon, None, since, until)
-    frame, _ = _read(asked, with_paths=False)
+    pictures = figures.are_wanted(plots, html=form is Form.HTML)
+    filters = _Filters(horizon, None, since, until)
+    frame, _ = _read(filters, with_paths=False)
     with waiting("computing"):
         from market.evaluation import calibration, calibration_tables  # noqa: PLC0415
 
         found = calibration.calibrations(frame, split and split.replace(tzinfo=dt.UTC))
-        report = calibration_tables.report(found, asked.about())
-        figures = _reliability(found) if pictures else {}
+        report = calibration_tables.report(found, filters.about())
+        drawn = figures.of_calibration(found) if pictures else {}
     if form is Form.TABLE and not sys.stdout.isatty():
         rows = [
             {"horizon": one.horizon, "split": one.split, **_plain(tier)}
@@ -172,12 +174,12 @@ def calibration_report(
         ]
         emit(rows, as_json=False)
     else:
-        _show(report, frame, form, figures, wide=wide)
-    _save(figures, plots)
+        _show(report, frame, form, drawn, wide=wide)
+    figures.save(drawn, plots)
 
 
-_NOBODY_SAYS = {
-    "model": "--by model: no prediction here says which model made it (predictions.llm_model)",
+_NO_VALUES = {
+    "model": "--by model: no prediction here names its model (predictions.llm_model)",
     "sector": (
         "--by sector: no ticker here has one; fill prediction_outcomes.sector, or a column sector of"
         " ticker_registry"
@@ -185,8 +187,8 @@ _NOBODY_SAYS = {
 }
 
 
-class _Asked:
-    """What the options select."""
+class _Filters:
+    """The outcomes that the options select."""
 
     def __init__(
         self,
@@ -207,61 +209,17 @@ class _Asked:
         return dict(vars(self))
 
 
-def _read(asked: _Asked, *, with_paths: bool) -> "tuple[pd.DataFrame, pd.DataFrame | None]":
+def _read(filters: _Filters, *, with_paths: bool) -> "tuple[pd.DataFrame, pd.DataFrame | None]":
     with command_database() as database, waiting("reading outcomes"):
         from market.evaluation import frame as frames  # noqa: PLC0415
 
         with database.transaction(seconds=300) as conn:
-            found = frames.outcomes_frame(conn, **asked.about())
-            return found, frames.paths_frame(conn, asked.since) if with_paths else None
-
-
-def _pictures(form: Form, plots: Path | None) -> bool:
-    """Whether pictures are drawn; raises ReckonerError where they cannot be."""
-    if plots is None and form is not Form.HTML:
-        return False
-    try:
-        import matplotlib  # noqa: F401, PLC0415 - only asked whether it is there
-    except ImportError:
-        option = "--format html" if plots is None else "--plots"
-        raise InvalidInput(f"{option} needs the extra 'plots' (matplotlib)") from None
-    return True
-
-
-def _accuracy_figures(
-    frame: "pd.DataFrame", paths: "pd.DataFrame | None", groups: list[Any], benchmark: str
-) -> "dict[str, Figure]":
-    from market.evaluation import accuracy, calibration, pictures  # noqa: PLC0415
-
-    series: dict[str, list[Any]] = {}
-    for group in groups:
-        series.setdefault(group.group, []).append(group)
-    if len(series) > pictures.MOST:
-        series = {"all": accuracy.groups(frame)}
-    return {
-        "accuracy-by-horizon": pictures.accuracy_by_horizon(series),
-        "cumulative-pnl": pictures.cumulative_pnl(frame, benchmark),
-        **({} if paths is None else {"event-study": pictures.event_study(frame, paths)}),
-        **_reliability(calibration.calibrations(frame)),
-    }
-
-
-def _reliability(found: list[Any]) -> "dict[str, Figure]":
-    from market.evaluation import pictures  # noqa: PLC0415
-
-    return {"reliability": pictures.reliability(found)}
-
-
-_CAPTIONS = {
-    "accuracy-by-horizon": "Right by horizon, with 95 % intervals",
-    "cumulative-pnl": "Cumulative pnl of $1,000 on each outcome, by the day of the exit",
-    "event-study": "Average path around the entry, with 95 % bands",
-    "reliability": "Confidence: what was said and what came, on later posts",
-}
+            found = frames.outcomes_frame(conn, **filters.about())
+            return found, frames.paths_frame(conn, filters.since) if with_paths else None
 
 
 def _show(
-    report: "Report", frame: "pd.DataFrame", form: Form, figures: "dict[str, Figure]", *, wide: bool
+    report: "Report", frame: "pd.DataFrame", form: Form, drawn: "dict[str, Figure]", *, wide: bool
 ) -> None:
     if form is Form.JSON:
         emit_json(report.document)
@@ -274,8 +232,8 @@ def _show(
     elif form is Form.HTML:
         from market.evaluation.pictures import as_svg  # noqa: PLC0415
 
-        drawn = {_CAPTIONS[name]: as_svg(figure) for name, figure in figures.items()}
-        say(show.as_page(report, about, drawn))
+        svgs = {figures.CAPTIONS[name]: as_svg(figure) for name, figure in drawn.items()}
+        say(show.as_page(report, about, svgs))
     else:
         show.on_terminal(report, about, wide=wide, file=sys.stdout)
 
@@ -293,15 +251,3 @@ def _about(frame: "pd.DataFrame") -> str:
     days = frame["prediction_date"]
     count = frame["prediction_id"].nunique()
     return f"{count:,} predictions of {days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}"
-
-
-def _save(figures: "dict[str, Figure]", folder: Path | None) -> None:
-    if folder is None:
-        return
-    from market.evaluation import pictures  # noqa: PLC0415
-
-    try:
-        paths = pictures.save(figures, folder)
-    except OSError as error:
-        raise ReckonerError(f"--plots {folder}: {error.strerror}") from error
-    sys.stderr.write("".join(f"{path}\n" for path in paths))

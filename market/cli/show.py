@@ -1,8 +1,8 @@
 """A report on a terminal, as Markdown, and as a page that opens without a network.
 
-Symbols, sectors and models are other people's text: what is shown is escaped, also what cannot be
-seen or turns the direction of writing, and the page forbids scripts and every address beside its
-own pictures.
+Symbols, sectors and models are strangers' text. All of it is escaped, also invisible characters and
+those that turn the direction of writing. The page forbids scripts and every address except those of
+its own pictures.
 """
 
 import base64
@@ -36,7 +36,7 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 def on_terminal(
     report: Report, about: str, *, wide: bool, file: IO[str], width: int | None = None
 ) -> None:
-    """Draw the answer, with `wide` every table. width: columns, None for the terminal's own."""
+    """Draw the first table, or every one. width: columns; None: the terminal's own."""
     console = Console(file=beneath(file), width=width, highlight=False)
     console.print(Text(report.title, style="bold"), Text(visible_line(about)))
     for table in report.tables if wide else report.tables[:1]:
@@ -44,7 +44,7 @@ def on_terminal(
             console.print()
             console.print(Text(visible_line(table.title), style="bold"))
         console.print(_rich(table))
-    notes = report.notes if wide else ["--wide: what it rests on, and how."]
+    notes = report.notes if wide else ["--wide: all tables, and the methods."]
     for note in [report.legend, *notes]:
         console.print(Text(visible_line(note), style="dim"))
 
@@ -63,12 +63,12 @@ def _rich(table: Table) -> RichTable:
 
 
 def _is_next(table: Table, row: tuple[str, ...], following: tuple[str, ...]) -> bool:
-    """Whether another horizon begins after this row."""
+    """Tell whether another horizon begins after this row."""
     return not table.header[0] and row[0] != following[0]
 
 
 def as_markdown(report: Report, about: str) -> str:
-    """Every table as a GitHub table."""
+    """Make a Markdown page with every table as a GitHub table."""
     lines = [f"# {report.title}", "", _escaped(about), ""]
     for table in report.tables:
         if table.title:
@@ -85,7 +85,7 @@ def as_markdown(report: Report, about: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text of others as text: neither a column's end nor HTML nor an emphasis."""
+    """Escape strangers' text: without columns, HTML or emphasis of its own."""
     text = html.escape(visible_line(text), quote=False)
     for mark in "\\|*_`[]~":
         text = text.replace(mark, "\\" + mark)
@@ -93,7 +93,7 @@ def _escaped(text: str) -> str:
 
 
 def as_page(report: Report, about: str, pictures: Mapping[str, bytes]) -> str:
-    """One HTML document. pictures: caption to SVG."""
+    """Make one HTML document. pictures: caption to SVG."""
     answer, *others = report.tables
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
@@ -118,7 +118,7 @@ def as_page(report: Report, about: str, pictures: Mapping[str, bytes]) -> str:
 
 
 def _html(text: str) -> str:
-    """Text of others as text of a page."""
+    """Escape strangers' text for HTML."""
     return html.escape(visible_line(text))
 
 

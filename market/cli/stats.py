@@ -1,15 +1,15 @@
-"""`market stats`, `market processing-stats`, `market watch`: where things stand."""
+"""`market stats`, `processing-stats`, `watch`: rows, stages and the live page."""
 
 from market.cli import watch as watching
 from market.cli.console import JsonOption, application, command_database, emit, waiting
 from sql.schema.catalogue import recorded
 
-app = application("Where things stand.")
+app = application("The state of the data.")
 
 
 @app.command("stats")
 def stats(as_json: JsonOption = False) -> None:
-    """Count rows and bytes per table; a table of more than 16 MB is estimated, and says so.
+    """Count rows and bytes per table; a table of more than 16 MB is estimated.
 
     Examples: `python -m market stats`, `python -m market stats --json`.
     """
@@ -23,8 +23,8 @@ def stats(as_json: JsonOption = False) -> None:
 def processing_stats(as_json: JsonOption = False) -> None:
     """Count predictions and outcomes by stage, with the oldest in each.
 
-    `matured tN` counts every outcome whose return of that horizon is known, so a complete one is
-    in all four. Counted exactly: reads predictions and outcomes once. Examples:
+    `matured tN` counts every outcome whose return of that horizon is known, so a complete one is in
+    all four. Counted exactly: reads predictions and outcomes once. Examples:
     `python -m market processing-stats`, `python -m market processing-stats --json`.
     """
     with (

@@ -1,11 +1,11 @@
-"""`market set-ticker` and `market remap-ticker`: what a person decides about a ticker."""
+"""`market register-tickers`, `ticker-registry`, `set-ticker`, `remap-ticker`: the registry."""
 
 from typing import Annotated
 
 import typer
 
-from market.cli import backup
 from market.cli.completion import complete_symbol
+from market.cli.confirm import confirm_rewrite
 from market.cli.console import (
     DryRunOption,
     JsonOption,
@@ -15,13 +15,56 @@ from market.cli.console import (
     emit,
     waiting,
 )
-from market.universe import tickers
-from market.universe.registry import STATUSES
-from sql.errors import InvalidInput
+from market.universe import registry, tickers
+from sql.errors import InvalidInput, ReckonerError
 
-app = application("Decisions about a ticker.")
+app = application("The registry of tickers.")
 
 Known = typer.Argument(autocompletion=complete_symbol, help="A registered symbol.")
+
+
+@app.command("register-tickers")
+def register_tickers(
+    symbols: Annotated[list[str], typer.Argument(help="Symbols, in any case.")],
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Register symbols; a worker fetches the prices of new ones at once.
+
+    Examples: `python -m market register-tickers AAPL TSLA`,
+    `python -m market register-tickers BTC-USD --json`.
+    """
+    with (
+        command_database() as database,
+        database.transaction() as conn,
+        conn.transaction(force_rollback=dry_run),
+    ):
+        done = registry.register(conn, symbols)
+    rows = [
+        {"symbol": symbol, "result": result} for result, group in done.items() for symbol in group
+    ]
+    emit(rows, as_json=as_json)
+    if done["rejected"]:
+        raise ReckonerError(
+            f"not a symbol: {', '.join(map(repr, done['rejected']))}; the others were registered"
+        )
+
+
+@app.command("ticker-registry")
+def ticker_registry(
+    status: Annotated[str | None, typer.Option(help="active, inactive or invalid.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the registered tickers and what is stored for them.
+
+    Examples: `python -m market ticker-registry`,
+    `python -m market ticker-registry --status invalid`.
+    """
+    if status is not None and status not in registry.STATUSES:
+        raise InvalidInput(f"--status is one of {', '.join(registry.STATUSES)}, not {status}")
+    with command_database() as database, database.transaction() as conn:
+        rows = registry.listing(conn, status)
+    emit(rows, as_json=as_json, empty="no ticker")
 
 
 @app.command("set-ticker")
@@ -34,15 +77,15 @@ def set_ticker(
 ) -> None:
     """Set a ticker's status; its events and outcomes follow in the same transaction.
 
-    An inactive or invalid ticker is no longer fetched, and what its outcomes lack they will never
-    get; an active one is fetched again. Predictions are not touched. Examples:
+    An inactive or invalid ticker is no longer fetched, and its open outcomes become unresolvable.
+    An active one is fetched again. Predictions do not change. Examples:
     `python -m market set-ticker TWTR --status inactive --reason "taken private in 2022"`,
     `python -m market set-ticker AAPL --status active --reason "was a slip" --dry-run`.
     """
-    if status not in STATUSES:
-        raise InvalidInput(f"--status is one of {', '.join(STATUSES)}, not {status}")
+    if status not in registry.STATUSES:
+        raise InvalidInput(f"--status is one of {', '.join(registry.STATUSES)}, not {status}")
     if not reason.strip():
-        raise InvalidInput("--reason is empty: say why, the ticker's outcomes repeat it")
+        raise InvalidInput("--reason is empty: give a reason, the ticker's outcomes repeat it")
     with command_database() as database, waiting(f"changing {symbol}"):
         row = tickers.set_status(database, symbol, status, reason, dry_run=dry_run)
     emit([{**row, "dry_run": dry_run}], as_json=as_json)
@@ -51,24 +94,24 @@ def set_ticker(
 @app.command("remap-ticker")
 def remap_ticker(
     old: Annotated[str, Known],
-    new: Annotated[str, typer.Argument(autocompletion=complete_symbol, help="What it is now.")],
+    new: Annotated[str, typer.Argument(autocompletion=complete_symbol, help="Its current symbol.")],
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a ticker be what another is: its prices, its sessions, its outcomes, now and later.
+    """Map a ticker to another: its prices, sessions and outcomes, now and later.
 
-    Predictions and outcomes keep the symbol that the prediction wrote. Bars that came under the
-    old name are set aside, those that the new one has are taken over, and all are fetched again.
-    A ticker remapped to itself gets its own name back. Examples:
-    `python -m market remap-ticker FB META --dry-run`, `python -m market remap-ticker SQ XYZ --yes`.
+    Predictions and outcomes keep the symbol that the prediction wrote. Bars of the old symbol are
+    set aside, those of the new one are copied, and all are fetched again. A ticker remapped to
+    itself gets its own name back. Examples: `python -m market remap-ticker FB META --dry-run`,
+    `python -m market remap-ticker SQ XYZ --yes`.
     """
     with command_database() as database:
         if not dry_run and not yes:
             with waiting("counting"):
                 row = tickers.remap(database, old, new, dry_run=True)
             rows = row["outcomes"] + row["bars_set_aside"] + row["bars_taken"]
-            backup.ask_before(database, rows)
+            confirm_rewrite(database, rows)
         with waiting(f"remapping {old}"):
             row = tickers.remap(database, old, new, dry_run=dry_run)
     emit([{**row, "dry_run": dry_run}], as_json=as_json)

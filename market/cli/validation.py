@@ -1,4 +1,4 @@
-"""`market validation-report`: whether what is stored for a range is complete and was sound."""
+"""`market validation-report`: completeness and quality of the stored bars of a range."""
 
 import datetime as dt
 from typing import Annotated, Any
@@ -19,7 +19,7 @@ from market.prices.report import LEAST_SCORE
 from market.universe import symbol_lists
 from sql.errors import InvalidInput, NotFound, Unhealthy
 
-app = application("What is stored, and how good it is.")
+app = application("The quality of stored bars.")
 
 _DATE = ["%Y-%m-%d"]
 
@@ -38,10 +38,10 @@ def validation_report(
     ] = Form.TABLE,
     as_json: JsonOption = False,
 ) -> None:
-    """Say per symbol how many sessions are stored of those expected, and how sound the answers were.
+    """Report stored and expected sessions of each symbol, and the scores of its answers.
 
-    Exit code 3 when a score is below 0.6: completeness times the score of the last answer. Examples:
-    `python -m market validation-report --start 2025-01-01 --end 2025-12-31`,
+    Exit code 3 when a score is below 0.6: completeness times the score of the last answer.
+    Examples: `python -m market validation-report --start 2025-01-01 --end 2025-12-31`,
     `python -m market validation-report --start 2025-01-01 --end 2025-12-31 --format html > report.html`.
     """
     if start > end:

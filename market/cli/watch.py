@@ -1,4 +1,4 @@
-"""`market watch` and `worker watch`, one command behind two doors."""
+"""`watch`, one command of both `python -m market` and `python -m worker`."""
 
 import signal
 import sys
@@ -10,10 +10,10 @@ from sql.settings import DatabaseSettings, load
 def command(as_json: JsonOption = False) -> None:
     """Watch the queue, the workers, the last events and outcomes, until Ctrl-C.
 
-    Where stdout is no terminal, and with --json, once. Times are UTC. Examples:
+    Where stdout is not a terminal, and with --json, once. Times are UTC. Examples:
     `python -m market watch`, `python -m worker watch --json`.
     """
-    # Every command's start would wait for rich.
+    # Imported here: otherwise every command would load rich at its start.
     from market.cli.watch_page import tables  # noqa: PLC0415
     from market.cli.watcher import Watcher  # noqa: PLC0415
 

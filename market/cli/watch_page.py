@@ -1,7 +1,7 @@
-"""How the page of `watch` looks: readable at 80 columns and 24 lines, more where there is room.
+"""The page of `watch`: readable at 80 columns and 24 lines, with more rows where there is room.
 
-What comes from the database is text and never markup, and what acts or cannot be seen is a
-blank, so that nothing in a row can reach the terminal as a command.
+Texts of the database are never markup, and their control and invisible characters become blanks, so
+that no row can send a command to the terminal.
 """
 
 from collections import defaultdict
@@ -17,15 +17,17 @@ from sql.visible import blanked
 Page = dict[str, Any]
 Rows = list[dict[str, Any]]
 
-# The most rows of a kind that are asked for; what fits is drawn.
+# The most rows of a kind that are read; those that fit are drawn.
 MAX_ROWS = 30
-# Lines that are there always: title, note, four headings, the queue's two rows, three gaps.
+# Fixed lines: title, note, four headings, the queue's two rows, three gaps.
 _FIXED_LINES = 11
+# Shown also while there is no event of them; other topics once there is one.
+_TOPICS = ("prediction", "ticker")
 _STATUSES = ("pending", "processing", "failed", "dead")
 
 
 def draw(page: Page | None, lost: str | None, size: ConsoleDimensions) -> RenderableType:
-    """The page for a terminal of this size; lost: why it is not fresh."""
+    """Draw the page for a terminal of this size. lost: why it is not fresh."""
     if page is None:
         return Text(blanked(lost or ""), style="bold red")
     workers, events, outcomes = page["workers"], page["events"], page["outcomes"]
@@ -47,18 +49,18 @@ def draw(page: Page | None, lost: str | None, size: ConsoleDimensions) -> Render
 
 
 def tables(page: Page) -> list[Rows]:
-    """The same for a pipe: a table of each kind, empty ones left out."""
+    """Return the page for a pipe: a table of each kind, without empty ones."""
     shown = [queue(page), _workers(page["workers"], MAX_ROWS), _events(page["events"])]
     return [rows for rows in [*shown, _outcomes(page["outcomes"])] if rows]
 
 
 def queue(page: Page) -> Rows:
-    """One row a topic: events by status, the oldest, the pace."""
+    """Return a row for each topic: events by status, the oldest, the pace."""
     found: dict[str, dict[str, Any]] = defaultdict(dict)
     for row in page["queue"]:
         found[row["topic"]][row["status"]] = row
     rows = []
-    for topic in ("prediction", "ticker"):
+    for topic in [*_TOPICS, *sorted(found.keys() - set(_TOPICS))]:
         by_status = found[topic]
         ages = [row["oldest"] for row in by_status.values() if row["oldest"] is not None]
         etas = [row["eta"] for row in by_status.values() if row["eta"] is not None]
@@ -124,7 +126,7 @@ def _events(events: Rows) -> Rows:
 
 
 def _result(result: Any) -> str:
-    """What a finished event did, in a few words."""
+    """Describe what a finished event did, in a few words."""
     if not isinstance(result, dict):
         return "" if result is None else str(result)
     if "reason" in result:
@@ -212,7 +214,7 @@ def _table(rows: Rows) -> RenderableType:
             justify="right" if right else "left",
             no_wrap=True,
             overflow="ellipsis",
-            # Where it is too narrow for all, these give way.
+            # On a narrow terminal these columns shrink.
             min_width=None if name in _WIDE else min(longest, _MOST_LETTERS),
         )
     for row in rows:
@@ -221,13 +223,13 @@ def _table(rows: Rows) -> RenderableType:
 
 
 def _cell(value: Any) -> Text:
-    said = blanked("" if value is None else str(value))
-    style = next((style for sign, style in _STYLES.items() if sign in said), "")
-    return Text(said, style=style)
+    text = blanked("" if value is None else str(value))
+    style = next((style for sign, style in _STYLES.items() if sign in text), "")
+    return Text(text, style=style)
 
 
 def _duration(seconds: float | None) -> str:
-    """`12 s`, `3 min`, `5 h`, `4 d`: as much as one looks at."""
+    """Format seconds as `12 s`, `3 min`, `5 h` or `4 d`."""
     if seconds is None:
         return ""
     if seconds < 1:

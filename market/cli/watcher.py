@@ -1,8 +1,8 @@
-"""The page of queue, workers, last events and outcomes: when it is asked for and drawn.
+"""The loop of `watch`: when its page is read and drawn.
 
-One connection listens for the ring that writers send when a worker sleeps, and asks for the
-page in one statement: at a ring, and else every few seconds, more rarely where the page is
-costly. It takes no lock of the doorbell, so nobody is woken, and no writer rings, for its sake.
+One connection listens for the notification that writers send while a worker sleeps, and reads the
+page in one statement: at a notification, else every few seconds, less often where the page is slow.
+It takes no lock of the doorbell, so that it wakes no worker and causes no notification.
 """
 
 import sys
@@ -19,7 +19,7 @@ from sql.descriptors import readable
 
 _CHANNEL = "reckoner"
 _REFRESH_SECONDS = 2.0
-# A storm of rings draws no more often than this, and a page takes at most a twentieth of the time.
+# Many notifications draw no more often than this, and reading takes at most a twentieth of the time.
 _REST_SECONDS = 0.5
 _SHARE = 20.0
 _STATEMENT_SECONDS = 20.0
@@ -36,7 +36,7 @@ class Watcher:
         self._page: Page | None = None
 
     def read(self) -> dict[str, Any]:
-        """The page's document. Raises psycopg.Error."""
+        """Read the page's document. Raises psycopg.Error."""
         if self._conn is None:
             self._conn = self._database.connect(self._url)
             with self._database.deadline(self._conn, _STATEMENT_SECONDS):
@@ -47,7 +47,7 @@ class Watcher:
         return page
 
     def show(self) -> None:
-        """Draw until interrupted; a database that is away is told of and waited for."""
+        """Draw until interrupted; shows when the database is away, and retries."""
         console = drawing(sys.stdout)
         with Live(
             console=console,
@@ -59,7 +59,7 @@ class Watcher:
             try:
                 while True:
                     began = time.monotonic()
-                    self._look()
+                    self._refresh()
                     took = time.monotonic() - began
                     live.update(draw(self._page, self._lost, console.size), refresh=True)
                     time.sleep(_REST_SECONDS)
@@ -67,7 +67,7 @@ class Watcher:
             finally:
                 self._close()
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
         try:
             self._page = self.read()
             self._lost = None
@@ -75,7 +75,7 @@ class Watcher:
             self._lose(error)
 
     def _wait(self, seconds: float) -> None:
-        """Until something rings, or at most this long."""
+        """Wait for a notification, or at most this long."""
         if self._conn is None:
             time.sleep(seconds)
             return

@@ -4,9 +4,9 @@
     with psycopg.connect(url) as conn:
         frame = outcomes_frame(conn, horizons=("t7",))
 
-`frame` reads the views, `blocks` knows which rows depend on each other and what follows for
-intervals and p-values, `accuracy` and `calibration` compute, the `tables` say it in words, `show` and `pictures`
-draw. Imports pandas; commands that need none of it do not import this package.
+`frame` reads the views. `blocks` groups rows that depend on each other, for intervals and p-values.
+`accuracy` and `calibration` compute, the `tables` modules make text of it, `pictures` draws. It
+imports pandas, so that only the commands that need it import this package.
 """
 
 from market.evaluation.frame import outcomes_frame

@@ -1,14 +1,14 @@
 """Accuracy per group and horizon, against what no skill would have scored on the same rows.
 
-Two references, because each alone calls something skill that is none:
-  base rate   "always bullish" on the same rows. In a rising market it scores well, and so does
-              everyone who mostly says bullish.
+Two references, because each alone takes luck for skill:
+  base rate   "always bullish" on the same rows. In a rising market it scores well, and so do
+              calls that are mostly bullish.
   chance      the same calls dealt out at random over all rows of the same symbol and horizon.
-              Who says neutral of quiet symbols beats "always bullish" and knows nothing.
+              Neutral calls on quiet symbols beat "always bullish" without any skill.
 A group is called better (or worse) than always bullish only where it differs from both: that
 p-value is the larger of the two (intersection-union test), and 1 where it is above one and
-below the other. A group that differs from chance alone knows something, and "always bullish"
-does as well. P-values are corrected over all groups of a report (Benjamini-Hochberg).
+below the other. A group that differs from chance only has skill, but not more than "always
+bullish" scores. P-values are corrected over all groups of a report (Benjamini-Hochberg).
 """
 
 import math
@@ -64,7 +64,7 @@ class Group:
     chance_q_value: float  # corrected over the groups of the report
     p_value: float  # differs from both, in the same direction
     q_value: float
-    verdict: str
+    finding: str
     mean_return_pct: float
     median_return_pct: float
     mean_total_return_pct: float  # a row without a total return counts with its price return
@@ -99,11 +99,14 @@ def groups(frame: pd.DataFrame, by: str | None = None) -> list[Group]:
         replace(group, q_value=float(q), chance_q_value=float(chance_q))
         for group, q, chance_q in zip(found, both, chance, strict=True)
     ]
-    return [replace(group, verdict=_verdict(group)) for group in found]
+    return [replace(group, finding=_finding(group)) for group in found]
 
 
 def is_missing(frame: pd.DataFrame, by: str) -> bool:
-    """Whether no row says what this grouping asks for, as where the source has no such column."""
+    """Tell whether no row has a value for this grouping.
+
+    True where the source lacks the column sector or model.
+    """
     return by in {"sector", "model"} and len(frame) > 0 and bool(frame[by].isna().all())
 
 
@@ -117,11 +120,11 @@ def _labels(rows: pd.DataFrame, by: str | None) -> NDArray[np.object_]:
     return np.array(words, dtype=np.object_)
 
 
-def _verdict(group: Group) -> str:
+def _finding(group: Group) -> str:
     if not group.correct + group.incorrect:
         return "nothing judged yet"
-    if group.verdict:
-        return group.verdict
+    if group.finding:
+        return group.finding
     if group.blocks < dependence.MIN_BLOCKS:
         return "too little to say"
     direction = "better" if group.accuracy > group.chance_rate else "worse"
@@ -137,7 +140,7 @@ def _number(values: "pd.Series[Any]") -> Floats:
 
 
 class _Horizon:
-    """The rows of one horizon: what all of its groups share is computed once."""
+    """The rows of one horizon; what its groups share is computed once."""
 
     def __init__(self, rows: pd.DataFrame, labels: NDArray[np.object_]) -> None:
         self._rows = rows
@@ -206,7 +209,7 @@ class _Horizon:
             chance_q_value=math.nan,
             p_value=max(base_p, chance_p) if is_same_side or not len(edges) else 1.0,
             q_value=math.nan,
-            verdict="the same as always bullish" if is_bullish else "",
+            finding="the same as always bullish" if is_bullish else "",
             mean_return_pct=_mean(row["return_pct"]),
             median_return_pct=float(np.median(row["return_pct"])) if len(edges) else math.nan,
             mean_total_return_pct=_mean(total),
@@ -226,45 +229,45 @@ class _Horizon:
 
 
 class _Chance:
-    """What calls score when dealt out at random over the rows of their symbol.
+    """The score of calls that are dealt out at random over the rows of their symbol.
 
-    How often a symbol rises, falls or stays is itself counted from the rows, so a row bears on
-    the reference of every other row of its symbol. `of` therefore gives block sums of the
+    The shares of rises and falls of a symbol are counted from its rows, so that a row affects the
+    reference of every other row of its symbol. `of` therefore gives block sums of the
     difference's first-order (influence) terms, over all rows.
     """
 
     def __init__(self, judged: pd.DataFrame, blocks: Blocks) -> None:
         returns = _number(judged["return_pct"])
         # The sentiment that came true, coded like `direction`: 0 bearish, 1 neutral, 2 bullish.
-        self._came = (
+        self._actual = (
             np.where(returns > NEUTRAL_BAND, 1, np.where(returns < -NEUTRAL_BAND, -1, 0)) + 1
         ).astype(np.int64)
-        self._said = (_number(judged["direction"]) + 1).astype(np.int64)
+        self._predicted = (_number(judged["direction"]) + 1).astype(np.int64)
         self._symbols, names = pd.factorize(judged["symbol"].to_numpy())
         self._correct = _number(judged["correct"])
         self._blocks = blocks
         self._cells = max(len(names), 1) * 3
         rows = np.maximum(np.bincount(self._symbols, minlength=max(len(names), 1)), 1)
         # Share of each symbol's rows that rose, fell or stayed.
-        self._shares = self._table(self._symbols * 3 + self._came) / np.repeat(rows, 3)
+        self._shares = self._table(self._symbols * 3 + self._actual) / np.repeat(rows, 3)
         # The same counted per block, less what is expected: symbols x 3 per block.
         counts = np.zeros((blocks.count, self._cells))
-        np.add.at(counts, (blocks.codes, self._symbols * 3 + self._came), 1)
+        np.add.at(counts, (blocks.codes, self._symbols * 3 + self._actual), 1)
         per_symbol = counts.reshape(blocks.count, self._cells // 3, 3).sum(axis=2)
         expected = np.repeat(per_symbol, 3, axis=1) * self._shares
         self._deviations = (counts - expected) / np.repeat(rows, 3)
 
     def of(self, mask: NDArray[np.bool_]) -> tuple[float, Floats]:
-        """The rate that the calls of these rows would score, and block sums of accuracy less it."""
+        """Return the chance rate of these rows' calls, and block sums of accuracy less it."""
         n = int(mask.sum())
         if not n:
             return math.nan, np.zeros(0)
-        cells = self._symbols[mask] * 3 + self._said[mask]
+        cells = self._symbols[mask] * 3 + self._predicted[mask]
         expected = self._shares[cells]
         own = np.zeros(len(self._correct))
         own[mask] = (self._correct[mask] - expected) / n
         sums = self._blocks.sums(own) - self._deviations @ (self._table(cells) / n)
-        # Who always says the same differs from chance by rounding only.
+        # Calls that are all the same differ from chance by rounding only.
         return float(expected.mean()), np.where(np.abs(sums) < 1e-12, 0.0, sums)
 
     def _table(self, cells: Integers) -> Floats:
@@ -272,12 +275,12 @@ class _Chance:
 
 
 def _coefficient(row: dict[str, Floats], blocks: Blocks) -> dependence.Interval:
-    """Spearman's correlation as the mean of products of standardised ranks."""
-    said = row["confidence"] * row["direction"]
-    is_known = ~np.isnan(said)
+    """Compute Spearman's correlation as the mean of products of standardised ranks."""
+    stated = row["confidence"] * row["direction"]
+    is_known = ~np.isnan(stated)
     if np.count_nonzero(is_known) < 3:
         return dependence.UNKNOWN
-    x, y = (_standard_ranks(values[is_known]) for values in (said, row["return_pct"]))
+    x, y = (_standard_ranks(values[is_known]) for values in (stated, row["return_pct"]))
     if x is None or y is None:
         return dependence.UNKNOWN
     return mean_interval(x * y, blocks.of_rows(is_known))
@@ -290,12 +293,12 @@ def _standard_ranks(values: Floats) -> Floats | None:
 
 
 def _mean(values: Floats) -> float:
-    """Mean of what is known."""
+    """Compute the mean of the values that are not NaN."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else math.nan
 
 
 def _ordered(labels: Iterable[object]) -> Iterator[str]:
-    """Names in order; sentiments by their sign, and what was not given last."""
+    """Yield names in order: sentiments by their sign, missing values last."""
     order = {"bullish": "1", "neutral": "2", "bearish": "3", _MISSING: "~", "out of range": "}"}
     yield from sorted((str(label) for label in labels), key=lambda label: order.get(label, label))

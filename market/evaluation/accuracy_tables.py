@@ -1,4 +1,7 @@
-"""The accuracy report: which of its numbers stand where, and in which words."""
+"""The accuracy report as tables: which numbers, in which columns, with which words.
+
+The first table answers; the others show what it rests on.
+"""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -23,18 +26,18 @@ _LEGEND = (
     " rows. 95 %: stretches of time are drawn anew, not rows, because rows depend on each other;"
     f" * below {blocks.MIN_BLOCKS} such stretches."
 )
-_VERDICT_NOTE = (
-    "Verdict: better or worse at q < 0.05 than both 'always bullish' and the same calls dealt out at"
+_FINDING_NOTE = (
+    "Finding: better or worse at q < 0.05 than both 'always bullish' and the same calls dealt out at"
     " random; 'than chance only': than the latter alone; p-values corrected over the {} lines (Benjamini-Hochberg)."
 )
 
 
 def report(groups: Sequence[Group], about: Mapping[str, Any]) -> Report:
-    """The accuracy report of groups. about: benchmark, by, since, until, and so on, for `document`."""
+    """Make the accuracy report. about: benchmark, by, since, until, and so on, for `document`."""
     judged = sum(group.correct + group.incorrect for group in groups)
     known = sum(group.benchmark_rows for group in groups)
     benchmark = about["benchmark"]
-    notes = [f"95 %: {METHOD}", _VERDICT_NOTE.format(len(groups))]
+    notes = [f"95 %: {METHOD}", _FINDING_NOTE.format(len(groups))]
     if judged and not known:
         notes.append(
             f"{benchmark} has no prices here, so there is no excess over it:"
@@ -68,7 +71,7 @@ def report(groups: Sequence[Group], about: Mapping[str, Any]) -> Report:
 def _answer(groups: Sequence[Group]) -> Table:
     return Table(
         "",
-        ("", "group", "judged", "right", "95 %", "base", "verdict"),
+        ("", "group", "judged", "right", "95 %", "base", "finding"),
         [
             (
                 *_key(g),
@@ -77,7 +80,7 @@ def _answer(groups: Sequence[Group]) -> Table:
                 span(g.accuracy_low, g.accuracy_high, 100)
                 + ("*" if g.interval == "wilson" else ""),
                 share(g.base_rate),
-                g.verdict,
+                g.finding,
             )
             for g in groups
         ],
@@ -171,7 +174,7 @@ def _money(groups: Sequence[Group], benchmark: str) -> Table:
 
 
 def _without_single(table: Table) -> Table:
-    """The table without the column "group" where there is only one and it is called all."""
+    """Drop the column "group" where the only group is `all`."""
     if any(row[1] != "all" for row in table.rows):
         return table
     header = (table.header[0], *table.header[2:])
@@ -179,7 +182,7 @@ def _without_single(table: Table) -> Table:
 
 
 def _key(group: Group) -> tuple[str, str]:
-    # Other people's text: nothing in it steers a terminal.
+    # Strangers' text: a control character would act on the terminal.
     name = "".join(letter if letter.isprintable() else "?" for letter in group.group)
     return horizon_name(group.horizon), name
 

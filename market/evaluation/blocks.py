@@ -1,22 +1,22 @@
-"""Which rows depend on each other, and what follows for intervals and p-values.
+"""Blocks of rows that depend on each other, with their intervals and p-values.
 
 Outcomes of one prediction share their moment; outcomes of one symbol share the sessions in
 which their horizons overlap; and all symbols share the market of their days. So a row is not
-an observation. What is nearly independent are stretches of time: rows are put into blocks of
+an observation. Stretches of time are nearly independent: rows are put into blocks of
 the calendar by the moment of their prediction, each block about two horizons long (whole
-weeks), whatever their symbols. All rows of a prediction are in one block, and overlaps reach
+weeks), for all symbols together. All rows of a prediction are in one block, and overlaps reach
 over block edges only.
 
 Intervals: whole blocks are drawn with replacement (cluster bootstrap) and the estimate is
 studentised by its cluster-robust standard error (bootstrap-t, symmetric; Efron 1981; Cameron,
-Gelbach and Miller 2008). Below MIN_BLOCKS blocks that cannot be trusted; then Wilson's
-interval, with the number of blocks as the number of observations.
+Gelbach and Miller 2008). Below MIN_BLOCKS blocks that is unreliable; then Wilson's
+interval is used, with the number of blocks as the number of observations.
 
 P-values of a mean that should be zero: the signs of the blocks' sums are flipped at random
 (wild cluster bootstrap with the null imposed). With n blocks no p-value is below 2^(1-n), so
-a handful of blocks is never called significant.
+a handful of blocks is never significant.
 
-All is drawn from fixed seeds: the same rows give the same report.
+All draws have fixed seeds: the same rows give the same report.
 """
 
 import functools
@@ -38,7 +38,7 @@ _MONDAY = np.datetime64("1970-01-05", "D")
 
 
 def block_days(sessions: int) -> int:
-    """Length of a block in calendar days: two horizons, in whole weeks of five sessions."""
+    """Return a block's length in calendar days: two horizons, in whole weeks of five sessions."""
     return 7 * math.ceil(2 * sessions / 5)
 
 
@@ -51,7 +51,7 @@ class Blocks:
 
     @classmethod
     def of(cls, days: NDArray[Any], sessions: int) -> "Blocks":
-        """Blocks for the predictions' UTC days (datetime64) and a horizon in sessions."""
+        """Make blocks from the predictions' UTC days (datetime64) and a horizon in sessions."""
         numbers = (days.astype("datetime64[D]") - _MONDAY).astype(np.int64) // block_days(sessions)
         used, codes = np.unique(numbers, return_inverse=True)
         return cls(codes.astype(np.int64), len(used))
@@ -61,7 +61,7 @@ class Blocks:
         return np.bincount(self.codes, weights=values, minlength=self.count).astype(np.float64)
 
     def of_rows(self, mask: NDArray[np.bool_]) -> "Blocks":
-        """The same blocks for some of the rows; blocks that are empty then are left out."""
+        """Return the same blocks for some of the rows, without blocks that are empty then."""
         used, codes = np.unique(self.codes[mask], return_inverse=True)
         return Blocks(codes.astype(np.int64), len(used))
 
@@ -80,7 +80,7 @@ UNKNOWN = Interval(math.nan, math.nan, math.nan, "none")
 
 
 def mean_interval(values: Floats, blocks: Blocks) -> Interval:
-    """Interval of a mean over rows in blocks; NaN bounds below MIN_BLOCKS blocks."""
+    """Compute the interval of a mean over blocks; NaN bounds below MIN_BLOCKS blocks."""
     if not len(values):
         return UNKNOWN
     sums, sizes = blocks.sums(values), blocks.sums(np.ones(len(values)))
@@ -92,7 +92,7 @@ def mean_interval(values: Floats, blocks: Blocks) -> Interval:
 
 
 def share_interval(hits: Floats, blocks: Blocks) -> Interval:
-    """Interval of a share (0..1) of rows in blocks: bootstrap, or Wilson's where blocks are too few."""
+    """Compute the interval of a share (0..1): bootstrap, or Wilson's with too few blocks."""
     found = mean_interval(hits, blocks)
     if math.isnan(found.mean):
         return UNKNOWN
@@ -102,7 +102,7 @@ def share_interval(hits: Floats, blocks: Blocks) -> Interval:
 
 
 def wilson(share: float, n: float) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share seen in n independent observations (Wilson 1927)."""
+    """Compute Wilson's 95 % interval of a share in n independent observations (Wilson 1927)."""
     centre = share + _Z**2 / (2 * n)
     half = _Z * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
     scale = 1 + _Z**2 / n
@@ -110,7 +110,7 @@ def wilson(share: float, n: float) -> tuple[float, float]:
 
 
 def sign_flip_p(sums: Floats) -> float:
-    """Two-sided p-value of "these independent block sums are zero on average"; NaN without any."""
+    """Compute the two-sided p-value of a zero mean of independent block sums; NaN without any."""
     if not len(sums):
         return math.nan
     total = abs(sums.sum())
@@ -118,12 +118,12 @@ def sign_flip_p(sums: Floats) -> float:
     if scale <= 0:
         return 1.0
     flipped = np.abs(_signs(len(sums)) @ sums)
-    # A flip that gives the same sum in another order of addition is not smaller.
+    # Rounding: the same sum in another order of addition must not count as smaller.
     return float((1 + np.count_nonzero(flipped >= total - 1e-9 * scale)) / (1 + RESAMPLES))
 
 
 def benjamini_hochberg(p_values: Floats) -> Floats:
-    """P-values corrected for their number by the false discovery rate (1995); NaN stays NaN."""
+    """Correct p-values for their number by the false discovery rate (1995); NaN stays NaN."""
     known = np.flatnonzero(~np.isnan(p_values))
     corrected = np.full(len(p_values), np.nan)
     order = known[np.argsort(p_values[known])[::-1]]
@@ -133,7 +133,7 @@ def benjamini_hochberg(p_values: Floats) -> Floats:
 
 
 def _ratio(sums: Floats, sizes: Floats) -> tuple[float, float]:
-    """Mean over all rows and its cluster-robust standard error."""
+    """Compute the mean over all rows and its cluster-robust standard error."""
     n, total = len(sums), sizes.sum()
     mean = float(sums.sum() / total)
     residuals = sums - mean * sizes
@@ -142,7 +142,7 @@ def _ratio(sums: Floats, sizes: Floats) -> tuple[float, float]:
 
 
 def _studentised(sums: Floats, sizes: Floats, mean: float) -> float:
-    """The 95 % point of |t| over resamples of whole blocks."""
+    """Compute the 95 % point of |t| over resamples of whole blocks."""
     draws = _draws(len(sums))
     size = draws @ sizes
     means = (draws @ sums) / size
@@ -162,7 +162,7 @@ def _studentised(sums: Floats, sizes: Floats, mean: float) -> float:
 
 @functools.lru_cache(maxsize=64)
 def _draws(count: int) -> Floats:
-    """How often each block is drawn, RESAMPLES x count; the same for every group of that size."""
+    """Draw how often each block counts, RESAMPLES x count; the same for every group of that size."""
     generator = np.random.default_rng([SEED, 1, count])
     return generator.multinomial(count, np.full(count, 1 / count), RESAMPLES).astype(np.float64)
 

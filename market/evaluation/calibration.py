@@ -3,12 +3,12 @@
 The rows are split at a moment. On the earlier ones a logistic curve from confidence to the
 chance of being right is fitted, and the base rate counted; the later ones are scored. An
 earlier row whose horizon reaches past the split is left out of the fit, because its outcome
-was not known then. Three forecasts of "this one is right" meet:
+was not known then. Three forecasts of "this one is right" are compared:
   stated     the confidence as it is
-  fitted     what the curve makes of it
+  fitted     the curve's value for it
   base rate  the share of earlier rows that were right, for every row
-Brier score: mean squared difference between forecast and what came (1 or 0); 0 is perfect.
-Skill: 1 - Brier / Brier of the base rate; above 0 is worth something (Murphy 1973).
+Brier score: mean squared difference between forecast and result (1 or 0); 0 is perfect.
+Skill: 1 - Brier / Brier of the base rate; above 0 is better than the base rate (Murphy 1973).
 """
 
 import datetime as dt
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from market.evaluation.blocks import MIN_BLOCKS, Blocks, Floats, mean_interval, share_interval
 
 TRAIN_SHARE = 0.7
-_LEAST = 30  # earlier rows; a curve through fewer says nothing
+_LEAST = 30  # earlier rows; a curve through fewer is noise
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Bin:
 
     tier: str
     rows: int
-    confidence: float  # mean of what was stated
-    fitted: float  # mean of what the curve says
+    confidence: float  # mean of the stated ones
+    fitted: float  # mean of the curve's values
     accuracy: float
     accuracy_low: float
     accuracy_high: float
-    verdict: str
+    finding: str
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Calibration:
     later: int
     base_rate: float  # of the earlier rows
     later_rate: float
-    slope: float  # of the curve, in log odds per 1.0 of confidence; 0: confidence says nothing
+    slope: float  # of the curve, in log odds per 1.0 of confidence; 0: confidence has no effect
     intercept: float
     brier_base: float
     brier_stated: float
@@ -62,7 +62,7 @@ class Calibration:
     skill_fitted: float
     fitted_low: float
     fitted_high: float
-    verdict: str
+    finding: str
     bins: list[Bin]
 
 
@@ -84,10 +84,10 @@ def calibrations(frame: pd.DataFrame, split: dt.datetime | None = None) -> list[
 
 
 def fit_logistic(x: Floats, hits: Floats) -> tuple[float, float]:
-    """Intercept and slope of the chance of a hit, by Newton's method.
+    """Fit intercept and slope of the chance of a hit, by Newton's method.
 
-    The slope is held back by a prior of standard deviation 10 (log odds per 1.0), which is felt
-    only where the data would send it to infinity.
+    A prior of standard deviation 10 (log odds per 1.0) bounds the slope; it matters only where the
+    data would send the slope to infinity.
     """
     design = np.column_stack([np.ones_like(x), x])
     penalty = np.diag([1e-6, 0.01])
@@ -97,7 +97,7 @@ def fit_logistic(x: Floats, hits: Floats) -> tuple[float, float]:
         gradient = design.T @ (hits - chance) - penalty @ beta
         curvature = (design * (chance * (1 - chance))[:, None]).T @ design + penalty
         step = np.linalg.solve(curvature, gradient)
-        # Far away the curve is flat and a whole step would overshoot.
+        # Far from the optimum the curve is flat, and a whole step would overshoot.
         beta += step * min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-12))
         if np.abs(step).max() < 1e-10:
             break
@@ -105,7 +105,7 @@ def fit_logistic(x: Floats, hits: Floats) -> tuple[float, float]:
 
 
 def curve(intercept: float, slope: float, x: Floats) -> Floats:
-    """The logistic curve at x."""
+    """Compute the logistic curve at x."""
     return np.asarray(1 / (1 + np.exp(-(intercept + slope * x))), dtype=np.float64)
 
 
@@ -145,7 +145,7 @@ def _calibration(rows: pd.DataFrame, split: pd.Timestamp) -> Calibration:
         skill_fitted=scored[1][1],
         fitted_low=scored[1][2],
         fitted_high=scored[1][3],
-        verdict=_verdict(scored[0], scored[1], int(is_known.sum()), int(later.sum())),
+        finding=_finding(scored[0], scored[1], int(is_known.sum()), int(later.sum())),
         bins=_bins(
             rows["confidence_tier"].astype(str).to_numpy()[later],
             stated[later],
@@ -160,7 +160,7 @@ Score = tuple[float, float, float, float]
 
 
 def _score(forecast: Floats, came: Floats, base_errors: Floats, blocks: Blocks) -> Score:
-    """Brier score, skill against the base rate, and the skill's interval.
+    """Compute Brier score, skill against the base rate, and the skill's interval.
 
     The skill is a mean difference over the base rate's Brier score, which varies little.
     """
@@ -172,7 +172,7 @@ def _score(forecast: Floats, came: Floats, base_errors: Floats, blocks: Blocks) 
     return _mean(errors), gain.mean / reference, gain.low / reference, gain.high / reference
 
 
-def _verdict(stated: Score, fitted: Score, earlier: int, later: int) -> str:
+def _finding(stated: Score, fitted: Score, earlier: int, later: int) -> str:
     if earlier < _LEAST or not later:
         return "too little to say"
     if math.isnan(fitted[2]):
@@ -196,13 +196,13 @@ def _bins(
         accuracy = share_interval(came[mask], own)
         mean = float(stated[mask].mean())
         if own.count < MIN_BLOCKS:
-            verdict = "too little to say"
+            finding = "too little to say"
         elif mean > accuracy.high:
-            verdict = "too sure"
+            finding = "too sure"
         elif mean < accuracy.low:
-            verdict = "not sure enough"
+            finding = "not sure enough"
         else:
-            verdict = "fits"
+            finding = "fits"
         found.append(
             Bin(
                 tier=str(tier),
@@ -212,7 +212,7 @@ def _bins(
                 accuracy=accuracy.mean,
                 accuracy_low=accuracy.low,
                 accuracy_high=accuracy.high,
-                verdict=verdict,
+                finding=finding,
             )
         )
     return found

@@ -1,4 +1,7 @@
-"""The calibration report: which of its numbers stand where, and in which words."""
+"""The calibration report as tables: which numbers, in which columns, with which words.
+
+The first table answers; the others show each horizon by tier of confidence.
+"""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -20,13 +23,13 @@ from market.evaluation.tables import (
 
 _LEGEND = (
     "Left out: posts before it whose horizon ends on that day or later. skill: how much smaller, in"
-    " percent, the Brier score of the confidence as stated is than that of the earlier base rate said"
-    " of every row; fitted: the same for a curve fitted to the earlier rows."
+    " percent, the Brier score of the confidence as stated is than that of the earlier base rate for"
+    " every row; fitted: the same for a curve fitted to the earlier rows."
 )
 
 
 def report(found: Sequence[Calibration], about: Mapping[str, Any]) -> Report:
-    """The calibration report. about: since, until, and so on, for `document`."""
+    """Make the calibration report. about: since, until, and so on, for `document`."""
     notes = [f"95 %: {METHOD}"]
     legend = "Nothing judged yet that has a confidence."
     if found:
@@ -51,7 +54,7 @@ def report(found: Sequence[Calibration], about: Mapping[str, Any]) -> Report:
 def _brier(found: Sequence[Calibration]) -> Table:
     return Table(
         "",
-        ("", "later", "base", "Brier", "skill", "95 %", "fitted", "95 %", "verdict"),
+        ("", "later", "base", "Brier", "skill", "95 %", "fitted", "95 %", "finding"),
         [
             (
                 horizon_name(one.horizon),
@@ -62,7 +65,7 @@ def _brier(found: Sequence[Calibration]) -> Table:
                 span(one.stated_low, one.stated_high, 100, ".0f"),
                 number(one.skill_fitted * 100, "+.1f"),
                 span(one.fitted_low, one.fitted_high, 100, ".1f"),
-                one.verdict,
+                one.finding,
             )
             for one in found
         ],
@@ -71,8 +74,8 @@ def _brier(found: Sequence[Calibration]) -> Table:
 
 def _reliability(one: Calibration) -> Table:
     return Table(
-        f"{horizon_name(one.horizon)}: what was said and what came, later posts",
-        ("confidence", "rows", "said", "right", "95 %", "fitted", "verdict"),
+        f"{horizon_name(one.horizon)}: stated confidence against results, later posts",
+        ("confidence", "rows", "stated", "right", "95 %", "fitted", "finding"),
         [
             (
                 b.tier,
@@ -81,7 +84,7 @@ def _reliability(one: Calibration) -> Table:
                 share(b.accuracy),
                 span(b.accuracy_low, b.accuracy_high, 100),
                 share(b.fitted),
-                b.verdict,
+                b.finding,
             )
             for b in one.bins
         ],

@@ -1,8 +1,7 @@
-"""From the views `outcome_facts` and `event_paths` to pandas, by COPY.
+"""The views `outcome_facts` and `event_paths` as pandas frames, read by COPY.
 
-What a column means is said once, in the views' comments (`\\d+ outcome_facts`) and in
-`outcomes_frame`; the views hold everything that a report needs, so that SQL and a notebook
-give the same answers.
+The views' comments (`\\d+ outcome_facts`) and `outcomes_frame` define the columns. The views have
+everything that a report needs, so that SQL and a notebook give the same numbers.
 """
 
 import datetime as dt
@@ -68,7 +67,7 @@ def outcomes_frame(
     | direction | float64 | 1, -1, 0 for neutral, NaN without a sentiment |
     | confidence | float64 | the prediction's own, 0..1; NaN: none given |
     | confidence_tier | category | 0.0-0.5, 0.5-0.6, …, 0.9-1.0 (1.0 belongs to it), not given, out of range |
-    | sector, model | category | NaN where nobody filled it, or the source has no such column |
+    | sector, model | category | NaN where it is not filled, or the source has no such column |
     | state | category | known, pending, unresolvable |
     | entry_price, exit_price | float64 | closes adjusted for splits, the listing's currency |
     | return_pct | float64 | price return, percent; NaN: not known |
@@ -122,7 +121,7 @@ def _copy(
 
 
 def _types(buffer: io.BytesIO) -> dict[str, str]:
-    """Types by the header: words are categories, days and moments text, what is left numbers."""
+    """Choose types by the header: words are categories, days and moments text, others numbers."""
     names = buffer.readline().decode().strip().split(",")
     buffer.seek(0)
     types = dict.fromkeys(names, "float64")

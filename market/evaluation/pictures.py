@@ -1,7 +1,7 @@
 """The four pictures of a report. Needs matplotlib, the optional extra `plots`.
 
-Figures are made without pyplot, so nothing is global and no display is needed. Text of others
-(groups) is drawn literally: a dollar sign in it starts no formula.
+Figures are made without pyplot, so that nothing is global and no display is needed. Strangers' text
+(names of groups) is drawn literally: otherwise a dollar sign would start a formula.
 """
 
 import io
@@ -41,7 +41,10 @@ _STYLE: Any = {
 
 
 def save(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
-    """Write each figure as a PNG named after its key; the folder is made. Raises OSError."""
+    """Write each figure as a PNG named after its key.
+
+    Makes the folder where it is missing. Raises OSError.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, figure in figures.items():
@@ -53,7 +56,7 @@ def save(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
 
 
 def as_svg(figure: Figure) -> bytes:
-    """The figure as an SVG document."""
+    """Return the figure as an SVG document."""
     buffer = io.BytesIO()
     with rc_context(_STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
@@ -61,7 +64,7 @@ def as_svg(figure: Figure) -> bytes:
 
 
 def accuracy_by_horizon(series: Mapping[str, Sequence[Group]]) -> Figure:
-    """Accuracy with 95 % intervals per horizon; a short line where "always bullish" is.
+    """Draw accuracy with 95 % intervals per horizon, and a short line for "always bullish".
 
     series: name of a group to its horizons; at most MOST.
     """
@@ -103,7 +106,7 @@ def accuracy_by_horizon(series: Mapping[str, Sequence[Group]]) -> Figure:
 
 
 def reliability(found: Sequence[Calibration]) -> Figure:
-    """What was said against what came, per horizon, later posts only."""
+    """Draw stated confidence against accuracy, per horizon, for later posts only."""
     with rc_context(_STYLE):
         columns = min(len(found), 2) or 1
         rows = -(-len(found) // columns) or 1
@@ -111,13 +114,13 @@ def reliability(found: Sequence[Calibration]) -> Figure:
         for n, one in enumerate(found):
             axes = figure.add_subplot(rows, columns, n + 1)
             bins = one.bins
-            said, came = (
+            stated, actual = (
                 np.array([getattr(b, k) for b in bins]) for k in ("confidence", "accuracy")
             )
             low, high = (
                 np.array([getattr(b, f"accuracy_{k}") for b in bins]) for k in ("low", "high")
             )
-            axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, label="said = came")
+            axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, label="stated = right")
             axes.axhline(
                 one.base_rate,
                 color=_GREY,
@@ -127,20 +130,26 @@ def reliability(found: Sequence[Calibration]) -> Figure:
             )
             if len(bins):
                 axes.plot(
-                    said,
+                    stated,
                     [b.fitted for b in bins],
                     color=_COLOURS[1],
                     linestyle="dashed",
                     label="curve, earlier",
                 )
-                errors = np.maximum(np.vstack([came - low, high - came]), 0)
+                errors = np.maximum(np.vstack([actual - low, high - actual]), 0)
                 axes.errorbar(
-                    said, came, errors, fmt="o", capsize=3, color=_COLOURS[0], label="came, later"
+                    stated,
+                    actual,
+                    errors,
+                    fmt="o",
+                    capsize=3,
+                    color=_COLOURS[0],
+                    label="right, later",
                 )
             axes.set(
                 xlim=(0, 1.02),
                 ylim=(0, 1.02),
-                xlabel="confidence said",
+                xlabel="confidence stated",
                 ylabel="share that was right",
             )
             axes.set_title(one.horizon.replace("t", "T+"), loc="left")
@@ -151,7 +160,10 @@ def reliability(found: Sequence[Calibration]) -> Figure:
 
 
 def cumulative_pnl(frame: pd.DataFrame, benchmark: str) -> Figure:
-    """Cumulative pnl by the day of the exit: as predicted, and the benchmark on the same rows."""
+    """Draw cumulative pnl by the day of the exit.
+
+    As predicted, always bullish, and the benchmark, all on the same rows.
+    """
     with rc_context(_STYLE):
         rows = frame[frame["correct"].notna() & frame["exit_session"].notna()]
         horizons = sorted(rows["sessions"].unique())
@@ -189,10 +201,10 @@ def _pnl(axes: Axes, rows: pd.DataFrame, benchmark: str) -> None:
 
 
 def event_study(frame: pd.DataFrame, paths: pd.DataFrame) -> Figure:
-    """Average path of the price around the entry per sentiment, with 95 % bands.
+    """Draw the average price around the entry for each sentiment.
 
-    Only outcomes whose symbol has a bar for every session from -10 to +30, so that all points
-    of a line are of the same outcomes.
+    With 95 % bands. Only outcomes with a bar for every session from -10 to +30 count, so that all
+    points of a line have the same outcomes.
     """
     with rc_context(_STYLE):
         figure, axes = _figure()
@@ -238,7 +250,7 @@ def _band(axes: Axes, values: Floats, blocks: Blocks, colour: str, label: str) -
 
 
 def _errors(middle: Floats, low: Floats, high: Floats) -> Floats:
-    """Lengths below and above; Wilson's interval may, by rounding, end a hair inside."""
+    """Compute lengths below and above; by rounding, Wilson's interval may exclude the mean."""
     return np.maximum(np.vstack([middle - low, high - middle]), 0)
 
 
@@ -248,7 +260,7 @@ def _figure() -> tuple[Figure, Axes]:
 
 
 def _label(name: str) -> str:
-    """A group's name for the legend, which leaves out what begins with an underscore."""
+    """Return a group's name for the legend, which would omit one that begins with _."""
     shown = visible_line(name)
     return f" {shown}" if shown.startswith("_") else shown
 

@@ -1,7 +1,7 @@
-"""A report as tables of text: what all reports share.
+"""A report as tables of text: the parts that all reports share.
 
-The first table is the answer; the others hold what it rests on. How they are drawn, on a
-terminal, in Markdown or in a page, is not decided here.
+The first table is the answer; the others show what it rests on. A command draws them on a terminal,
+in Markdown or in a page.
 """
 
 import math
@@ -11,7 +11,7 @@ from typing import Any
 from market.evaluation import blocks
 from market.horizons import HORIZONS
 
-# What is not known.
+# A value that is not known.
 NONE = "·"
 
 METHOD = (
@@ -24,27 +24,27 @@ METHOD = (
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text; columns whose name is in `words` are set to the left, numbers to the right."""
+    """A table of text; columns named in `words` are set left, numbers right."""
 
     title: str
     header: tuple[str, ...]
     rows: list[tuple[str, ...]]
-    words: frozenset[str] = frozenset({"group", "verdict", "confidence"})
+    words: frozenset[str] = frozenset({"group", "finding", "confidence"})
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a report says, the answer first."""
+    """A report, the answer first."""
 
     title: str
     tables: list[Table]
-    legend: str  # without which the answer cannot be read
-    notes: list[str]  # how it was found
+    legend: str  # needed to read the answer
+    notes: list[str]  # methods
     document: dict[str, Any]  # the same for programs; NaN is None
 
 
 def method() -> dict[str, Any]:
-    """How intervals and p-values are found, for programs."""
+    """Describe how intervals and p-values are computed, for programs."""
     return {
         "interval": "cluster bootstrap-t, symmetric, 95 %",
         "resamples": blocks.RESAMPLES,
@@ -58,7 +58,7 @@ def method() -> dict[str, Any]:
 
 
 def plain(values: Any) -> Any:
-    """The same with None for NaN and infinities, which JSON cannot hold."""
+    """Replace NaN and infinities by None, because JSON has neither."""
     if isinstance(values, dict):
         return {name: plain(value) for name, value in values.items()}
     if isinstance(values, list):
@@ -67,22 +67,22 @@ def plain(values: Any) -> Any:
 
 
 def horizon_name(horizon: str) -> str:
-    """T+7 for t7."""
+    """Return T+7 for t7."""
     return "T+" + horizon.removeprefix("t")
 
 
 def number(value: float, form: str) -> str:
-    """A number in a format, or NONE."""
+    """Format a number; NONE for NaN."""
     return NONE if math.isnan(value) else format(value, form)
 
 
 def share(value: float) -> str:
-    """0..1 as percent."""
+    """Format a share of 0..1 as percent; NONE for NaN."""
     return NONE if math.isnan(value) else f"{100 * value:.1f} %"
 
 
 def span(low: float, high: float, scale: float, form: str = ".1f") -> str:
-    """An interval times a scale."""
+    """Format an interval times a scale; NONE for NaN."""
     if math.isnan(low) or math.isnan(high):
         return NONE
     return f"{format(low * scale, form)} to {format(high * scale, form)}"

@@ -1,8 +1,8 @@
 """A backfill from plan to store, for callers that take a ticker through all of it.
 
-Three steps with a seam between them, so that the network is never awaited inside a transaction:
-`prepare` or `plan` (read-only), `fetch` (providers, no transaction), `store` (in the transaction in
-which the caller ends its event).
+Three steps, so that the network is never awaited inside a transaction: `prepare` or `plan`
+(read-only), `fetch` (providers, no transaction), `store` (in the transaction in which the caller
+ends its event).
 """
 
 from market.prices.fetch import continuation, fetch

@@ -1,8 +1,8 @@
 """Bulk top-up: the newest session of many symbols, from providers with batches.
 
-Only symbols that lack nothing else are topped up, and only where the same answer also has their
-last stored session, so that a split or a restatement shows. Those, and everything that is not
-plain, are left for a fetch of their own. Answers are graded and concluded as in `fetch`.
+A symbol is topped up only when it lacks no other session, and when the same answer also has its
+last stored session, so that a split or a restatement shows. All other symbols are left for a fetch
+of their own. Answers are graded and concluded as in `fetch`.
 """
 
 import datetime as dt
@@ -15,16 +15,16 @@ from market.prices.results import Plan
 from market.prices.store import Summary, store
 from market.providers import Provider, Request, selection
 from market.providers.base import Batching, batching
-from market.providers.limits import Paused, ask_many
+from market.providers.limits import Paused, attempt_many
 from sql.database import Connection, Database
 
-# The calendar whose whole market providers give at once.
+# The calendar of which providers give the whole market at once.
 CALENDAR = "XNYS"
 
 
 @dataclass
 class TopUp:
-    """What `top_up` stored by symbol, and the symbols that need a fetch of their own."""
+    """The result of `top_up`. stored: by symbol; left: symbols that need a fetch of their own."""
 
     stored: dict[str, Summary] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
@@ -37,9 +37,10 @@ def top_up(
     symbols: Sequence[str],
     wait: Callable[[float], None],
 ) -> TopUp:
-    """Fetch and store one finished session of many symbols; each is stored in its own transaction.
+    """Fetch and store one finished session of many symbols.
 
-    wait: called with seconds until a provider's next free place. Raises psycopg.Error.
+    Each symbol is stored in its own transaction. wait: called with the seconds until a provider's
+    next free place. Raises psycopg.Error.
     """
     done = TopUp()
     with database.transaction() as conn:
@@ -64,7 +65,7 @@ def top_up(
 def _plans(
     conn: Connection, session: dt.date, symbols: Sequence[str]
 ) -> tuple[dict[str, Plan], list[dt.date]]:
-    """Plan those that lack this session only; returns it with the session before it too."""
+    """Plan the symbols that lack only this session; returns it and the session before it too."""
     rows = conn.execute(
         "SELECT session FROM market_sessions WHERE calendar = %s AND session <= %s"
         " ORDER BY session DESC LIMIT 2",
@@ -97,12 +98,12 @@ def _from(
     wanted: dict[str, tuple[Plan, Request]],
     wait: Callable[[float], None],
 ) -> list[Summary]:
-    """Ask for all in as few batches as the provider takes; stops when it is paused."""
+    """Fetch all symbols in as few batches as possible; stops when the provider is paused."""
     stored = []
     ordered = list(wanted.values())
     for first in range(0, len(ordered), provider.capabilities.batch):
         batch = ordered[first : first + provider.capabilities.batch]
-        answers = ask_many(database, provider, [request for _, request in batch], wait)
+        answers = attempt_many(database, provider, [request for _, request in batch], wait)
         if isinstance(answers, Paused):
             break
         for (plan, request), answer in zip(batch, answers, strict=True):

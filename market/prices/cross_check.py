@@ -1,7 +1,7 @@
-"""Cross-check: a sample of what was fetched lately, compared with another provider's closes.
+"""Cross-check: a sample of the bars fetched lately, compared with another provider's closes.
 
-What differs is kept with both values (`provider_disagreements`) and changes no price: which of the
-two is right is for a person to say.
+Differences are kept with both values (`provider_disagreements`) and change no price: only a person
+can decide which of the two is right.
 """
 
 import datetime as dt
@@ -9,16 +9,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from market.providers import Kind, Provider, Request, selection
-from market.providers.limits import Paused, ask
+from market.providers.limits import Paused, attempt
 from sql.database import Database
 
 
 def run(
     database: Database, providers: Sequence[Provider], sample: int, wait: Callable[[float], None]
 ) -> list[dict[str, Any]]:
-    """Compare up to `sample` symbols with the first provider that is not theirs; a row for each.
+    """Compare up to `sample` symbols with the first other provider; returns a row for each.
 
-    The sample is another each day. `compared` counts sessions, `differ` those that disagree.
+    Each day has another sample. `compared` counts sessions, `differ` those that disagree.
     Raises psycopg.Error.
     """
     return [_compare(database, providers, row, wait) for row in sampled(database, sample)]
@@ -39,13 +39,13 @@ def _compare(
     days: list[dt.date] = row["days"]
     request = Request(row["provider_symbol"], days[0], days[-1], days)
     pair = {"symbol": row["symbol"], "provider": row["source"], "other": None}
-    reason = "nobody else has it"
+    reason = "no other provider has it"
     for other in providers:
         if other.name == row["source"] or selection.lack(
             other, row["asset_type"], row["calendar"], request
         ):
             continue
-        answer = ask(database, other, request, wait)
+        answer = attempt(database, other, request, wait)
         if isinstance(answer, Paused) or answer.kind is not Kind.OK:
             words = answer.reason if isinstance(answer, Paused) else answer.message
             reason = f"{other.name}: {words}"

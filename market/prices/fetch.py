@@ -1,8 +1,8 @@
-"""Asking providers for what a ticker lacks: a straight line from the plan to a result.
+"""Fetching what a ticker lacks: a straight line from the plan to a result.
 
-No transaction is open while a provider is asked. Who is asked is decided in `selection`, whether
-now in `limits`, what an answer is good for in `validation`, and what the answers mean together in
-`responses`. What is written is in `store`.
+No transaction is open while a provider is asked. `selection` decides which providers are asked and
+in which order, `limits` whether one may be asked now, `validation` how good an answer is, and
+`responses` what the answers mean together. `store` writes the result.
 """
 
 import time
@@ -30,11 +30,11 @@ def fetch(
     *,
     by_merit: bool = False,
 ) -> Result | None:
-    """Ask providers for what the plan lacks, and for all of it where the prices' basis changed.
+    """Fetch what the plan lacks, or its whole range where the prices' basis changed.
 
-    Returns None when nothing is missing. Raises psycopg.Error, and what `wait` raises.
-    wait: called with seconds until a provider's next free place. by_merit: their scores may
-    change the order.
+    wait: called with the seconds until a provider's next free place. by_merit: scores may change
+    the order of the providers. Returns None when nothing is missing. Raises psycopg.Error, and
+    every error of `wait`.
     """
     if not plan.has_sessions:
         return plan.waits or Failed(f"the calendar {plan.calendar} has no sessions")
@@ -48,7 +48,7 @@ def fetch(
         result = _fetch_range(database, providers, plan, plan.whole, wait, by_merit)
         attempts = [*attempts, *result.attempts]
         if isinstance(result, Fetched):
-            # The first answer showed it: stored bars that the second lacks are of the old basis.
+            # Stored bars that this answer lacks have the old basis, which the first answer showed.
             result = replace(result, has_new_basis=True)
     if isinstance(result, NoData):
         result = replace(result, nothing=replace(result.nothing, attempts=attempts))
@@ -63,7 +63,7 @@ def _fetch_range(
     wait: Wait,
     by_merit: bool,
 ) -> Result:
-    """Select providers, ask one after the other until an answer is complete, and conclude."""
+    """Select providers, try one after the other until an answer is complete, and conclude."""
     with database.transaction() as conn:
         selected = selection.select(
             conn,
@@ -75,10 +75,10 @@ def _fetch_range(
             newest=plan.last_session,
             by_merit=by_merit,
         )
-    asking = _Asking(database, plan, request, wait)
+    fetcher = _Fetcher(database, plan, request, wait)
     responses = Responses(plan, request, selected.left_out)
     for provider in selected.providers:
-        response = asking.ask(provider)
+        response = fetcher.attempt(provider)
         if response.kind is Kind.UNKNOWN and responses.best is None:
             trust = limits.is_trusted(database, provider, request, wait)
             response = replace(response, is_trusted=trust, canary=provider.canary)
@@ -89,8 +89,8 @@ def _fetch_range(
 
 
 @dataclass
-class _Asking:
-    """One request, for any number of providers. known: loaded once, with the first bars."""
+class _Fetcher:
+    """Fetches one request from any number of providers. known: loaded once, with the first bars."""
 
     database: Database
     plan: Plan
@@ -98,21 +98,21 @@ class _Asking:
     wait: Wait
     known: Known | None = None
 
-    def ask(self, provider: Provider) -> Response:
+    def attempt(self, provider: Provider) -> Response:
         """Acquire a place, fetch once, and grade the answer."""
         started = time.monotonic()
         answer: Answer | Paused | None = limits.acquire(
             self.database, provider, provider.capabilities.credits, self.wait
         )
         if answer is None:
-            [fetched] = limits.fetched(lambda: [provider.fetch(self.request)], 1)
+            [fetched] = limits.guarded_fetch(lambda: [provider.fetch(self.request)], 1)
             with self.database.transaction() as conn:
                 answer = limits.note(conn, provider, self.request.symbol, fetched)
         seconds = time.monotonic() - started
         if isinstance(answer, Paused) or answer.kind is not Kind.OK:
             return Response(provider.name, self.request, answer, seconds)
         with self.database.transaction() as conn:
-            # Not before the answer came: a session may have opened in the meantime.
+            # Loaded after the answer: a session may have opened while it was awaited.
             self.known = self.known or _known(conn, self.plan, self.request)
             report = grade(self.plan, self.request, answer, self.known)
             response = Response(provider.name, self.request, answer, seconds, report)
@@ -121,7 +121,7 @@ class _Asking:
 
 
 def grade(plan: Plan, request: Request, answer: Answer, known: Known) -> Report:
-    """Validate an answer with bars."""
+    """Validate an answer that has bars; returns its report."""
     return validate(
         answer.bars,
         request.sessions,
@@ -135,10 +135,10 @@ def grade(plan: Plan, request: Request, answer: Answer, known: Known) -> Report:
 def continuation(
     conn: Connection, plan: Plan, source: str, request: Request, answer: Answer
 ) -> Fetched | None:
-    """Return the bars of a batch's answer that go on where the stored ones end.
+    """Return the bars of a batch's answer that continue the stored ones.
 
-    They pass what those of `fetch` pass. None where a fetch has to decide: no usable bar of the
-    newest session, none of the last stored one to compare, another basis.
+    They are graded as in `fetch`. None where a fetch has to decide: no usable bar of the newest
+    session, none of the last stored session to compare, or another basis.
     """
     if plan.last_bar is None or answer.kind is not Kind.OK:
         return None
@@ -168,8 +168,8 @@ def _known(conn: Connection, plan: Plan, request: Request) -> Known:
 
 
 def _other_instrument(plan: Plan, answer: Answer) -> str | None:
-    """Say why bars under the right name are another instrument's, or None."""
-    # BTC is a fund and BTC-USD a coin; a coin's symbol names the currency that it is in.
+    """Return why bars under the right name belong to another instrument, or None."""
+    # BTC is a fund and BTC-USD a coin: the symbol of a coin names the currency of its price.
     is_coin = answer.asset_type == "crypto"
     if answer.asset_type and (
         (plan.asset_type == "crypto" and not is_coin) or (is_coin and "-" not in plan.name)

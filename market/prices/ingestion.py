@@ -1,8 +1,8 @@
 """The ingestion audit: all attempts of a fetch, their payloads, and what validation found.
 
-`fetch` hands the attempts over with its result, so that `store` writes them in the transaction
-that stores the bars, or the failure. A bar names its payload, a payload its body and address, the
-audit the attempts before it and why their answers were not used.
+`fetch` returns the attempts with its result, so that `store` writes them in the transaction that
+stores the bars or the failure. A bar refers to its payload, which has body and address. The audit
+has the attempts of a fetch, and why their answers were not used.
 """
 
 import contextlib
@@ -23,13 +23,13 @@ from sql.errors import ReckonerError
 from sql.redaction import one_line
 from sql.visible import json_text
 
-# Lines of what was found that are kept for each batch; the counts tell of the rest.
+# Notes that are kept for each batch; its counts include the others.
 _NOTES = 20
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt at one provider. kind: the class of its answer, or `paused`."""
+    """One attempt at one provider. kind: the class of the answer, or `paused`."""
 
     provider: str
     request: Request
@@ -42,7 +42,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Run:
-    """What a fetch is for. raw_retention_days 0: payloads are not kept."""
+    """The purpose of a fetch. raw_retention_days 0: payloads are not kept."""
 
     job: str | None = None
     raw_retention_days: int = 90
@@ -57,7 +57,7 @@ def known(
     last_bar: dt.date | None,
     is_refetch: bool,
 ) -> Known:
-    """Load what is stored of a symbol, for the validation of answers to a request."""
+    """Load what is stored of a symbol, to validate answers to a request."""
     row = one(
         conn,
         "SELECT * FROM validation_known(%s, %s, %s, %s)",
@@ -82,7 +82,7 @@ def known(
 
 
 def keep(conn: Connection, attempts: Sequence[Attempt], run: Run) -> dict[str, int]:
-    """Keep the payloads that are not kept yet; returns their ids by sha256."""
+    """Store the payloads that are not stored yet; returns the ids of all by sha256."""
     answers = [(each, each.payload) for each in attempts if each.payload is not None]
     if not answers or run.raw_retention_days == 0:
         return {}
@@ -109,12 +109,13 @@ def record(
     attempts: Sequence[Attempt],
     ids: Mapping[str, int],
     run: Run,
-    outcome: str,
+    result: str,
     details: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Add the batches' reports and the run to the audit; returns the row as it is stored.
+    """Add the batches' reports and the run to the audit.
 
-    The bars are those of the last batch of the provider whose bars were used.
+    Returns the stored row. Rows and score are those of the last batch of the provider whose bars
+    were used.
     """
     checks = [
         _check(symbol, each, each.report) for each in attempts if each.report and each.report.given
@@ -134,7 +135,7 @@ def record(
                 {
                     "symbol": symbol,
                     "job": run.job,
-                    "outcome": outcome,
+                    "outcome": result,
                     "provider": details.get("provider"),
                     "range_from": shown and str(shown.request.start),
                     "range_to": shown and str(shown.request.end),
@@ -190,7 +191,10 @@ def _attempt(attempt: Attempt, ids: Mapping[str, int]) -> dict[str, Any]:
 
 
 def body(conn: Connection, payload_id: int) -> bytes | None:
-    """Return the body of a payload as it came; None when it is not kept (any more)."""
+    """Return the body of a payload, or None.
+
+    None when it is not kept, or no longer.
+    """
     row = conn.execute("SELECT body FROM provider_payloads WHERE id = %s", [payload_id]).fetchone()
     return None if row is None else zlib.decompress(row["body"])
 
@@ -200,21 +204,21 @@ class AuditError(ReckonerError):
 
 
 class AuditFile:
-    """A file of JSON Lines, one for each run, that holds what is stored and nothing else."""
+    """A file of JSON Lines: one for each run that was stored."""
 
     def __init__(self, path: Path) -> None:
         """Open for appending; raises OSError, for a link too."""
-        # Unbuffered: otherwise a line that met a full disk is written later, after its transaction failed.
+        # Unbuffered: otherwise a line that failed on a full disk is written after its rollback.
         self._file = append_to(path)
 
     @contextlib.contextmanager
     def entry(self) -> Iterator["AuditFile"]:
-        """Take back what the body appended if it raises, as the transaction within does."""
+        """Remove what the body appended if it raises, as its transaction rolls back."""
         before = os.fstat(self._file.fileno()).st_size
         try:
             yield self
         except BaseException:
-            with contextlib.suppress(OSError):  # a pipe or a terminal keeps what it was given
+            with contextlib.suppress(OSError):  # a pipe or a terminal cannot be truncated
                 self._file.truncate(before)
             raise
 

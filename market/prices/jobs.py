@@ -1,9 +1,9 @@
-"""Jobs: the prices of many symbols, asked for at once and fetched by whichever workers there are.
+"""Jobs: the prices of many symbols, written as events at once and fetched by any workers.
 
-A job is rows (`price_jobs`, `price_job_symbols`) and ticker events of low priority. A plan names the
-jobs that its fetch serves, from those rows and not from the event. They are settled in the
-transaction that stores the bars: so a job's count is exact whichever process dies, and can be read
-from anywhere. The SQL is `sql/functions/62_jobs.sql`.
+A job is rows (`price_jobs`, `price_job_symbols`) and ticker events of low priority. A plan reads
+the jobs that its fetch serves from those rows, not from the event. The transaction that stores the
+bars also settles them, so that a job's count stays exact when any process dies. The SQL is
+`sql/functions/62_jobs.sql`.
 """
 
 import datetime as dt
@@ -24,7 +24,7 @@ from sql.database import Connection, one
 from sql.errors import NotFound
 
 Kind = Literal["backfill", "missing", "sync", "update"]
-# Behind everything that a prediction waits for; the newest days before the years.
+# Below the priority of predictions; the newest days before whole years.
 PRIORITIES: dict[Kind, int] = {"backfill": -20, "missing": -20, "sync": -5, "update": -5}
 
 
@@ -41,16 +41,16 @@ def start(
 
 
 def resume(conn: Connection, job: int) -> int:
-    """Resume a job; returns how many symbols it is owed. Raises NotFound."""
+    """Resume a job; returns how many of its symbols are left. Raises NotFound."""
     progress(conn, job)
     return int(one(conn, "SELECT job_resume(%s) AS n", [job])["n"])
 
 
 def progress(conn: Connection, job: int) -> dict[str, Any]:
-    """Count how far a job is; raises NotFound where there is none."""
+    """Return the progress of a job; raises NotFound where it does not exist."""
     row = conn.execute("SELECT * FROM job_progress(%s)", [job]).fetchone()
     if row is None:
-        raise NotFound(f"there is no job {job}; the table price_jobs has those there are")
+        raise NotFound(f"there is no job {job}; the table price_jobs has all of them")
     return row
 
 
@@ -66,7 +66,7 @@ def runs(conn: Connection, job: int) -> list[dict[str, Any]]:
 
 
 def run_name(event: str, plan: Plan) -> str:
-    """Name a run in the ingestion audit: the event, and the jobs that it is for."""
+    """Name a run for the ingestion audit: its event, and the jobs that it serves."""
     return ", ".join([event, *(f"job {job}" for job in plan.jobs)])
 
 
@@ -75,7 +75,7 @@ def settle(
 ) -> int:
     """Settle the jobs that a fetch served with its result; returns how many.
 
-    last: it is not tried again. What is put off or tried again settles nothing.
+    last: no attempt follows. A deferred result, or one before another attempt, settles nothing.
     """
     match result:
         case Deferred():

@@ -1,7 +1,7 @@
-"""What a fetch of a ticker has to ask for: read-only, one statement.
+"""The plan of a fetch: the range that a ticker lacks. Read-only, one statement.
 
-The decision is `ticker_plan` in sql/functions/42_ticker_plan.sql, which compares what is wanted
-with `price_coverage`.
+`ticker_plan` in sql/functions/42_ticker_plan.sql decides: it compares the wanted range with
+`price_coverage`.
 """
 
 import datetime as dt
@@ -21,7 +21,7 @@ def plan(
     refetch: bool = False,
     since: dt.date | None = None,
 ) -> Plan | None:
-    """Ask the database what this symbol lacks; None when it is not registered.
+    """Plan what this symbol lacks; returns None when it is not registered.
 
     refetch: the whole range again. since: everything since that date, stored or not.
     """
@@ -34,8 +34,8 @@ def plan(
     if row["missing_from"] is not None:
         name, start, end = row["provider_symbol"], row["request_from"], row["request_to"]
         whole = Request(name, row["whole_from"], row["last_session"], row["sessions"])
-        asked = [session for session in whole.sessions if start <= session <= end]
-        request = Request(name, start, end, asked)
+        wanted = [session for session in whole.sessions if start <= session <= end]
+        request = Request(name, start, end, wanted)
     return Plan(
         symbol=symbol,
         calendar=row["calendar"],
@@ -56,7 +56,10 @@ def plan(
 def prepare(
     database: Database, symbol: str, backfill_days: int, *, refetch: bool = False
 ) -> Plan | None:
-    """Load the ticker's calendar where it is missing, then plan in a transaction of its own."""
+    """Load the ticker's calendar where it is missing, then plan.
+
+    Each step has a transaction of its own.
+    """
     with database.transaction() as conn:
         missing = calendars_missing(conn, [symbol])
     for calendar in missing:
@@ -69,7 +72,7 @@ def prepare(
 
 
 def _waits(conn: Connection, calendar: str) -> Deferred | None:
-    """Until when a ticker of this calendar waits, and why; None: no such calendar is known."""
+    """Return until when tickers of a calendar wait, and why; None for an unknown calendar."""
     row = conn.execute(
         "SELECT retry_at, reason FROM market_calendars WHERE calendar = %s AND state = 'failed'",
         [calendar],
@@ -80,11 +83,11 @@ def _waits(conn: Connection, calendar: str) -> Deferred | None:
 
 
 def calendars_missing(conn: Connection, symbols: list[str]) -> list[str]:
-    """The calendars of these tickers that have no sessions yet."""
+    """Return the calendars of these tickers that have no sessions yet."""
     rows = conn.execute("SELECT ticker_calendars_missing(%s::text[]) AS calendar", [symbols])
     return [row["calendar"] for row in rows]
 
 
 def mark_started(conn: Connection, plan: Plan) -> None:
-    """Note in the registry that a fetch is going on, and under which name and calendar."""
+    """Record in the registry that a fetch began, with its calendar and the provider's symbol."""
     conn.execute("SELECT ticker_fetch_started(%s, %s, %s)", [plan.symbol, plan.calendar, plan.name])

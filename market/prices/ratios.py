@@ -1,17 +1,20 @@
-"""Ratios of prices that mean a unit or a split, and not that a price moved."""
+"""Ratios of two prices that mean another unit or a split, not a move of the price.
+
+A close in pence, or one not adjusted for a split, would become a wrong outcome.
+"""
 
 import math
 from collections.abc import Sequence
 
 from market.providers.base import Action, Bar
 
-# Split-adjusted prices are rounded by their providers, each for itself.
+# Providers round split-adjusted prices differently.
 ROUNDING = 1e-3
-# Pence among pounds, or thousands; with what a price may move in a day. No session of a listed
-# company did this and came back.
+# Pence among pounds, or thousands, give or take a day's move. No listed company's price ever moved
+# by so much and came back.
 _UNITS = ((80.0, 125.0), (800.0, 1250.0))
-# The ratios at which shares are split, or joined. A price that moved by just this much while
-# the adjusted one did not is not adjusted for a split.
+# The usual ratios of splits and reverse splits. A close that moved by one of these while the adjusted
+# close did not is not adjusted for a split.
 _SPLITS = (1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 10, 12, 15, 16, 20, 25, 30, 40, 50, 100)
 
 
@@ -22,15 +25,15 @@ def is_unit(ratio: float) -> bool:
 
 
 def is_split(ratio: float, split: float) -> bool:
-    """Tell whether prices differ by a split's ratio, give or take what a price moves."""
+    """Tell whether prices differ by a split's ratio, give or take a day's move."""
     nearest = min(abs(math.log(ratio * split)), abs(math.log(ratio / split)))
     return nearest < math.log(1.15) and nearest < abs(math.log(ratio))
 
 
 def split_left_out(before: Bar, bar: Bar, between: Sequence[Action]) -> float | None:
-    """Return the split that moved a close which ought to be adjusted for it.
+    """Return the split for which the closes of two bars are not adjusted, or None.
 
-    between: what is known to have happened after the first bar and until the second.
+    between: the known splits and dividends after the first bar, until the second.
     """
     if before.close is None or bar.close is None:
         return None

@@ -1,4 +1,4 @@
-"""What a batch is graded against (`Known`), and what grading it found (`Report`).
+"""The data that a batch is compared with (`Known`), and its grade (`Report`).
 
 The score is 1 minus, for each part, its weight times what it lacks, and never below 0:
 
@@ -11,8 +11,8 @@ The score is 1 minus, for each part, its weight times what it lacks, and never b
 | jumps | no close moved by more than a quarter without a split or a dividend | 0.5 |
 | sessions | a bar for each session from the first bar on | 0.3 |
 
-So missing sessions alone refuse nothing (a halted stock is no bad answer), and four rejected rows
-in ten do. The first, second, fifth and sixth are shares of the batch; the others are 0 or 1.
+So missing sessions alone never refuse a batch (a halted stock has none), and four rejected rows in
+ten do. The first, second, fifth and sixth are shares of the batch; the others are 0 or 1.
 """
 
 import datetime as dt
@@ -27,13 +27,13 @@ WEIGHTS = {"rows": 1.0, "units": 1.0, "splits": 1.0, "stored": 1.0, "jumps": 0.5
 
 @dataclass(frozen=True)
 class Known:
-    """What the database knew of a symbol before the batch came.
+    """The stored data of a symbol before the batch came.
 
-    begun: the calendar's last session that has opened; None: the last one asked for. closes: the
-    stored closes that a provider of ours gave, in the batch's range and one before it. actions:
+    begun: the calendar's last session that has opened; None: the last one of the request. closes:
+    the stored closes that a provider of ours gave, in the batch's range and one before it. actions:
     the splits and dividends of all providers. others: closes that other programs stored, in the
-    batch's range. last_bar: the last stored bar's date. is_refetch: the batch is taken as it is,
-    whatever is stored.
+    batch's range. last_bar: the last stored bar's date. is_refetch: the batch is not compared with
+    stored bars.
     """
 
     begun: dt.date | None = None
@@ -46,7 +46,7 @@ class Known:
 
 @dataclass
 class Report:
-    """What grading a batch found.
+    """The grade of a batch.
 
     bars: those that may be stored, ascending by date. actions: those of the answer that can be
     splits and dividends. rejected, flags: one line each, beginning with the date where there is
@@ -60,7 +60,7 @@ class Report:
     rejected: list[str] = field(default_factory=list)
     flags: list[str] = field(default_factory=list)
     parts: dict[str, float] = field(default_factory=lambda: dict.fromkeys(WEIGHTS, 1.0))
-    faults: list[str] = field(default_factory=list)  # of the whole batch
+    faults: list[str] = field(default_factory=list)  # of the batch as a whole
     given: int = 0
     expected: int = 0
     missing: int = 0
@@ -74,14 +74,14 @@ class Report:
 
     @property
     def grade(self) -> str:
-        """Say `refused`, `flagged` or `accepted`."""
+        """`refused`, `flagged` or `accepted`."""
         if self.score < LEAST_SCORE:
             return "refused"
         return "flagged" if self.flags or self.rejected else "accepted"
 
     @property
     def reason(self) -> str:
-        """Why the batch is refused, in a line."""
+        """Why the batch is refused, in one line."""
         first = [*self.faults, *self.rejected, *self.flags][:1]
         if not self.bars:
             return f"none of {self.given} bars is usable: {first[0] if first else 'no rows'}"

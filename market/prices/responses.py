@@ -1,8 +1,8 @@
-"""What the responses to one request mean together.
+"""The conclusion from all responses to one request.
 
-One answer with a usable bar for each session is complete. Where sessions lack one, the answer with
-the most bars is used as it came: bars of two providers are not mixed. What it means that no
-provider has bars is decided only when all of them were asked.
+An answer with a usable bar for each session is complete. Otherwise the answer with the most bars is
+used alone: bars of two providers are not mixed. Only after the last provider is it decided what no
+bars at all mean.
 """
 
 from collections.abc import Sequence
@@ -25,9 +25,9 @@ from market.providers.limits import Paused
 
 @dataclass(frozen=True)
 class Response:
-    """What one attempt brought. report: of an answer with bars.
+    """The response to one attempt. report: of an answer with bars.
 
-    is_trusted: whether an "unknown symbol" speaks of the symbol, which the canary told.
+    is_trusted: whether an "unknown symbol" can be believed, because the provider knows its canary.
     """
 
     source: str
@@ -50,12 +50,12 @@ class Response:
 
     @property
     def bars(self) -> Sequence[Bar]:
-        """The bars that may be stored; none of a refused batch."""
+        """The bars that may be stored; empty for a refused batch."""
         return self.report.bars if self.report and self.is_usable else ()
 
     @property
     def attempt(self) -> Attempt:
-        """What the ingestion audit keeps of it."""
+        """The attempt for the ingestion audit."""
         answer = self.answer
         if isinstance(answer, Paused):
             if answer.answer is None:
@@ -88,7 +88,7 @@ class Responses:
     _failed: list[str] = field(default_factory=list)
     _paused: list[Paused] = field(default_factory=list)
     _empty: list[tuple[str, str]] = field(default_factory=list)
-    # Empty, from a provider that gives the same answer for symbols that it does not know.
+    # Empty answers of providers that give the same answer for unknown symbols.
     _vague: list[tuple[str, str]] = field(default_factory=list)
     _abstained: list[str] = field(default_factory=list)
 
@@ -98,7 +98,7 @@ class Responses:
         return self.best is not None and not self.best.missing
 
     def add(self, response: Response) -> None:
-        """Take a response in."""
+        """Add a response."""
         self._attempts.append(response.attempt)
         answer = response.answer
         if isinstance(answer, Paused):
@@ -113,7 +113,7 @@ class Responses:
             case Kind.UNKNOWN if response.is_trusted:
                 self._unknown.append(words)
             case Kind.UNKNOWN:
-                self._failed.append(f"{words}, nor does it know {response.canary}")
+                self._failed.append(f"{words}, but {response.canary} is unknown to it too")
             case Kind.EMPTY:
                 (self._vague if answer.abstains else self._empty).append((response.source, words))
             case _:
@@ -139,12 +139,12 @@ class Responses:
             )
 
     def conclude(self) -> Result:
-        """Say what the responses mean together."""
+        """Conclude what the responses mean together."""
         attempts = self._attempts
         if self.best is not None:
             return replace(self.best, attempts=attempts)
         if self._paused:
-            # A paused provider may know the symbol: nothing is concluded before all were asked.
+            # A paused provider may know the symbol: conclude nothing before it was asked.
             soonest = min(self._paused, key=lambda pause: pause.until)
             return Deferred(soonest.until, soonest.reason, attempts)
         without_bars = [words for _, words in [*self._empty, *self._vague]]

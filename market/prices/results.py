@@ -1,7 +1,7 @@
-"""What a ticker needs (`Plan`), and the result of a fetch: one of five.
+"""The plan of a fetch (`Plan`), and its result: one of five classes.
 
-They are values that travel from the half of a fetch that asks providers (`fetch`) to the half that
-writes (`store`), so that the network is never awaited inside a transaction.
+They are plain values between the step that asks providers (`fetch`) and the step that writes
+(`store`), so that the network is never awaited inside a transaction.
 """
 
 import datetime as dt
@@ -14,26 +14,26 @@ from market.providers import Action, Bar, Payload, Request
 
 @dataclass(frozen=True)
 class Plan:
-    """What one ticker needs. `request` is None when nothing is missing."""
+    """The needs of one ticker. request: None when nothing is missing."""
 
     symbol: str
     calendar: str
     status: str
-    name: str  # what providers call it
-    asset_type: str  # as its name tells
-    request: Request | None  # all that is missing, and stored bars beside it to compare
-    whole: Request | None  # all that is stored and wanted, for when the basis changed
+    name: str  # the symbol that providers know
+    asset_type: str  # by its spelling, or by a provider
+    request: Request | None  # the missing range, with adjacent stored bars to compare
+    whole: Request | None  # the stored and the wanted range, for a rebase
     missing_from: dt.date | None  # the first day that is missing
     last_bar: dt.date | None
-    refetch: bool  # somebody asked for the whole range again
+    refetch: bool  # the whole range is wanted again
     covered_to: dt.date | None  # the last day for which providers answered
-    last_session: dt.date | None  # that has settled; None: the calendar is not loaded
-    jobs: Sequence[int]  # those that the fetch serves
-    waits: "Deferred | None" = None  # the calendar cannot be computed now; tried again then
+    last_session: dt.date | None  # the last that settled; None: the calendar is not loaded
+    jobs: Sequence[int]  # jobs that the fetch serves
+    waits: "Deferred | None" = None  # the calendar cannot be computed now
 
     @property
     def is_known_empty(self) -> bool:
-        """Whether providers answered for days after the last bar, and had none."""
+        """Whether providers answered for days after the last bar, without bars."""
         return self.covered_to is not None and (
             self.last_bar is None or self.covered_to > self.last_bar
         )
@@ -53,7 +53,7 @@ class Fetched:
     bars: Sequence[Bar]
     rejected: Sequence[str] = ()
     missing: int = 0  # sessions from the first bar on that have none
-    has_new_basis: bool = False  # its prices cannot stand beside the stored ones
+    has_new_basis: bool = False  # the stored bars have another basis
     asset_type: str | None = None
     exchange: str | None = None
     currency: str | None = None
@@ -64,7 +64,7 @@ class Fetched:
 
 @dataclass(frozen=True)
 class UnknownSymbol:
-    """Every provider that can tell said that it does not know the symbol."""
+    """Every provider that knows unknown symbols from empty ranges answered "unknown symbol"."""
 
     reason: str
     attempts: Sequence[Attempt] = ()
@@ -72,7 +72,7 @@ class UnknownSymbol:
 
 @dataclass(frozen=True)
 class Deferred:
-    """A provider could not be asked now; not the ticker's fault. `until`: the database's time."""
+    """A provider could not be asked now, which is not the ticker's fault. until: database time."""
 
     until: dt.datetime
     reason: str
@@ -89,10 +89,10 @@ class Failed:
 
 @dataclass(frozen=True)
 class NoData:
-    """Every provider answered well and had nothing, where bars were expected.
+    """Every provider gave a good answer without bars, where bars were expected.
 
-    A slip of theirs, or a ticker that was never traded in the range: only asking again tells.
-    Once the caller has asked often enough, `nothing` is what to store.
+    Either a slip of the providers, or a ticker that was never traded in the range: only another
+    attempt shows which. nothing: the result to store when no attempt is left.
     """
 
     reason: str

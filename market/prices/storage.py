@@ -1,4 +1,7 @@
-"""Storing daily bars, splits and dividends, whole columns at a time, and counting what is stored."""
+"""Daily bars, splits and dividends in the database: storing them by whole columns, and counting them.
+
+Columns, because one statement for thousands of bars costs less than a statement for each.
+"""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -23,8 +26,8 @@ def store(
     """Store validated bars, ascending, their coverage, and the registry's metadata.
 
     All in the caller's transaction. start, end: the range that the provider answered for.
-    rebased: the basis of the prices changed; stored bars of the range that are not among these go
-    away. payload_id: the answer that they were read from. What is replaced is kept in
+    rebased: the basis of the prices changed; stored bars of the range that are not among these are
+    deleted. payload_id: the answer that they were read from. Replaced bars are kept in
     `market_price_revisions`. Returns the counts `inserted`, `updated` and `revised` (stored closes
     that changed).
     """

@@ -1,6 +1,6 @@
 """Storing the result of a fetch: bars or a failure, the outcomes that follow, and the audit.
 
-All of it in one transaction of the caller, in which it also ends its event.
+All in one transaction of the caller, which ends its event in it.
 """
 
 from collections.abc import Mapping
@@ -24,10 +24,10 @@ from sql.database import Connection
 
 @dataclass
 class Summary:
-    """What storing a result did, for the event and for people."""
+    """A summary of what was stored. result: of the fetch, in a word."""
 
     symbol: str
-    outcome: str
+    result: str
     details: dict[str, Any] = field(default_factory=dict)
     audit: dict[str, Any] | None = None  # the run's row of ingestion_audit
 
@@ -35,7 +35,7 @@ class Summary:
 def store(conn: Connection, plan: Plan, result: Result | None, run: Run | None = None) -> Summary:
     """Write the result of a fetch, and the outcomes that follow, in the caller's transaction.
 
-    result None: nothing was missing. `Deferred` and `Failed` are noted and decide nothing. The
+    result None: nothing was missing. `Deferred` and `Failed` are only noted in the registry. The
     attempts are recorded with every result.
     """
     if result is None:
@@ -45,7 +45,7 @@ def store(conn: Connection, plan: Plan, result: Result | None, run: Run | None =
     ids = ingestion.keep(conn, result.attempts, run)
     summary = _store(conn, plan, result, ids)
     summary.audit = ingestion.record(
-        conn, plan.symbol, result.attempts, ids, run, summary.outcome, summary.details
+        conn, plan.symbol, result.attempts, ids, run, summary.result, summary.details
     )
     return summary
 
@@ -66,7 +66,9 @@ def _store(conn: Connection, plan: Plan, result: Result, ids: Mapping[str, int])
             return Summary(plan.symbol, "later", {"reason": reason})
         case Failed(reason=reason) | NoData(reason=reason):
             _note(conn, plan.symbol, "failed", reason)
-            outcomes.fill_due(conn, plan.symbol)  # what is over by now is awaited, not maturing
+            outcomes.fill_due(
+                conn, plan.symbol
+            )  # an outcome whose session is over awaits prices from now on
             return Summary(plan.symbol, "failed", {"reason": reason})
 
 
@@ -92,14 +94,14 @@ def _store_bars(conn: Connection, plan: Plan, fetched: Fetched, ids: Mapping[str
         payload_id=ids.get(fetched.payload.sha256) if fetched.payload else None,
     )
     _describe(conn, plan.symbol, fetched)
-    # Complete outcomes too where their prices changed; unresolvable ones too where the ticker was
-    # taken for unknown, or somebody asked for everything again.
+    # Also complete outcomes where their prices changed, and unresolvable ones where the ticker was
+    # not active, or the whole range was fetched again.
     everything = (
         fetched.has_new_basis or counts["revised"] > 0 or plan.status != "active" or plan.refetch
     )
     after = [bar for bar in fetched.bars if plan.last_bar is None or bar.date > plan.last_bar]
     if not everything and counts["inserted"] <= len(after) and not counts["updated"]:
-        changed = outcomes.fill_due(conn, plan.symbol)  # no hole was filled
+        changed = outcomes.fill_due(conn, plan.symbol)  # only newer bars came
     else:
         changed = outcomes.fill_symbol(conn, plan.symbol, everything=everything)
     details: dict[str, Any] = {
@@ -126,7 +128,7 @@ def _note(conn: Connection, symbol: str, status: str, reason: str) -> None:
 
 
 def _describe(conn: Connection, symbol: str, fetched: Fetched) -> None:
-    """Take over what the provider knows better than the symbol's spelling tells."""
+    """Store what the provider says of a ticker: better than a guess from its spelling."""
     if fetched.asset_type or fetched.exchange or fetched.currency:
         conn.execute(
             "UPDATE ticker_registry SET asset_type = coalesce(%s, asset_type),"

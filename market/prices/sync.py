@@ -1,8 +1,8 @@
 """Daily sync: the newest sessions of every ticker, once after each session's close.
 
-Where a provider gives many symbols in one request, those are asked first; what they leave becomes a
-job of ticker events (`job_wants` in sql/functions/62_jobs.sql says what is missing). The session up
-to which a calendar was synchronised is a row, so that of all workers one does it.
+Providers that give many symbols in one request are asked first. The symbols that are left become a
+job of ticker events (`job_wants` in sql/functions/62_jobs.sql). The session up to which a calendar
+was synchronised is a row, so that only one worker synchronises it.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,13 +13,13 @@ from market.providers import Provider
 from market.providers.base import batching
 from sql.database import Database, one
 
-# How long a claim holds while a worker asks providers; it is renewed before each wait.
+# How long a claim of a calendar is valid; it is renewed before each wait.
 _CLAIM_SECONDS = 600
 
 
 @dataclass(frozen=True)
 class Synced:
-    """What one calendar's sync did: symbols stored at once, and those that became events."""
+    """One calendar's sync. topped_up: symbols stored at once; enqueued: symbols with an event."""
 
     calendar: str
     topped_up: int
@@ -27,7 +27,7 @@ class Synced:
 
 
 def has_shortcut(providers: Sequence[Provider], sample: int) -> bool:
-    """Tell whether a sync has to ask providers itself, which takes time; else it is one statement."""
+    """Tell whether a sync asks providers itself; otherwise it is one statement."""
     return sample > 0 or any(batching(provider) for provider in providers)
 
 
@@ -39,7 +39,7 @@ def top_up(
 ) -> int:
     """Fetch the newest session of many symbols from providers that have it in few requests.
 
-    symbols None: all active tickers. Returns how many were stored; none where no provider has
+    symbols None: all active tickers. Returns how many were stored; 0 where no provider has
     batches. Raises psycopg.Error.
     """
     if not any(batching(provider) for provider in providers):
@@ -61,10 +61,10 @@ def after_close(
     sample: int,
     wait: Callable[[float], None],
 ) -> list[Synced]:
-    """Synchronise the calendars of which a session is over, except those of another worker.
+    """Synchronise the calendars with a finished session, except those another worker claimed.
 
-    sample: symbols to compare with a second provider afterwards. Raises psycopg.Error and what
-    `wait` raises; then the claim ends by itself, and what is missing is still missing.
+    sample: symbols to compare with a second provider afterwards. Raises psycopg.Error and
+    every error of `wait`; then the claim expires, and another sync fetches what is missing.
     """
     with database.transaction() as conn:
         due = conn.execute("SELECT * FROM sync_claim(%s)", [_CLAIM_SECONDS]).fetchall()
@@ -89,7 +89,7 @@ def after_close(
 
 
 def by_events(database: Database) -> int:
-    """Synchronise what is due by events alone, claimed or not; returns how many symbols that asks for."""
+    """Write events for all due calendars, claimed or not; returns how many symbols they name."""
     with database.transaction(seconds=300) as conn:
         row = one(
             conn,

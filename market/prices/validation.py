@@ -1,9 +1,9 @@
-"""Whether a fetched batch can be believed: which of its rows are bars, and how good the whole is.
+"""Validation of a fetched batch: which of its rows are bars, and how good the whole is.
 
 Every batch of every provider passes `validate` once before it is stored. A row that cannot be a bar
-is rejected with its reason and the rest is used. What is odd and may be true, as a crash, is flagged
-and used. A batch whose score is below `LEAST_SCORE` is refused: nothing of it is stored, and the
-next provider is asked. What the score is made of: `report`.
+is rejected with its reason, and the rest is used. A row that is odd and may be true, such as a
+crash, is flagged and used. A batch whose score is below `LEAST_SCORE` is refused: none of it is
+stored, and the next provider is asked. `report` defines the score.
 
 Plain Python: 2,500 bars take a few milliseconds, less than making a data frame of them.
 """
@@ -35,11 +35,11 @@ def validate(
 ) -> Report:
     """Grade a batch for the given (settled, ascending) sessions.
 
-    Of two bars for the last session the later one counts: it was still being traded when the first
-    was made. Of two for an older one that do not agree neither does. Volume that cannot be one
-    becomes None.
+    Of two bars for the last session the later one counts, because the session was still open when
+    the first was made. Two bars that disagree on an older session are both rejected. An impossible
+    volume becomes None.
     actions: those of the same answer. unreadable: rows that the provider's reader rejected.
-    fault: why the bars are another instrument's.
+    fault: why the bars belong to another instrument.
     """
     known = known or Known()
     report = Report(rejected=list(unreadable))
@@ -70,7 +70,7 @@ def _check_rows(
         date = bar.date
         if date not in expected:
             if date > last and begun is not None and date <= begun:
-                unfinished += 1  # of no consequence: it comes again when its session is over
+                unfinished += 1  # ignored: its bar is fetched again when the session is over
                 continue
             what = "no session of its calendar" if date <= last else "no finished session: too new"
             report.rejected.append(f"{date}: {what}")
@@ -122,9 +122,9 @@ def _closes(bars: Sequence[Bar]) -> list[float]:
 
 
 def _check_units(report: Report) -> None:
-    """Reject bars that went off by a factor of a unit and came back, and one at either end.
+    """Reject bars that step to another unit and back, and a single one at either end.
 
-    A step that lasts is none: some coins did fall that far.
+    A step that lasts is not rejected: some coins did fall that far.
     """
     bars, closes = report.bars, _closes(report.bars)
     steps = [n for n in range(1, len(bars)) if is_unit(closes[n] / closes[n - 1])]
@@ -132,13 +132,13 @@ def _check_units(report: Report) -> None:
     lasting = []
     while steps:
         first = steps.pop(0)
-        if steps and 0.4 < closes[steps[0]] / closes[first - 1] < 2.5:  # back where it was
+        if steps and 0.4 < closes[steps[0]] / closes[first - 1] < 2.5:  # the level of before
             wrong.update(range(first, steps.pop(0)))
         else:
             lasting.append(first)
     if len(wrong) * 2 > len(bars) or (lasting and len(bars) == 2):
         report.parts["units"] = 0.0
-        report.faults.append("closes change between units, and most may be the wrong ones")
+        report.faults.append("closes change between units, and most may be wrong")
         return
     if 1 in lasting:
         wrong.add(0)
@@ -154,7 +154,7 @@ def _check_units(report: Report) -> None:
 def _check_actions(
     report: Report, given: Sequence[Action], known: Sequence[Action]
 ) -> list[Action]:
-    """Join what is known of splits and dividends; what this answer says counts."""
+    """Merge the known splits and dividends with those of this answer, which win."""
     all_actions = {(action.date, action.kind): action for action in known}
     for action in given:
         least, most = _SPLITS if action.kind == "split" else _PRICES
@@ -165,7 +165,7 @@ def _check_actions(
         before = all_actions.get((action.date, action.kind))
         if action.kind == "split" and before and abs(before.value / action.value - 1) > ROUNDING:
             report.flags.append(
-                f"{action.date}: a split of {action.value:g}, of {before.value:g} as was known"
+                f"{action.date}: a split of {action.value:g}, {before.value:g} is stored"
             )
         all_actions[action.date, action.kind] = action
     return sorted(all_actions.values())
@@ -174,7 +174,7 @@ def _check_actions(
 def _check_stored(
     report: Report, stored: Mapping[dt.date, float], all_actions: Sequence[Action]
 ) -> None:
-    """Compare with stored closes: another unit, another instrument, or restated."""
+    """Compare with stored closes: another unit, another instrument, or restated closes."""
     if not stored:
         return
     met = [
@@ -198,7 +198,7 @@ def _check_stored(
     if len(met) >= 3 and 2 * len(strange) > len(met):
         report.parts["stored"] = 0.0
         report.faults.append(
-            f"another instrument: {len(strange)} of {len(met)} closes have nothing of the stored ones"
+            f"another instrument: {len(strange)} of {len(met)} closes are far from the stored ones"
         )
         return
     changed = [bar for bar, ratio in met if abs(ratio - 1) > ROUNDING]
@@ -213,7 +213,7 @@ def _check_stored(
 def _check_step(
     report: Report, stored: Mapping[dt.date, float], all_actions: Sequence[Action]
 ) -> None:
-    """Compare the first bar with the last stored one before it: no bar of both is of one day."""
+    """Compare the first bar with the last stored one before it, where no session has both."""
     first = report.bars[0]
     before = max((date for date in stored if date < first.date), default=None)
     if before is None or first.close is None:
@@ -234,7 +234,7 @@ def _check_step(
 
 
 def _check_jumps(report: Report, all_actions: Sequence[Action]) -> None:
-    """Flag moves of more than a quarter that nothing explains; find splits that were left out."""
+    """Flag unexplained moves of more than a quarter; find closes not adjusted for a split."""
     bars, closes = report.bars, _closes(report.bars)
     jumps = 0
     for n in range(1, len(bars)):
@@ -275,11 +275,11 @@ def _check_sessions(report: Report, sessions: Sequence[dt.date]) -> None:
 
 
 def _has_new_basis(report: Report, known: Known) -> bool:
-    """Whether the bars cannot stand beside the stored ones.
+    """Whether the stored bars have another basis than this batch.
 
-    A split after the last stored bar changes the basis of all that is stored, a dividend that of
-    all adjusted closes. So does whatever made a provider give other closes for stored days. What
-    another program stored counts only where no provider of ours gave a bar for these days.
+    A split after the last stored bar changes the basis of all stored bars, a dividend that of all
+    adjusted closes. Other closes for stored days mean another basis too. Bars of another program
+    count only where no provider of ours gave a bar for these days.
     """
     last = known.last_bar
     if last is None:

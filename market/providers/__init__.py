@@ -1,4 +1,8 @@
-"""Market data providers: one file each, one interface (`base`), shared limits (`limits`)."""
+"""Market data providers: one file each, one interface (`base`), shared limits (`limits`).
+
+A vendor's spelling, format and words for no are in its own file and nowhere else, so that another
+vendor is another file.
+"""
 
 from market.providers.base import (
     Action,
@@ -29,7 +33,7 @@ __all__ = [
 
 
 def build(settings: MarketSettings) -> list[Provider]:
-    """Make the providers that the settings name or their policy chooses, in order of preference."""
+    """Make the providers of MARKET_PROVIDERS or of the policy, in order of preference."""
     names = settings.provider_names
     made: dict[str, Provider] = {"yahoo": Yahoo(), "sample": Sample()}
     if settings.market_csv_dir is not None:

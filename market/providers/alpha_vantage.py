@@ -1,9 +1,9 @@
 """Alpha Vantage: every answer is HTTP 200, and errors are sentences that echo the key.
 
-Its free daily series is as traded. A close may only leave here adjusted for splits, so the splits
-are asked for too (`SPLITS`), and where they do not come, or do not explain a step in the prices,
-there are no bars. A paid key has split and dividend on the row of their day. Dividends of a free
-key would be a third request (`DIVIDENDS`) of 25 a day: it knows none.
+Its free daily series is as traded, and every close of a provider is adjusted for splits. So this
+module also fetches the splits (`SPLITS`); where they are missing, or do not explain a step in the
+prices, it gives no bars. The rows of a paid key include split and dividend. A free key gives no
+dividends: they would take a third request (`DIVIDENDS`) of 25 a day.
 """
 
 import datetime as dt
@@ -23,9 +23,9 @@ from market.providers.http import Client, Reply, answered
 from market.providers.spelling import Spelling, pair
 
 _SPELLING = Spelling(share_class="{0}-{1}", pair="{0}")
-# Without paying, the last hundred sessions; of coins the last year.
+# Rows of a free answer: the last hundred sessions; coins have a year.
 _ROWS = 100
-# The smallest split that is usual is 3:2.
+# Just below the smallest usual split, 3:2.
 _STEP = 1.45
 
 
@@ -63,7 +63,7 @@ _DATE = TypeAdapter(dt.date)
 
 
 class AlphaVantage:
-    """Daily bars by key; 25 requests a day are free. pause: seconds between two requests."""
+    """Daily bars with a key; 25 requests a day are free. pause: seconds between two requests."""
 
     name = "alpha_vantage"
     canary = "SPY"
@@ -83,45 +83,47 @@ class AlphaVantage:
         )
 
     def fetch(self, request: Request) -> Answer:
-        """Ask for the newest rows of one symbol, and for its splits."""
+        """Fetch the newest rows of one symbol, and its splits."""
         symbol = _SPELLING(request.symbol)
         if coin := pair(request.symbol):
-            asked = {"function": "DIGITAL_CURRENCY_DAILY", "symbol": symbol, "market": coin[1]}
-            return self._ask(asked, lambda reply: _read(request, reply, {}))
+            query = {"function": "DIGITAL_CURRENCY_DAILY", "symbol": symbol, "market": coin[1]}
+            return self._request(query, lambda reply: _read(request, reply, {}))
         if self._is_paid:
-            asked = {"function": "TIME_SERIES_DAILY_ADJUSTED", "outputsize": "full"}
-            return self._ask({**asked, "symbol": symbol}, lambda reply: _read(request, reply, None))
+            query = {"function": "TIME_SERIES_DAILY_ADJUSTED", "outputsize": "full"}
+            return self._request(
+                {**query, "symbol": symbol}, lambda reply: _read(request, reply, None)
+            )
         splits: dict[dt.date, float] = {}
-        answer = self._ask(
+        answer = self._request(
             {"function": "SPLITS", "symbol": symbol},
             lambda reply: _read_splits(splits, symbol, reply),
         )
         if answer.kind is not Kind.OK:
             return answer
-        time.sleep(self._pause)  # its pace is one request a second, and this ticker needs two
-        bars = self._ask(
+        time.sleep(self._pause)  # the limit is one request a second, and this ticker takes two
+        bars = self._request(
             {"function": "TIME_SERIES_DAILY", "symbol": symbol, "outputsize": "compact"},
             lambda reply: _read(request, reply, splits),
         )
         return _with_both(bars, answer.payload)
 
-    def _ask(self, params: Mapping[str, str], read: Callable[[Reply], Answer]) -> Answer:
-        return self._client.ask("/query", params, _refused, read)
+    def _request(self, params: Mapping[str, str], read: Callable[[Reply], Answer]) -> Answer:
+        return self._client.fetch("/query", params, _refused, read)
 
 
 def _refused(reply: Reply) -> Answer | None:
-    error, said = reply.said("Error Message"), reply.said("Information", "Note")
+    error, notice = reply.field("Error Message"), reply.field("Information", "Note")
     if error:
         is_key = "apikey" in error.lower() or "api key" in error.lower()
         return Answer(Kind.PLAN if is_key else Kind.UNKNOWN, message=error)
-    # Each of these sentences also advertises the premium plans.
-    if "per second" in said or "per minute" in said:
-        return Answer(Kind.THROTTLED, message=said, exhausted="minute")
-    if "per day" in said or "rate limit" in said:
-        return Answer(Kind.THROTTLED, message=said, exhausted="day")
-    if "premium" in said:
-        return Answer(Kind.PLAN, message=said)
-    return Answer(Kind.BAD_ANSWER, message=said) if said else None
+    # Order matters: each of these sentences also advertises the premium plans.
+    if "per second" in notice or "per minute" in notice:
+        return Answer(Kind.THROTTLED, message=notice, exhausted="minute")
+    if "per day" in notice or "rate limit" in notice:
+        return Answer(Kind.THROTTLED, message=notice, exhausted="day")
+    if "premium" in notice:
+        return Answer(Kind.PLAN, message=notice)
+    return Answer(Kind.BAD_ANSWER, message=notice) if notice else None
 
 
 def _read_splits(splits: dict[dt.date, float], symbol: str, reply: Reply) -> Answer:
@@ -133,8 +135,8 @@ def _read_splits(splits: dict[dt.date, float], symbol: str, reply: Reply) -> Ans
 
 
 def _read(request: Request, reply: Reply, splits: Mapping[dt.date, float] | None) -> Answer:
-    """Adjust what came before each split. splits: None where the rows have them."""
-    # Row by row, because a dict of models collects an error for each field of each row.
+    """Adjust the rows before each split. splits: None where the rows have them."""
+    # Row by row: a dict of models would collect an error for each field of each row.
     given = _Daily.model_validate_json(reply.body).rows
     rows = {_DATE.validate_python(day): _Row.model_validate(row) for day, row in given.items()}
     if splits is not None and len(rows) >= _ROWS and min(rows) > request.start:
@@ -154,7 +156,7 @@ def _read(request: Request, reply: Reply, splits: Mapping[dt.date, float] | None
 def _adjusted(
     rows: Mapping[dt.date, _Row], splits: Mapping[dt.date, float]
 ) -> tuple[list[Bar], list[Action]]:
-    """Bars at the basis of the newest row; a split that it does not have yet changes nothing."""
+    """Adjust to the basis of the newest row; a later split changes nothing."""
     bars: list[Bar] = []
     actions: list[Action] = []
     newest, before = max(rows), min(rows) - dt.timedelta(days=1)
@@ -184,7 +186,7 @@ def _adjusted(
 
 
 def _with_both(answer: Answer, splits: Payload | None) -> Answer:
-    """The answer with the bytes that its bars came from: the rows, and the splits below them."""
+    """Join the payloads that the bars were read from: the rows, then the splits."""
     if answer.payload is None or splits is None:
         return answer
     url = f"{answer.payload.url} {splits.url}"

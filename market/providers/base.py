@@ -1,7 +1,7 @@
-"""What every provider gives back: one of seven classes of answer, and bars.
+"""The interface of every provider: a request, an answer of one of seven classes, and bars.
 
-Only `OK` moves data. The class decides what follows (`market/prices/responses.py`); exception types
-and empty frames decide nothing.
+Only `OK` changes data. The class alone decides what follows (`market/prices/responses.py`), never
+an exception type or an empty frame.
 """
 
 import datetime as dt
@@ -15,20 +15,20 @@ from typing import Literal, NamedTuple, Protocol, cast
 class Kind(enum.StrEnum):
     """The class of an answer."""
 
-    OK = "ok"  # bars for the symbol that was asked for
+    OK = "ok"  # bars for the requested symbol
     EMPTY = "empty"  # a good answer without bars
-    UNKNOWN = "unknown"  # the provider says that it does not know the symbol
+    UNKNOWN = "unknown"  # an explicit "unknown symbol"
     THROTTLED = "throttled"  # too many requests, for every symbol
-    PLAN = "plan"  # not with this key or plan
-    BAD_ANSWER = "bad_answer"  # not what the provider's format says
+    PLAN = "plan"  # refused for this key or plan
+    BAD_ANSWER = "bad_answer"  # not in the provider's format
     DOWN = "down"  # no answer: timeout, refused, reset, 5xx
 
 
 class Bar(NamedTuple):
-    """One session's prices as a provider gave them, in the listing's currency.
+    """One session's prices from a provider, in the listing's currency.
 
-    `close` is adjusted for splits, `adjusted_close` for splits and dividends; None is unknown.
-    Nothing is validated yet, except that numbers are numbers.
+    close: adjusted for splits. adjusted_close: for splits and dividends. None: unknown. Only the
+    types are checked so far.
     """
 
     date: dt.date
@@ -45,8 +45,8 @@ class Bar(NamedTuple):
 class Action(NamedTuple):
     """A split or a dividend, on the first session at the new price.
 
-    value: of a split the new shares for an old one (4.0 for 4:1); of a dividend the amount per
-    share of today (adjusted for later splits, as `close` is), in the listing's currency.
+    value: for a split, new shares per old share (4.0 for 4:1); for a dividend, the amount per share
+    of today (adjusted for later splits, as `close` is), in the listing's currency.
     """
 
     date: dt.date
@@ -56,9 +56,9 @@ class Action(NamedTuple):
 
 @dataclass(frozen=True)
 class Payload:
-    """The bytes of an answer. url: where they came from, without key or password.
+    """The bytes of an answer. url: their address, without key or password.
 
-    status: of HTTP; None where there is none, as for a file.
+    status: of HTTP; None for a file.
     """
 
     url: str
@@ -67,7 +67,7 @@ class Payload:
 
     @property
     def sha256(self) -> str:
-        """Of the body, in hexadecimal digits."""
+        """SHA-256 of the body, in hexadecimal digits."""
         return hashlib.sha256(self.body).hexdigest()
 
 
@@ -83,14 +83,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """One provider's answer. `message`: one line for people. `rejected`: unreadable rows.
+    """One provider's answer. message: one line for people. rejected: unreadable rows.
 
-    actions: the splits and dividends that the provider knows of in the range. payload: what the
-    answer was read from; None where there were no bytes (no connection, invented prices).
-    currency: of the prices, as the provider writes it (`GBp` is pence).
-    abstains: the answer says nothing of the symbol: a PLAN that is about this symbol or range
-    only, or an EMPTY that the provider also gives for symbols that it does not know.
-    exhausted: THROTTLED until this window of the provider's quota ends.
+    actions: the provider's splits and dividends in the range. payload: the bytes that the answer
+    was read from; None without any (no connection, invented prices). currency: of the prices, as
+    the provider writes it (`GBp` is pence). abstains: the answer proves nothing about the symbol: a
+    PLAN for this symbol or range only, or an EMPTY that the provider also gives for unknown
+    symbols. exhausted: THROTTLED until this window of the provider's quota ends.
     """
 
     kind: Kind
@@ -109,11 +108,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a provider has, as data; it is not asked for more (`selection`).
+    """The offer of a provider, as data; `selection` requests nothing else.
 
-    asset_types, calendars: those of a ticker's plan; None is all. history_days: calendar days
-    back from the last session. batch: symbols in one `fetch_many`. credits: what one `fetch`
-    costs of its quota at most. plan: of the key, for people.
+    asset_types, calendars: of a ticker's plan; None: all. history_days: calendar days before the
+    last session. batch: symbols in one `fetch_many`. credits: the most that one `fetch` costs of
+    the quota. plan: of the key, for people.
     """
 
     asset_types: frozenset[str] | None = None
@@ -124,14 +123,14 @@ class Capabilities:
     plan: str = "no key needed"
 
 
-# Calendars of those who have US listings and coins only.
+# The calendars of providers with US listings and coins only.
 US = frozenset({"XNYS", "24/7"})
 
 
 class Provider(Protocol):
-    """A source of daily bars. `canary`: a symbol that it surely knows, or None if it is local.
+    """A source of daily bars. canary: a symbol that it certainly knows; None if it is local.
 
-    Every bar's `close` is adjusted for splits and nothing else, whatever the wire has.
+    Every bar's `close` is adjusted for splits and nothing else, whatever the vendor sends.
     """
 
     @property
@@ -142,22 +141,22 @@ class Provider(Protocol):
     def capabilities(self) -> Capabilities: ...  # noqa: D102 - as above
 
     def fetch(self, request: Request) -> Answer:
-        """Ask once. Never raises for what a provider may answer; always ends within a minute."""
+        """Fetch once, within a minute. No answer of a provider raises an error."""
         ...
 
 
 class Batching(Provider, Protocol):
-    """A provider that answers for many symbols at once; see `batching`."""
+    """A provider that takes many symbols at once; see `batching`."""
 
     def credits_for(self, requests: Sequence[Request]) -> int:
-        """What `fetch_many` of these costs of the quota."""
+        """Return the cost of `fetch_many` of these, in credits of the quota."""
         ...
 
     def fetch_many(self, requests: Sequence[Request]) -> Sequence[Answer]:
-        """Ask for the same range of many symbols; an answer for each, in their order."""
+        """Fetch the same range of many symbols; returns an answer for each, in their order."""
         ...
 
 
 def batching(provider: Provider) -> Batching | None:
-    """The provider as one that takes several symbols at once, or None when it does not."""
+    """Return the provider as `Batching`, or None when it takes one symbol at a time."""
     return cast("Batching", provider) if provider.capabilities.batch > 1 else None

@@ -1,12 +1,12 @@
 """The `csv` provider: one file per symbol with prices as traded.
 
 Columns `date,open,high,low,close,volume`, optionally `adjusted_close`, `dividend`, `split`.
-A split or dividend stands on the first session at the new price; what came before is
+A split or dividend is on the row of the first session at the new price; earlier rows are
 adjusted here. Dividends by the usual formula (CRSP, Yahoo): every close before the
 ex-date is multiplied by 1 - dividend / (last close before the ex-date).
 
-Others may write to the folder: only regular files in it are read, and of each no more than a
-century of days needs.
+Another user may write to the folder. So only regular files in it are read, and no more of each than
+a century of days takes.
 """
 
 import csv
@@ -37,7 +37,7 @@ class _Row:
     open: float | None
     high: float | None
     low: float | None
-    close: float | None  # None: no bar, but its split or dividend still counts
+    close: float | None  # None: not a bar, but its split or dividend still counts
     volume: float | None
     adjusted_close: float | None
     dividend: float
@@ -55,7 +55,7 @@ class CsvFiles:
         self._folder = folder
 
     def fetch(self, request: Request) -> Answer:
-        """Read the symbol's file; rows that cannot be bars are counted, the rest is used."""
+        """Read the symbol's file; rows that cannot be bars are rejected, the rest is used."""
         name = f"{quote(request.symbol, safe='', errors='replace')}.csv"
         try:
             body = read_inside(self._folder, name, _MOST_BYTES)
@@ -63,9 +63,9 @@ class CsvFiles:
             return Answer(Kind.BAD_ANSWER, message=f"{name} {error.strerror}")
         except OSError as error:
             if is_short(error):
-                raise  # it says nothing of the folder
+                raise  # no descriptor is left: not a fault of the folder
             if error.errno in {errno.ENOENT, errno.ENOTDIR} and not self._folder.is_dir():
-                return Answer(Kind.DOWN, message=f"MARKET_CSV_DIR: {self._folder} is no folder")
+                return Answer(Kind.DOWN, message=f"MARKET_CSV_DIR: {self._folder} is not a folder")
             if error.errno in {errno.ENOENT, errno.ENAMETOOLONG}:
                 return Answer(Kind.UNKNOWN, message=f"no file {name}")
             return Answer(Kind.DOWN, message=f"{name}: {error.strerror}")
@@ -81,7 +81,7 @@ def _parse(request: Request, name: str, body: bytes) -> Answer:
         if missing:
             return Answer(Kind.BAD_ANSWER, message=f"{name}: no column {', '.join(missing)}")
         rows, rejected = _read(reader)
-        # A file holds everything that there is: what is outside the range was not asked for.
+        # The whole file is read, because later rows adjust earlier ones; the range is cut afterwards.
         bars, actions = _adjust(rows, know_dividends="dividend" in columns)
     except (UnicodeDecodeError, csv.Error, ArithmeticError) as error:
         return Answer(Kind.BAD_ANSWER, message=f"{name}: {type(error).__name__}: {error}")
@@ -96,7 +96,7 @@ def _parse(request: Request, name: str, body: bytes) -> Answer:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """The lines, each whole by itself; raises csv.Error where they are too long or too many."""
+    """Yield the lines; raises csv.Error where one is too long or there are too many."""
     for number, line in enumerate(io.StringIO(text, newline=None), 1):
         if len(line) > _MOST_LETTERS:
             raise csv.Error(f"line {number} is longer than {_MOST_LETTERS} characters")
@@ -106,7 +106,7 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def _read(reader: "csv.DictReader[str]") -> tuple[list[_Row], list[tuple[dt.date | None, str]]]:
-    """Read the rows, ascending, and the lines that are none, each with the last date before it."""
+    """Read the rows, ascending, and the rejected lines, each with the last date before it."""
     rows: dict[dt.date, _Row] = {}
     rejected: list[tuple[dt.date | None, str]] = []
     date = None
@@ -122,13 +122,13 @@ def _read(reader: "csv.DictReader[str]") -> tuple[list[_Row], list[tuple[dt.date
         except ValueError as error:
             rejected.append((date, f"line {reader.line_num}: {error}"))
             if row.date in rows:
-                continue  # rubbish does not replace a good line of its date
-        rows[row.date] = row  # of a duplicated date the later line counts
+                continue  # a bad line does not replace a good one of its date
+        rows[row.date] = row  # the later line of a date counts
     return [rows[date] for date in sorted(rows)], rejected
 
 
 def _event(fields: dict[str, str]) -> _Row:
-    """Read the date and what happened on it; prices may be rubbish and a split still true."""
+    """Read date, split and dividend; they count even where the prices are bad."""
     # Files written from data frames have 0 on every day without a split.
     split, dividend = _number(fields, "split") or 1.0, _number(fields, "dividend") or 0.0
     if split <= 0 or dividend < 0:
@@ -163,9 +163,12 @@ def _number(fields: dict[str, str], name: str) -> float | None:
 
 
 def _adjust(rows: list[_Row], *, know_dividends: bool) -> tuple[list[Bar], list[Action]]:
-    """Adjust from the newest row back, as each split and dividend changes what came before it."""
-    shares, paid = 1.0, 1.0  # new shares per share then; part of the price kept after dividends
-    owed = 0.0  # a dividend that waits for the last close before it, in shares of its day
+    """Adjust from the newest row back: each split and dividend changes all earlier rows."""
+    shares, paid = (
+        1.0,
+        1.0,
+    )  # new shares per share of that day; share of the price left after dividends
+    pending = 0.0  # a dividend until the last close before it is reached, in shares of its day
     bars, actions = [], []
     for row in reversed(rows):
         if row.dividend > 0:
@@ -173,9 +176,9 @@ def _adjust(rows: list[_Row], *, know_dividends: bool) -> tuple[list[Bar], list[
         if row.split != 1:
             actions.append(Action(row.date, "split", row.split))
         if row.close is not None:
-            if 0 < owed < row.close:
-                paid *= 1 - owed / row.close
-            owed = 0.0
+            if 0 < pending < row.close:
+                paid *= 1 - pending / row.close
+            pending = 0.0
             close = row.close / shares
             adjusted = row.adjusted_close
             if adjusted is None and know_dividends:
@@ -193,8 +196,8 @@ def _adjust(rows: list[_Row], *, know_dividends: bool) -> tuple[list[Bar], list[
                     has_dividend=row.dividend > 0,
                 )
             )
-        # Both stand on the first session at the new price: they change what came before.
-        owed = (owed + row.dividend) * row.split
+        # Both are on the first session at the new price, so they change earlier rows only.
+        pending = (pending + row.dividend) * row.split
         shares *= row.split
     return bars[::-1], actions[::-1]
 

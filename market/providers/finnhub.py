@@ -1,6 +1,6 @@
 """Finnhub: candles as parallel arrays, adjusted for splits. Free keys have none (`plan`).
 
-Splits and dividends are requests of other plans: it tells of none.
+Splits and dividends belong to other plans, so its answers have none.
 """
 
 import datetime as dt
@@ -14,11 +14,11 @@ from market.providers.bounds import whole
 from market.providers.http import Client, Reply, answered, nothing, utc_seconds
 from market.providers.spelling import Spelling, pair
 
-# A coin's price is an exchange's; Coinbase has them in dollars.
+# A coin's price belongs to an exchange; Coinbase quotes in dollars.
 _SPELLING = Spelling(share_class="{0}.{1}", pair="COINBASE:{0}-{1}")
 
 
-# Of half a million wrong elements the first says enough.
+# FailFast: the first of half a million wrong elements is enough.
 _Column = Annotated[list[float | None], FailFast()]
 
 
@@ -33,7 +33,7 @@ class _Candles(BaseModel):
 
 
 class Finnhub:
-    """Daily bars by a paid key."""
+    """Daily bars with a paid key."""
 
     name = "finnhub"
     canary = "SPY"
@@ -47,7 +47,7 @@ class Finnhub:
         )
 
     def fetch(self, request: Request) -> Answer:
-        """Ask for one range of one symbol."""
+        """Fetch one range of one symbol."""
         params = {
             "symbol": _SPELLING(request.symbol),
             "resolution": "D",
@@ -55,19 +55,19 @@ class Finnhub:
             "to": f"{utc_seconds(request.end + dt.timedelta(days=1)) - 1}",
         }
         path = "/api/v1/crypto/candle" if pair(request.symbol) else "/api/v1/stock/candle"
-        return self._client.ask(path, params, _refused, lambda reply: _read(request, reply))
+        return self._client.fetch(path, params, _refused, lambda reply: _read(request, reply))
 
 
 def _refused(reply: Reply) -> Answer | None:
-    said = reply.said("error")
-    message = f"HTTP {reply.status}: {said}"
-    if "limit reached" in said.lower():
+    text = reply.field("error")
+    message = f"HTTP {reply.status}: {text}"
+    if "limit reached" in text.lower():
         return Answer(
             Kind.THROTTLED, message=message, exhausted="minute", retry_after=reply.retry_after
         )
-    if "access" in said.lower() or "api key" in said.lower():
+    if "access" in text.lower() or "api key" in text.lower():
         return Answer(Kind.PLAN, message=message)
-    if said and reply.status == 200:
+    if text and reply.status == 200:
         return Answer(Kind.BAD_ANSWER, message=message)
     return None
 

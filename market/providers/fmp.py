@@ -1,8 +1,8 @@
 """Financial Modeling Prep: `stable/historical-price-eod/full`, newest first, adjusted for splits.
 
-The older `api/v3` refuses newer keys. Without paying it has US large caps, five years of them.
-Splits and dividends are requests of their own, which would halve and third 250 a day: it tells of
-none, and a split shows as closes that differ from the stored ones.
+The older `api/v3` refuses newer keys. A free key has five years of US large caps. Splits and
+dividends would take two more requests of 250 a day, so its answers have none; a split shows as
+closes that differ from the stored ones.
 """
 
 import datetime as dt
@@ -34,7 +34,7 @@ _ROWS = TypeAdapter(Annotated[list[_Row], FailFast()])
 
 
 class Fmp:
-    """Daily bars by key; 250 requests a day are free."""
+    """Daily bars with a key; 250 requests a day are free."""
 
     name = "fmp"
     canary = "AAPL"
@@ -49,24 +49,24 @@ class Fmp:
         )
 
     def fetch(self, request: Request) -> Answer:
-        """Ask for one range of one symbol."""
+        """Fetch one range of one symbol."""
         symbol = _SPELLING(request.symbol)
         params = {"symbol": symbol, "from": f"{request.start}", "to": f"{request.end}"}
-        return self._client.ask(
+        return self._client.fetch(
             _PATH, params, _refused, lambda reply: _read(request, symbol, reply)
         )
 
 
 def _refused(reply: Reply) -> Answer | None:
-    said = reply.said("Error Message") or (reply.start if reply.status == 402 else "")
-    message = f"HTTP {reply.status}: {said}"
-    if "Limit Reach" in said:
+    text = reply.field("Error Message") or (reply.start if reply.status == 402 else "")
+    message = f"HTTP {reply.status}: {text}"
+    if "Limit Reach" in text:
         return Answer(Kind.THROTTLED, message=message, retry_after=reply.retry_after)
-    if reply.status == 402 and ("Special Endpoint" in said or "'symbol'" in said):
+    if reply.status == 402 and ("Special Endpoint" in text or "'symbol'" in text):
         return Answer(Kind.PLAN, message=message, abstains=True)
-    if "API KEY" in said.upper():
+    if "API KEY" in text.upper():
         return Answer(Kind.PLAN, message=message)
-    if said and reply.status == 200:
+    if text and reply.status == 200:
         return Answer(Kind.BAD_ANSWER, message=message)
     return None
 

@@ -1,11 +1,10 @@
-"""What the providers with an HTTP interface share: one client, and how little of it is trusted.
+"""The HTTP client of the providers, which trusts no byte of an answer.
 
-A key travels in a header where the provider takes one there, else in the query; it is in no
-message, no kept URL and no kept body, also where the provider echoes it. Transport errors are
-`down`; only a connection that was never made is tried again at once, because anything else may
-have been counted by the provider. A document of another form is `bad_answer`, with the first
-difference named by the model that it does not fit. How much is read at all is in `bounds`; no
-redirect is followed, and no cookie is kept.
+A key is sent in a header where the provider accepts that, else in the query. It is removed from
+every message, kept URL and kept body, also where the provider echoes it. Transport errors are
+`down`; only a connection that was never made is retried at once, because the provider may have
+counted anything else. A document of another form is `bad_answer`, with its first difference from
+the model. `bounds` limits how much is read. No redirect is followed, and no cookie is kept.
 """
 
 import datetime as dt
@@ -33,17 +32,17 @@ from sql.redaction import Secrets, one_line
 
 __all__ = ["Client", "Reply", "answered", "new_http", "nothing", "utc_seconds"]
 
-# Of the whole answer, headers and all: a server may send a byte a second for ever.
+# Of the whole answer with its headers: a server may send a byte a second for ever.
 _ANSWER_SECONDS = 40.0
-# No sentence of a provider is as long, and each is read several times to clean it.
-_MOST_SAID = 100_000
+# Longer than any sentence of a provider; cleaning reads a text several times.
+_MOST_TEXT = 100_000
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a provider sent. `url` has no key; `body` is as it came and may echo one.
+    """A provider's response. url: without key. body: as it came, perhaps with an echoed key.
 
-    clean: takes the key out of a text. rest: words about a Retry-After that is not taken as it is.
+    clean: removes the key from a text. rest: a note about a capped Retry-After.
     """
 
     url: str
@@ -53,14 +52,17 @@ class Reply:
     retry_after: float | None
     rest: str
 
-    def said(self, *names: str) -> str:
-        """The first of these fields of a JSON object that is a text, else an empty one."""
+    def field(self, *names: str) -> str:
+        """Return the first of these fields that is a text, else "".
+
+        Fields of the JSON object of the body.
+        """
         texts = [self.document.get(name) for name in names]
-        return next((text[:_MOST_SAID] for text in texts if isinstance(text, str)), "")
+        return next((text[:_MOST_TEXT] for text in texts if isinstance(text, str)), "")
 
     @functools.cached_property
     def document(self) -> dict[str, Any]:
-        """The JSON object that came, else an empty one."""
+        """The body as a JSON object; empty where it is not one."""
         try:
             check_size(self.body)
             document = json.loads(self.body)
@@ -75,21 +77,21 @@ class Reply:
 
     @functools.cached_property
     def begin(self) -> bytes:
-        """As much of it as is kept of what is no good answer."""
-        # No fragment of a key is left where this cuts one.
+        """The part that is kept of an answer that is not good, without the key."""
+        # No fragment of a key is left where the cut splits one.
         return self.clean(self.body[:MOST_KEPT])
 
     @property
     def start(self) -> str:
-        """Its first words, for a message; cut after the key is out of it."""
+        """The first words for a message, without the key."""
         return " ".join(self.begin[:120].decode(errors="replace").split())
 
 
 class Client:
-    """One provider's way through the shared connections.
+    """One provider's client on the shared connections.
 
-    header: its name and its value's form, such as "Bearer {}". param: the query's field for the
-    key of a provider that takes none in a header.
+    header: name and value for the key, such as "Bearer {}". param: the query's field for the key of
+    a provider that takes none in a header.
     """
 
     def __init__(
@@ -107,25 +109,25 @@ class Client:
         self._secret = {param: key} if param and key else {}
         self._keys = Secrets([key])
 
-    def ask(
+    def fetch(
         self,
         path: str,
         params: Mapping[str, str],
         refused: Callable[[Reply], Answer | None],
         read: Callable[[Reply], Answer],
     ) -> Answer:
-        """GET, and what it says: `refused` has the provider's own words for no, `read` the bars."""
+        """GET, and turn the response into an answer: `refused` reads refusals, `read` bars."""
         reply = self.get(path, params)
         return reply if isinstance(reply, Answer) else self.conclude(reply, refused, read)
 
     def get(self, path: str, params: Mapping[str, str]) -> Reply | Answer:
-        """GET, or why nothing came."""
+        """GET; returns an answer instead of a reply where no response came."""
         try:
             return self._get(self._base_url + path, params)
         except httpx.TransportError as error:
             return self._failed(Kind.DOWN, error)
-        # Also what httpx does not catch itself, such as a Location that is no address.
-        except Exception as error:  # noqa: BLE001 - whatever a stranger's bytes raise is an answer
+        # Also errors that httpx does not wrap, such as a Location that is not an address.
+        except Exception as error:  # noqa: BLE001 - any error of a stranger's bytes is an answer
             return self._failed(Kind.BAD_ANSWER, error)
 
     def _failed(self, kind: Kind, error: Exception) -> Answer:
@@ -137,7 +139,7 @@ class Client:
         refused: Callable[[Reply], Answer | None],
         read: Callable[[Reply], Answer],
     ) -> Answer:
-        """Turn what came into an answer, with the bytes that are kept of it."""
+        """Turn a reply into an answer, with the bytes that are kept of it."""
         try:
             answer = refused(reply) or _by_status(reply)
             if answer is None:
@@ -150,7 +152,7 @@ class Client:
         except (KeyboardInterrupt, SystemExit):
             raise
         # A parser in Rust panics with a BaseException of its own.
-        except BaseException as error:  # noqa: BLE001 - whatever a stranger's bytes raise is an answer
+        except BaseException as error:  # noqa: BLE001 - any error of a stranger's bytes is an answer
             words = f"HTTP {reply.status}: {type(error).__name__}: {error}"
             answer = Answer(Kind.BAD_ANSWER, message=words)
         rest = reply.rest if answer.retry_after is not None else ""
@@ -168,10 +170,10 @@ class Client:
         reraise=True,
     )
     def _get(self, url: str, params: Mapping[str, str]) -> Reply:
-        asked = {**params, **self._secret}
+        query = {**params, **self._secret}
         with (
             deadline(_ANSWER_SECONDS),
-            self._http.stream("GET", url, params=asked, headers=self._headers) as response,
+            self._http.stream("GET", url, params=query, headers=self._headers) as response,
         ):
             body = _body(response)
         seconds, rest = retry_after(response.headers.get("retry-after"))
@@ -185,11 +187,11 @@ class Client:
         )
 
     def _clean(self, text: str) -> str:
-        return one_line(self._keys.clean(text[:_MOST_SAID]))[:300]
+        return one_line(self._keys.clean(text[:_MOST_TEXT]))[:300]
 
 
 def _body(response: httpx.Response) -> bytes:
-    """The body, decompressed here: httpx makes gigabytes of one chunk before anybody can count."""
+    """Read and decompress the body here: httpx expands a chunk to gigabytes before it returns."""
     inflated = Inflated(response.headers.get("content-encoding", ""))
     body = bytearray()
     for chunk in response.iter_raw():
@@ -214,7 +216,7 @@ def _by_status(reply: Reply) -> Answer | None:
 
 
 def _difference(reply: Reply, error: ValidationError) -> str:
-    """Where the document first differs from what the provider's format says; without its values."""
+    """Name the first difference of a document from its model, without the document's values."""
     first = error.errors(include_input=False, include_url=False)[0]
     where = ".".join(map(str, first["loc"])) or "the document"
     what = f"HTTP {reply.status}, another form: {where}: {first['msg']}"
@@ -228,19 +230,19 @@ def answered(
     asset_type: str | None = None,
     actions: Iterable[Action] = (),
 ) -> Answer:
-    """What lies in the range that was asked for: OK, or EMPTY where there are no bars."""
+    """Return the bars in the requested range as OK, or EMPTY without any."""
     inside = [bar for bar in bars if request.start <= bar.date <= request.end]
     if not inside:
         return Answer(Kind.EMPTY, message="no bars in the range", asset_type=asset_type)
-    told = [action for action in actions if request.start <= action.date <= request.end]
-    return Answer(Kind.OK, inside, asset_type=asset_type, actions=told)
+    inside_actions = [action for action in actions if request.start <= action.date <= request.end]
+    return Answer(Kind.OK, inside, asset_type=asset_type, actions=inside_actions)
 
 
 def nothing(message: str) -> Answer:
-    """EMPTY by a provider that says the same of symbols that it does not know."""
+    """Return EMPTY for a provider that gives the same answer for unknown symbols."""
     return Answer(Kind.EMPTY, message=message, abstains=True)
 
 
 def utc_seconds(date: dt.date) -> int:
-    """The beginning of a UTC day in seconds since 1970."""
+    """Return the beginning of a UTC day in seconds since 1970."""
     return int(dt.datetime.combine(date, dt.time(), dt.UTC).timestamp())

@@ -1,6 +1,6 @@
-"""The providers over HTTP, made from the settings on one shared client.
+"""The providers over HTTP, made from the settings, on one shared client.
 
-Imported only where one of them is in use: httpx takes a third of a second.
+Imported only where one of them is in use, because importing httpx takes a third of a second.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ _BY_NAME: dict[str, type[Fmp | TwelveData | Polygon | AlphaVantage | Finnhub]] =
 
 
 def make(settings: MarketSettings, names: Sequence[str]) -> dict[str, Provider]:
-    """Make those of these names that are here."""
+    """Make the HTTP providers among these names."""
     http = new_http()
     is_paid = settings.market_provider_policy == "paid"
     made: dict[str, Provider] = {}

@@ -1,7 +1,7 @@
 """The limits of a provider: quota, pace, pauses, failures in a row, score.
 
-All workers share them as rows. A place is acquired before a request is sent (`acquire`), and the
-answer is noted afterwards (`note`).
+All workers share them as rows. `acquire` reserves a place before a request is sent, and `note`
+records the answer afterwards.
 """
 
 import datetime as dt
@@ -15,11 +15,11 @@ from sql.database import Connection, Database, one
 from sql.descriptors import is_short
 from sql.redaction import one_line
 
-# 429s come in bursts for every symbol at once; asking on makes them last.
+# A 429 concerns every symbol at once, and further requests prolong it.
 _THROTTLE_SECONDS = 300.0
-# A wrong key or plan mends itself only when an operator acts.
+# A wrong key or plan stays wrong until an operator acts.
 _PLAN_SECONDS = 3600.0
-# After these nobody asks for a while, whatever the symbol.
+# After these the provider is paused for every symbol.
 _PAUSING = (Kind.THROTTLED, Kind.DOWN, Kind.PLAN)
 
 # USD; GBp is pence. Stablecoins have more than three letters.
@@ -29,9 +29,9 @@ _EXCHANGE = re.compile("[A-Za-z0-9 .&_-]{1,40}")
 
 @dataclass(frozen=True)
 class Paused:
-    """The provider is not to be asked before `until` (the database's clock).
+    """The provider may not be asked before `until` (the database's clock).
 
-    answer: the one that paused it; None when it was paused already and not asked.
+    answer: the one that paused it; None when it was paused already.
     """
 
     until: dt.datetime
@@ -39,27 +39,27 @@ class Paused:
     answer: Answer | None = None
 
 
-def ask(
+def attempt(
     database: Database, provider: Provider, request: Request, wait: Callable[[float], None]
 ) -> Answer | Paused:
-    """Acquire a place, fetch once, and note what the answer says of the provider.
+    """Acquire a place, fetch once, and note the answer.
 
-    wait: called with seconds until the reserved place in the provider's queue; may raise.
-    No transaction is open while the provider is asked. Raises psycopg.Error.
+    wait: called with the seconds until the reserved place in the provider's queue; may raise. No
+    transaction is open during the fetch. Raises psycopg.Error.
     """
     paused = acquire(database, provider, provider.capabilities.credits, wait)
     if paused:
         return paused
-    answer = fetched(lambda: [provider.fetch(request)], 1)[0]
+    answer = guarded_fetch(lambda: [provider.fetch(request)], 1)[0]
     with database.transaction() as conn:
         return note(conn, provider, request.symbol, answer)
 
 
-def fetched(fetch: Callable[[], Sequence[Answer]], number: int) -> Sequence[Answer]:
-    """Fetch, and turn whatever an adapter did not foresee into a bad answer.
+def guarded_fetch(fetch: Callable[[], Sequence[Answer]], number: int) -> Sequence[Answer]:
+    """Fetch, and turn every unforeseen error of an adapter into a bad answer.
 
-    number: of the answers that are expected. A parser that runs out of memory or stack, or panics in
-    Rust, must not end the lane that it runs in; not every such error is an `Exception`.
+    number: how many answers are expected. Otherwise a parser that runs out of memory or stack, or
+    panics in Rust, would end its lane; not every such error is an `Exception`.
     """
     try:
         return [_cleaned(answer) for answer in fetch()]
@@ -67,13 +67,13 @@ def fetched(fetch: Callable[[], Sequence[Answer]], number: int) -> Sequence[Answ
         raise
     except BaseException as error:
         if is_short(error):
-            raise  # no descriptor was left: it says nothing of the provider
+            raise  # no descriptor is left: not a fault of the provider
         words = f"not foreseen: {type(error).__name__}: {error}"
         return [_cleaned(Answer(Kind.BAD_ANSWER, message=words))] * number
 
 
 def _cleaned(answer: Answer) -> Answer:
-    """Clean the words of strangers: some echo the key, and they go into rows, logs and errors."""
+    """Clean an answer's texts, which go into rows, logs and errors, and may echo the key."""
     currency, exchange = answer.currency, answer.exchange
     return replace(
         answer,
@@ -84,20 +84,23 @@ def _cleaned(answer: Answer) -> Answer:
     )
 
 
-def ask_many(
+def attempt_many(
     database: Database,
     provider: Batching,
     requests: Sequence[Request],
     wait: Callable[[float], None],
 ) -> Sequence[Answer] | Paused:
-    """As `ask`, for the same range of several symbols; one answer of the batch is noted."""
+    """Do as `attempt` for the same range of several symbols.
+
+    One answer of the batch is noted.
+    """
     paused = acquire(database, provider, provider.credits_for(requests), wait)
     if paused:
         return paused
-    answers = fetched(lambda: provider.fetch_many(requests), len(requests))
-    # Refusals and outages are the whole batch's; else whatever is good says that it is up.
-    telling = [*_PAUSING, Kind.OK, *Kind]
-    number = min(range(len(answers)), key=lambda n: telling.index(answers[n].kind))
+    answers = guarded_fetch(lambda: provider.fetch_many(requests), len(requests))
+    # A refusal or outage concerns the whole batch; otherwise one good answer proves it is up.
+    by_weight = [*_PAUSING, Kind.OK, *Kind]
+    number = min(range(len(answers)), key=lambda n: by_weight.index(answers[n].kind))
     with database.transaction() as conn:
         noted = note(conn, provider, requests[number].symbol, answers[number])
     return noted if isinstance(noted, Paused) else answers
@@ -106,7 +109,10 @@ def ask_many(
 def acquire(
     database: Database, provider: Provider, cost: int, wait: Callable[[float], None]
 ) -> Paused | None:
-    """Reserve the cost and a place, and wait for the place; Paused when it is not to be asked."""
+    """Reserve the cost and a place, and wait for the place.
+
+    Returns Paused where the provider may not be asked, and None where it may.
+    """
     with database.transaction() as conn:
         place = one(conn, "SELECT * FROM provider_acquire(%s, %s)", [provider.name, cost])
     if place["paused_until"] is None and place["wait_seconds"] > 0:
@@ -122,10 +128,10 @@ def acquire(
 def is_trusted(
     database: Database, provider: Provider, request: Request, wait: Callable[[float], None]
 ) -> bool | Paused:
-    """Tell whether the provider lately knew a symbol, so that its 'unknown' speaks of this one.
+    """Tell whether an "unknown symbol" of this provider can be believed.
 
-    A local provider is always trusted; a remote one that answered nothing in the last ten
-    minutes is asked for its canary, and Paused when it cannot be asked now.
+    True for a local provider, and for one that gave bars in the last ten minutes. Otherwise the
+    canary is fetched; returns Paused when that is not possible now.
     """
     if provider.canary is None:
         return True
@@ -140,12 +146,12 @@ def is_trusted(
     if request.symbol == provider.canary:
         return False
     canary = Request(provider.canary, request.start, request.end, request.sessions)
-    answer = ask(database, provider, canary, wait)
+    answer = attempt(database, provider, canary, wait)
     return answer if isinstance(answer, Paused) else answer.kind is Kind.OK
 
 
 def note(conn: Connection, provider: Provider, symbol: str, answer: Answer) -> Answer | Paused:
-    """Note what an answer says of the provider; Paused where it is not to be asked for a while."""
+    """Record an answer in the provider's limits; returns Paused where it starts a pause."""
     name, message = provider.name, f"{answer.kind}: {answer.message}"
     if answer.kind not in {Kind.OK, Kind.EMPTY, Kind.UNKNOWN}:
         conn.execute("SELECT provider_erred(%s, %s, %s)", [name, answer.kind.value, message])
@@ -155,8 +161,7 @@ def note(conn: Connection, provider: Provider, symbol: str, answer: Answer) -> A
         case Kind.PLAN if answer.abstains:
             conn.execute("SELECT provider_answered(%s, false)", [name])
         case Kind.OK | Kind.EMPTY | Kind.UNKNOWN:
-            knew = answer.kind is Kind.OK
-            conn.execute("SELECT provider_answered(%s, %s)", [name, knew])
+            conn.execute("SELECT provider_answered(%s, %s)", [name, answer.kind is Kind.OK])
         case Kind.THROTTLED | Kind.PLAN:
             row = one(
                 conn,
@@ -173,7 +178,7 @@ def note(conn: Connection, provider: Provider, symbol: str, answer: Answer) -> A
 
 
 def _seconds_to_rest(conn: Connection, name: str, answer: Answer) -> float:
-    """Return the pause of a provider that refused: until its window ends, where it said which."""
+    """Return the seconds of a pause: until the exhausted window ends, where it is known."""
     if answer.retry_after and answer.retry_after > 0:  # nor NaN
         return min(answer.retry_after, DAY_SECONDS)
     if answer.exhausted:
@@ -187,6 +192,9 @@ def _seconds_to_rest(conn: Connection, name: str, answer: Answer) -> float:
 
 
 def score(conn: Connection, provider: Provider, worth: float) -> None:
-    """Take the worth of an answer (0 to 1) into a remote provider's score; see `selection`."""
+    """Add an answer's worth to a remote provider's score.
+
+    worth: 0 to 1; see `selection.worth`.
+    """
     if provider.canary is not None:
         conn.execute("SELECT provider_scored(%s, %s)", [provider.name, worth])

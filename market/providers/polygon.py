@@ -1,8 +1,8 @@
 """Polygon, now Massive: aggregates adjusted for splits, and the whole US market of a day at once.
 
-A bar's time is midnight in New York, or UTC for coins. What it does not know it answers with no
-results, as it does for an empty range. Splits and dividends are requests of their own, of five a
-minute: it tells of none, and a split shows as closes that differ from the stored ones.
+A bar's time is midnight in New York, or UTC for coins. Unknown symbols and empty ranges give the
+same answer without results. Splits and dividends would take more of the five requests a minute, so
+its answers have none; a split shows as closes that differ from the stored ones.
 """
 
 import datetime as dt
@@ -52,7 +52,7 @@ class _Market(BaseModel):
 
 
 class Polygon:
-    """Daily bars by key; 5 requests a minute and two years are free."""
+    """Daily bars with a key; 5 requests a minute and two years are free."""
 
     name = "polygon"
     canary = "SPY"
@@ -68,14 +68,14 @@ class Polygon:
         )
 
     def fetch(self, request: Request) -> Answer:
-        """Ask for one range of one symbol."""
+        """Fetch one range of one symbol."""
         symbol = _SPELLING(request.symbol)
         try:
             segment = path_segment(symbol, safe=":")
         except ValueError as error:
             return Answer(Kind.BAD_ANSWER, message=str(error))
         span = f"{request.start}/{request.end}"
-        return self._client.ask(
+        return self._client.fetch(
             f"/v2/aggs/ticker/{segment}/range/1/day/{span}",
             {"adjusted": "true", "sort": "asc", "limit": "50000"},
             _refused,
@@ -83,11 +83,11 @@ class Polygon:
         )
 
     def credits_for(self, requests: Sequence[Request]) -> int:
-        """A request for each day."""
+        """Count a request for each session."""
         return len(requests[0].sessions)
 
     def fetch_many(self, requests: Sequence[Request]) -> Sequence[Answer]:
-        """Ask for the whole US market, a request for each session; shares only.
+        """Fetch the whole US market, a request for each session; shares only.
 
         The payload of each answer is that of the last session.
         """
@@ -95,7 +95,7 @@ class Polygon:
         last = nothing("no session in the range")
         for session in requests[0].sessions:
             rows: list[_Named] = []
-            last = self._client.ask(
+            last = self._client.fetch(
                 f"/v2/aggs/grouped/locale/us/market/stocks/{session}",
                 {"adjusted": "true"},
                 _refused,
@@ -114,15 +114,15 @@ class Polygon:
 
 
 def _refused(reply: Reply) -> Answer | None:
-    said = reply.said("error", "message")
-    message = f"HTTP {reply.status}: {said}"
-    if "maximum requests" in said:
+    text = reply.field("error", "message")
+    message = f"HTTP {reply.status}: {text}"
+    if "maximum requests" in text:
         return Answer(Kind.THROTTLED, message=message, exhausted="minute")
-    if reply.status == 403 and "timeframe" in said:
+    if reply.status == 403 and "timeframe" in text:
         return Answer(Kind.PLAN, message=message, abstains=True)
-    if reply.said("status") == "NOT_AUTHORIZED":
+    if reply.field("status") == "NOT_AUTHORIZED":
         return Answer(Kind.PLAN, message=message)
-    if reply.status == 200 and reply.said("status") == "ERROR":
+    if reply.status == 200 and reply.field("status") == "ERROR":
         return Answer(Kind.BAD_ANSWER, message=message)
     return None
 

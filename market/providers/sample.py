@@ -1,7 +1,7 @@
 """Invented bars for any symbol, for a demo or a first try without a network.
 
-Deterministic: a date's price depends on the symbol and the date only, so ranges fetched on
-different days fit together. Used only when it is named; `source` says 'sample'.
+Deterministic: a price depends on symbol and date only, so that ranges fetched on different days fit
+together. Used only when MARKET_PROVIDERS names it; the source of its bars is 'sample'.
 """
 
 import hashlib
@@ -11,14 +11,14 @@ from market.providers.base import Answer, Bar, Capabilities, Kind, Request
 
 
 class Sample:
-    """Made-up prices: slow waves with daily noise around a level that the symbol decides."""
+    """Invented prices: slow waves with daily noise around a level that depends on the symbol."""
 
     name = "sample"
     canary = None
     capabilities = Capabilities(plan="invented")
 
     def fetch(self, request: Request) -> Answer:
-        """Answer OK with a bar for every session asked for."""
+        """Return OK with a bar for every requested session."""
         bars = []
         for day in request.sessions:
             close = _price(request.symbol, day.toordinal())

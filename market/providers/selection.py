@@ -1,11 +1,10 @@
 """Provider selection: which providers are asked for a request, and in which order.
 
-A provider that cannot have it (asset type, exchange, depth) is left out; pauses and quotas are
-found out when it is asked (`limits`). Providers that MARKET_PROVIDERS names are asked in its order.
-Under a policy those with enough answers are put in the order of a draw: each draws from what
-its good and bad answers leave open of its worth (Thompson sampling). So the better one is asked
-first mostly, and a worse one often enough to see whether it is better by now. The draw depends on
-the scores and the request only, so that it can be repeated from the rows.
+A provider that cannot have the range (asset type, exchange, depth) is left out; pauses and quotas
+are checked at each attempt (`limits`). MARKET_PROVIDERS is an order. Under a policy, providers with
+enough answers are ordered by a draw from the distribution of their worth (Thompson sampling). So
+the better one mostly comes first, and a worse one often enough to show when it improves. The draw
+depends only on the scores and the request, so that it can be repeated from the rows.
 """
 
 import datetime as dt
@@ -16,13 +15,13 @@ from dataclasses import dataclass
 from market.providers.base import Bar, Provider, Request
 from sql.database import Connection
 
-# Decayed answers below which nothing is known of a provider: it keeps its place.
+# A provider with fewer (decayed) answers keeps its place.
 _ENOUGH = 20.0
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The providers to ask, in order. left_out: why the others cannot have it, a line each."""
+    """The selected providers, in order. left_out: why the others are not, a line each."""
 
     providers: Sequence[Provider]
     left_out: Sequence[str]
@@ -57,7 +56,7 @@ def lack(
     request: Request,
     newest: dt.date | None = None,
 ) -> str | None:
-    """Say why the provider cannot have what is asked for, or None.
+    """Return why the provider cannot have the request, or None.
 
     newest: the last settled session; None: the request ends with it.
     """
@@ -77,8 +76,8 @@ def ranked(
 ) -> list[Provider]:
     """Order the providers by a draw over their scores; see above.
 
-    A symbol whose bars came from one that is good more often than not stays with it, because
-    two providers' closes are not rounded alike.
+    A symbol stays with the provider of its bars while that is good more often than not, because two
+    providers round closes differently.
     """
     rows = conn.execute(
         "SELECT * FROM provider_merits(%s::text[], %s)",
@@ -99,7 +98,10 @@ def ranked(
 
 
 def worth(bars: Sequence[Bar], request: Request) -> float:
-    """Rate an answer from 0 to 1: that it came, how complete and how fresh it was."""
+    """Rate an answer from 0 to 1.
+
+    One third each for having bars, for completeness, and for freshness.
+    """
     if not bars or not request.sessions:
         return 0.0
     behind = sum(session > bars[-1].date for session in request.sessions)

@@ -1,6 +1,6 @@
-"""How providers spell a symbol, as data.
+"""The spelling of symbols at each provider, as data.
 
-A request has it as the registry's `provider_symbol` has: BRK-B, BTC-USD, ^GSPC.
+A request has the registry's `provider_symbol`: BRK-B, BTC-USD, ^GSPC.
 """
 
 import re
@@ -28,6 +28,6 @@ class Spelling:
 
 
 def pair(symbol: str) -> tuple[str, str] | None:
-    """A coin and the currency that its price is in, or None where the symbol is no pair."""
+    """Split a pair into coin and currency; None where the symbol is not a pair."""
     found = _PAIR.fullmatch(symbol)
     return (found[1], found[2]) if found else None

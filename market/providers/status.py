@@ -1,4 +1,7 @@
-"""The state of the providers in use, and of those that were: a row each, for people."""
+"""The state of every provider, in use or not: a row each, for commands and pages.
+
+The order and the plan come from the settings, everything else from the database.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +14,7 @@ def overview(conn: Connection, providers: Sequence[Provider]) -> list[dict[str, 
     """List the providers in their order, then others that the database knows (`order` is None).
 
     used and left: requests of the quota by window (minute, day, month), where it has limits.
-    score: 0 to 1, of `answers` decayed answers; errors: by class, of the last day.
+    score: 0 to 1, from `answers` decayed answers. errors: by class, in the last day.
     """
     places = {provider.name: place for place, provider in enumerate(providers, 1)}
     plans = {provider.name: provider.capabilities.plan for provider in providers}

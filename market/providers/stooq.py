@@ -1,7 +1,7 @@
-"""Stooq: CSV without a key once, behind a browser's check (HTTP 200, a web page) since 2026.
+"""Stooq: CSV, once without a key, since 2026 behind a browser's check (HTTP 200, a web page).
 
-Its closes of shares are adjusted for dividends too, and it does not say how, so that it is asked
-for coins and indices only: a wrong price must not become an outcome.
+Its closes of shares are also adjusted for dividends, in an undocumented way. So it is used for
+coins and indices only: a wrong price must not become an outcome.
 """
 
 import csv
@@ -40,7 +40,7 @@ _ROWS = TypeAdapter(Annotated[list[_Row], FailFast()])
 
 
 class Stooq:
-    """Daily bars of coins and indices, where it answers at all."""
+    """Daily bars of coins and indices, where the browser's check lets programs in."""
 
     name = "stooq"
     canary = "^GSPC"
@@ -54,10 +54,10 @@ class Stooq:
         )
 
     def fetch(self, request: Request) -> Answer:
-        """Ask for one range of one symbol."""
+        """Fetch one range of one symbol."""
         symbol = _INDICES.get(request.symbol, _SPELLING(request.symbol).lower())
         span = {"d1": f"{request.start:%Y%m%d}", "d2": f"{request.end:%Y%m%d}"}
-        return self._client.ask(
+        return self._client.fetch(
             "/q/d/l/",
             {"s": symbol, "i": "d", **span},
             _refused,

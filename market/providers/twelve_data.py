@@ -1,9 +1,8 @@
 """Twelve Data: `time_series`, numbers as texts, adjusted for splits, several symbols at once.
 
-An error has its own code in the document, whatever the HTTP status is. The same ticker exists on
-many exchanges, so what came is compared with what a US listing or a coin must be. Splits and
-dividends cost 20 credits a symbol: it tells of none, and a split shows as closes that differ from
-the stored ones.
+The code of an error is in the document, whatever the HTTP status is. The same ticker exists on many
+exchanges, so the answer must describe a US listing or a coin. Splits and dividends cost 20 credits
+a symbol, so its answers have none; a split shows as closes that differ from the stored ones.
 """
 
 import datetime as dt
@@ -47,7 +46,7 @@ class _Series(BaseModel):
 
 
 class TwelveData:
-    """Daily bars by key; 8 symbols a minute and 800 a day are free."""
+    """Daily bars with a key; 8 symbols a minute and 800 a day are free."""
 
     name = "twelve_data"
     canary = "SPY"
@@ -63,21 +62,21 @@ class TwelveData:
         )
 
     def fetch(self, request: Request) -> Answer:
-        """Ask for one range of one symbol."""
+        """Fetch one range of one symbol."""
         return self.fetch_many([request])[0]
 
     def credits_for(self, requests: Sequence[Request]) -> int:
-        """A symbol is a credit, alone or with others."""
+        """Count a credit for each symbol, alone or in a batch."""
         return len(requests)
 
     def fetch_many(self, requests: Sequence[Request]) -> Sequence[Answer]:
-        """Ask for the same range of several symbols at once."""
+        """Fetch the same range of several symbols at once."""
         names = [_SPELLING(request.symbol) for request in requests]
         params = {
             "symbol": ",".join(names),
             "interval": "1day",
             "start_date": f"{requests[0].start}",
-            # Whether the end belongs to the range is not the same for all kinds of instruments.
+            # A day more: the end belongs to the range for some kinds of instruments only.
             "end_date": f"{requests[0].end + dt.timedelta(days=1)}",
             "order": "ASC",
             "adjust": "splits",
@@ -88,7 +87,7 @@ class TwelveData:
             return [reply] * len(requests)
 
         def one(request: Request, name: str) -> Answer:
-            # One symbol's document is not wrapped in an object keyed by symbol.
+            # Only several symbols come wrapped in an object keyed by symbol.
             def read(reply: Reply) -> Answer:
                 whole_document = reply.document
                 document = whole_document if len(names) == 1 else whole_document.get(name, {})
@@ -104,18 +103,18 @@ class TwelveData:
 def _refused_by(document: Mapping[str, Any], status: int) -> Answer | None:  # noqa: PLR0911 - one return per class
     if document.get("status") != "error":
         return None
-    said, code = str(document.get("message")), document.get("code", status)
-    message = f"HTTP {status}, code {code}: {said}"
+    text, code = str(document.get("message")), document.get("code", status)
+    message = f"HTTP {status}, code {code}: {text}"
     if code == 429:
-        per: Literal["day", "minute"] = "day" if "for the day" in said else "minute"
+        per: Literal["day", "minute"] = "day" if "for the day" in text else "minute"
         return Answer(Kind.THROTTLED, message=message, exhausted=per)
-    if "available starting with" in said or "available exclusively with" in said:
-        return Answer(Kind.PLAN, message=message, abstains="symbol" in said.lower())
+    if "available starting with" in text or "available exclusively with" in text:
+        return Answer(Kind.PLAN, message=message, abstains="symbol" in text.lower())
     if code in {401, 403}:
         return Answer(Kind.PLAN, message=message)
-    if code in {400, 404} and "symbol" in said and "missing or invalid" in said:
+    if code in {400, 404} and "symbol" in text and "missing or invalid" in text:
         return Answer(Kind.UNKNOWN, message=message)
-    if code in {400, 404} and "No data is available" in said:
+    if code in {400, 404} and "No data is available" in text:
         return Answer(Kind.EMPTY, message=message)
     return Answer(
         Kind.DOWN if isinstance(code, int) and code >= 500 else Kind.BAD_ANSWER, message=message

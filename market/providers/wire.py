@@ -1,7 +1,7 @@
-"""The connections of the providers over HTTP, with one deadline for all that a request waits for.
+"""The connections of the HTTP providers, with one deadline for each request as a whole.
 
-httpx has a timeout for each read, so that a server that sends its headers a byte at a time is waited
-for without end. Here every read of a request gets what is left of its time.
+The timeout of httpx counts for each read: a server that sends its headers a byte at a time would
+hold a lane for ever. Here every wait of a request gets what is left of its deadline.
 """
 
 import contextlib
@@ -18,20 +18,20 @@ import httpx
 
 T = TypeVar("T")
 
-# Of one silence.
+# The longest wait for one read, write or connection.
 _SILENCE_SECONDS = 15.0
-_request = threading.local()  # .ends: when the request of this thread has to be over
+_request = threading.local()  # .ends: the deadline of this thread's request
 
 
 def new_http() -> httpx.Client:
-    """The connections that all providers share; safe between threads."""
-    # It logs every URL at INFO, keys and all.
+    """Make the client that all providers share; safe between threads."""
+    # At INFO httpx logs every URL, with its key.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     client = httpx.Client(
         timeout=_SILENCE_SECONDS,
-        # br and zstd would be decompressed without a bound.
+        # httpx would decompress br and zstd without a bound.
         headers={"User-Agent": "reckoner", "Accept-Encoding": "gzip, deflate"},
-        # One provider's cookies are nothing to another, and a jar only grows.
+        # No cookies: a jar is shared between providers and only grows.
         cookies=http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[])),
     )
     transports = [client._transport, *client._mounts.values()]  # noqa: SLF001 - it takes no backend
@@ -43,7 +43,10 @@ def new_http() -> httpx.Client:
 
 @contextlib.contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Let the body's request of this thread take so long, from the connection to the last byte."""
+    """Limit the request in the body to these seconds.
+
+    They count from the connection to the last byte.
+    """
     _request.ends = time.monotonic() + seconds
     _request.seconds = seconds
     try:
@@ -55,7 +58,7 @@ def deadline(seconds: float) -> Iterator[None]:
 def _wait(
     wait: Callable[[float | None], T], timeout: float | None, error: type[httpcore.TimeoutException]
 ) -> T:
-    """Wait for what is left of the request at most; raises `error` when nothing is."""
+    """Wait at most until the request's deadline; raises `error` when that has passed."""
     ends: float | None = getattr(_request, "ends", None)
     if ends is None:
         return wait(timeout)
@@ -65,7 +68,7 @@ def _wait(
             return wait(left if timeout is None else min(timeout, left))
         except error:
             if time.monotonic() < ends:
-                raise  # one silence was too long
+                raise  # the single wait timed out before the deadline
     raise error(f"no end after {_request.seconds:g} s")
 
 

@@ -1,93 +1,60 @@
 """Yahoo's chart endpoint, with yfinance as the transport and nothing else of it.
 
-yfinance brings the browser's TLS fingerprint, cookie and crumb, and gives back status and
-bytes. Its friendlier calls swallow errors, remember failures and rewrite prices, so the
-answer is parsed here: `close` comes adjusted for splits, `adjclose` for dividends too.
+yfinance supplies the browser's TLS fingerprint, cookie and crumb, and returns status and bytes. Its
+other calls swallow errors, remember failures and rewrite prices, so `yahoo_chart` parses the
+answer: `close` comes adjusted for splits, `adjclose` for dividends too.
 
-Whatever yfinance asks for goes through a session of ours: only Yahoo's own hosts, by TLS, are
-asked or followed to, and no more than a bounded body is read.
+Every request of yfinance goes through a session of ours. It sends requests and follows redirects to
+Yahoo's own hosts only, by TLS, and reads bodies up to a bound.
 
-Before the first answer yfinance fetches a cookie and a crumb, by requests with timeouts of its
-own, one after the other and under one lock: on a network that swallows packets that takes two
-minutes. So its session is ours, and gives every request only what is left of the fetch's time.
+Before the first answer yfinance fetches a cookie and a crumb, by requests with timeouts of its own,
+one after the other and under one lock. On a network that drops packets that takes two minutes. So
+our session gives every request only what is left of the fetch's deadline.
 """
 
 import contextlib
 import datetime as dt
-import json
 import re
 import tempfile
 import threading
 import time
 import warnings
-import zoneinfo
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import tenacity
 
-from market.providers.base import Action, Answer, Bar, Capabilities, Kind, Payload, Request
-from market.providers.bounds import (
-    MOST_BYTES,
-    MOST_KEPT,
-    MOST_ROWS,
-    ExcessError,
-    check_size,
-    path_segment,
-    retry_after,
-    whole,
-)
+from market.providers.base import Answer, Capabilities, Kind, Payload, Request
+from market.providers.bounds import MOST_BYTES, MOST_KEPT, path_segment
+from market.providers.yahoo_chart import classify
 from sql.descriptors import is_short
 
 _URL = "https://query2.finance.yahoo.com/v8/finance/chart/"
-# Of one request, and of a fetch with all that yfinance asks before and after it.
+# Of one request, and of a fetch with its cookie, crumb and redirects.
 _TIMEOUT_SECONDS = 15.0
 _FETCH_SECONDS = 25.0
-# A page for a cookie or a consent is parsed as HTML, at a kilobyte of memory for a tag.
+# yfinance parses the pages for cookie and consent as HTML: a kilobyte of memory for a tag.
 _MOST_PAGE_BYTES = 256 * 1024
 _MOST_REDIRECTS = 5
-# Less is no time to ask in, and curl takes what rounds to no millisecond for no limit at all.
+# Too short for a request; and curl takes a timeout that rounds to 0 ms for no timeout.
 _LEAST_SECONDS = 0.01
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _YAHOO_HOST = re.compile(r"(?:[a-z0-9-]+\.)*yahoo\.com")
 _ODD = re.compile(r"[^\x21-\x7e]|[\\<>\"`{}|]")
-# Without an exchange's suffix: a listing in the USA, which has a price in dollars.
-_US_SHARE = re.compile(r"[A-Z]+(-[A-Z])?")
-# What reading a document of another form raises; an error of no kind is caught by `state`.
-_OTHER_FORM = (
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    IndexError,
-    ArithmeticError,
-    RecursionError,
-    MemoryError,
-    OSError,
-)
-_ASSET_TYPES = {
-    "EQUITY": "stock",
-    "ETF": "etf",
-    "MUTUALFUND": "etf",
-    "CRYPTOCURRENCY": "crypto",
-    "INDEX": "index",
-    "FUTURE": "commodity",
-    "CURRENCY": "currency",
-}
 
 
 class _RefusedError(OSError):
-    """Yahoo's answer leads away from Yahoo, or is larger than any of its answers.
+    """Yahoo's answer leads away from Yahoo, or is larger than any good answer.
 
-    An OSError, so that yfinance goes on without a cookie where it was a cookie that it asked for.
+    An OSError, so that yfinance goes on without a cookie when the request for one is refused.
     """
 
 
 class Yahoo:
-    """Daily bars of nearly everything; about one request a second is what it bears.
+    """Daily bars of nearly everything; takes about one request a second.
 
-    seconds: the longest that a fetch waits for Yahoo, cookies and all.
+    seconds: the deadline of a fetch, cookies included.
     """
 
     name = "yahoo"
@@ -96,7 +63,7 @@ class Yahoo:
 
     def __init__(self, seconds: float = _FETCH_SECONDS) -> None:
         self._seconds = seconds
-        self._fetch = threading.local()  # .ends: when the fetch of this thread has to be over
+        self._fetch = threading.local()  # .ends: the deadline of this thread's fetch
         self._lock = threading.Lock()
         self._transport: Any = None
         self._cookies: tempfile.TemporaryDirectory[str] | None = None
@@ -104,7 +71,7 @@ class Yahoo:
         self._timeout: type[Exception]
 
     def fetch(self, request: Request) -> Answer:
-        """Ask for one range; every class of answer is told apart by status and body."""
+        """Fetch one range of one symbol; status and body decide the class of the answer."""
         try:
             segment = path_segment(request.symbol)
         except ValueError as error:
@@ -128,17 +95,17 @@ class Yahoo:
             return Answer(Kind.BAD_ANSWER, message=str(error))
         except OSError as error:
             if is_short(error):
-                raise  # it says nothing of Yahoo
-            # curl_cffi's errors are OSErrors; the first sentence holds curl's own words.
+                raise  # no descriptor is left: not a fault of Yahoo
+            # curl_cffi's errors are OSErrors; curl's message is their first sentence.
             return Answer(
                 Kind.DOWN, message=f"{type(error).__name__}: {str(error).split('. See')[0]}"
             )
-        except Exception as error:  # noqa: BLE001 - what yfinance did not expect of a page
+        except Exception as error:  # noqa: BLE001 - yfinance raises anything for an unexpected page
             return Answer(Kind.BAD_ANSWER, message=f"yfinance: {type(error).__name__}: {error}")
         answer = classify(
             request, response.status_code, response.content, response.headers.get("retry-after")
         )
-        # The address as we made it: yfinance adds a crumb, which is a key of a kind.
+        # The address without the crumb that yfinance adds, which is a key of a kind.
         url = f"{_URL}{segment}?{urlencode(params)}"
         body = bytes(response.content)
         if answer.kind is not Kind.OK:
@@ -164,7 +131,7 @@ class Yahoo:
         raise AssertionError("unreachable: the last attempt raises")
 
     def _ready(self) -> Any:
-        # Imported where it is used: it costs a second and pandas.
+        # Imported here, because it takes a second and loads pandas.
         with self._lock:
             if self._transport is None:
                 with warnings.catch_warnings():
@@ -183,25 +150,25 @@ class Yahoo:
 
                 class Hurried(Session[Any]):
                     def request(self, method: Any, url: str, **options: Any) -> Any:  # type: ignore[override]
-                        """Ask, and follow redirects within Yahoo."""
+                        """Send a request, and follow redirects within Yahoo."""
                         for _ in range(_MOST_REDIRECTS):
                             _check_address(url)
-                            response = self._ask(method, url, options)
+                            response = self._send(method, url, options)
                             location = response.headers.get("location")
                             if response.status_code not in _REDIRECTS or not location:
                                 return response
                             url = urljoin(url, location)
-                            # The address has its own query.
+                            # The new address has its own query.
                             options = {**options, "params": None}
                             if response.status_code not in {307, 308}:
                                 method, options = "GET", {**options, "data": None, "json": None}
                         raise _RefusedError(f"more than {_MOST_REDIRECTS} redirects")
 
-                    def _ask(self, method: Any, url: str, options: dict[str, Any]) -> Any:
+                    def _send(self, method: Any, url: str, options: dict[str, Any]) -> Any:
                         left = fetch.ends - time.monotonic()
                         if left < _LEAST_SECONDS:
                             raise Timeout("no answer within the time of a fetch")
-                        # curl hands over what it decompressed in pieces of 16 kB.
+                        # curl passes on the decompressed body in pieces of 16 kB.
                         most = MOST_BYTES if url.startswith(_URL) else _MOST_PAGE_BYTES
                         body = bytearray()
                         refused: list[str] = []
@@ -228,7 +195,7 @@ class Yahoo:
                         response.content = bytes(body)
                         return response
 
-                # Its cookie cache is SQLite in the home folder, which may not be writable.
+                # The default cookie cache is SQLite in the home folder, which may not be writable.
                 self._cookies = tempfile.TemporaryDirectory(
                     prefix="reckoner-yahoo-", ignore_cleanup_errors=True
                 )
@@ -241,13 +208,13 @@ class Yahoo:
 
 
 def _check_address(url: str) -> None:
-    """Raise _RefusedError unless this is one of Yahoo's own hosts, by TLS, with nothing odd in it.
+    """Raise _RefusedError unless the address is one of Yahoo's own hosts, by TLS.
 
-    What reads an address otherwise than curl does must not decide: a backslash, a control or a
-    space, a user before an @ are refused, not understood.
+    Python and curl may read an odd address differently. So one with a backslash, a control, a space
+    or a user before an @ is refused.
     """
     parts = None
-    with contextlib.suppress(ValueError):  # a port or a host that is none
+    with contextlib.suppress(ValueError):  # not a port, or not a host
         parts = urlsplit(url)
         if parts.port not in {None, 443}:
             parts = None
@@ -260,114 +227,3 @@ def _check_address(url: str) -> None:
         or not _YAHOO_HOST.fullmatch(host)
     ):
         raise _RefusedError(f"a redirect that leaves Yahoo is not followed: {url[:2000]!r}")
-
-
-def classify(  # noqa: PLR0911 - one return per class of answer is the clearest form
-    request: Request, status: int, body: bytes, header: str | None = None
-) -> Answer:
-    """Turn one HTTP answer of the chart endpoint into an `Answer`. header: its Retry-After."""
-    if status in {429, 999}:
-        seconds, rest = retry_after(header)
-        return Answer(Kind.THROTTLED, message=f"HTTP {status}{rest}", retry_after=seconds)
-    if status in {401, 402, 403}:
-        return Answer(Kind.PLAN, message=f"HTTP {status}")
-    if status >= 500:
-        return Answer(Kind.DOWN, message=f"HTTP {status}")
-    try:
-        check_size(body)
-    except ValueError as excess:
-        return Answer(Kind.BAD_ANSWER, message=f"HTTP {status}: {excess}")
-    try:
-        chart = json.loads(body)["chart"]
-        error = chart.get("error") or {}
-        description = str(error.get("description") or "")
-        result = chart["result"][0] if chart.get("result") else None
-    except _OTHER_FORM:
-        start = body[:60].decode(errors="replace")
-        return Answer(Kind.BAD_ANSWER, message=f"HTTP {status}, no chart in it: {start!r}")
-    if status == 404 and description.startswith("No data found"):
-        return Answer(Kind.UNKNOWN, message=f"HTTP 404: {description}")
-    if status == 400 and description.startswith("Data doesn't exist"):
-        return Answer(Kind.EMPTY, message=f"HTTP 400: {description}")
-    if status != 200 or result is None:
-        return Answer(
-            Kind.BAD_ANSWER, message=f"HTTP {status}: {description or 'a chart without result'}"
-        )
-    try:
-        return _parse(request, result)
-    except _OTHER_FORM as problem:
-        return Answer(
-            Kind.BAD_ANSWER, message=f"a chart of another form: {type(problem).__name__} {problem}"
-        )
-
-
-def _parse(request: Request, result: dict[str, Any]) -> Answer:
-    meta = result["meta"]
-    if str(meta.get("symbol", "")).upper() != request.symbol.upper():
-        return Answer(
-            Kind.BAD_ANSWER, message=f"asked for {request.symbol}, got {meta.get('symbol')}"
-        )
-    currency = meta.get("currency")
-    if _US_SHARE.fullmatch(request.symbol) and currency not in {None, "USD"}:
-        return Answer(
-            Kind.BAD_ANSWER, message=f"another instrument: {request.symbol} in {currency}"
-        )
-    if "timestamp" not in result:
-        return Answer(Kind.EMPTY, message="no bars in the range")
-    if len(result["timestamp"]) > MOST_ROWS:
-        raise ExcessError(f"more than {MOST_ROWS} bars")
-    zone = _zone(meta)
-    actions = _actions(result, zone)
-    splits = {action.date for action in actions if action.kind == "split"}
-    dividends = {action.date for action in actions if action.kind == "dividend"}
-    quotes = result["indicators"]["quote"][0]
-    adjusted = result["indicators"].get("adjclose", [{}])[0].get("adjclose")
-    columns = {name: quotes[name] for name in ("open", "high", "low", "close", "volume")}
-    columns["adjusted_close"] = adjusted or [None] * len(result["timestamp"])
-    bars = []
-    for timestamp, *values in zip(result["timestamp"], *columns.values(), strict=True):
-        date = dt.datetime.fromtimestamp(timestamp, zone).date()
-        if date < request.start:
-            continue  # of the day more that was asked for
-        numbers = {
-            name: None if value is None else float(value)
-            for name, value in zip(columns, values, strict=True)
-        }
-        volume = whole(numbers.pop("volume"))
-        bars.append(
-            Bar(
-                date,
-                **numbers,
-                volume=volume,
-                has_split=date in splits,
-                has_dividend=date in dividends,
-            )
-        )
-    # Later bars go along: whether a day is over, or yet to come, is the validator's to say.
-    return Answer(
-        Kind.OK if any(bar.date <= request.end for bar in bars) else Kind.EMPTY,
-        bars,
-        asset_type=_ASSET_TYPES.get(str(meta.get("instrumentType"))),
-        exchange=meta.get("exchangeName"),
-        currency=meta.get("currency"),
-        actions=[action for action in actions if request.start <= action.date <= request.end],
-    )
-
-
-def _zone(meta: dict[str, Any]) -> dt.tzinfo:
-    with contextlib.suppress(KeyError, ValueError, OSError):
-        return zoneinfo.ZoneInfo(meta["exchangeTimezoneName"])
-    return dt.timezone(dt.timedelta(seconds=meta["gmtoffset"]))
-
-
-def _actions(result: dict[str, Any], zone: dt.tzinfo) -> list[Action]:
-    """The chart's events; dividends come adjusted for the splits that followed."""
-    events = result.get("events") or {}
-    found = []
-    for event in (events.get("splits") or {}).values():
-        date = dt.datetime.fromtimestamp(event["date"], zone).date()
-        found.append(Action(date, "split", float(event["numerator"]) / float(event["denominator"])))
-    for event in (events.get("dividends") or {}).values():
-        date = dt.datetime.fromtimestamp(event["date"], zone).date()
-        found.append(Action(date, "dividend", float(event["amount"])))
-    return sorted(found)

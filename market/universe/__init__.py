@@ -1,1 +1,4 @@
-"""Which symbols there are: registry, spelling, sessions, lists."""
+"""The universe: the registry of tickers, their calendars and sessions, and lists of symbols.
+
+The definition of a symbol and of its sessions is here once, for prices and outcomes alike.
+"""

@@ -1,11 +1,11 @@
 """The sessions of one calendar, as a list: from exchange_calendars, or from a rule of our own.
 
-`compute` may raise anything, because the library and pandas do; `sessions.py` turns that into the
-calendar's state. Three things are computed here and not taken from the library:
+`compute` may raise any error, because the library and pandas do; `sessions.py` turns it into the
+calendar's state. Three things are computed here instead of taken from the library:
 
 - the special sessions of calendars whose week changes (Bombay's Saturdays, Seoul's before 1998,
-  Moscow's working weekends, Tel Aviv's Sundays): pandas 3.1 generates business days in one go and
-  no longer asks the library's own offset, which knew those weeks;
+  Moscow's working weekends, Tel Aviv's Sundays): pandas 3.1 generates business days at once and no
+  longer calls the library's own offset, which has those weeks;
 - `24/5`, the day of currencies: it ends at 17:00 in New York, where the library's ends at midnight UTC;
 - `CMES`, the day of futures: a settlement for each day that New York's exchange trades, at 17:00
   there. The library's closes an hour later and has sessions on holidays for which nothing settles.
@@ -21,21 +21,21 @@ from importlib.metadata import version
 from typing import Any
 from zoneinfo import ZoneInfo
 
-Session = tuple[dt.date, dt.datetime, dt.datetime]  # its date, when it opens and when it closes
+Session = tuple[dt.date, dt.datetime, dt.datetime]  # date, opening and close, both in UTC
 
 BEGINNING = dt.date(1990, 1, 1)
 _NEW_YORK = ZoneInfo("America/New_York")
-# Counts what this module computes itself: raise it, and every calendar is computed anew.
+# The version of this module's own rules: a higher one computes every calendar again.
 _OURS = 1
 
 
 class UnknownCalendarError(LookupError):
-    """Nobody knows a calendar of this name."""
+    """No calendar has this name."""
 
 
 @dataclass(frozen=True)
 class Computed:
-    """Sessions in ascending order. ends: the library knows none behind the last one."""
+    """Sessions in ascending order. ends: the library has none after the last one."""
 
     sessions: list[Session]
     ends: bool = False
@@ -43,7 +43,7 @@ class Computed:
 
 @cache
 def library_version() -> str:
-    """What sessions follow from; when it changes, all calendars are computed anew."""
+    """Name the versions that sessions depend on; a change computes all calendars again."""
     library, pandas = version("exchange_calendars"), version("pandas")
     return f"exchange_calendars {library}, pandas {pandas}, own {_OURS}"
 
@@ -54,7 +54,7 @@ def compute(name: str, until: dt.date) -> Computed:
     Takes about a second of CPU, and imports pandas. Raises UnknownCalendarError, and whatever
     the library raises for a calendar that it cannot compute.
     """
-    import exchange_calendars  # noqa: PLC0415 - brings pandas; most processes never need it
+    import exchange_calendars  # noqa: PLC0415 - loads pandas; most processes never need it
 
     dispatcher = exchange_calendars.calendar_utils.global_calendar_dispatcher
     try:
@@ -68,7 +68,7 @@ def compute(name: str, until: dt.date) -> Computed:
 
 
 def _factories() -> Any:
-    """The library's classes by name; its own door makes the calendar at once, for its own dates."""
+    """Return the library's classes by name; get_calendar() would build one for its own dates."""
     import exchange_calendars  # noqa: PLC0415 - as above
 
     return exchange_calendars.calendar_utils._default_calendar_factories  # noqa: SLF001
@@ -84,7 +84,7 @@ def _from_library(known: Any, until: dt.date) -> Computed:
     if hasattr(known, "special_weekmasks"):
         known = type(known.__name__, (known,), {"day": property(_each_day(start, end))})
     with warnings.catch_warnings():
-        # What pandas will change one day is for the library's authors; Hong Kong's calendar warns.
+        # Deprecations of pandas concern the library's authors; Hong Kong's calendar warns.
         warnings.simplefilter("ignore")
         schedule = known(start=start, end=end).schedule
     sessions = [
@@ -112,7 +112,7 @@ def _name_offsets() -> None:
 
 
 def _each_day(start: Any, end: Any) -> Callable[[Any], Any]:
-    """The business day of a calendar with special weeks: all days of the week, but for those closed."""
+    """Make the business day of a calendar with special weeks: every day that is not closed."""
     import numpy as np  # noqa: PLC0415
     import pandas as pd  # noqa: PLC0415
 
@@ -133,13 +133,13 @@ def _each_day(start: Any, end: Any) -> Callable[[Any], Any]:
 
 
 def _at(date: dt.date, hour: int, minute: int = 0) -> dt.datetime:
-    """A time of day in New York, in UTC."""
+    """Convert a time of day in New York to UTC."""
     local = dt.datetime.combine(date, dt.time(hour, minute), _NEW_YORK)
     return local.astimezone(dt.UTC)
 
 
 def _currencies(until: dt.date) -> Iterator[Session]:
-    """Each weekday, from 17:00 in New York of the day before to 17:00; holidays too."""
+    """Yield each weekday, holidays too: from 17:00 of the day before to 17:00, New York."""
     for number in range((until - BEGINNING).days + 1):
         date = BEGINNING + dt.timedelta(days=number)
         if date.weekday() < 5:
@@ -147,7 +147,7 @@ def _currencies(until: dt.date) -> Iterator[Session]:
 
 
 def _futures(until: dt.date) -> Iterator[Session]:
-    """Each day on which New York's exchange trades, from 18:00 of the day before to 17:00.
+    """Yield each day on which New York's exchange trades, from 18:00 of the day before to 17:00.
 
     On holidays futures trade for half a day and settle with the next one. On the days when shares
     close at 13:00 they end from 13:15 on: the earliest, because an entry must still be possible.

@@ -1,7 +1,7 @@
-"""The ticker registry: which symbols there are, what they are, whether anyone knows them.
+"""The ticker registry: symbols with their status, asset type, calendar and fetched range.
 
-Symbols are normalised by the SQL function `normalize_symbol`, which is the only definition
-of what a symbol is.
+The SQL function `normalize_symbol` is the only definition of a symbol, so that a trigger, a command
+and a list cannot disagree.
 """
 
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ STATUSES = ("active", "inactive", "invalid")
 
 
 def register(conn: Connection, elements: Sequence[str]) -> dict[str, list[str]]:
-    """Register symbols that a person names; new ones get a ticker event by the table's trigger.
+    """Register symbols; the table's trigger writes a ticker event for each new one.
 
-    Returns the elements under `registered`, `known` and `rejected` (no symbols).
+    Returns the elements under `registered`, `known` and `rejected` (not a symbol).
     """
     rows = conn.execute(
         "SELECT element, normalize_symbol(element) AS symbol FROM unnest(%s::text[]) AS element",
@@ -37,7 +37,7 @@ def register(conn: Connection, elements: Sequence[str]) -> dict[str, list[str]]:
 
 
 def listing(conn: Connection, status: str | None) -> list[dict[str, Any]]:
-    """The registry for people, optionally of one status."""
+    """List the registry, or its tickers of one status."""
     return conn.execute(
         "SELECT symbol, status, status_reason, asset_type, coalesce(calendar, symbol_calendar(symbol)) AS calendar,"
         " first_seen_date, source_prediction_id, price_data_start, price_data_end, total_price_records,"

@@ -1,9 +1,9 @@
-"""Sessions into `market_sessions`, from 1990 to a year ahead, and what became of each calendar.
+"""Loading sessions into `market_sessions`, from 1990 to a year ahead, and the state of each calendar.
 
-The database asks which calendars it lacks; `calendars.py` computes them outside of any
-transaction, and one statement merges them together with the outcomes that they move. A calendar
-that cannot be computed gets a row in `market_calendars` with the reason and the time of the next
-try, and stops nobody else.
+SQL decides which calendars are wanted; `calendars.py` computes them outside of any transaction, and
+one statement merges them together with the outcomes that they move. A calendar that cannot be
+computed gets a row in `market_calendars` with the reason and the time of the next try; the others
+are loaded all the same.
 """
 
 import datetime as dt
@@ -15,15 +15,15 @@ from market.universe.calendars import Computed, UnknownCalendarError
 from sql.database import Database, error_line, is_away, one
 from sql.logs import logger
 
-# Reloaded when less than a year is ahead; a month more, so that this happens monthly.
+# A calendar is loaded again when less than a year is ahead; the extra month makes that monthly.
 _DAYS_AHEAD = 365
 _SLACK_DAYS = 31
-# A merge recomputes the outcomes that it moves.
+# A deadline of minutes, because a merge recomputes the outcomes that it moves.
 _SECONDS = 300
 
 
 def ensure(database: Database) -> dict[str, int]:
-    """Load or prolong every calendar in use; returns the rows changed per calendar."""
+    """Load or extend every calendar in use; returns the changed rows of each."""
     with database.transaction() as conn:
         rows = conn.execute(
             "SELECT sessions_wanted(%s, %s) AS name, reckoner_now() AS now",
@@ -36,7 +36,7 @@ def ensure(database: Database) -> dict[str, int]:
 def ensure_common(database: Database) -> None:
     """Load the calendars that nearly every prediction needs, where they are missing.
 
-    A worker that starts waits for no others: the sweep and who needs one load them.
+    A starting worker waits for these only; the sweep, a prediction or a plan load the others.
     """
     for name in ("XNYS", "24/7"):
         ensure_one(database, name)
@@ -52,10 +52,10 @@ def ensure_one(database: Database, name: str) -> None:
 
 
 def load(database: Database, name: str, today: dt.date | None = None) -> int:
-    """Bring one calendar to what is known of it; returns the rows changed.
+    """Compute and store one calendar; returns the changed rows.
 
-    What cannot be computed or stored changes nothing, is logged and noted in `market_calendars`.
-    Raises psycopg.Error only when the database is away.
+    A calendar that cannot be computed or stored is logged and recorded in `market_calendars`, and
+    its sessions stay as they are. Raises psycopg.Error only when the database is away.
     """
     if today is None:
         with database.transaction() as conn:
@@ -63,10 +63,10 @@ def load(database: Database, name: str, today: dt.date | None = None) -> int:
     try:
         computed = calendars.compute(name, today + dt.timedelta(days=_DAYS_AHEAD + _SLACK_DAYS))
         if not computed.sessions:
-            raise ValueError("it has no sessions")  # noqa: TRY301 - as whatever the library raises
+            raise ValueError("it has no sessions")  # noqa: TRY301 - treated as an error of the library
     except UnknownCalendarError:
         return _failed(database, name, "unknown", f"no calendar is called {name}")
-    except Exception as error:  # noqa: BLE001 - one calendar's fault, whatever it is, stops no other
+    except Exception as error:  # noqa: BLE001 - no fault of one calendar may stop the others
         return _failed(database, name, "failed", f"{type(error).__name__}: {error}")
     try:
         changed = _merge(database, name, computed)

@@ -1,7 +1,7 @@
-"""The symbols of `--symbols`: `all`, `AAPL,TSLA`, or `@file`; what is none is named with its place.
+"""The symbols of `--symbols`: `all`, `AAPL,TSLA`, or `@file`.
 
-One bad word stops the command before anything is written: a job of 500 symbols that silently lacks
-three is worse than one that has to be started twice.
+One word that is not a symbol stops the command before anything is written, with its place in the
+list. A job of 500 symbols that silently lacks three is worse than one that is started twice.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _MOST_BYTES = 2**20
 
 
 def read(text: str) -> list[tuple[str, str]] | None:
-    """The words with the place of each, in order; None for `all`.
+    """Return the words with the place of each, in order; None for `all`.
 
     A file has symbols separated by white space or commas, and comments from # on. Raises
     InvalidInput.
@@ -50,7 +50,10 @@ def _read_file(path: Path) -> list[tuple[str, str]]:
 
 
 def checked(conn: Connection, words: Sequence[tuple[str, str]]) -> list[str]:
-    """The words as symbols, each once; raises InvalidInput that names what is none, and where."""
+    """Return the words as symbols, each once.
+
+    Raises InvalidInput with the place of each word that is not a symbol.
+    """
     rows = conn.execute(
         "SELECT normalize_symbol(word) AS symbol FROM unnest(%s::text[]) WITH ORDINALITY w(word, n)"
         " ORDER BY n",
@@ -65,7 +68,7 @@ def checked(conn: Connection, words: Sequence[tuple[str, str]]) -> list[str]:
     if bad:
         more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
         raise InvalidInput(
-            f"not a symbol: {', '.join(bad[:_SHOWN])}{more}; nothing was written, mend the list"
+            f"not a symbol: {', '.join(bad[:_SHOWN])}{more}; nothing was written, correct the list"
             " and start again",
         )
     return list(dict.fromkeys(found))

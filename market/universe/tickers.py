@@ -1,7 +1,7 @@
-"""What a person decides about a ticker: its status, and what it is called now.
+"""An operator's changes of a ticker: its status, and its current symbol.
 
-Thin doors to `sql/functions/83_ticker_verbs.sql`, which changes registry, queue, prices and
-outcomes in one transaction. Raises NotFound where there is no such ticker.
+`sql/functions/83_ticker_verbs.sql` changes registry, queue, prices and outcomes in one transaction;
+these functions call it. They raise NotFound where the ticker does not exist.
 """
 
 from typing import Any
@@ -14,9 +14,9 @@ from sql.errors import translated
 def set_status(
     database: Database, symbol: str, status: str, reason: str, *, dry_run: bool
 ) -> dict[str, Any]:
-    """Set a ticker's status and all that follows from it; returns the counts.
+    """Set a ticker's status; its events and outcomes follow. Returns the counts.
 
-    dry_run does it and rolls it back, so that the counts are true.
+    dry_run: do it all and roll it back, so that the counts are true.
     """
     with (
         translated(),
@@ -27,9 +27,9 @@ def set_status(
 
 
 def remap(database: Database, old: str, new: str, *, dry_run: bool) -> dict[str, Any]:
-    """Let `old` be what `new` is, for providers and sessions; returns the counts.
+    """Map `old` to `new` for providers and sessions; returns the counts.
 
-    Loads the sessions that it needs first, also in a dry run.
+    Loads the needed sessions first, also in a dry run.
     """
     with translated(), database.transaction() as conn:
         target = one(conn, "SELECT * FROM ticker_remap_target(%s, %s)", [old, new])

@@ -4,12 +4,17 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
+-- The workers: when each was seen, when it heard its echo, how it waits, what it has in flight.
+-- mode: notify, or polling where notifications do not arrive. alive: seen within a minute, or asleep
+-- until a time that it said (WORKER_IDLE=sleepy).
 CREATE OR REPLACE VIEW worker_status AS
 SELECT name, host, pid, started_at, last_seen_at, last_heard_at, mode, in_flight,
        greatest(last_seen_at, asleep_until) > reckoner_now() - interval '1 minute' AS alive,
        asleep_until
 FROM reckoner_workers;
 
+-- The live events per topic and status, with the age of the oldest. A topic without live events has the
+-- status idle.
 -- eta: how long the waiting events of the topic take at the present pace. The pace is completions less
 -- arrivals in the last 1, 10 or 60 minutes, the shortest in which ten events were finished. NULL where
 -- no event was finished, or where the queue grows.
@@ -44,6 +49,8 @@ FROM live l FULL JOIN recent r USING (topic) LEFT JOIN pace p USING (topic) LEFT
 WHERE l.topic IS NOT NULL OR r.done > 0
 ORDER BY topic, status;
 
+-- Every event that is late, with the reason in words: it waits for a retry or a provider, a worker is
+-- slow or gone, it is dead, or no worker is alive.
 CREATE OR REPLACE VIEW outbox_stuck AS
 WITH alive AS (
     SELECT count(*) AS n, count(*) FILTER (WHERE asleep_until IS NULL) AS awake,
@@ -84,6 +91,6 @@ WHERE o.status = 'dead'
                                     OR o.updated_at < reckoner_now() - interval '5 minutes'))
 ORDER BY o.created_at;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/35_outbox_views.sql', 'a33e22c5773a7c7c8ffdce6c2cb230f584591150299349bfcfc0d82c63242525')
+    ('functions/35_outbox_views.sql', 'a8458135765de20c4b69ff351cfec2fc28699e96d89ec03597399f17fe0e5482')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -139,6 +139,7 @@ BEGIN
 END
 $$;
 
+-- A ticker's stored bars: how many, of which dates and sources, and how its last fetch ended.
 CREATE OR REPLACE VIEW price_stats AS
 SELECT r.symbol, r.status, r.asset_type, coalesce(r.calendar, symbol_calendar(r.symbol)) AS calendar,
        p.bars, p.first_bar, p.last_bar, p.sources, p.splits, p.dividends,
@@ -157,6 +158,6 @@ REVOKE ALL ON FUNCTION
     bars_merge(p_symbol text, p_source text, p_payload_id bigint, p_from date, p_to date, p_rebased boolean, p_dates date[], p_opens double precision[], p_highs double precision[], p_lows double precision[], p_closes double precision[], p_adjusted_closes double precision[], p_volumes bigint[], p_splits date[], p_dividends date[] )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_prices.sql', '78cd6cb9f12db251b7c4349a764ebc93446320ba2098fc7a0c98d60124ca2730')
+    ('functions/42_prices.sql', '62c93daa156b3f9c28aa049a3ade0e2c0a7e05c2e82ca7263cbec126c138124a')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

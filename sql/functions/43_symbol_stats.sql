@@ -6,11 +6,10 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- records, first_date, last_date   of all stored bars
--- sessions, gaps                   the calendar's sessions between the two dates; those without a bar
--- validation_rate                  the share of the rows of answers that could be bars, of all answers that
---                                  are in data_quality_log; NULL where none is
--- currency                         from the provider; NULL where it gave none
+-- records, first_date, last_date: of all stored bars. sessions: the calendar's sessions between the two
+-- dates; gaps: those without a bar, ascending. validation_rate: the share of valid rows in the answers that
+-- were used and are in data_quality_log; NULL where none is. currency: from the provider; NULL where it
+-- gave none.
 CREATE OR REPLACE VIEW symbol_stats AS
 SELECT r.symbol::text AS symbol, r.status::text AS status, r.asset_type::text AS asset_type, r.currency,
        c.calendar, p.records, p.first_date, p.last_date, s.sessions, q.validation_rate,
@@ -31,14 +30,11 @@ CROSS JOIN LATERAL (
 
 -- One row per symbol (NULL: every active ticker) for the sessions of a range that are over. Only bars
 -- of ours count.
--- expected           sessions; from the first bar on where earlier days are covered, because then the
---                    listing is younger than the range
--- nulls              stored bars without an open, high, low or volume
--- rejected, flagged  rows of the answers that have a day in the range
--- completeness       stored / expected
--- score              completeness x the score of the last such answer that was used; where no session
---                    was expected that score alone, NULL without one
--- providers          bars by source
+-- expected: sessions; from the first bar on where earlier days are covered, because then the listing is
+-- younger than the range. nulls: stored bars without an open, high, low or volume. rejected, flagged: rows
+-- of the answers that have a day in the range. completeness: stored / expected. score: completeness x the
+-- score of the last such answer that was used; where no session was expected that score alone, NULL without
+-- one. providers: bars by source.
 CREATE OR REPLACE FUNCTION validation_report(p_from date, p_to date, p_symbols text[] DEFAULT NULL)
 RETURNS TABLE (symbol text, expected bigint, stored bigint, missing bigint, nulls bigint, rejected bigint,
                flagged bigint, refused bigint, completeness double precision, score double precision, providers jsonb)
@@ -107,6 +103,6 @@ REVOKE ALL ON FUNCTION
     price_freshness()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/43_symbol_stats.sql', '78d3ab2b2f786198f9c88a57a958244f1d1eb56eec936e3c1cf5ef3f7f6262b3')
+    ('functions/43_symbol_stats.sql', 'c2d0b64ccbed85e1254cc91e4641347cdb75ab863e1293c7e42a9a8718f74d43')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

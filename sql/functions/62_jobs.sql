@@ -150,10 +150,9 @@ RETURNS TABLE (symbol text, state text, want_from date, rows integer, provider t
 $$;
 
 -- A job's progress; no row where there is no such job.
--- left             symbols that a worker works on or will work on
--- failed           with the parked and cancelled ones
--- rows_per_second  in the last minute while symbols are left, else of the whole job
--- eta              at that pace; NULL where no symbol was settled in the last minute
+-- left: symbols that a worker works on or will work on. failed: with the parked and cancelled ones.
+-- rows_per_second: in the last minute while symbols are left, else of the whole job. eta: at that pace; NULL
+-- where no symbol was settled in the last minute.
 CREATE OR REPLACE FUNCTION job_progress(p_job bigint)
 RETURNS TABLE (job bigint, kind text, range_from date, range_to date, symbols bigint, done bigint,
                failed bigint, "left" bigint, rows bigint, rows_per_second double precision,
@@ -208,6 +207,6 @@ REVOKE ALL ON FUNCTION
     job_runs(p_job bigint)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/62_jobs.sql', 'e8b0553097af16fe2428aa095ed365086a3c693149bdc9ca2ce1d40be96052ff')
+    ('functions/62_jobs.sql', '8a69b35c4a786efdda99f60d791366b6792ec61275f1c73e48f19746a8010a7e')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -163,7 +163,9 @@ BEGIN
 END
 $$;
 
--- A prediction, its events, its tickers and its outcomes.
+-- The story of a prediction in words, from the insert to the present reason for which it waits: its
+-- events, its tickers and its outcomes. at: when it happened, in the future when something is due, NULL
+-- where it has no time.
 CREATE OR REPLACE FUNCTION explain_prediction(prediction_id bigint)
 RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
@@ -222,7 +224,7 @@ BEGIN
 END
 $$;
 
--- A ticker's events and attempts of the last 30 days, and the outcomes that wait for it.
+-- The story of a ticker: its events and attempts of the last 30 days, and the outcomes that wait for it.
 CREATE OR REPLACE FUNCTION explain_ticker(symbol text)
 RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
@@ -254,7 +256,7 @@ BEGIN
 END
 $$;
 
--- One event, live or from history.
+-- The story of one event, live or finished.
 CREATE OR REPLACE FUNCTION explain_event(event_id bigint)
 RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE AS $$
 BEGIN
@@ -277,6 +279,6 @@ REVOKE ALL ON FUNCTION
     explain_event(event_id bigint)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/70_explain.sql', 'e515ad895aee7515953d69cfd88b1a08f076dea3657848020b868101fed8eeb0')
+    ('functions/70_explain.sql', '0a389970fb7d8db0dcc0a613393fb90d96b8d72d75675165278eccbd5c4d3b58')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

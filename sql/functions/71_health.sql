@@ -25,7 +25,6 @@ LANGUAGE sql STABLE AS $$
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 $$;
 
--- All checks, a row each.
 CREATE OR REPLACE FUNCTION reckoner_health()
 RETURNS TABLE (name text, state text, message text) LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
@@ -153,6 +152,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', 'c148e004445feabc17f764444898425f16cfd002debc8a301e46c182b3a74a39')
+    ('functions/71_health.sql', 'eb381489dc8dfb5235ccf729982656bae4e5789539d11b7b9c1c0cfa73ef2c4a')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -7,6 +7,8 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
+-- The symbol with which returns are compared: SPY, or what a session says:
+--   SET reckoner.benchmark_symbol = 'QQQ';
 CREATE OR REPLACE FUNCTION reckoner_benchmark() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT coalesce(normalize_symbol(current_setting('reckoner.benchmark_symbol', true)), 'SPY')
 $$;
@@ -118,6 +120,6 @@ COMMENT ON COLUMN event_paths.session_offset IS 'sessions of the symbol''s calen
 COMMENT ON COLUMN event_paths.session IS 'the date of that session';
 COMMENT ON COLUMN event_paths.path_pct IS 'its close against the entry''s, percent; 0 at the entry';
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/80_facts.sql', '6916b279b5cff1ba9a91bf9443533ef65c1353ecd64dad7400516768f1ab0639')
+    ('functions/80_facts.sql', 'bfa2c203123ae5dba0112117355c47c8b2356f591f25a5e7b4f9ce3eacb7a336')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -2,32 +2,14 @@
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
 from market.universe import sessions
 from sql.database import Database
 from tests.attach import databases
-from tests.attach.databases import Catalog, Columns, Contents
-from tests.copies import copy_of, database_of, drop
-from tests.support import connect
-
-Generation = Callable[[str], str]
-
-
-@dataclass(frozen=True)
-class Migration:
-    """A generation as it was loaded, what migrate said, and what has become of it."""
-
-    url: str  # nobody stays connected: it is copied
-    columns: Columns
-    rows: Contents
-    catalog: Catalog
-    changes: list[dict[str, Any]]
-    rows_after: Contents
-    catalog_after: Catalog
+from tests.attach.databases import Generation, Migration
+from tests.support.db import connect, copy_of, database_of, drop
 
 
 class Copies:

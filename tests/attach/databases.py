@@ -8,14 +8,15 @@ that two looks are equal exactly when nothing of the other program's was touched
 import datetime as dt
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from psycopg import sql as psql
 
-from tests.support import Conn, command, value
+from tests.support.cli import command
+from tests.support.db import Conn, value
 
 FOLDER = Path(__file__).parent / "generations"
 GENERATIONS = ("older", "newer", "mixed")
@@ -217,3 +218,19 @@ def advice(changes: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def check(url: str) -> subprocess.CompletedProcess[str]:
     """What `migrate --check` says."""
     return command(url, "worker", "migrate", "--check", "--json")
+
+
+Generation = Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Migration:
+    """A generation as it was loaded, what migrate said, and what has become of it."""
+
+    url: str  # nobody stays connected: it is copied
+    columns: Columns
+    rows: Contents
+    catalog: Catalog
+    changes: list[dict[str, Any]]
+    rows_after: Contents
+    catalog_after: Catalog

@@ -3,7 +3,7 @@
 import datetime as dt
 from typing import Any
 
-from tests.support import Conn, value
+from tests.support.db import Conn, value
 
 # What it calls now: when it writes a row, not when the post was published.
 NOW = dt.datetime.now(dt.UTC)

@@ -6,7 +6,8 @@ import pytest
 
 from sql.database import Database
 from sql.schema import repair
-from tests.support import command, connect
+from tests.support.cli import command
+from tests.support.db import connect
 
 
 def audited(url: str) -> dict[str, str]:

@@ -3,9 +3,10 @@
 import pytest
 
 from market.evaluation import accuracy, outcomes_frame
+from market.universe import sessions
 from sql.database import Database
-from tests.market.helpers import process
-from tests.support import connect, value
+from tests.support.db import connect, value
+from tests.support.market import process
 
 
 @pytest.mark.parametrize("view", ["event_paths", "accuracy_by_confidence"])
@@ -21,6 +22,7 @@ def test_a_report_counts_our_outcomes_once_and_theirs_not(migrated_url: str) -> 
         ids = conn.execute(
             "SELECT prediction_id AS id FROM prediction_inputs WHERE eligible"
         ).fetchall()
+        sessions.ensure_one(database, "CMES")  # the other program named a future
         process(database, *(row["id"] for row in ids))
         pairs = value(
             conn,
@@ -31,5 +33,5 @@ def test_a_report_counts_our_outcomes_once_and_theirs_not(migrated_url: str) -> 
         # Their prices are not used, so nothing is judged; every generation knows the model.
         groups = accuracy.groups(frame, "model")
         assert sum(group.outcomes for group in groups) == 4 * pairs
-        assert {group.verdict for group in groups} == {"nothing judged yet"}
+        assert {group.finding for group in groups} == {"nothing judged yet"}
         assert {group.group for group in groups} > {"not given"} or frame["model"].notna().all()

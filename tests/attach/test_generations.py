@@ -3,8 +3,8 @@
 import pytest
 
 from tests.attach import databases
-from tests.attach.conftest import Generation
-from tests.support import Conn, connect, value
+from tests.attach.databases import Generation
+from tests.support.db import Conn, connect, value
 
 
 def types(conn: Conn, table: str) -> dict[str, str]:

@@ -8,10 +8,11 @@ from collections import Counter
 import pytest
 
 from sql.schema.files import schema_files
-from tests.attach.conftest import Generation, Migration
 from tests.attach.databases import (
     DUPLICATES,
     SHARED,
+    Generation,
+    Migration,
     advice,
     blocked,
     catalog,
@@ -24,7 +25,8 @@ from tests.attach.databases import (
     without_duplicates,
 )
 from tests.attach.scenes import NOW, insert_prediction
-from tests.support import ROOT, Conn, connect, environment, value
+from tests.support.db import Conn, connect, value
+from tests.support.process import ROOT, environment
 
 OUR_TRIGGERS = {
     ("predictions", "predictions_inserted"),

@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.attach.conftest import Generation
 from tests.attach.databases import (
+    Generation,
     blocked,
     catalog,
     check,
@@ -21,7 +21,9 @@ from tests.attach.databases import (
 )
 from tests.attach.scenes import NOW, insert_prediction
 from tests.attach.stalls import Stalls
-from tests.support import Conn, command, connect, until, value
+from tests.support.cli import command
+from tests.support.db import Conn, connect, value
+from tests.support.waiting import until
 
 INSERT_POST = (
     'INSERT INTO truth_social_shitposts (shitpost_id, content, "timestamp", username, created_at,'

@@ -6,7 +6,7 @@ import pytest
 
 from tests.attach.databases import expected_moments, migrate
 from tests.attach.scenes import NOW, insert_prediction
-from tests.support import Conn, connect, value
+from tests.support.db import Conn, connect, value
 
 
 def moments(conn: Conn) -> dict[int, dt.datetime]:

@@ -3,8 +3,9 @@
 import datetime as dt
 
 from tests.attach.scenes import insert_prediction
-from tests.roles import roles
-from tests.support import command, connect, value
+from tests.support.cli import command
+from tests.support.db import connect, value
+from tests.support.roles import roles
 
 
 def test_a_worker_of_least_rights_processes_what_the_owner_inserts(

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.attach.conftest import Migration
-from tests.attach.databases import DUPLICATES, contents, duplicates, last_ids, unique_on
+from tests.attach.databases import DUPLICATES, Migration, contents, duplicates, last_ids, unique_on
 from tests.attach.scenes import insert_prediction
-from tests.attach.together import NOW, SYMBOLS, TODAY, Together, close, set_clock
-from tests.support import Conn, cleaned_up, connect, until, value
+from tests.attach.together import NOW, SYMBOLS, TODAY, Together, close
+from tests.support.clock import set_clock
+from tests.support.db import Conn, connect, value
+from tests.support.process import cleaned_up
+from tests.support.waiting import until
 
 SECONDS = float(os.environ.get("TOGETHER_SECONDS", "8"))
 # Tables in which both write; of all others every row that was there must stay.

@@ -19,20 +19,12 @@ from typing import Any
 import pytest
 
 from tests.attach.databases import expected_moments
-from tests.clocks import clock_at, use_everywhere
-from tests.market.oracle import Oracle, Session
-from tests.support import (
-    ROOT,
-    Conn,
-    WorkerProcess,
-    command,
-    environment,
-    sessions,
-    until,
-    value,
-    write_csv,
-)
-from tests.worker.scenes import SHORT
+from tests.support.cli import command
+from tests.support.db import Conn, value
+from tests.support.market import sessions, write_csv
+from tests.support.oracle import Oracle, Session
+from tests.support.process import ROOT, SHORT, WorkerProcess, environment
+from tests.support.waiting import until
 
 NOW = dt.datetime(2024, 11, 13, 18, tzinfo=dt.UTC)  # a Wednesday, three hours before the close
 TODAY = NOW.date()
@@ -205,8 +197,3 @@ def sentiment(impact: Any, symbol: str) -> str | None:
     words = {key.upper(): word.lower() for key, word in (impact or {}).items()}
     word = words.get(symbol)
     return word if word in {"bullish", "bearish", "neutral"} else None
-
-
-def set_clock(conn: Conn, moment: dt.datetime) -> None:
-    """Let connections to this database that are made from now on live at a moment."""
-    use_everywhere(conn, clock_at(conn, moment))

@@ -11,7 +11,7 @@ from sql.logs import configure
 from sql.settings import LogSettings
 from tests.benchmarks.bench import Bench, Line, OutOfTimeError, conditions, limited
 from tests.benchmarks.server import Server, serve
-from tests.support import ROOT
+from tests.support.process import ROOT
 
 NAMES = (
     "insert", "wake", "queue", "bloat", "outcomes", "recompute",

@@ -18,7 +18,8 @@ from tests.benchmarks.bench import Bench
 from tests.benchmarks.memory import peak, write_files
 from tests.benchmarks.processes import worker
 from tests.benchmarks.server import settle
-from tests.support import Conn, connect, until, value
+from tests.support.db import Conn, connect, value
+from tests.support.waiting import until
 
 COLUMNS = (
     "symbol, date, open, high, low, close, adjusted_close, volume, source, last_updated, has_split,"

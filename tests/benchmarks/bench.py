@@ -24,7 +24,7 @@ from types import FrameType
 from typing import Any
 
 from tests.benchmarks.server import SETTINGS, Server
-from tests.support import connect, value
+from tests.support.db import connect, value
 
 ROUNDS = 5
 # No round is begun that would not end within this; what hangs all the same is cut off.

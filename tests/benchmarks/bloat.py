@@ -18,7 +18,7 @@ from tests.benchmarks.bench import Bench
 from tests.benchmarks.drain import drain
 from tests.benchmarks.queue import fill
 from tests.benchmarks.server import settle
-from tests.support import connect
+from tests.support.db import connect
 from worker.settings import WorkerSettings
 
 HISTORY = """

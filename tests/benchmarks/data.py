@@ -1,6 +1,6 @@
 """Rows for benchmarks, made by SQL: tickers, bars as if a provider had given them, predictions."""
 
-from tests.support import Conn, value
+from tests.support.db import Conn, value
 
 BARS = """
 INSERT INTO market_prices (symbol, date, open, high, low, close, adjusted_close, volume, source,

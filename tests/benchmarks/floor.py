@@ -12,7 +12,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from tests.benchmarks.processes import done, ready
-from tests.support import Conn
+from tests.support.db import Conn
 from worker.settings import WorkerSettings
 
 TABLES = """

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.processes import worker
-from tests.support import Conn, connect, until, value
+from tests.support.db import Conn, connect, value
+from tests.support.waiting import until
 
 BACKENDS = """
 SELECT pid FROM pg_stat_activity

@@ -19,7 +19,8 @@ from tests.benchmarks import data
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.processes import worker
 from tests.benchmarks.server import program, settle
-from tests.support import Conn, connect, until
+from tests.support.db import Conn, connect
+from tests.support.waiting import until
 
 SYMBOLS, SESSIONS = 50, 200
 INSERT = """INSERT INTO predictions (assets, market_impact, confidence, post_timestamp) VALUES

@@ -22,7 +22,7 @@ from sql.database import Connection, Database
 from tests.benchmarks import data
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.server import settle
-from tests.support import Conn, connect, value
+from tests.support.db import Conn, connect, value
 from worker import sweep
 from worker.settings import WorkerSettings
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.processes import worker
-from tests.support import Conn, connect, until, value
+from tests.support.db import Conn, connect, value
+from tests.support.waiting import until
 
 HISTORY = 600
 PREDICTIONS = """

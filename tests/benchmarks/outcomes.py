@@ -15,7 +15,7 @@ from tests.benchmarks.bench import Bench
 from tests.benchmarks.peers import per_row
 from tests.benchmarks.processes import worker
 from tests.benchmarks.server import settle
-from tests.support import Conn, connect, value
+from tests.support.db import Conn, connect, value
 
 SYMBOLS, SESSIONS = 50, 500
 DIFFERENT = """

@@ -18,7 +18,7 @@ from market.providers import Bar
 from sql.database import Database
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.server import settle
-from tests.support import Conn, connect, value
+from tests.support.db import Conn, connect, value
 
 SESSIONS = """
 SELECT session FROM market_sessions WHERE calendar = 'XNYS' AND closes_at < now()

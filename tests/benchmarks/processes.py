@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support import ROOT, WorkerProcess, cleaned_up, environment
+from tests.support.process import ROOT, WorkerProcess, cleaned_up, environment
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from tests.benchmarks import floor
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.processes import together
 from tests.benchmarks.server import settle
-from tests.support import Conn, connect
+from tests.support.db import Conn, connect
 
 FILL = "INSERT INTO outbox (topic, key) SELECT 'prediction', n FROM generate_series(1, %s) n"
 

@@ -23,7 +23,7 @@ from sql.database import Database
 from tests.benchmarks import data
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.server import settle
-from tests.support import Conn, connect
+from tests.support.db import Conn, connect
 
 # Three of 500 tickers each; the entry is the session of the moment itself.
 OPENED = """

@@ -17,8 +17,7 @@ from market.universe import sessions
 from sql import embedded
 from sql.database import Database
 from sql.schema import migrate
-from tests.copies import copy_of, database_of, drop
-from tests.support import Conn
+from tests.support.db import Conn, copy_of, database_of, drop
 
 SETTINGS = {
     "fsync": "on",

@@ -14,7 +14,9 @@ from contextlib import ExitStack
 from tests.benchmarks import data
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.processes import worker
-from tests.support import ROOT, Conn, connect, environment, until, value
+from tests.support.db import Conn, connect, value
+from tests.support.process import ROOT, environment
+from tests.support.waiting import until
 
 
 def _first_claim(conn: Conn, url: str) -> float:

@@ -24,7 +24,9 @@ from tests.benchmarks import data
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.processes import worker
 from tests.benchmarks.sleeper import CHANNEL
-from tests.support import ROOT, Conn, connect, environment, until, value
+from tests.support.db import Conn, connect, value
+from tests.support.process import ROOT, environment
+from tests.support.waiting import until
 
 SYMBOLS, SESSIONS = 50, 200
 INSERT = """

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from tests.chaos.writer import Writer, content
-from tests.market.oracle import Oracle, Session
-from tests.support import Conn, value
+from tests.support.db import Conn, value
+from tests.support.oracle import Oracle, Session
 
 Closes = Mapping[str, Mapping[dt.date, float]]
 

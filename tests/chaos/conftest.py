@@ -8,7 +8,7 @@ import pytest
 from tests.chaos import world as worlds
 from tests.chaos.server import Server, serving
 from tests.chaos.world import World
-from tests.conftest import server_folder
+from tests.support.db import server_folder
 
 
 @pytest.fixture(scope="package")

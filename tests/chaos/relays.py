@@ -4,7 +4,7 @@ import contextlib
 import socket
 import threading
 
-from tests.worker.proxy import DeafProxy
+from tests.support.proxy import DeafProxy
 
 
 class HalfOpenProxy(DeafProxy):

@@ -17,8 +17,8 @@ from market.universe import sessions
 from sql import embedded
 from sql.database import Database
 from sql.schema import migrate
-from tests.copies import copy_of, database_of, drop
-from tests.support import connect, until
+from tests.support.db import connect, copy_of, database_of, drop
+from tests.support.waiting import until
 
 # The names of PostgreSQL's shutdown modes, and none at all.
 ENDS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT, "killed": signal.SIGKILL}

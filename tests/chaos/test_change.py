@@ -8,8 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.world import TICKERS, World, tell
-from tests.support import ROOT, WorkerProcess, command, insert_prediction, until, value
-from tests.worker.scenes import LASTING, HangingTicker, bars, until_processing
+from tests.support.cli import command
+from tests.support.db import value
+from tests.support.hanging import HangingTicker
+from tests.support.market import bars, insert_prediction
+from tests.support.process import LASTING, ROOT, WorkerProcess
+from tests.support.queue import until_processing
+from tests.support.waiting import until
 
 _DRAIN_SECONDS = 3.0
 _LEASE_SECONDS = 10.0

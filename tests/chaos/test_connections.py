@@ -5,33 +5,21 @@ import time
 
 import pytest
 
+from tests.chaos.backends import BACKENDS, LISTENING, terminate
 from tests.chaos.relays import ForgetfulProxy
 from tests.chaos.safeguards import BOTH, promised
 from tests.chaos.world import LEASE_SECONDS, TICKERS, World, tell
-from tests.support import WorkerProcess, insert_prediction, until, value
-from tests.worker.proxy import DeafProxy
-from tests.worker.scenes import BELL_ONLY, SHORT, history
-from tests.worker.test_listen import recovered, until_asleep
+from tests.support.db import value
+from tests.support.market import insert_prediction
+from tests.support.process import BELL_ONLY, SHORT, hears, recovered, until_asleep
+from tests.support.proxy import DeafProxy
+from tests.support.queue import history
+from tests.support.waiting import until
 
-_BACKENDS = (
-    "SELECT pid FROM pg_stat_activity WHERE application_name = 'reckoner worker'"
-    " AND datname = current_database()"
-)
-# The last statement of an ear; what others ask in a transaction ends with a COMMIT.
-_LISTENING = (
-    " AND (query LIKE 'LISTEN%' OR query ~ 'doorbell_(lie_down|get_up)'"
-    " OR (state = 'idle' AND query LIKE '%outbox_next_at(%'))"
-)
 _STORM_SECONDS = 4.0
 _FEWEST_ENDED = 20
 # Twice this leaves a slow machine several seconds beside the beat, its echo, and the next beat.
 _HEARTBEAT_SECONDS = 8.0
-
-
-def terminate(world: World, query: str) -> int:
-    """Terminate the backends that a query names; returns how many there were."""
-    kill = f"SELECT count(pg_terminate_backend(pid)) FROM ({query}) b"  # noqa: S608 - constants
-    return int(value(world.conn, kill))
 
 
 def test_backends_terminated_at_random_cost_nothing_and_all_hear_again(world: World) -> None:
@@ -45,12 +33,12 @@ def test_backends_terminated_at_random_cost_nothing_and_all_hear_again(world: Wo
         storm = time.monotonic() + _STORM_SECONDS
         while time.monotonic() < storm or ended <= _FEWEST_ENDED:
             assert time.monotonic() < storm + 60, f"only {ended} backends came back to be ended"
-            ended += terminate(world, f"{_BACKENDS} ORDER BY random() LIMIT 1")
+            ended += terminate(world, f"{BACKENDS} ORDER BY random() LIMIT 1")
             time.sleep(random.uniform(0, 0.1))  # noqa: S311 - the fault itself
         until("both hear themselves", lambda: ears(world) == 2 and all(map(hears, workers)), 60)
         heard = [len(recovered(worker)) for worker in workers]
         began = time.monotonic()
-        assert terminate(world, _BACKENDS + _LISTENING) == 2
+        assert terminate(world, BACKENDS + LISTENING) == 2
         until(
             "both hear themselves again",
             lambda: all(len(recovered(w)) > n for w, n in zip(workers, heard, strict=True)),
@@ -71,13 +59,7 @@ def until_beat(world: World) -> None:
 
 def ears(world: World) -> int:
     """How many connections listen."""
-    return len(world.conn.execute((_BACKENDS + _LISTENING).encode()).fetchall())
-
-
-def hears(worker: WorkerProcess) -> bool:
-    """Whether the last that a worker said of its hearing is that it hears."""
-    told = [e["event"] for e in worker.events if e.get("mode") in {"notify", "polling"}]
-    return told[-1:] == ["listening"]
+    return len(world.conn.execute((BACKENDS + LISTENING).encode()).fetchall())
 
 
 @BOTH
@@ -139,7 +121,7 @@ def test_a_commit_whose_answer_is_lost_delays_nothing_longer_than_a_lease(
         number = insert_prediction(world.conn, [TICKERS[0]])
         until("the answer is lost", proxy.lost.is_set)
         if statement == "outbox_claim(":
-            worker.wait_for("handed back what a lost answer had leased to us")
+            worker.wait_for("handed back unconfirmed claims")
         world.settle(LEASE_SECONDS + 20)
         world.check()
         [done] = history(world.conn, number, "prediction")

@@ -5,16 +5,10 @@ from typing import LiteralString
 import pytest
 
 from tests.chaos import audit
-from tests.chaos.safeguards import (
-    BOTH,
-    promised,
-    without_changed,
-    without_forgotten,
-    without_guard,
-)
+from tests.chaos.safeguards import BOTH, promised, take_out
 from tests.chaos.world import World
-from tests.locks import locked
-from tests.support import until
+from tests.support.locks import locked
+from tests.support.waiting import until
 
 _FORGOTTEN = (
     "SELECT count(*) FROM predictions p WHERE analysis_status = 'completed' AND NOT EXISTS"
@@ -46,7 +40,7 @@ def test_predictions_written_while_the_trigger_is_disabled_are_found(
     world: World, kept: bool
 ) -> None:
     if not kept:
-        without_forgotten(world.conn)
+        take_out(world.conn, "forgotten")
     world.start_ready(2)
     writer = world.writer(operator=False)
     with writer.working():
@@ -67,7 +61,7 @@ def test_predictions_written_while_the_trigger_is_disabled_are_found(
 @BOTH
 def test_changes_made_while_the_trigger_is_disabled_are_found(world: World, kept: bool) -> None:
     if not kept:
-        without_changed(world.conn)
+        take_out(world.conn, "changed")
     world.start_ready(2)
     writer = world.writer(operator=False)
     with writer.working():
@@ -118,7 +112,7 @@ def test_a_fault_in_the_trigger_is_no_error_of_the_writer(
     world: World, fault: str, kept: bool
 ) -> None:
     if not kept:
-        without_guard(world.conn)
+        take_out(world.conn, "guard")
     breaks, mends = _FAULTS[fault]
     world.start_ready()
     writer = world.writer(operator=False)

@@ -4,7 +4,9 @@ import time
 
 from tests.chaos.relays import HalfOpenProxy
 from tests.chaos.world import TICKERS, World, tell
-from tests.support import insert_prediction, until, value
+from tests.support.db import value
+from tests.support.market import insert_prediction
+from tests.support.waiting import until
 
 
 def test_a_half_open_network_is_waited_for_and_the_loop_goes_on(world: World) -> None:

@@ -10,9 +10,12 @@ import time
 import pytest
 
 from tests.chaos.world import LEASE_SECONDS, World, tell
-from tests.locks import locked, until_waiting
-from tests.support import insert_prediction, until, value
-from tests.worker.scenes import LASTING, history
+from tests.support.db import value
+from tests.support.locks import locked, until_worker_waits
+from tests.support.market import insert_prediction
+from tests.support.process import LASTING
+from tests.support.queue import history
+from tests.support.waiting import until
 
 # A worker of these tests sweeps once, at its start: what waits for a lock is the event's.
 _NO_SWEEP = {"WORKER_SWEEP_SECONDS": "86400"}
@@ -62,7 +65,7 @@ def test_a_worker_killed_within_an_event_costs_it_one_crash_and_a_lease(
     world.freeze(second)
     with locked(world.url, table, mode):
         topic, key = begin(world)
-        until_waiting(world.conn, table, statement)
+        until_worker_waits(world.conn, table, statement)
         done = len(history(world.conn, key, topic))
         first.kill()
         second.signal(signal.SIGCONT)

@@ -14,9 +14,10 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
-from tests.chaos.test_connections import hears
 from tests.chaos.world import World
-from tests.support import connect, until, value
+from tests.support.db import connect, value
+from tests.support.process import hears
+from tests.support.waiting import until
 
 _PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 _CONFIG = """

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 from tests.chaos.safeguards import BOTH, promised, take_out
 from tests.chaos.world import World, tell
-from tests.support import Conn, connect, until, value
+from tests.support.db import Conn, connect, value
+from tests.support.waiting import until
 
 EVENTS = 50_000
 # Index entries of ready events that all claims read, for each event that passed. From the
@@ -22,15 +23,10 @@ def held_snapshot(url: str) -> Iterator[None]:
         yield
 
 
-def without_places(conn: Conn) -> None:
-    """Every claim begins at the beginning."""
-    take_out(conn, "outbox_claim", "AND (o.available_at, o.id) > (v_at, v_id)")
-
-
 @BOTH
 def test_claims_behind_a_held_snapshot_do_not_read_what_passed(world: World, kept: bool) -> None:
     if not kept:
-        without_places(world.conn)
+        take_out(world.conn, "claim_cursor")
     world.start_ready()
     with held_snapshot(world.url):
         # Words that are no tickers: events that cost nothing but their way through the queue.

@@ -10,11 +10,11 @@ import pytest
 
 from sql import embedded
 from tests.chaos import world as worlds
+from tests.chaos.backends import BACKENDS, terminate
 from tests.chaos.server import serving
-from tests.chaos.test_connections import _BACKENDS, terminate
 from tests.chaos.world import World
-from tests.conftest import server_folder
-from tests.support import connect, until, value
+from tests.support.db import connect, server_folder, value
+from tests.support.waiting import until
 
 _AWAY = "the database is away, waiting for it"
 _SEEN = (
@@ -82,12 +82,12 @@ def crowded(world: World) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
 
         def take_all() -> bool:
-            terminate(world, _BACKENDS)
+            terminate(world, BACKENDS)
             with contextlib.suppress(psycopg.OperationalError):
                 while True:
                     stack.enter_context(connect(world.url))
             taken = len(world.conn.execute(clients.encode()).fetchall())
-            return taken >= size and not world.conn.execute(_BACKENDS.encode()).fetchall()
+            return taken >= size and not world.conn.execute(BACKENDS.encode()).fetchall()
 
         until("nobody else has a connection", take_all, 60)
         yield
@@ -103,14 +103,14 @@ def test_a_statement_timeout_of_the_database_is_not_the_workers(world: World) ->
         with connect(world.url) as conn:
             name = conn.info.dbname
             conn.execute(f"ALTER DATABASE {name} SET statement_timeout = '500ms'".encode())
-            terminate(world, _BACKENDS)
+            terminate(world, BACKENDS)
             since = value(world.conn, "SELECT clock_timestamp()")
             writer.until_more(20)
             ended = "SELECT count(*) FROM outbox_history WHERE finished_at > %s"
             until("events end all the same", lambda: value(world.conn, ended, [since]), 60)
             conn.execute(f"ALTER DATABASE {name} RESET statement_timeout".encode())
         world.conn.execute("DROP TRIGGER slow_end ON outbox_history")
-        terminate(world, _BACKENDS)
+        terminate(world, BACKENDS)
         writer.until_more(20)
     world.check(writer)
 

@@ -3,19 +3,14 @@
 import signal
 from pathlib import Path
 
-from tests.chaos.safeguards import BOTH, promised, without_fencing, without_renewal
+from tests.chaos.safeguards import BOTH, promised, take_out
 from tests.chaos.world import LEASE_SECONDS, World
-from tests.support import Conn, WorkerProcess, insert_prediction, until, value
-from tests.worker.scenes import (
-    LASTING,
-    HangingTicker,
-    bars,
-    event,
-    history,
-    until_done,
-    until_processing,
-)
-from tests.worker.test_crash import everything, freeze_between_heartbeats
+from tests.support.db import Conn, value
+from tests.support.hanging import HangingTicker
+from tests.support.market import bars, everything, insert_prediction
+from tests.support.process import LASTING, WorkerProcess, freeze_between_heartbeats
+from tests.support.queue import event, history, until_done, until_processing
+from tests.support.waiting import until
 
 _LOST = "lease ended without a verdict"
 
@@ -26,7 +21,7 @@ def test_a_worker_stopped_past_its_lease_changes_nothing_when_it_goes_on(
 ) -> None:
     conn = world.conn
     if not kept:
-        without_fencing(conn)
+        take_out(conn, "fencing")
     slow = HangingTicker(world.bars)
     [sleeper] = world.start_ready()
     insert_prediction(conn, ["SLOW"], {"SLOW": "bullish"})
@@ -46,7 +41,7 @@ def test_a_worker_stopped_past_its_lease_changes_nothing_when_it_goes_on(
     slow.answer(bars(conn, tmp_path, "OTHER", start=500.0).read_text())
     sleeper.wait_for("ticker processed", id=held["id"])
     with promised(kept):
-        assert sleeper.saw("ticker processed", id=held["id"], outcome="lease lost")
+        assert sleeper.saw("ticker processed", id=held["id"], result="lease lost")
         assert everything(conn)[:3] == before
 
     again.answer(bars(conn, tmp_path, "RIGHT").read_text())
@@ -64,7 +59,7 @@ def test_work_that_takes_longer_than_a_lease_stays_with_its_worker(
 ) -> None:
     conn = world.conn
     if not kept:
-        without_renewal(conn)
+        take_out(conn, "renewal")
     slow = HangingTicker(world.bars)
     [first] = world.start_ready()
     insert_prediction(conn, ["SLOW"], {"SLOW": "bullish"})

@@ -15,17 +15,10 @@ import psycopg
 from tests.chaos import audit
 from tests.chaos.server import Server
 from tests.chaos.writer import Writer
-from tests.support import (
-    Conn,
-    WorkerProcess,
-    cleaned_up,
-    connect,
-    sessions,
-    until,
-    value,
-    write_csv,
-)
-from tests.worker.scenes import SHORT, is_at_rest
+from tests.support.db import Conn, connect, value
+from tests.support.market import sessions, write_csv
+from tests.support.process import SHORT, WorkerProcess, cleaned_up, is_at_rest
+from tests.support.waiting import until
 
 TICKERS = [f"TICK{number}" for number in range(8)]
 # Its prices end in the middle of what is predicted: some of its outcomes can never be, and

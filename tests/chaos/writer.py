@@ -15,7 +15,9 @@ from typing import Any
 
 import psycopg
 
-from tests.support import Conn, connect, insert_prediction, until
+from tests.support.db import Conn, connect
+from tests.support.market import insert_prediction
+from tests.support.waiting import until
 
 _WORDS = ("bullish", "bearish", "neutral", "unsure")
 _AWAY = ("08", "25", "53", "57", "58")

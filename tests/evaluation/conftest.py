@@ -1,57 +1,11 @@
 """A database with outcomes of known prices, which tests of this folder only read."""
 
-import datetime as dt
 from collections.abc import Iterator
 
 import pytest
 
-from sql.database import Database
-from tests.market.helpers import process, put_bars, set_fetched, shared_database
-from tests.support import Conn, insert_prediction, sessions, value
-
-FIRST, LAST = "2024-01-02", "2024-06-28"
-# One dividend of one dollar on UPCO's eleventh session; XSPY rises by a dollar a session.
-PRICES = {"UPCO": (100.0, 1.0), "DOWN": (300.0, -1.0), "SPY": (400.0, 1.0), "FLAT": (50.0, 0.0)}
-DIVIDEND_SESSION = 10
-POSTS = 60
-
-
-def closes(conn: Conn, symbol: str) -> dict[dt.date, float]:
-    """A straight line for each symbol."""
-    start, step = PRICES[symbol]
-    return {day: start + step * n for n, day in enumerate(sessions(conn, FIRST, LAST))}
-
-
-def fill(conn: Conn, url: str) -> None:
-    """Bars of all symbols, and POSTS posts a session apart, each on three symbols, then processed."""
-    days = sessions(conn, FIRST, LAST)
-    for symbol in PRICES:
-        put_bars(conn, symbol, closes(conn, symbol))
-        set_fetched(conn, symbol, days[0], days[-1])
-    conn.execute(
-        "UPDATE market_prices SET adjusted_close = close - 1 WHERE symbol = 'UPCO' AND date < %s",
-        [days[DIVIDEND_SESSION]],
-    )
-    conn.execute("UPDATE market_prices SET adjusted_close = NULL WHERE symbol = 'FLAT'")
-    impacts = (
-        {"UPCO": "bullish", "DOWN": "bearish"},
-        {"UPCO": "bearish", "DOWN": "neutral", "FLAT": "neutral"},
-    )
-    with Database(url) as database:
-        ids = [
-            insert_prediction(
-                conn, ["UPCO", "DOWN", "FLAT"], impacts[n % 2], moment=f"{day} 15:00Z",
-                confidence=(1.0, 0.95, 0.5, 0.3, None)[n % 5],
-            )
-            for n, day in enumerate(days[5 : 5 + POSTS])
-        ]  # fmt: skip
-        ids.append(
-            insert_prediction(conn, ["UPCO"], {"UPCO": "bullish"}, moment="2199-06-03 15:00Z")
-        )
-        ids.append(
-            insert_prediction(conn, ["UPCO"], {"UPCO": "bullish"}, moment="1980-06-02 15:00Z")
-        )
-        process(database, *ids)
+from tests.evaluation.known import fill
+from tests.support.db import Conn, shared_database, url_of
 
 
 @pytest.fixture(scope="session")
@@ -60,15 +14,6 @@ def outcomes(server_url: str, template: str) -> Iterator[Conn]:
     with shared_database(server_url, template) as conn:
         fill(conn, url_of(conn))
         yield conn
-
-
-def url_of(conn: Conn) -> str:
-    """The libpq URL of the database that a connection is to."""
-    info = conn.info
-    host = info.host.replace("/", "%2F")
-    name = str(value(conn, "SELECT current_database()"))
-    password = f":{info.password}" if info.password else ""
-    return f"postgresql://{info.user}{password}@/{name}?host={host}&port={info.port}"
 
 
 @pytest.fixture(scope="session")

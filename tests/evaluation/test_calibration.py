@@ -43,24 +43,24 @@ def one(frame: pd.DataFrame, split: dt.datetime | None = None) -> Calibration:
 
 def test_honest_confidence_fits_and_is_worth_something(frame: pd.DataFrame) -> None:
     found = one(said(frame, 0.4, 0.95, 0.4, 0.95))
-    assert found.verdict == "worth something as stated"
+    assert found.finding == "worth something as stated"
     assert found.stated_low > 0.02
-    assert sum(b.verdict == "fits" for b in found.bins) >= len(found.bins) - 1
+    assert sum(b.finding == "fits" for b in found.bins) >= len(found.bins) - 1
     assert found.slope > 0
 
 
 def test_boasting_is_found_and_mended_by_the_fit(frame: pd.DataFrame) -> None:
     found = one(said(frame, 0.6, 0.95, 0.3, 0.7))
     assert found.skill_stated < 0 < found.fitted_low
-    assert found.verdict == "worth something once fitted"
-    assert {b.verdict for b in found.bins} == {"too sure"}
+    assert found.finding == "worth something once fitted"
+    assert {b.finding for b in found.bins} == {"too sure"}
     for b in found.bins:
         assert b.fitted == pytest.approx(b.accuracy, abs=0.08)
 
 
 def test_confidence_that_says_nothing_has_no_skill(frame: pd.DataFrame) -> None:
     found = one(said(frame, 0.5, 0.9, 0.5, 0.5))
-    assert found.verdict in {"worse than the base rate", "no better than the base rate"}
+    assert found.finding in {"worse than the base rate", "no better than the base rate"}
     assert found.skill_fitted == pytest.approx(0, abs=0.01)
 
 
@@ -112,8 +112,8 @@ def test_where_confidence_decides_everything_the_fit_stays_finite() -> None:
 
 def test_too_little_says_so(frame: pd.DataFrame) -> None:
     few = said(frame, 0.4, 0.95, 0.4, 0.95).iloc[:40]
-    assert one(few).verdict == "too little to say"
+    assert one(few).finding == "too little to say"
     assert calibration.calibrations(frame.assign(confidence=np.nan)) == []
     assert calibration.calibrations(frame.assign(confidence=1.4)) == []
     nobody_before = one(said(frame, 0.4, 0.95, 0.4, 0.95), dt.datetime(2019, 1, 1, tzinfo=dt.UTC))
-    assert (nobody_before.earlier, nobody_before.verdict) == (0, "too little to say")
+    assert (nobody_before.earlier, nobody_before.finding) == (0, "too little to say")

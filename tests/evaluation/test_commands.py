@@ -19,9 +19,10 @@ from market.cli import show
 from market.evaluation import accuracy, accuracy_tables, outcomes_frame
 from sql.database import Database
 from sql.schema import migrate
-from tests.evaluation.conftest import POSTS, fill, url_of
-from tests.market.helpers import shared_database
-from tests.support import ROOT, Conn, command, environment
+from tests.evaluation.known import POSTS, fill
+from tests.support.cli import command
+from tests.support.db import Conn, shared_database, url_of
+from tests.support.process import ROOT, environment
 
 PICTURES = {"accuracy-by-horizon", "cumulative-pnl", "event-study", "reliability"}
 # What other people's data may hold.
@@ -87,7 +88,7 @@ def test_in_a_pipe_a_line_for_each_group_with_everything(outcomes_url: str) -> N
     assert [row["horizon"] for row in rows] == ["t1", "t3", "t7", "t30"]
     assert {row["group"] for row in rows} == {"all"}
     assert int(rows[0]["correct"]) + int(rows[0]["incorrect"]) == POSTS * 2 + POSTS // 2
-    assert rows[0]["verdict"]
+    assert rows[0]["finding"]
     assert done.stderr == ""
 
 
@@ -136,7 +137,7 @@ def test_a_terminal_of_80_columns_holds_every_table(outcomes: Conn) -> None:
             body = [line for line in lines[2:] if line.strip().startswith("T+")][: len(groups)]
             assert len(body) == len(groups)
             for line, group in zip(body, groups, strict=True):
-                assert group.verdict in line
+                assert group.finding in line
                 assert (
                     f"{100 * group.accuracy:.1f} %" in line or not group.correct + group.incorrect
                 )

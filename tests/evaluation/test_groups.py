@@ -106,8 +106,8 @@ def test_p_is_of_both_references() -> None:
 def test_groups_come_in_their_order_and_what_is_not_given_last(frame: pd.DataFrame) -> None:
     by_sentiment = accuracy.groups(frame[frame["horizon"] == "t7"], "sentiment")
     assert [g.group for g in by_sentiment] == ["bullish", "neutral", "bearish", "not given"]
-    assert by_sentiment[0].verdict == "the same as always bullish"
-    assert by_sentiment[-1].verdict == "nothing judged yet"
+    assert by_sentiment[0].finding == "the same as always bullish"
+    assert by_sentiment[-1].finding == "nothing judged yet"
     assert np.isnan(by_sentiment[-1].p_value)
     months = [g.group for g in accuracy.groups(frame[frame["horizon"] == "t1"], "month")]
     assert months == sorted(months)
@@ -120,7 +120,7 @@ def test_a_week_of_thousand_rows_is_too_little_to_say() -> None:
     (group,) = accuracy.groups(frame)
     assert group.correct > 1000
     assert group.incorrect == 0
-    assert group.verdict == "too little to say"
+    assert group.finding == "too little to say"
     assert group.interval == "wilson"
     assert group.accuracy_low < 0.4
 

@@ -41,14 +41,14 @@ def test_intervals_hold_the_truth_and_chance_is_not_called_skill(
     assert np.mean([g.chance_p_value < 0.05 for g in found]) <= FLAGGED
     assert np.mean([g.p_value < 0.05 for g in found]) <= FLAGGED
     assert np.mean([g.chance_p_value < 0.05 for g in found]) >= 0.005  # a test that can speak
-    assert np.mean([g.verdict != "no skill shown" for g in found]) <= FLAGGED
+    assert np.mean([g.finding != "no skill shown" for g in found]) <= FLAGGED
 
 
 def test_always_bullish_is_never_skill_however_much_the_market_rises() -> None:
     found = reports(Predictor(mix=(0, 0, 1)), sessions=7, years=1, drift=0.002)
     assert np.mean([g.accuracy for g in found]) > 0.58  # "58 % correct", and worth nothing
     assert {g.p_value for g in found} == {1.0}
-    assert {g.verdict for g in found} == {"the same as always bullish"}
+    assert {g.finding for g in found} == {"the same as always bullish"}
     assert all(g.accuracy == g.base_rate for g in found)
 
 
@@ -56,7 +56,7 @@ def test_always_neutral_beats_always_bullish_in_a_quiet_market_and_is_not_skill(
     found = reports(Predictor(mix=(0, 1, 0)), sessions=1, years=1, volatility=0.3)
     assert np.mean([g.base_p_value < 0.05 and g.edge > 0 for g in found]) > 0.9
     assert {g.p_value for g in found} == {1.0}
-    assert {g.verdict for g in found} == {"no skill shown"}
+    assert {g.finding for g in found} == {"no skill shown"}
 
 
 def test_skill_is_found_and_its_size_is_right() -> None:
@@ -69,4 +69,4 @@ def test_skill_is_found_and_its_size_is_right() -> None:
     assert np.mean([g.accuracy for g in found]) == pytest.approx(truth, abs=0.005)
     covered = np.mean([g.accuracy_low <= truth <= g.accuracy_high for g in found])
     assert COVERED[0] <= covered <= COVERED[1]
-    assert np.mean([g.verdict == "better than always bullish" for g in found]) > 0.9
+    assert np.mean([g.finding == "better than always bullish" for g in found]) > 0.9

@@ -11,8 +11,9 @@ from market.evaluation import accuracy, outcomes_frame
 from market.evaluation.frame import paths_frame
 from sql.database import Database
 from sql.schema import migrate
-from tests.evaluation.conftest import DIVIDEND_SESSION, FIRST, LAST, POSTS, PRICES, fill
-from tests.support import Conn, insert_prediction, sessions
+from tests.evaluation.known import DIVIDEND_SESSION, FIRST, LAST, POSTS, PRICES, fill
+from tests.support.db import Conn
+from tests.support.market import insert_prediction, sessions
 
 VIEWS = ("outcome_facts", "event_paths", "accuracy_by_group", "accuracy_by_confidence")
 

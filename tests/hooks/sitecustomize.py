@@ -1,4 +1,4 @@
-"""Lets a test hold a fetch of the csv provider: `HangingTicker` in tests/worker/scenes.py.
+"""Lets a test hold a fetch of the csv provider: `HangingTicker` in tests/support/hanging.py.
 
 Python imports this module when a process of the tests starts. The provider refuses a FIFO; here,
 and only where a link `SYMBOL.fifo` beside `SYMBOL.csv` says that a test made it, it is read.

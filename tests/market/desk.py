@@ -11,9 +11,10 @@ from typing import Any
 from market.providers import Provider
 from market.settings import MarketSettings
 from sql.database import Database
-from tests.market.helpers import BACKFILL_DAYS, stopped_clock
-from tests.support import connect, insert_prediction, value
-from tests.worker.contexts import NoWaiting, context_of
+from tests.support.clock import stopped_clock
+from tests.support.context import NoWaiting, context_of
+from tests.support.db import connect, value
+from tests.support.market import BACKFILL_DAYS, insert_prediction
 from worker.context import Context
 from worker.handlers import predictions
 from worker.handlers.tickers import TickerWork

@@ -5,8 +5,10 @@ from collections.abc import Callable
 
 from market.providers import Answer, Kind, Request
 from tests.market.desk import Desk, Told
-from tests.market.helpers import FakeProvider, at, clock, outcome, serving, utc
-from tests.support import Conn, value
+from tests.support.clock import at, clock, utc
+from tests.support.db import Conn, value
+from tests.support.market import outcome
+from tests.support.providers import FakeProvider, serving
 
 # A Thursday evening; the session of the day is settled.
 NOW = utc("2024-05-16 22:00")

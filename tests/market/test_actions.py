@@ -11,8 +11,10 @@ from market.providers import Action, Answer, Kind, Request
 from market.providers.csv_files import CsvFiles
 from sql.database import Database
 from tests.market.desk import Desk
-from tests.market.helpers import HORIZONS, FakeProvider, day, outcome, serving, stopped_clock, utc
-from tests.support import Conn, connect, sessions, value, write_csv
+from tests.support.clock import day, stopped_clock, utc
+from tests.support.db import Conn, connect, value
+from tests.support.market import HORIZONS, outcome, sessions, write_csv
+from tests.support.providers import FakeProvider, serving
 
 MOMENT = "2024-03-05 15:00+00"
 BEFORE = utc("2024-05-16 22:00")

@@ -10,20 +10,11 @@ import pytest
 from market.prices import backfill
 from market.providers import Answer, Kind, Provider, Request
 from sql.database import Database
-from tests.market.helpers import (
-    BACKFILL_DAYS,
-    FakeProvider,
-    at,
-    never,
-    plain_bars,
-    process,
-    provider_row,
-    serving,
-    standing_still,
-    ticker,
-    utc,
-)
-from tests.support import Conn, insert_prediction, value
+from tests.support.clock import at, standing_still, utc
+from tests.support.db import Conn, value
+from tests.support.market import BACKFILL_DAYS, insert_prediction, process, provider_row, ticker
+from tests.support.providers import FakeProvider, plain_bars, serving
+from tests.support.waiting import never
 
 GOOD = serving(lambda _: 100.0)
 NOW = utc("2024-05-16 22:00")
@@ -49,7 +40,7 @@ def run(database: Database, conn: Conn) -> Callable[..., tuple[backfill.Result |
         result = backfill.fetch(database, providers, plan, never)
         with at(database) as inside:
             summary = backfill.store(inside, plan, result)
-        return result, summary.outcome
+        return result, summary.result
 
     return run
 

@@ -8,20 +8,11 @@ from market.prices import backfill
 from market.prices.plan import mark_started
 from market.providers import Answer, Kind
 from sql.database import Database
-from tests.market.helpers import (
-    BACKFILL_DAYS,
-    FakeProvider,
-    at,
-    day,
-    never,
-    outcome,
-    process,
-    serving,
-    stopped_clock,
-    ticker,
-    utc,
-)
-from tests.support import Conn, insert_prediction, value
+from tests.support.clock import at, day, stopped_clock, utc
+from tests.support.db import Conn, value
+from tests.support.market import BACKFILL_DAYS, insert_prediction, outcome, process, ticker
+from tests.support.providers import FakeProvider, serving
+from tests.support.waiting import never
 
 # A Thursday evening, 16:00 in New York being 20:00 UTC: its session settles at 20:30.
 NOW = utc("2024-05-16 22:00")
@@ -83,9 +74,9 @@ def test_the_first_fetch_is_the_history_before_the_earliest_moment(
 def test_nothing_is_asked_twice(url: str) -> None:
     provider = FakeProvider("remote", serving(lambda _: 100.0))
     with stopped_clock(url, NOW) as database:
-        assert go(database, provider).outcome == "fetched"
+        assert go(database, provider).result == "fetched"
         assert plan_of(database).request is None
-        assert go(database, provider).outcome == "up to date"
+        assert go(database, provider).result == "up to date"
     assert len(provider.asked) == 1
 
 
@@ -147,7 +138,7 @@ def test_nothing_where_a_bar_is_stored_is_no_good_answer(url: str, conn: Conn) -
     with stopped_clock(url, NOW) as database:
         go(database, FakeProvider("remote", serving(lambda _: 100.0)))
     with stopped_clock(url, utc("2024-05-21 22:00")) as database:
-        assert go(database, FakeProvider("remote", Answer(Kind.EMPTY))).outcome == "failed"
+        assert go(database, FakeProvider("remote", Answer(Kind.EMPTY))).result == "failed"
     row = ticker(conn, "ACME")
     assert row["covered_to"] == day("2024-05-16")
     assert row["price_data_end"] == day("2024-05-16")

@@ -9,8 +9,10 @@ from market.universe import calendars, sessions
 from market.universe.calendars import Computed
 from sql.database import Database
 from tests.market.desk import Desk
-from tests.market.helpers import FakeProvider, outcome, process, put_bars, serving, set_fetched, utc
-from tests.support import Conn, insert_prediction, value
+from tests.support.clock import utc
+from tests.support.db import Conn, value
+from tests.support.market import insert_prediction, outcome, process, put_bars, set_fetched
+from tests.support.providers import FakeProvider, serving
 
 TRUE_COMPUTE = calendars.compute
 
@@ -119,7 +121,7 @@ def test_a_ticker_whose_calendar_fails_waits_without_an_attempt(
     number = desk.predict(now, "TEVA.TA", utc("2024-03-05 10:00"))
     other = desk.predict(now, "ACME", utc("2024-03-05 10:00"))
     told = desk.turn(now)
-    assert {each["outcome"] for each in told} == {"later", "fetched"}
+    assert {each["result"] for each in told} == {"later", "fetched"}
     row = conn.execute("SELECT attempts, last_error FROM outbox WHERE key = 'TEVA.TA'").fetchone()
     assert row == {
         "attempts": 0,

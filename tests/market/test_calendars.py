@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from market.universe import calendars
 from market.universe.calendars import Session
-from tests.market.helpers import day, utc
+from tests.support.clock import day, utc
 
 UNTIL = dt.date(2027, 11, 30)
 NEW_YORK = ZoneInfo("America/New_York")

@@ -10,12 +10,12 @@ import pytest
 from market import outcomes
 from market.settings import MarketSettings
 from sql.database import Database
-from tests.market.helpers import BACKFILL_DAYS, process
-from tests.support import Conn, value
-from tests.worker.contexts import context_of
-from worker.cli.enqueue import estimate
+from tests.support.context import context_of
+from tests.support.db import Conn, value
+from tests.support.market import BACKFILL_DAYS, process
 from worker.handlers import predictions
 from worker.queue import outbox
+from worker.queue.enqueue import estimate
 
 LISTED = 50
 SYMBOLS = [

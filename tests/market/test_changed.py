@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from sql.database import Database
-from tests.market.helpers import process
-from tests.support import Conn, insert_prediction, value
+from tests.support.db import Conn, value
+from tests.support.market import insert_prediction, process
 
 ASSETS, IMPACT = ["AAPL", "TSLA"], {"AAPL": "bullish", "TSLA": "bearish"}
 

@@ -7,22 +7,14 @@ import pytest
 
 from market.prices import backfill
 from market.providers import Answer, Capabilities, Kind, Provider, Request
-from market.providers.limits import ask
+from market.providers.limits import attempt
 from market.providers.selection import lack, ranked, worth
 from sql.database import Database
-from tests.market.helpers import (
-    BACKFILL_DAYS,
-    FakeProvider,
-    at,
-    never,
-    plain_bars,
-    put_bars,
-    serving,
-    standing_still,
-    ticker,
-    utc,
-)
-from tests.support import Conn, value
+from tests.support.clock import at, standing_still, utc
+from tests.support.db import Conn, value
+from tests.support.market import BACKFILL_DAYS, put_bars, ticker
+from tests.support.providers import FakeProvider, plain_bars, serving
+from tests.support.waiting import never
 
 DAYS = [dt.date(2024, 3, 4), dt.date(2024, 3, 5), dt.date(2024, 3, 6), dt.date(2024, 3, 7)]
 REQUEST = Request("ACME", DAYS[0], DAYS[-1], DAYS)
@@ -185,7 +177,7 @@ def test_vague_ones_alone_never_make_a_ticker_invalid(database: Database, conn: 
 
 def test_a_plan_without_this_symbol_is_no_pause(database: Database, conn: Conn) -> None:
     refused = Answer(Kind.PLAN, message="not this one", abstains=True)
-    assert ask(database, FakeProvider("a", refused), REQUEST, never) == refused
+    assert attempt(database, FakeProvider("a", refused), REQUEST, never) == refused
     assert value(conn, "SELECT paused_until FROM reckoner_providers WHERE name = 'a'") is None
 
 

@@ -1,18 +1,14 @@
 """`python -m market …` as a user runs it: what it prints, where, and its exit code."""
 
-import csv
 import datetime as dt
-import io
-import json
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sql.database import Database
-from tests.market.helpers import outcome, process
-from tests.support import Conn, command, flat_bars, insert_prediction, sessions, value, write_csv
+from tests.support.cli import command, document, error_line, table, with_csv
+from tests.support.db import Conn, value
+from tests.support.market import flat_bars, insert_prediction, outcome, process, sessions, write_csv
 
 COMMANDS = (
     "register-tickers",
@@ -22,25 +18,6 @@ COMMANDS = (
     "calculate-outcomes",
     "price-stats",
 )
-Done = subprocess.CompletedProcess[str]
-
-
-def document(done: Done) -> Any:
-    """Stdout as the one JSON document that it must be."""
-    return json.loads(done.stdout)
-
-
-def table(done: Done) -> list[dict[str, str]]:
-    """Stdout as TSV with a header."""
-    return list(csv.DictReader(io.StringIO(done.stdout), delimiter="\t"))
-
-
-def error_line(done: Done, code: int) -> str:
-    """The one line on stderr of a command that failed."""
-    assert done.returncode == code, done.stderr
-    lines = done.stderr.splitlines()
-    assert len(lines) == 1, done.stderr
-    return lines[0]
 
 
 @pytest.fixture
@@ -51,10 +28,6 @@ def folder(conn: Conn, tmp_path: Path) -> Path:
     days = sessions(conn, str(today - dt.timedelta(days=730)), str(today))
     write_csv(tmp_path / "bars", "ACME", flat_bars(days))
     return tmp_path / "bars"
-
-
-def with_csv(url: str, folder: Path, *arguments: str) -> Done:
-    return command(url, *arguments, MARKET_PROVIDERS="csv", MARKET_CSV_DIR=str(folder))
 
 
 def test_help_needs_no_database() -> None:
@@ -103,7 +76,7 @@ def test_fetch_and_stats(url: str, conn: Conn, folder: Path) -> None:
     done = with_csv(url, folder, "market", "fetch-prices", "-s", "acme", "-d", "30", "--json")
     assert done.returncode == 0, done.stderr
     (row,) = document(done)
-    assert (row["symbol"], row["outcome"], row["provider"]) == ("ACME", "fetched", "csv")
+    assert (row["symbol"], row["result"], row["provider"]) == ("ACME", "fetched", "csv")
     stored = value(conn, "SELECT count(*) FROM market_prices WHERE symbol = 'ACME'")
     assert row["inserted"] == stored
     assert 15 <= stored <= 23
@@ -119,7 +92,7 @@ def test_fetch_and_stats(url: str, conn: Conn, folder: Path) -> None:
 def test_fetching_a_symbol_that_nobody_knows(url: str, conn: Conn, folder: Path) -> None:
     done = with_csv(url, folder, "market", "fetch-prices", "-s", "NOBODY", "-s", "ACME", "--json")
     assert done.returncode == 1
-    assert [row["outcome"] for row in document(done)] == ["unknown", "fetched"]
+    assert [row["result"] for row in document(done)] == ["unknown", "fetched"]
     assert value(conn, "SELECT status FROM ticker_registry WHERE symbol = 'NOBODY'") == "invalid"
 
 

@@ -9,20 +9,18 @@ import pytest
 from market.prices import backfill, jobs
 from market.providers import Answer, Capabilities, Kind, Request
 from sql.database import Database
-from tests.market.helpers import (
+from tests.support.clock import at, day, standing_still, utc
+from tests.support.db import Conn, connect, value
+from tests.support.market import (
     BACKFILL_DAYS,
-    FakeProvider,
-    at,
     cover,
-    day,
-    never,
+    insert_prediction,
     put_bars,
-    serving,
+    sessions,
     set_fetched,
-    standing_still,
-    utc,
 )
-from tests.support import Conn, connect, insert_prediction, sessions, until, value
+from tests.support.providers import FakeProvider, serving
+from tests.support.waiting import never, until
 
 NOW = utc("2024-05-16 22:00")
 TODAY = day("2024-05-16")
@@ -103,7 +101,7 @@ def test_a_hole_in_the_middle_is_asked_for_alone(
     assert (request.start, request.end) == (days[first - 5], days[last + 5])
 
     provider = FakeProvider("other", FLAT)
-    assert go(database, provider).outcome == "fetched"
+    assert go(database, provider).result == "fetched"
     assert len(provider.asked) == 1
     assert plan_of(database).request is None
     assert value(conn, "SELECT count(*) FROM market_prices") == len(days)
@@ -185,7 +183,7 @@ def test_an_empty_answer_for_a_hole_is_not_taken_for_good(
 ) -> None:
     """There are stored bars in what was asked for: a provider that knows them would have them."""
     stored(conn, days, ("2024-01-08", "2024-01-12"))
-    assert go(database, FakeProvider("other", Answer(Kind.EMPTY))).outcome == "failed"
+    assert go(database, FakeProvider("other", Answer(Kind.EMPTY))).result == "failed"
     assert len(covered(conn)) == 2
 
 
@@ -194,7 +192,7 @@ def test_a_history_counts_from_today_and_not_from_the_end_of_a_hole(
 ) -> None:
     stored(conn, days, ("2023-09-05", "2023-09-08"))
     shallow = FakeProvider("shallow", FLAT, capabilities=Capabilities(history_days=100))
-    assert go(database, shallow).outcome == "failed"
+    assert go(database, shallow).result == "failed"
     assert shallow.asked == []
 
 

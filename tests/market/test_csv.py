@@ -1,30 +1,13 @@
 """The csv provider: what a file may look like, and which answer each kind of file gets."""
 
-import datetime as dt
 import hashlib
 from pathlib import Path
 
 import pytest
 
-from market.providers import Answer, Kind, Payload, Request
-from market.providers.csv_files import CsvFiles
-from tests.market.helpers import day
-
-HEADER = "date,open,high,low,close,volume"
-
-
-def ask(folder: Path, text: str | bytes | None, symbol: str = "ACME", name: str = "") -> Answer:
-    """Write the file, if any, and ask for January 2024."""
-    if text is not None:
-        raw = text if isinstance(text, bytes) else text.encode()
-        (folder / (name or f"{symbol}.csv")).write_bytes(raw)
-    start, end = day("2024-01-01"), day("2024-01-31")
-    days = [start + dt.timedelta(days=n) for n in range(31)]
-    return CsvFiles(folder).fetch(Request(symbol, start, end, days))
-
-
-def lines(*rows: str, header: str = HEADER) -> str:
-    return "\n".join([header, *rows]) + "\n"
+from market.providers import Answer, Kind, Payload
+from tests.market.csv_text import HEADER, ask, lines
+from tests.support.clock import day
 
 
 def closes(answer: Answer) -> dict[str, float | None]:

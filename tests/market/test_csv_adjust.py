@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from market.providers import Bar, Kind, Request
 from market.providers.csv_files import CsvFiles
-from tests.market.helpers import day
-from tests.support import ROOT, write_csv
+from tests.support.clock import day
+from tests.support.market import write_csv
+from tests.support.process import ROOT
 
 BARS = ROOT.parent / "shared" / "bars"
 COLUMNS = ("date", "open", "high", "low", "close", "volume", "adjusted_close", "dividend", "split")

@@ -15,9 +15,10 @@ from typing import Any, ClassVar
 import pytest
 
 from sql.schema import check as checks
-from tests.market.test_commands import document, error_line, table
-from tests.support import Conn, command, connect, insert_prediction, value
-from tests.worker.pooler import PROGRAM, Pooler
+from tests.support.cli import command, document, error_line, table
+from tests.support.db import Conn, connect, value
+from tests.support.market import insert_prediction
+from tests.support.pooler import PROGRAM, Pooler
 
 KEY = "napi_very_secret_0123456789"
 

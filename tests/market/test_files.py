@@ -12,8 +12,9 @@ import pytest
 
 from market.files import FileRefusedError, append_to, publish, read_inside, read_regular, replaced
 from market.providers import Kind
-from tests.market.test_csv import HEADER, ask, lines
-from tests.support import ROOT, command, environment
+from tests.market.csv_text import HEADER, ask, lines
+from tests.support.cli import command
+from tests.support.process import ROOT, environment
 
 _GOOD = lines("2024-01-02,10,12,9,11,1000")
 

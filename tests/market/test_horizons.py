@@ -2,7 +2,7 @@
 
 from market.horizons import HORIZONS, NEUTRAL_BAND
 from sql.schema import locks
-from tests.support import Conn, value
+from tests.support.db import Conn, value
 
 
 def test_sql_and_python_have_the_same_horizons(conn: Conn) -> None:

@@ -6,9 +6,10 @@ import pytest
 
 from market.providers import Answer, Kind, Request
 from tests.market.desk import Desk
-from tests.market.helpers import FakeProvider, outcome, plain_bars, ticker
 from tests.market.silence import DAY, NOW, OLD, Changing, state
-from tests.support import Conn, value
+from tests.support.db import Conn, value
+from tests.support.market import outcome, ticker
+from tests.support.providers import FakeProvider, plain_bars
 
 
 def instrument(asset_type: str, price: float = 100.0) -> Callable[[Request], Answer]:
@@ -43,14 +44,14 @@ def test_another_instruments_answer_is_refused(
     row = ticker(conn, symbol)
     assert row["status"] == "active"
     if is_refused:
-        assert told["outcome"] == "failed"
+        assert told["result"] == "failed"
         assert "another instrument" in told["reason"]
         assert asset_type in told["reason"]
         assert value(conn, "SELECT count(*) FROM market_prices") == 0
         assert row["asset_type"] != asset_type
         assert state(conn, number, symbol) == "awaiting_prices"
     else:
-        assert told["outcome"] == "fetched"
+        assert told["result"] == "fetched"
         assert row["asset_type"] == asset_type
         assert state(conn, number, symbol) == "complete"
 

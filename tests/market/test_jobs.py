@@ -12,21 +12,13 @@ from typing import Any
 
 import pytest
 
-from tests.market.helpers import clock, utc
-from tests.market.test_commands import document, error_line
-from tests.support import (
-    ROOT,
-    Conn,
-    WorkerProcess,
-    command,
-    environment,
-    flat_bars,
-    sessions,
-    until,
-    value,
-    write_csv,
-)
-from tests.worker.scenes import HangingTicker
+from tests.support.cli import command, document, error_line
+from tests.support.clock import set_clock, utc
+from tests.support.db import Conn, connect, value
+from tests.support.hanging import HangingTicker
+from tests.support.market import flat_bars, sessions, write_csv
+from tests.support.process import ROOT, WorkerProcess, environment
+from tests.support.waiting import until
 
 # A Saturday: no session ends while a test runs, or between two of its commands.
 NOW = utc("2026-03-14 12:00")
@@ -37,8 +29,8 @@ Starter = Callable[..., WorkerProcess]
 @pytest.fixture(autouse=True)
 def _saturday(url: str) -> None:
     """Commands and workers live then."""
-    with clock(url, NOW):
-        pass
+    with connect(url) as conn:
+        set_clock(conn, NOW)
 
 
 def files(conn: Conn, folder: Path, names: list[str], start: str = START) -> list[dt.date]:
@@ -336,7 +328,7 @@ def test_an_audit_file_that_cannot_be_written(url: str, conn: Conn, tmp_path: Pa
     assert "No such file" in error_line(command(url, *arguments, str(tmp_path / "no" / "f")), 2)
     rubbish = tmp_path / "rubbish"
     rubbish.write_text("not json\n")
-    assert "no JSON" in error_line(command(url, *arguments, str(rubbish)), 2)
+    assert "not JSON" in error_line(command(url, *arguments, str(rubbish)), 2)
     assert value(conn, "SELECT count(*) FROM price_jobs") == 0
 
 

@@ -10,8 +10,8 @@ from contextlib import suppress
 
 import pytest
 
-from tests.sql.test_visible import hostile
-from tests.support import ROOT
+from tests.support.process import ROOT
+from tests.support.text import hostile
 
 _WORST = "[/x]\x1b]0;OWNED\x07\x1b[2J\u202e\r\n2026-01-01T00:00:00Z [error    ] OWNED\x9b\x7f\u2028\udcff"
 _CODE = f"""
@@ -19,7 +19,7 @@ import logging, sys
 from sql.streams import guard
 guard()
 from sql.logs import configure, logger
-from market.settings import LogSettings
+from sql.settings import LogSettings
 configure(LogSettings(log_format=sys.argv[1]))
 worst = {_WORST!r}
 logger().warning(worst, reason=worst, rows=[{{worst: worst}}], raw=worst.encode(errors="replace"))

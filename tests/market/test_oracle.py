@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sql.database import Database
-from tests.market.helpers import at, fill, process, put_bars, set_fetched
-from tests.market.oracle import Oracle, Session
-from tests.support import Conn, insert_prediction
+from tests.support.clock import at
+from tests.support.db import Conn
+from tests.support.market import fill, insert_prediction, process, put_bars, set_fetched
+from tests.support.oracle import Oracle, Session
 
 SYMBOLS = {"ACME": "XNYS", "BTC-USD": "24/7"}
 # An early close, two holidays and a change of the clocks are in these windows.

@@ -7,8 +7,18 @@ import pytest
 
 from market import outcomes
 from sql.database import Database
-from tests.market.helpers import HORIZONS, day, outcome, process, put_bars, set_fetched
-from tests.support import Conn, connect, insert_prediction, sessions, until, value
+from tests.support.clock import day
+from tests.support.db import Conn, connect, value
+from tests.support.market import (
+    HORIZONS,
+    insert_prediction,
+    outcome,
+    process,
+    put_bars,
+    sessions,
+    set_fetched,
+)
+from tests.support.waiting import until
 
 ENTRIES = 60
 WAITING = (

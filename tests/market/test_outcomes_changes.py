@@ -8,8 +8,17 @@ import pytest
 
 from market import outcomes
 from sql.database import Database
-from tests.market.helpers import HORIZONS, fill, outcome, process, put_bars, set_fetched
-from tests.support import Conn, insert_prediction, sessions, value
+from tests.support.db import Conn, value
+from tests.support.market import (
+    HORIZONS,
+    fill,
+    insert_prediction,
+    outcome,
+    process,
+    put_bars,
+    sessions,
+    set_fetched,
+)
 
 
 @pytest.fixture

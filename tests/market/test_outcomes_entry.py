@@ -5,8 +5,16 @@ import datetime as dt
 import pytest
 
 from sql.database import Database
-from tests.market.helpers import day, outcome, process, put_bars, set_fetched, utc
-from tests.support import Conn, insert_prediction, sessions
+from tests.support.clock import day, utc
+from tests.support.db import Conn
+from tests.support.market import (
+    insert_prediction,
+    outcome,
+    process,
+    put_bars,
+    sessions,
+    set_fetched,
+)
 
 
 def dated_prices(conn: Conn, symbol: str, calendar: str = "XNYS") -> None:

@@ -6,8 +6,16 @@ from typing import Any
 import pytest
 
 from sql.database import Database
-from tests.market.helpers import HORIZONS, outcome, process, put_bars, set_fetched
-from tests.support import Conn, insert_prediction, sessions, value
+from tests.support.db import Conn, value
+from tests.support.market import (
+    HORIZONS,
+    insert_prediction,
+    outcome,
+    process,
+    put_bars,
+    sessions,
+    set_fetched,
+)
 
 
 @pytest.fixture

@@ -5,8 +5,18 @@ import datetime as dt
 import pytest
 
 from sql.database import Database
-from tests.market.helpers import HORIZONS, day, fill, outcome, process, put_bars, set_fetched, utc
-from tests.support import Conn, insert_prediction, sessions, value
+from tests.support.clock import day, utc
+from tests.support.db import Conn, value
+from tests.support.market import (
+    HORIZONS,
+    fill,
+    insert_prediction,
+    outcome,
+    process,
+    put_bars,
+    sessions,
+    set_fetched,
+)
 
 
 @pytest.fixture

@@ -9,19 +9,10 @@ from market.universe import sessions
 from sql.database import Database
 from sql.schema.files import schema_files
 from tests.market.desk import Desk
-from tests.market.helpers import (
-    FakeProvider,
-    at,
-    day,
-    outcome,
-    process,
-    put_bars,
-    serving,
-    set_fetched,
-    ticker,
-    utc,
-)
-from tests.support import Conn, insert_prediction, value
+from tests.support.clock import at, day, utc
+from tests.support.db import Conn, value
+from tests.support.market import insert_prediction, outcome, process, put_bars, set_fetched, ticker
+from tests.support.providers import FakeProvider, serving
 
 # Closes of two weeks by hand: from Thursday before Thanksgiving 2025 on.
 EURO = {

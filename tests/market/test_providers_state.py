@@ -6,10 +6,13 @@ from typing import Any
 import pytest
 
 from market.providers import Answer, Kind, Request
-from market.providers.limits import Paused, ask
+from market.providers.limits import Paused, attempt
 from sql.database import Database
-from tests.market.helpers import FakeProvider, never, plain_bars, provider_row, standing_still, utc
-from tests.support import Conn, value
+from tests.support.clock import standing_still, utc
+from tests.support.db import Conn, value
+from tests.support.market import provider_row
+from tests.support.providers import FakeProvider, plain_bars
+from tests.support.waiting import never
 
 NOW = utc("2024-05-16 15:00")
 DAYS = [dt.date(2024, 3, 5), dt.date(2024, 3, 6)]
@@ -22,7 +25,7 @@ database, conn = standing_still(NOW)
 
 
 def ask_once(database: Database, answer: Answer) -> Answer | Paused:
-    return ask(database, FakeProvider("remote", answer), REQUEST, never)
+    return attempt(database, FakeProvider("remote", answer), REQUEST, never)
 
 
 def seconds_paused(conn: Conn) -> float | None:
@@ -61,7 +64,7 @@ def test_a_refusal_pauses_the_provider_for_everyone(
     # Another process: it does not even ask.
     with Database(url, name="another worker") as other:
         provider = FakeProvider("remote", OK)
-        paused = ask(other, provider, REQUEST, never)
+        paused = attempt(other, provider, REQUEST, never)
     assert isinstance(paused, Paused)
     assert paused.until == verdict.until
     assert answer.message in paused.reason
@@ -70,7 +73,7 @@ def test_a_refusal_pauses_the_provider_for_everyone(
 
 def test_other_providers_are_not_paused(database: Database) -> None:
     ask_once(database, Answer(Kind.THROTTLED))
-    assert ask(database, FakeProvider("another", OK), REQUEST, never) == OK
+    assert attempt(database, FakeProvider("another", OK), REQUEST, never) == OK
 
 
 def test_after_the_pause_it_is_asked_again(database: Database, conn: Conn) -> None:
@@ -145,7 +148,7 @@ def test_the_pace_is_kept_by_all_together(database: Database, url: str, conn: Co
     waits: list[float] = []
     with Database(url, name="another worker") as other:
         for way in (database, other, database, other):
-            answer = ask(way, FakeProvider("remote", OK), REQUEST, waits.append)
+            answer = attempt(way, FakeProvider("remote", OK), REQUEST, waits.append)
             assert answer == OK
     # The first goes at once; each of the others gets the next place.
     assert waits == [2.5, 5.0, 7.5]
@@ -153,9 +156,9 @@ def test_the_pace_is_kept_by_all_together(database: Database, url: str, conn: Co
 
 def test_a_place_too_far_away_is_not_waited_for(database: Database, conn: Conn) -> None:
     spaced(conn, 30)
-    assert ask(database, FakeProvider("remote", OK), REQUEST, never) == OK
+    assert attempt(database, FakeProvider("remote", OK), REQUEST, never) == OK
     provider = FakeProvider("remote", OK)
-    verdict = ask(database, provider, REQUEST, never)
+    verdict = attempt(database, provider, REQUEST, never)
     assert isinstance(verdict, Paused)
     assert "busy" in verdict.reason
     assert provider.asked == []
@@ -163,26 +166,26 @@ def test_a_place_too_far_away_is_not_waited_for(database: Database, conn: Conn) 
 
 def test_a_429_met_while_waiting_is_heeded(database: Database, conn: Conn) -> None:
     spaced(conn, 5)
-    ask(database, FakeProvider("remote", OK), REQUEST, never)
+    attempt(database, FakeProvider("remote", OK), REQUEST, never)
     provider = FakeProvider("remote", OK)
 
     def wait(_seconds: float) -> None:
         conn.execute("SELECT provider_pause('remote', 300, 'HTTP 429')")
 
-    assert isinstance(ask(database, provider, REQUEST, wait), Paused)
+    assert isinstance(attempt(database, provider, REQUEST, wait), Paused)
     assert provider.asked == []
 
 
 def test_an_interrupted_wait_asks_nobody(database: Database, conn: Conn) -> None:
     spaced(conn, 5)
-    ask(database, FakeProvider("remote", OK), REQUEST, never)
+    attempt(database, FakeProvider("remote", OK), REQUEST, never)
     provider = FakeProvider("remote", OK)
 
     def stopping(_seconds: float) -> Any:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        ask(database, provider, REQUEST, stopping)
+        attempt(database, provider, REQUEST, stopping)
     assert provider.asked == []
 
 
@@ -197,4 +200,4 @@ def test_no_transaction_is_open_while_a_provider_is_asked(database: Database, co
         assert open_ones == 0
         return OK
 
-    assert ask(database, FakeProvider("remote", answers), REQUEST, never) == OK
+    assert attempt(database, FakeProvider("remote", answers), REQUEST, never) == OK

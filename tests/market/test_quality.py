@@ -15,8 +15,10 @@ from market.prices.validation import validate
 from market.providers import Action, Answer, Bar, Kind, Provider, Request
 from market.providers.csv_files import CsvFiles
 from tests.market.desk import Desk, Told
-from tests.market.helpers import FakeProvider, day, serving, stopped_clock, uncover_after, utc
-from tests.support import Conn, connect, flat_bars, sessions, value, write_csv
+from tests.support.clock import day, stopped_clock, utc
+from tests.support.db import Conn, connect, value
+from tests.support.market import flat_bars, sessions, uncover_after, write_csv
+from tests.support.providers import FakeProvider, serving
 
 NOW = utc("2024-05-17 22:00")
 FIRST = "2023-05-01"  # a year of sessions before NOW

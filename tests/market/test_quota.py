@@ -7,11 +7,13 @@ import sys
 import pytest
 
 from market.providers import Answer, Capabilities, Kind, Request
-from market.providers.limits import Paused, ask
+from market.providers.limits import Paused, attempt
 from sql.database import Database
 from tests.market.desk import Desk
-from tests.market.helpers import FakeProvider, at, never, plain_bars, stopped_clock, utc
-from tests.support import Conn, connect, value
+from tests.support.clock import at, stopped_clock, utc
+from tests.support.db import Conn, connect, value
+from tests.support.providers import FakeProvider, plain_bars
+from tests.support.waiting import never
 
 NOON = utc("2026-03-10 16:00")
 DAYS = [dt.date(2024, 3, 5), dt.date(2024, 3, 6)]
@@ -149,15 +151,15 @@ def test_who_has_no_quota_left_is_not_asked_until_the_reset(url: str, conn: Conn
     provider = FakeProvider("remote", OK, capabilities=Capabilities(credits=2))
     with stopped_clock(url, NOON) as database:
         for _ in range(2):
-            assert ask(database, provider, REQUEST, never) == OK
-        verdict = ask(database, provider, REQUEST, never)
+            assert attempt(database, provider, REQUEST, never) == OK
+        verdict = attempt(database, provider, REQUEST, never)
         assert isinstance(verdict, Paused)
         assert "4 of 4 requests of the day are used" in verdict.reason
         assert verdict.until == utc("2026-03-11 00:00")
         assert len(provider.asked) == 2
 
         conn.execute("UPDATE provider_quotas SET per_day = 6 WHERE name = 'remote'")
-        assert ask(database, provider, REQUEST, never) == OK
+        assert attempt(database, provider, REQUEST, never) == OK
 
 
 @pytest.mark.parametrize(
@@ -169,7 +171,7 @@ def test_a_window_that_the_provider_says_is_used_up_ends_when_it_ends(
     limit(conn, minute=8, day=800)
     said = Answer(Kind.THROTTLED, message="out of credits", exhausted=per)  # type: ignore[arg-type]
     with stopped_clock(url, NOON) as database:
-        verdict = ask(database, FakeProvider("remote", said), REQUEST, never)
+        verdict = attempt(database, FakeProvider("remote", said), REQUEST, never)
         with at(database) as inside:
             row = inside.execute(
                 "SELECT remaining, resets_at FROM provider_quota_status WHERE name = 'remote' AND per = %s",

@@ -8,19 +8,18 @@ import pytest
 from market.prices import backfill
 from market.providers import Answer, Bar, Kind, Request
 from sql.database import Database
-from tests.market.helpers import (
+from tests.support.clock import at, day, stopped_clock, utc
+from tests.support.db import Conn, value
+from tests.support.market import (
     BACKFILL_DAYS,
     HORIZONS,
-    FakeProvider,
-    at,
-    day,
-    never,
+    insert_prediction,
     outcome,
     process,
-    stopped_clock,
-    utc,
+    sessions,
 )
-from tests.support import Conn, insert_prediction, sessions, value
+from tests.support.providers import FakeProvider
+from tests.support.waiting import never
 
 BEFORE = utc("2024-05-16 22:00")
 SPLIT = day("2024-05-20")
@@ -153,7 +152,7 @@ def test_when_the_whole_history_cannot_be_had_nothing_changes(url: str, conn: Co
 
     with stopped_clock(url, AFTER) as database:
         summary = go(database, FakeProvider("remote", tail_only))
-    assert summary.outcome == "failed"
+    assert summary.result == "failed"
     assert value(conn, "SELECT min(close) FROM market_prices") >= 400
     assert value(conn, "SELECT max(date) FROM market_prices") == BEFORE.date()
 

@@ -9,8 +9,10 @@ import pytest
 
 from market.universe import registry
 from sql.database import Database
-from tests.market.helpers import at, day, process, ticker, utc
-from tests.support import Conn, insert_prediction, until, value
+from tests.support.clock import at, day, utc
+from tests.support.db import Conn, value
+from tests.support.market import insert_prediction, process, ticker
+from tests.support.waiting import until
 
 
 def test_the_first_prediction_stays_the_source(database: Database, conn: Conn) -> None:

@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 from market import outcomes
 from market.universe import calendars, sessions
 from sql.database import Database
-from tests.market.helpers import (
-    at,
-    day,
+from tests.support.clock import at, day, utc
+from tests.support.db import Conn, connect, value
+from tests.support.market import (
+    insert_prediction,
     outcome,
     process,
     put_bars,
     set_fetched,
     uncover_after,
-    utc,
 )
-from tests.support import Conn, connect, insert_prediction, until, value
-from tests.support import sessions as session_dates
+from tests.support.market import sessions as session_dates
+from tests.support.waiting import until
 
 NOW = utc("2023-12-01 12:00")
 TYPHOON = day("2023-09-01")

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import exchange_calendars
 import pytest
 
-from tests.market.helpers import day, shared_database, utc
-from tests.support import Conn, value
+from tests.support.clock import day, utc
+from tests.support.db import Conn, shared_database, value
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from market.prices import backfill
 from market.universe import sessions
 from sql.database import Database
-from tests.market.helpers import utc
-from tests.support import Conn, connect, until, value
+from tests.support.clock import utc
+from tests.support.db import Conn, connect, value
+from tests.support.waiting import until
 
 # A day of its own: the sessions that a test finds may have been loaded before midnight.
 _DAY = dt.date(2025, 6, 2)

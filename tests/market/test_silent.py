@@ -7,7 +7,6 @@ import pytest
 
 from market.providers import Answer, Kind, Request
 from tests.market.desk import Desk
-from tests.market.helpers import FakeProvider, at, clock, day, outcome, ticker, utc
 from tests.market.silence import (
     DAY,
     FLAT,
@@ -24,7 +23,10 @@ from tests.market.silence import (
     silence,
     state,
 )
-from tests.support import Conn, insert_prediction, value
+from tests.support.clock import at, clock, day, utc
+from tests.support.db import Conn, value
+from tests.support.market import insert_prediction, outcome, ticker
+from tests.support.providers import FakeProvider
 
 
 def test_silence_is_tried_again_and_then_decided(url: str, conn: Conn) -> None:
@@ -34,7 +36,7 @@ def test_silence_is_tried_again_and_then_decided(url: str, conn: Conn) -> None:
 
     for attempt in (1, 2):
         (told,) = desk.turn(NOW + attempt * MINUTE)
-        assert (told["outcome"], told["verdict"]) == ("failed", "failed")
+        assert (told["result"], told["verdict"]) == ("failed", "failed")
         assert event(conn) == ("failed", attempt)
         assert (state(conn, old), state(conn, recent)) == ("awaiting_prices", "awaiting_prices")
         row = ticker(conn, "HUSH")
@@ -43,7 +45,7 @@ def test_silence_is_tried_again_and_then_decided(url: str, conn: Conn) -> None:
         assert row["covered_to"] is None
 
     (told,) = desk.turn(NOW + 3 * MINUTE)
-    assert (told["outcome"], told["bars"]) == ("fetched", 0)
+    assert (told["result"], told["bars"]) == ("fetched", 0)
     assert event(conn) is None
     assert ended(conn) == [("done", 2)]
     row = ticker(conn, "HUSH")
@@ -79,7 +81,7 @@ def test_what_is_recent_is_asked_for_at_growing_pauses_and_then_left_alone(
         if now < end:
             desk.sweep(now)
             (told,) = desk.turn(now)  # and it ends at once, however often it was silent
-            assert told["outcome"] == "fetched"
+            assert told["result"] == "fetched"
             asks.append(now)
             assert ticker(conn, "HUSH")["status"] == "active"
             expected = "unresolvable" if now >= utc("2024-05-29 20:30") else "awaiting_prices"
@@ -120,7 +122,7 @@ def test_a_silent_ticker_that_is_named_anew_costs_one_request(url: str, conn: Co
     later = NOW + DAY
     number = desk.predict(later, "HUSH", "2024-05-17 15:00+00")
     (told,) = desk.turn(later)
-    assert told["outcome"] == "fetched"
+    assert told["result"] == "fetched"
     assert len(provider.asked) == before + 1
     assert ended(conn)[-1] == ("done", 0)
     assert (state(conn, number), ticker(conn, "HUSH")["status"]) == ("awaiting_prices", "active")
@@ -152,7 +154,7 @@ def test_empty_and_unknown_together_are_silence(
     providers = [FakeProvider(f"p{n}", answer) for n, answer in enumerate(order)]
     desk = Desk(url, *providers)
     old, recent = desk.predict(NOW, "HUSH", OLD), desk.predict(NOW, "HUSH", RECENT)
-    assert [told["outcome"] for told in silence(desk)] == ["failed", "failed", "fetched"]
+    assert [told["result"] for told in silence(desk)] == ["failed", "failed", "fetched"]
     assert ended(conn) == [("done", 2)]
     row = ticker(conn, "HUSH")
     assert (row["status"], row["status_reason"]) == ("active", None)
@@ -180,7 +182,7 @@ def test_silence_beside_a_pause_waits_for_the_paused(url: str, conn: Conn) -> No
     desk = Desk(url, FakeProvider("a", NOTHING), FakeProvider("b", Answer(Kind.THROTTLED)))
     old = desk.predict(NOW, "HUSH", OLD)
     (told,) = desk.turn(NOW)
-    assert told["outcome"] == "later"
+    assert told["result"] == "later"
     assert event(conn) == ("pending", 0)
     assert state(conn, old) == "awaiting_prices"
 

@@ -5,7 +5,6 @@ import datetime as dt
 import pytest
 
 from tests.market.desk import Desk
-from tests.market.helpers import day, outcome, serving, ticker, utc
 from tests.market.silence import (
     DAY,
     FLAT,
@@ -18,7 +17,10 @@ from tests.market.silence import (
     ended,
     state,
 )
-from tests.support import Conn
+from tests.support.clock import day, utc
+from tests.support.db import Conn
+from tests.support.market import outcome, ticker
+from tests.support.providers import serving
 
 
 @pytest.fixture

@@ -12,79 +12,25 @@ from market.providers import Answer, Kind
 from market.universe import sessions as calendars
 from sql.database import Database
 from tests.market.desk import Desk
-from tests.market.helpers import FakeProvider, day, outcome, process, serving, ticker, utc
-from tests.support import (
-    Conn,
+from tests.market.spellings import SPELLINGS, rule
+from tests.support.clock import day, utc
+from tests.support.db import Conn, value
+from tests.support.market import (
     flat_bars,
     insert_prediction,
+    outcome,
+    process,
     sessions,
-    until,
-    value,
+    ticker,
+    until_complete,
     write_csv,
 )
-from tests.worker.scenes import SHORT, Start, until_complete
+from tests.support.process import SHORT, Start
+from tests.support.providers import FakeProvider, serving
+from tests.support.waiting import until
 
 FLAT = serving(lambda _: 100.0)
 NOW = utc("2024-05-16 22:00")
-
-# As predictions write it: what providers call it (None: the same), calendar, asset type.
-SPELLINGS: list[tuple[str, str | None, str, str]] = [
-    ("FB", "META", "XNYS", "stock"),
-    ("RTN", "RTX", "XNYS", "stock"),
-    ("CBS", "PARA", "XNYS", "stock"),
-    ("META", None, "XNYS", "stock"),
-    ("FBX", None, "XNYS", "stock"),  # a rule is for the whole symbol
-    ("XFB", None, "XNYS", "stock"),
-    ("BRK.B", "BRK-B", "XNYS", "stock"),
-    ("BRK/B", "BRK-B", "XNYS", "stock"),
-    ("BRK-B", None, "XNYS", "stock"),
-    ("BF.A", "BF-A", "XNYS", "stock"),
-    ("NYSE:BRK.B", "BRK-B", "XNYS", "stock"),
-    ("NASDAQ:AAPL", "AAPL", "XNYS", "stock"),
-    ("KRX:005930", "005930.KS", "XKRX", "stock"),
-    ("005930.KS", None, "XKRX", "stock"),
-    ("KRX:5930", None, "XNYS", "stock"),  # no number of that exchange
-    ("VOD.L", None, "XLON", "stock"),
-    ("LON:VOD", "VOD.L", "XLON", "stock"),
-    ("SAP.DE", None, "XETR", "stock"),
-    ("ETR:SAP", "SAP.DE", "XETR", "stock"),
-    ("SHOP.TO", None, "XTSE", "stock"),
-    ("0700.HK", None, "XHKG", "stock"),
-    ("HKG:0700", "0700.HK", "XHKG", "stock"),
-    ("7203.T", None, "XTKS", "stock"),
-    ("BHP.AX", None, "XASX", "stock"),
-    # Bare coins' names are other instruments' on the exchanges: funds.
-    ("BTC", None, "XNYS", "stock"),
-    ("ETH", None, "XNYS", "stock"),
-    ("BTC-USD", None, "24/7", "crypto"),
-    ("BTC/USD", "BTC-USD", "24/7", "crypto"),
-    ("X:BTCUSD", "BTC-USD", "24/7", "crypto"),
-    ("X:SHIBUSDT", "SHIB-USDT", "24/7", "crypto"),
-    ("BINANCE:ETHUSDT", "ETH-USDT", "24/7", "crypto"),
-    ("COINBASE:SOL-USD", "SOL-USD", "24/7", "crypto"),
-    ("BTCUSD", "BTC-USD", "24/7", "crypto"),
-    ("DOGEUSDT", "DOGE-USDT", "24/7", "crypto"),
-    ("ETH-EUR", None, "24/7", "crypto"),
-    ("^GSPC", None, "XNYS", "index"),
-    ("CL=F", None, "CMES", "commodity"),
-    ("AAPL", None, "XNYS", "stock"),
-]
-
-
-def rule(
-    conn: Conn,
-    pattern: str,
-    provider_symbol: str | None = None,
-    *,
-    calendar: str | None = None,
-    priority: int = 0,
-) -> None:
-    """An operator's row."""
-    conn.execute(
-        "INSERT INTO symbol_rules (pattern, provider_symbol, calendar, priority, note)"
-        " VALUES (%s, %s, %s, %s, 'an operator''s')",
-        [pattern, provider_symbol, calendar, priority],
-    )
 
 
 def registered_by_another_program(conn: Conn, symbol: str) -> None:

@@ -4,9 +4,9 @@ import datetime as dt
 from typing import Any
 
 from sql.database import Database
-from tests.market.helpers import process, put_bars, set_fetched
-from tests.market.test_commands import document, table
-from tests.support import Conn, command, insert_prediction, sessions, value
+from tests.support.cli import command, document, table
+from tests.support.db import Conn, value
+from tests.support.market import insert_prediction, process, put_bars, sessions, set_fetched
 
 
 def stages(url: str) -> dict[str, dict[str, Any]]:

@@ -9,8 +9,10 @@ import pytest
 from market.prices import storage
 from market.providers import Bar
 from sql.database import Database
-from tests.market.helpers import at, day, plain_bars, ticker
-from tests.support import Conn, connect, sessions, value
+from tests.support.clock import at, day
+from tests.support.db import Conn, connect, value
+from tests.support.market import sessions, ticker
+from tests.support.providers import plain_bars
 
 
 @pytest.fixture

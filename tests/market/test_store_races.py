@@ -9,9 +9,11 @@ import pytest
 from market.prices import storage
 from market.providers import Bar
 from sql.database import Database
-from tests.market.helpers import at, plain_bars
-from tests.sql.backends import Backend, Work, backends, until_waiting
-from tests.support import Conn, sessions, value
+from tests.support.backends import Backend, Work, backends, until_waiting
+from tests.support.clock import at
+from tests.support.db import Conn, value
+from tests.support.market import sessions
+from tests.support.providers import plain_bars
 
 
 @pytest.fixture

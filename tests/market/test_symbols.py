@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.market.helpers import shared_database
-from tests.support import Conn, insert_prediction, value
+from tests.support.db import Conn, shared_database, value
+from tests.support.market import insert_prediction
 
 ALLOWED = string.ascii_uppercase + string.digits + ".^=-:/"
 per_example = settings(

@@ -7,18 +7,13 @@ from pathlib import Path
 from market.prices import sync
 from market.providers import Capabilities, Request
 from market.providers.base import Answer
-from tests.market.helpers import (
-    FakeProvider,
-    clock,
-    put_bars,
-    serving,
-    set_fetched,
-    stopped_clock,
-    utc,
-)
-from tests.market.test_commands import document, with_csv
-from tests.support import Conn, connect, flat_bars, sessions, until, value, write_csv
-from tests.worker.contexts import context_of
+from tests.support.cli import document, with_csv
+from tests.support.clock import clock, stopped_clock, utc
+from tests.support.context import context_of
+from tests.support.db import Conn, connect, value
+from tests.support.market import flat_bars, put_bars, sessions, set_fetched, write_csv
+from tests.support.providers import FakeProvider, serving
+from tests.support.waiting import until
 from worker import sweep
 from worker.daily_sync import DailySync
 from worker.settings import WorkerSettings
@@ -188,7 +183,7 @@ def test_a_fault_while_asking_for_all_leaves_it_to_events(url: str, conn: Conn) 
         daily = DailySync(context_of(database, [Broken()], shutdown=shutdown))
         thread = threading.Thread(target=daily.run)
         thread.start()
-        daily.look()
+        daily.start()
         try:
             until("the event is written", lambda: asked(conn), 60)
             assert asked(conn) == [("AAA", "2024-06-13", -5)]

@@ -11,17 +11,20 @@ import pytest
 from market.universe import tickers
 from sql.database import Database
 from sql.errors import Conflict, InvalidInput, NotFound
-from tests.market.helpers import (
+from tests.support.cli import command, document, error_line
+from tests.support.db import Conn, value
+from tests.support.market import (
     fill,
+    insert_prediction,
     outcome,
     process,
     put_bars,
+    sessions,
     set_fetched,
     ticker,
     uncover_after,
 )
-from tests.market.test_commands import document, error_line
-from tests.support import ROOT, Conn, command, environment, insert_prediction, sessions, value
+from tests.support.process import ROOT, environment
 
 ENTRY = "2024-03-05"
 

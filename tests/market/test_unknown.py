@@ -2,7 +2,6 @@
 
 from market.providers import Answer, Kind
 from tests.market.desk import Desk
-from tests.market.helpers import FakeProvider, outcome, ticker, utc
 from tests.market.silence import (
     DAY,
     FLAT,
@@ -17,7 +16,10 @@ from tests.market.silence import (
     event,
     state,
 )
-from tests.support import Conn, value
+from tests.support.clock import utc
+from tests.support.db import Conn, value
+from tests.support.market import outcome, ticker
+from tests.support.providers import FakeProvider
 
 # The tables of a ticker's verdict.
 WITNESSED = ("market_prices", "ticker_registry", "prediction_outcomes")
@@ -53,7 +55,7 @@ def test_an_unknown_ticker_ends_its_predictions_with_the_reason(url: str, conn: 
     desk = Desk(url, FakeProvider("remote", NOBODY))
     old, recent = desk.predict(NOW, "HUSH", OLD), desk.predict(NOW, "HUSH", RECENT)
     (told,) = desk.turn(NOW)
-    assert (told["outcome"], told["outcomes"]) == ("unknown", 2)
+    assert (told["result"], told["outcomes"]) == ("unknown", 2)
     row = ticker(conn, "HUSH")
     assert (row["status"], ended(conn)) == ("invalid", [("done", 0)])
     assert "No data found" in row["status_reason"]
@@ -92,7 +94,7 @@ def test_named_anew_after_a_week_it_may_turn_out_to_exist(url: str, conn: Conn) 
     assert state(conn, again) == "unresolvable"
     witness(conn)
     (told,) = desk.turn(later)
-    assert told["outcome"] == "fetched"
+    assert told["result"] == "fetched"
 
     row = ticker(conn, "HUSH")
     assert (row["status"], row["status_reason"], row["backfill_error"]) == ("active", None, None)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from market.prices.report import LEAST_SCORE, Known
 from market.prices.validation import validate
 from market.providers import Action, Bar
-from tests.market.helpers import day
+from tests.support.clock import day
 
 SESSIONS = [day("2024-03-04") + dt.timedelta(days=n) for n in range(12)]
 # A machine that stands still for a second says nothing of an example.

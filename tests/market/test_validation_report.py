@@ -6,18 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.market.helpers import put_bars, set_fetched
-from tests.market.test_commands import document, error_line, table, with_csv
-from tests.support import (
-    Conn,
-    WorkerProcess,
-    command,
+from tests.support.cli import command, document, error_line, table, with_csv
+from tests.support.db import Conn, value
+from tests.support.market import (
     flat_bars,
     insert_prediction,
+    put_bars,
     sessions,
-    value,
+    set_fetched,
     write_csv,
 )
+from tests.support.process import WorkerProcess
 
 MARCH = ("--start", "2024-03-01", "--end", "2024-03-31")
 

@@ -17,19 +17,11 @@ from typing import Any
 import pyte
 import pytest
 
-from tests.market.test_commands import document, table
-from tests.support import (
-    ROOT,
-    Conn,
-    WorkerProcess,
-    command,
-    connect,
-    environment,
-    insert_prediction,
-    until,
-    value,
-)
-from tests.worker.scenes import BELL_ONLY, MOMENT, bars, completed
+from tests.support.cli import command, document, table
+from tests.support.db import Conn, connect, value
+from tests.support.market import MOMENT, bars, completed, insert_prediction
+from tests.support.process import BELL_ONLY, ROOT, WorkerProcess, environment
+from tests.support.waiting import until
 
 Start = Callable[..., WorkerProcess]
 

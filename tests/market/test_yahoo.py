@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from market.prices.validation import validate
 from market.providers import Kind, Request
-from market.providers.yahoo import classify
-from tests.market.helpers import day
+from market.providers.yahoo_chart import classify
 from tests.market.yahoo_bodies import (
     HTML,
     NO_DATES,
@@ -26,6 +25,7 @@ from tests.market.yahoo_bodies import (
     error,
     opening,
 )
+from tests.support.clock import day
 
 DAYS = [day("2024-03-07"), day("2024-03-08"), day("2024-03-11")]  # the clocks change between
 REQUEST = Request("ACME", DAYS[0], DAYS[-1], DAYS)

@@ -11,7 +11,7 @@ from market.providers import Answer, Kind, Provider
 from market.providers import http as http_module
 from tests.providers.vendor import Said, Vendor
 from tests.providers.words import ALL, CLOSES, DAYS, KEY, request
-from tests.support import until
+from tests.support.waiting import until
 
 PROVIDERS = pytest.mark.parametrize("name", ALL)
 

@@ -10,19 +10,15 @@ import psycopg
 import pytest
 from psycopg import sql as psql
 
-from tests.market.helpers import clock, utc
 from tests.providers.vendor import Asked, Said, Vendor
+from tests.providers.wiring import wired
 from tests.providers.words import KEY
-from tests.support import Conn, WorkerProcess, command, insert_prediction, sessions, until, value
-
-NAMES = ("FMP", "TWELVE_DATA", "POLYGON", "ALPHA_VANTAGE", "FINNHUB", "STOOQ")
-
-
-def wired(vendor: Vendor, providers: str, **settings: str) -> dict[str, Any]:
-    """Settings with which these providers are asked at the vendor's address."""
-    keys = {f"{name}_API_KEY": KEY for name in NAMES}
-    urls = {f"{name}_BASE_URL": vendor.url for name in NAMES}
-    return {**keys, **urls, "MARKET_PROVIDERS": providers, **settings}
+from tests.support.cli import command
+from tests.support.clock import clock, utc
+from tests.support.db import Conn, value
+from tests.support.market import insert_prediction, sessions
+from tests.support.process import WorkerProcess
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -58,7 +54,7 @@ def test_a_fetch_over_the_wire_and_what_is_told_of_it(
     done = command(url, "market", "fetch-prices", "-s", "AAPL", "-d", "30", "--json", **settings)
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(done.stdout)
-    assert (row["outcome"], row["provider"], row["rejected"]) == ("fetched", "fmp", 0)
+    assert (row["result"], row["provider"], row["rejected"]) == ("fetched", "fmp", 0)
     assert value(conn, "SELECT array_agg(DISTINCT source) FROM market_prices") == ["fmp"]
 
     done = command(url, "market", "providers", "--json", **settings)

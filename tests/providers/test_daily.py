@@ -13,20 +13,13 @@ from market.providers import Bar, Provider, Request
 from market.providers.polygon import Polygon
 from market.providers.twelve_data import TwelveData
 from sql.database import Database
-from tests.market.helpers import (
-    FakeProvider,
-    at,
-    cover,
-    never,
-    put_bars,
-    serving,
-    stopped_clock,
-    uncover_after,
-    utc,
-)
 from tests.providers.vendor import Asked, Said, Vendor
 from tests.providers.words import KEY, new_york, twelve_series
-from tests.support import Conn, connect, value
+from tests.support.clock import at, stopped_clock, utc
+from tests.support.db import Conn, connect, value
+from tests.support.market import cover, put_bars, uncover_after
+from tests.support.providers import FakeProvider, serving
+from tests.support.waiting import never
 from worker.metrics import Counted, Metrics
 
 THURSDAY, FRIDAY = dt.date(2024, 5, 16), dt.date(2024, 5, 17)

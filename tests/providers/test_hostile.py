@@ -29,7 +29,7 @@ from market.providers.bounds import (
 from tests.providers.raw import Raw, Script, chunked, whole
 from tests.providers.vendor import Said, Vendor
 from tests.providers.words import ALL, DAYS, KEY, alpha_daily, request
-from tests.support import ROOT, environment
+from tests.support.process import ROOT, environment
 
 PROVIDERS = pytest.mark.parametrize("name", ALL)
 MB = 2**20

@@ -1,6 +1,7 @@
 """A key that a provider echoes, at every place and in every writing: in no column and no log."""
 
 import datetime as dt
+import functools
 import gzip
 import json
 import logging
@@ -14,16 +15,19 @@ from psycopg import sql
 
 from market.prices import backfill
 from market.prices.ingestion import Run
-from market.providers import Provider
-from market.providers.limits import fetched
+from market.providers import Answer, Provider
+from market.providers.limits import guarded_fetch
 from sql.database import Database
-from tests.market.helpers import at, stopped_clock, utc
 from tests.providers.raw import Raw, chunked
-from tests.providers.test_commands import wired
 from tests.providers.vendor import Said, Vendor
+from tests.providers.wiring import wired
 from tests.providers.words import ALL, KEY, request
-from tests.support import Conn, WorkerProcess, cleaned_up, connect, insert_prediction, until, value
-from tests.system.test_redaction import WRITINGS, shows
+from tests.support.clock import at, stopped_clock, utc
+from tests.support.db import Conn, connect, value
+from tests.support.market import insert_prediction
+from tests.support.process import WorkerProcess, cleaned_up
+from tests.support.secrets import WRITINGS, shows
+from tests.support.waiting import until
 
 PROVIDERS = pytest.mark.parametrize("name", ALL)
 # What the key stands in: the words that the adapters look for, in a JSON object and as a text.
@@ -131,7 +135,7 @@ def test_at_every_place_of_every_message(name: str, http: httpx.Client, vendor: 
     for before in [*range(90, 130), *range(0, 400, 17)]:
         for status, body in zip((403, 200, 200, 404), bodies(KEY, before), strict=True):
             vendor.says = Said(body, status)
-            (answer,) = fetched(lambda: [provider.fetch(request())], 1)
+            (answer,) = guarded_fetch(lambda: [provider.fetch(request())], 1)
             assert answer.payload is not None
             for text in (answer.message, answer.payload.body.decode("latin-1"), answer.payload.url):
                 assert not shows(text, KEY), text
@@ -144,6 +148,10 @@ def test_between_two_chunks(http: httpx.Client) -> None:
             answer = ALL["fmp"].make(http, server.url).fetch(request())
         assert answer.payload is not None
         assert not shows(answer.payload.body.decode() + answer.message, KEY)
+
+
+def fetched_once(provider: Provider) -> list[Answer]:
+    return [provider.fetch(request())]
 
 
 @pytest.mark.parametrize(
@@ -164,7 +172,8 @@ def test_in_a_head_that_is_refused(head: str, http: httpx.Client) -> None:
     for before in range(0, 200, 19):
         with Raw(lambda _, n=before: [head.format("x" * n + KEY).encode()]) as server:  # type: ignore[misc]
             for name in ("fmp", "polygon"):
-                (answer,) = fetched(lambda: [ALL[name].make(http, server.url).fetch(request())], 1)  # noqa: B023
+                provider = ALL[name].make(http, server.url)
+                (answer,) = guarded_fetch(functools.partial(fetched_once, provider), 1)
                 assert not shows(answer.message, KEY), answer.message
                 assert answer.bars == ()
 

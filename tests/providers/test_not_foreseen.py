@@ -6,10 +6,10 @@ import pytest
 
 from market.providers import Answer, Kind, Request
 from market.providers.base import Capabilities
-from market.providers.limits import ask
+from market.providers.limits import attempt
 from sql.database import Database
 from tests.providers.words import request
-from tests.support import Conn, value
+from tests.support.db import Conn, value
 
 
 class PanicError(BaseException):
@@ -43,7 +43,7 @@ def database(url: str) -> Iterator[Database]:
 def test_no_error_of_an_adapter_ends_a_lane(
     database: Database, conn: Conn, error: BaseException
 ) -> None:
-    answer = ask(database, Failing(error), request(), lambda _: None)
+    answer = attempt(database, Failing(error), request(), lambda _: None)
     assert isinstance(answer, Answer)
     assert answer.kind is Kind.BAD_ANSWER
     assert type(error).__name__ in answer.message
@@ -54,7 +54,7 @@ def test_no_error_of_an_adapter_ends_a_lane(
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1)])
 def test_what_is_to_end_the_process_does(database: Database, error: BaseException) -> None:
     with pytest.raises(type(error)):
-        ask(database, Failing(error), request(), lambda _: None)
+        attempt(database, Failing(error), request(), lambda _: None)
 
 
 @pytest.mark.parametrize("seconds", [1e20, 9999999999.0, float("inf"), float("nan"), -5.0])
@@ -65,7 +65,7 @@ def test_a_pause_is_bounded_whoever_asks_for_it(
         def fetch(self, _request: Request) -> Answer:
             return Answer(Kind.THROTTLED, message="no", retry_after=seconds)
 
-    ask(database, Refusing(OSError()), request(), lambda _: None)
+    attempt(database, Refusing(OSError()), request(), lambda _: None)
     within = (
         "SELECT paused_until BETWEEN now() AND now() + interval '25 hours' FROM reckoner_providers"
     )

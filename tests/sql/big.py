@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tests.support import Conn, value
+from tests.support.db import Conn, value
 
 HISTORY = 2_000_000
 OUTCOMES = 1_000_000

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from tests.sql.verbs import Row
+from tests.support.queue import Row
 
 
 @dataclass

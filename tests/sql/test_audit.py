@@ -7,7 +7,8 @@ import pytest
 from sql.database import Database
 from sql.schema import audit, catalogue, repair
 from sql.schema.drift import Difference
-from tests.support import Conn, connect, insert_prediction, value
+from tests.support.db import Conn, connect, value
+from tests.support.market import insert_prediction
 
 
 def named(found: list[Difference]) -> dict[str, tuple[str, bool]]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sql.columns import Column, Dates, Floats, Integers
-from tests.support import Conn, value
+from tests.support.db import Conn, value
 
 
 @pytest.mark.parametrize(

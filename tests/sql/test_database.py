@@ -5,7 +5,7 @@ import pytest
 from psycopg.rows import tuple_row
 
 from sql.database import Database
-from tests.support import Conn, value
+from tests.support.db import Conn, value
 
 
 def test_what_runs_at_once_is_committed_and_returns_its_rows(

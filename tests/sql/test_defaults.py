@@ -1,8 +1,8 @@
 """Rows of our own tables take their time from the product's clock, also those that a person inserts."""
 
 from sql.schema.audit import SHARED
-from tests.clocks import make_clock, use_clock
-from tests.support import Conn, value
+from tests.support.clock import use_clock, write_clock
+from tests.support.db import Conn, value
 
 THEN = "2031-05-06 07:08:09+00"
 
@@ -11,7 +11,7 @@ OTHERS = {"reckoner_schema": "applied_at: the real time of a migration"}
 
 
 def test_a_row_by_hand_follows_the_clock(conn: Conn) -> None:
-    use_clock(conn, make_clock(conn, stopped_at=THEN))
+    use_clock(conn, write_clock(conn, stopped_at=THEN))
     row = conn.execute(
         "INSERT INTO outbox (topic, key) VALUES ('ticker', 'A') RETURNING"
         " available_at = %(then)s AND created_at = %(then)s AND updated_at = %(then)s AS all_then",

@@ -14,9 +14,9 @@ from psycopg import sql as psql
 from sql.database import Database
 from sql.schema import migrate
 from sql.schema.files import PUBLIC
-from tests.roles import Roles, as_role, roles
-from tests.sql.verbs import collect_warnings
-from tests.support import Conn, connect, insert_prediction, value
+from tests.support.db import Conn, collect_warnings, connect, value
+from tests.support.market import insert_prediction
+from tests.support.roles import Roles, as_role, roles
 
 DEFINERS = ["outbox_requeued", "predictions_inserted", "predictions_updated", "registry_inserted"]
 # What a trigger of ours reads, each column of a type whose every cast is the attacker's.

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.clocks import move_clock
-from tests.sql.verbs import Rings, add, ask, claim_one, ear
-from tests.support import Conn, connect, insert_prediction, until, value
+from tests.support.clock import move_clock
+from tests.support.db import Conn, connect, value
+from tests.support.market import insert_prediction
+from tests.support.queue import Rings, add, arm, claim_one, disarm, ear, enqueue
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -24,14 +26,6 @@ def sleeper(url: str) -> Iterator[Conn]:
         yield sleeper
 
 
-def arm(conn: Conn) -> str:
-    return str(value(conn, "SELECT doorbell_arm()"))
-
-
-def get_up(conn: Conn) -> bool:
-    return bool(value(conn, "SELECT doorbell_disarm()"))
-
-
 def insert_many(conn: Conn, count: int, assets: str = '["A"]') -> None:
     conn.execute(
         "INSERT INTO predictions (assets) SELECT %s::jsonb FROM generate_series(1, %s)",
@@ -43,7 +37,7 @@ def test_nobody_is_rung_for_while_nobody_sleeps(conn: Conn, rings: Rings, sleepe
     insert_many(conn, 1000)
     assert rings() == 0
     assert arm(sleeper) == "armed"
-    assert get_up(sleeper)
+    assert disarm(sleeper)
     insert_many(conn, 1000)
     conn.execute("UPDATE outbox SET status = 'pending'")
     assert rings() == 0
@@ -92,8 +86,8 @@ def test_a_second_sleeper_is_guarded_and_takes_over(url: str, conn: Conn, sleepe
     with connect(url) as second:
         assert arm(sleeper) == "armed"
         assert arm(second) == "guarded"
-        assert not get_up(second)  # it held nothing (a warning of the server, no error)
-        assert get_up(sleeper)
+        assert not disarm(second)  # it held nothing (a warning of the server, no error)
+        assert disarm(sleeper)
         assert arm(second) == "armed"
     # A sleeper that dies leaves no lock.
     until("the dead sleeper's lock is gone", lambda: arm(conn) == "armed")
@@ -138,7 +132,7 @@ def test_a_sleeper_that_got_the_lock_sees_what_was_committed_before(
             seen = value(sleeper, "SELECT count(*) FROM outbox")
             committing.join()
             assert seen == n
-            assert get_up(sleeper)
+            assert disarm(sleeper)
     assert rings() == 0
 
 
@@ -197,7 +191,7 @@ def test_park_and_cancel_ring_for_the_event_that_they_make_way_for(
 
 def test_ended_leases_and_handed_back_events_ring(conn: Conn, rings: Rings, sleeper: Conn) -> None:
     assert arm(sleeper) == "armed"
-    ask(conn, "AAPL")
+    enqueue(conn, "AAPL")
     add(conn, key="1")
     rings()
     claim_one(conn, worker="gone")

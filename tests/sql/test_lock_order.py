@@ -10,16 +10,11 @@ from market import outcomes
 from market.prices import storage
 from market.providers import Bar
 from sql.database import Database
-from tests.sql.backends import (
-    Work,
-    backends,
-    crossing,
-    until_waiting,
-    until_waiting_at_all,
-)
-from tests.sql.verbs import add, ask, claim, claim_one, delay, fail, finish, hold
-from tests.support import Conn, insert_prediction, sessions, value
-from tests.worker.contexts import context_of
+from tests.support.backends import Work, backends, crossing, until_waiting, until_waiting_at_all
+from tests.support.context import context_of
+from tests.support.db import Conn, value
+from tests.support.market import insert_prediction, sessions
+from tests.support.queue import add, claim, claim_one, delay, enqueue, fail, finish, lock
 from worker.context import Context
 from worker.handlers import predictions
 from worker.queue import outbox
@@ -93,7 +88,7 @@ def test_the_same_predictions_in_opposite_order(url: str, conn: Conn, database: 
 
 def storing(conn: Conn, claimed: dict[str, Any]) -> None:
     """A ticker's prices and all that follows, but for the event's end."""
-    assert hold(conn, claimed) == [claimed["id"]]
+    assert lock(conn, claimed) == [claimed["id"]]
     days = sessions(conn, "2024-01-01", "2024-06-30")
     bars = [Bar(day, 100.0, 101.0, 99.0, 100.0) for day in days]
     storage.store(conn, "GOOD", "csv", bars, days[0], days[-1])
@@ -106,7 +101,7 @@ def awaited(conn: Conn, database: Database) -> tuple[int, dict[str, Any]]:
     number = insert_prediction(conn, ["GOOD"], {"GOOD": "bullish"})
     with database.transaction() as made:
         outcomes.process(made, [number], 365)
-    ask(conn, "GOOD")
+    enqueue(conn, "GOOD")
     return number, claim_one(conn, "ticker")
 
 
@@ -168,7 +163,7 @@ def test_whoever_wants_the_rows_of_a_batch_waits_for_its_end(
     url: str, conn: Conn, held: list[dict[str, Any]], text: str
 ) -> None:
     with backends(url, 2) as (worker, other):
-        assert hold(worker.conn, *held[::-1]) == [row["id"] for row in held]
+        assert lock(worker.conn, *held[::-1]) == [row["id"] for row in held]
         done = other.start(statement(text))
         until_waiting(conn, other, worker)
         assert len(finish(worker.conn, *held)) == 3
@@ -217,9 +212,9 @@ def expired(conn: Conn, *keys: str) -> list[int]:
 
 
 def test_an_event_whose_waiting_twin_is_cancelled_just_then_stays(url: str, conn: Conn) -> None:
-    ask(conn, "GOOD")
+    enqueue(conn, "GOOD")
     held = claim(conn, "ticker")[0]
-    ask(conn, "GOOD")
+    enqueue(conn, "GOOD")
     with backends(url, 2) as (worker, operator):
         twin = "FROM outbox WHERE key = 'GOOD' AND status = 'pending'"
         operator.conn.execute(f"SELECT {twin} FOR UPDATE".encode())

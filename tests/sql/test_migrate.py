@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,38 +13,14 @@ from sql.database import Database
 from sql.schema.files import SchemaFile, schema_files
 from sql.schema.migrate import migrate as migrate_database
 from sql.schema.migrate import pending
-from tests.sql.verbs import insert_text, make_owners_table
-from tests.support import ROOT, Conn, command, connect, environment, value
+from tests.sql.catalog import applied, catalog
+from tests.sql.owners import insert_text, make_owners_table
+from tests.support.cli import command
+from tests.support.db import Conn, connect, value
+from tests.support.process import ROOT, environment
 
 ASSETS = ['["AAPL"]', '"TSLA"', "[]", None]
 FIRST = "migrations/0001_queue.sql"
-
-
-def applied(conn: Conn) -> dict[str, str]:
-    """What the database says was applied: file names and checksums."""
-    rows = conn.execute("SELECT name, checksum FROM reckoner_schema")
-    return {row["name"]: row["checksum"] for row in rows}
-
-
-def catalog(conn: Conn) -> dict[str, list[Any]]:
-    """Everything in `public` that migrating makes, as text."""
-    queries = {
-        "functions": "SELECT p.oid::regprocedure::text, md5(pg_get_functiondef(p.oid)) FROM pg_proc p"
-        " WHERE pronamespace = 'public'::regnamespace",
-        "rights": "SELECT p.oid::regprocedure::text, p.proacl::text FROM pg_proc p"
-        " WHERE pronamespace = 'public'::regnamespace",
-        "triggers": "SELECT pg_get_triggerdef(oid), tgenabled FROM pg_trigger WHERE NOT tgisinternal",
-        "views": "SELECT viewname, definition FROM pg_views WHERE schemaname = 'public'",
-        "indexes": "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'",
-        "constraints": "SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint"
-        " WHERE connamespace = 'public'::regnamespace",
-        "columns": "SELECT table_name, column_name, data_type, is_nullable, column_default"
-        " FROM information_schema.columns WHERE table_schema = 'public'",
-    }
-    return {
-        name: sorted(str(tuple(row.values())) for row in conn.execute(query.encode()))
-        for name, query in queries.items()
-    }
 
 
 def migrate(url: str) -> list[dict[str, str]]:

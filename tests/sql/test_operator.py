@@ -3,23 +3,24 @@
 import psycopg
 import pytest
 
-from tests.clocks import move_clock
-from tests.sql.verbs import (
+from tests.support.clock import move_clock
+from tests.support.db import Conn, value
+from tests.support.market import insert_prediction
+from tests.support.queue import (
     add,
-    ask,
     claim,
+    claim_crashed,
     claim_one,
-    claim_suspect,
-    event,
+    enqueue,
     expire,
     fail,
+    find,
     finish,
     finished,
-    hold,
     is_fresh,
     live,
+    lock,
 )
-from tests.support import Conn, insert_prediction, value
 
 
 def test_requeue_of_a_live_event_is_the_plain_update(conn: Conn) -> None:
@@ -28,7 +29,7 @@ def test_requeue_of_a_live_event_is_the_plain_update(conn: Conn) -> None:
     assert is_fresh(live(conn, number))
     row = claim_one(conn)
     assert value(conn, "SELECT outbox_requeue(%s)", [number]) == number
-    assert hold(conn, row) == []
+    assert lock(conn, row) == []
 
 
 def test_requeue_from_history_is_a_new_event(conn: Conn) -> None:
@@ -43,9 +44,9 @@ def test_requeue_from_history_is_a_new_event(conn: Conn) -> None:
 
 
 def test_requeue_of_a_finished_ticker_joins_the_one_that_waits(conn: Conn) -> None:
-    ask(conn, "AAPL")
+    enqueue(conn, "AAPL")
     row = claim_one(conn, "ticker")
-    ask(conn, "AAPL")
+    enqueue(conn, "AAPL")
     finish(conn, row)
     waiting = value(conn, "SELECT id FROM outbox")
     assert value(conn, "SELECT outbox_requeue(%s)", [row["id"]]) == waiting
@@ -65,7 +66,7 @@ def test_requeue_of_a_prediction_whatever_its_history(conn: Conn) -> None:
     row = claim_one(conn)
     second = value(conn, requeue, [number])  # processing: once more after that
     assert second != first
-    assert hold(conn, row) == [first]
+    assert lock(conn, row) == [first]
     finish(conn, row)
     finish(conn, claim_one(conn))
     third = value(conn, requeue, [number])  # finished
@@ -98,7 +99,7 @@ def test_requeue_of_a_ticker_whatever_its_history(conn: Conn) -> None:
     row = claim_one(conn, "ticker")
     second = value(conn, requeue, ["AAPL"])
     assert second != first
-    assert hold(conn, row) == [first]
+    assert lock(conn, row) == [first]
     finish(conn, row)
     assert claim_one(conn, "ticker")["id"] == second
 
@@ -140,9 +141,9 @@ def test_park_sets_aside_what_waits_and_what_is_processed(conn: Conn) -> None:
         assert value(conn, "SELECT outbox_park(%s, %s)", [number, "ask\nAnn"]) == "dead"
         parked = live(conn, number)
         assert (parked["status"], parked["last_error"]) == ("dead", "parked: ask Ann")
-    assert (hold(conn, row), finish(conn, row), claim(conn)) == ([], [], [])
+    assert (lock(conn, row), finish(conn, row), claim(conn)) == ([], [], [])
     move_clock(conn, "1 year")
-    assert (expire(conn), claim_suspect(conn)) == ([], [])
+    assert (expire(conn), claim_crashed(conn)) == ([], [])
     assert value(conn, "SELECT outbox_requeue_dead()") == 2
     assert len(claim(conn)) == 2
 
@@ -152,7 +153,7 @@ def test_cancel_ends_an_event_without_doing_it(conn: Conn, state: str) -> None:
     number = add(conn, status="dead" if state == "dead" else "pending", attempts=2)
     row = claim_one(conn, worker="me") if state == "processing" else None
     assert value(conn, "SELECT outbox_cancel(%s, 'not\nneeded')", [number]) == "cancelled"
-    assert event(conn, number) is None
+    assert find(conn, number) is None
     gone = finished(conn, number)
     assert (gone["verdict"], gone["result"], gone["attempts"]) == (
         "cancelled",
@@ -160,7 +161,7 @@ def test_cancel_ends_an_event_without_doing_it(conn: Conn, state: str) -> None:
         2,
     )
     if row is not None:
-        assert (hold(conn, row), finish(conn, row), gone["worker"]) == ([], [], "me")
+        assert (lock(conn, row), finish(conn, row), gone["worker"]) == ([], [], "me")
 
 
 UNKNOWN = [

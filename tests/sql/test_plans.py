@@ -9,9 +9,8 @@ from dataclasses import astuple
 
 import pytest
 
-from tests.market.helpers import shared_database
 from tests.sql.big import HISTORY, OPEN, OUTCOMES, PREDICTIONS, SYMBOLS, Reads, load, reads
-from tests.support import Conn, value
+from tests.support.db import Conn, shared_database, value
 
 # The statement, about the {last} prediction, its {symbol} or the last event in {history}; the most
 # blocks that it may read, and rows of the big tables. A scan of one of these reads 7,000 blocks,

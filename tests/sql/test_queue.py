@@ -3,25 +3,25 @@
 import psycopg
 import pytest
 
-from tests.clocks import move_clock, stop_clock
-from tests.sql.verbs import (
+from tests.support.clock import move_clock, stop_clock
+from tests.support.db import Conn, connect, value
+from tests.support.queue import (
     Row,
     add,
-    ask,
     claim,
+    claim_crashed,
     claim_one,
-    claim_suspect,
     delay,
-    event,
+    enqueue,
     expire,
     fail,
+    find,
     finish,
     finished,
-    hold,
     live,
+    lock,
     release,
 )
-from tests.support import Conn, connect, value
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,7 @@ def test_the_highest_priority_comes_first_and_then_the_oldest(conn: Conn) -> Non
 def test_a_limit_is_kept_across_priorities_and_topics_stay_apart(conn: Conn) -> None:
     high = [add(conn, key=str(n), priority=1) for n in range(3)]
     low = [add(conn, key=str(n), priority=-1) for n in range(3, 9)]
-    ask(conn, "AAPL")
+    enqueue(conn, "AAPL")
     assert ids(claim(conn, limit=0)) == []
     assert ids(claim(conn, limit=5)) == high + low[:2]
     assert len(claim(conn, "ticker", limit=5)) == 1
@@ -115,7 +115,7 @@ def test_renewing_prolongs_just_this_workers_leases(conn: Conn) -> None:
     assert value(conn, "SELECT outbox_renew('me', 60)") == 1
     move_clock(conn, "65 seconds")
     assert ids(expire(conn)) == [others["id"]]
-    assert hold(conn, mine, others) == [mine["id"]]
+    assert lock(conn, mine, others) == [mine["id"]]
 
 
 def test_renewing_prolongs_just_the_leases_that_are_named(conn: Conn) -> None:
@@ -136,9 +136,9 @@ def test_an_old_lease_changes_nothing_and_says_so(conn: Conn) -> None:
     assert len(expire(conn)) == 1
     for state in ("waiting", "claimed by another"):
         if state != "waiting":
-            assert claim_suspect(conn, "other")[0]["lease"] > old["lease"]
+            assert claim_crashed(conn, "other")[0]["lease"] > old["lease"]
         before = live(conn, old["id"])
-        assert hold(conn, old) == []
+        assert lock(conn, old) == []
         assert finish(conn, old) == []
         assert fail(conn, old) is None
         assert delay(conn, old) is None
@@ -152,7 +152,7 @@ def test_a_batch_finishes_what_it_still_holds_and_names_it(conn: Conn) -> None:
     numbers = [add(conn, key=str(n)) for n in range(3)]
     claims = claim(conn)
     conn.execute("UPDATE outbox SET status = 'pending' WHERE id = %s", [numbers[1]])
-    assert hold(conn, *claims) == [numbers[0], numbers[2]]
+    assert lock(conn, *claims) == [numbers[0], numbers[2]]
     assert sorted(finish(conn, *claims)) == [numbers[0], numbers[2]]
     assert live(conn, numbers[1])["status"] == "pending"
 
@@ -161,7 +161,7 @@ def test_holding_keeps_others_from_ending_the_lease(url: str, conn: Conn) -> Non
     add(conn)
     held = claim_one(conn)
     with connect(url) as worker, worker.transaction():
-        assert hold(worker, held) == [held["id"]]
+        assert lock(worker, held) == [held["id"]]
         move_clock(conn, "1 hour")
         assert expire(conn) == []
         assert finish(worker, held) == [held["id"]]
@@ -179,7 +179,7 @@ def test_history_is_written_in_the_transaction_of_the_end(url: str, conn: Conn) 
             assert live(conn, number)["lease"] == row["lease"]
             assert value(conn, "SELECT count(*) FROM outbox_history") == 0
             worker.execute(end.encode())
-    assert event(conn, number) is None
+    assert find(conn, number) is None
     done = finished(conn, number)
     assert (done["topic"], done["key"], done["verdict"]) == ("prediction", "1", "done")
     assert (done["worker"], done["result"], done["payload"]) == ("me", {"n": 1}, {"a": 1})
@@ -193,7 +193,7 @@ def test_an_unknown_verdict_is_refused_and_ends_nothing(conn: Conn) -> None:
     row = claim_one(conn)
     with pytest.raises(psycopg.errors.CheckViolation):
         finish(conn, row, verdict="perhaps")
-    assert hold(conn, row) == [row["id"]]
+    assert lock(conn, row) == [row["id"]]
 
 
 def test_an_event_waits_while_one_of_its_key_is_processed(conn: Conn) -> None:
@@ -211,9 +211,9 @@ def test_a_suspect_waits_too_while_one_of_its_key_is_processed(conn: Conn) -> No
     add(conn, key="7")
     row = claim_one(conn)
     suspect = add(conn, key="7", crashes=1)
-    assert claim_suspect(conn) == []
+    assert claim_crashed(conn) == []
     finish(conn, row)
-    assert ids(claim_suspect(conn)) == [suspect]
+    assert ids(claim_crashed(conn)) == [suspect]
 
 
 def test_suspects_are_claimed_one_at_a_time_and_apart(conn: Conn) -> None:
@@ -222,9 +222,9 @@ def test_suspects_are_claimed_one_at_a_time_and_apart(conn: Conn) -> None:
     later = add(conn, key="4", crashes=1, available_at="2999-01-01Z")
     assert ids(claim(conn)) == [clean]
     assert claim(conn, "ticker") == []
-    assert ids(claim_suspect(conn)) == suspects[:1]
-    assert ids(claim_suspect(conn)) == suspects[1:]
-    assert claim_suspect(conn) == []
+    assert ids(claim_crashed(conn)) == suspects[:1]
+    assert ids(claim_crashed(conn)) == suspects[1:]
+    assert claim_crashed(conn) == []
     assert live(conn, later)["status"] == "pending"
 
 

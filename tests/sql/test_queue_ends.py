@@ -6,24 +6,24 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.clocks import move_clock, stop_clock
-from tests.sql.verbs import (
+from tests.support.clock import move_clock, stop_clock
+from tests.support.db import Conn, value
+from tests.support.queue import (
     Row,
     add,
-    ask,
     claim,
+    claim_crashed,
     claim_one,
-    claim_suspect,
     delay,
-    event,
+    enqueue,
     expire,
     fail,
+    find,
     finish,
     finished,
     live,
     release,
 )
-from tests.support import Conn, value
 
 # Before the second try 5 s, then three times as long each, at most an hour; up to a
 # quarter less.
@@ -70,7 +70,7 @@ def test_a_failing_event_is_retried_later_and_later_and_then_parked(conn: Conn) 
     assert left["last_error"] == "after 8 attempts: boom 8 at line 3"
     move_clock(conn, "10 years")
     assert claim(conn) == []
-    assert claim_suspect(conn) == []
+    assert claim_crashed(conn) == []
 
 
 def test_a_failure_that_is_overcome_ends_in_history_with_its_count(conn: Conn) -> None:
@@ -98,10 +98,10 @@ def test_crashes_are_counted_apart_and_have_their_own_bound(conn: Conn) -> None:
         assert (left["status"], left["attempts"], left["crashes"]) == (status, 1, crash)
         assert f"w{crash}" in left["last_error"]
         if crash < 3:
-            assert len(claim_suspect(conn, f"w{crash + 1}")) == 1
+            assert len(claim_crashed(conn, f"w{crash + 1}")) == 1
     assert "died 3 times" in live(conn, number)["last_error"]
     move_clock(conn, "10 years")
-    assert (claim_suspect(conn), expire(conn)) == ([], [])
+    assert (claim_crashed(conn), expire(conn)) == ([], [])
 
 
 def test_only_ended_leases_expire(conn: Conn) -> None:
@@ -128,40 +128,40 @@ def test_delays_cost_nothing_however_many(conn: Conn) -> None:
 
 
 def test_one_waiting_event_per_symbol(conn: Conn) -> None:
-    assert ask(conn, "AAPL", "TSLA", "AAPL") == 2
-    assert ask(conn, "AAPL", "MSFT") == 1
-    assert ask(conn, "AAPL", priority=5) == 0
+    assert enqueue(conn, "AAPL", "TSLA", "AAPL") == 2
+    assert enqueue(conn, "AAPL", "MSFT") == 1
+    assert enqueue(conn, "AAPL", priority=5) == 0
     rows = conn.execute("SELECT key, priority, status FROM outbox ORDER BY key").fetchall()
     assert [(r["key"], r["priority"]) for r in rows] == [("AAPL", 5), ("MSFT", 0), ("TSLA", 0)]
-    assert ask(conn, "AAPL", priority=-5) == 0
+    assert enqueue(conn, "AAPL", priority=-5) == 0
     assert value(conn, "SELECT priority FROM outbox WHERE key = 'AAPL'") == 5
 
 
 def test_asking_again_leaves_a_backoff_as_it_is(conn: Conn) -> None:
-    ask(conn, "AAPL")
+    enqueue(conn, "AAPL")
     row = claim_one(conn, "ticker")
     fail(conn, row)
     before = live(conn, row["id"])
-    assert ask(conn, "AAPL", named=True) == 0
+    assert enqueue(conn, "AAPL", named=True) == 0
     assert live(conn, row["id"]) == before
 
 
 def test_a_parked_symbol_is_woken_by_a_name_and_not_by_the_sweep(conn: Conn) -> None:
-    ask(conn, "AAPL")
+    enqueue(conn, "AAPL")
     row = claim_one(conn, "ticker")
     assert fail(conn, row, most=1) == "dead"
-    assert ask(conn, "AAPL", named=False) == 0
+    assert enqueue(conn, "AAPL", named=False) == 0
     assert live(conn, row["id"])["status"] == "dead"
-    assert ask(conn, "AAPL", named=True) == 1
+    assert enqueue(conn, "AAPL", named=True) == 1
     assert claim_one(conn, "ticker")["attempts"] == 0
 
 
 def twins(conn: Conn) -> tuple[Row, int]:
     """A ticker event in processing that failed twice before, and the one that came after it."""
-    ask(conn, "AAPL", priority=3)
+    enqueue(conn, "AAPL", priority=3)
     conn.execute("UPDATE outbox SET attempts = 2")
     first = claim_one(conn, "ticker")
-    ask(conn, "AAPL")
+    enqueue(conn, "AAPL")
     return first, int(value(conn, "SELECT id FROM outbox WHERE status = 'pending'"))
 
 
@@ -189,7 +189,7 @@ def test_an_event_that_comes_back_to_a_waiting_twin_merges_into_it(conn: Conn, e
     else:
         move_clock(conn, "2 minutes")
         assert [row["status"] for row in expire(conn)] == ["merged"]
-    assert event(conn, first["id"]) is None
+    assert find(conn, first["id"]) is None
     gone = finished(conn, first["id"])
     assert (gone["verdict"], gone["worker"]) == ("cancelled", "w")
     assert str(twin) in gone["result"]["reason"]
@@ -219,10 +219,10 @@ def test_a_finished_event_leaves_its_twin_alone(conn: Conn) -> None:
 
 def test_twins_that_fail_for_ever_are_parked_in_the_end(conn: Conn) -> None:
     # Each failure meets a new twin; the count must pass from one to the next.
-    ask(conn, "AAPL")
+    enqueue(conn, "AAPL")
     for hour in itertools.count(1):
         row = claim_one(conn, "ticker")
-        ask(conn, "AAPL")
+        enqueue(conn, "AAPL")
         assert fail(conn, row) == "merged"
         move_clock(conn, f"{hour * 2} hours")
         if hour == 8:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import ROOT
+from tests.support.process import ROOT
 
 ONE_LINE = Path("sql/functions/32_outbox_end.sql")
 

@@ -2,20 +2,10 @@
 
 import pytest
 
-from tests.clocks import move_clock
-from tests.sql.backends import backends, until_waiting
-from tests.sql.verbs import (
-    add,
-    ask,
-    claim,
-    claim_one,
-    fail,
-    finish,
-    hold,
-    is_fresh,
-    live,
-)
-from tests.support import Conn, value
+from tests.support.backends import backends, until_waiting
+from tests.support.clock import move_clock
+from tests.support.db import Conn, value
+from tests.support.queue import add, claim, claim_one, enqueue, fail, finish, is_fresh, live, lock
 
 # How an event comes to each state, with traces of everything that went wrong before.
 STATES = {
@@ -52,7 +42,7 @@ def test_a_plain_update_takes_the_event_from_its_worker(conn: Conn) -> None:
     add(conn)
     row = claim_one(conn, worker="slow")
     conn.execute("UPDATE outbox SET status = 'pending'")
-    assert (hold(conn, row), finish(conn, row), fail(conn, row)) == ([], [], None)
+    assert (lock(conn, row), finish(conn, row), fail(conn, row)) == ([], [], None)
     assert claim_one(conn, worker="other")["lease"] > row["lease"]
 
 
@@ -67,9 +57,9 @@ def test_a_plain_update_may_say_when(conn: Conn) -> None:
 
 def test_redriving_everything_never_collides(conn: Conn) -> None:
     # A symbol in processing, with a twin that waits, and one that is parked.
-    ask(conn, "AAPL", "TSLA", "MSFT")
+    enqueue(conn, "AAPL", "TSLA", "MSFT")
     claim(conn, "ticker")
-    ask(conn, "AAPL", "TSLA")
+    enqueue(conn, "AAPL", "TSLA")
     conn.execute("UPDATE outbox SET status = 'dead' WHERE key = 'TSLA' AND status = 'pending'")
     conn.execute("UPDATE outbox SET status = 'pending'")
     rows = conn.execute("SELECT key, status FROM outbox ORDER BY key, id").fetchall()
@@ -86,10 +76,10 @@ def test_redriving_everything_never_collides(conn: Conn) -> None:
 def test_redriving_waits_for_a_twin_that_is_just_written(
     url: str, conn: Conn, end: str, status: str
 ) -> None:
-    ask(conn, "AAPL")
+    enqueue(conn, "AAPL")
     held = claim(conn, "ticker")[0]["id"]
     with backends(url, 2) as (writer, operator):
-        ask(writer.conn, "AAPL")
+        enqueue(writer.conn, "AAPL")
         done = operator.start(
             lambda at: at.execute("UPDATE outbox SET status = 'pending' WHERE id = %s", [held])
         )

@@ -11,16 +11,11 @@ import pytest
 from psycopg import sql as psql
 
 from sql.embedded import url_of
-from tests.support import (
-    Conn,
-    WorkerProcess,
-    command,
-    connect,
-    insert_prediction,
-    until,
-    value,
-)
-from tests.worker.scenes import MOMENT, bars, completed, until_complete
+from tests.support.cli import command
+from tests.support.db import Conn, connect, value
+from tests.support.market import MOMENT, bars, completed, insert_prediction, until_complete
+from tests.support.process import WorkerProcess
+from tests.support.waiting import until
 
 # What holds the owner's data, and what was there before us.
 _KEPT = (

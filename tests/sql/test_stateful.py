@@ -4,10 +4,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from tests.clocks import move_clock, stop_clock
-from tests.sql import verbs
 from tests.sql.model import Event, Model
-from tests.support import Conn, value
+from tests.support import queue
+from tests.support.clock import move_clock, stop_clock
+from tests.support.db import Conn, value
 
 MAX_ATTEMPTS, MAX_CRASHES = 3, 2
 WORKERS = st.sampled_from(["one", "two"])
@@ -35,12 +35,12 @@ class Queue(RuleBasedStateMachine):
 
     @rule(key=st.sampled_from("123"))
     def prediction(self, key: str) -> None:
-        self.model.live[verbs.add(self.conn, key=key)] = Event("prediction", key)
+        self.model.live[queue.add(self.conn, key=key)] = Event("prediction", key)
 
     @rule(symbol=SYMBOLS, named=st.booleans())
     def ticker(self, symbol: str, named: bool) -> None:
         there = self.model.waiting(symbol)
-        written = verbs.ask(self.conn, symbol, named=named)
+        written = queue.enqueue(self.conn, symbol, named=named)
         if there is None:
             newest = value(self.conn, "SELECT max(id) FROM outbox WHERE key = %s", [symbol])
             self.model.live[newest] = Event("ticker", symbol)
@@ -54,7 +54,7 @@ class Queue(RuleBasedStateMachine):
     @rule(worker=WORKERS, topic=st.sampled_from(["prediction", "ticker"]), limit=st.integers(1, 4))
     def claim(self, worker: str, topic: str, limit: int) -> None:
         ready = self.ready(topic, suspect=False)
-        rows = verbs.claim(self.conn, topic, worker, limit)
+        rows = queue.claim(self.conn, topic, worker, limit)
         assert len(rows) == min(limit, len(ready))
         assert {row["id"] for row in rows} <= set(ready)
         self.model.taken(worker, sorted(rows, key=lambda row: int(row["lease"])))
@@ -62,7 +62,7 @@ class Queue(RuleBasedStateMachine):
     @rule(worker=WORKERS)
     def claim_suspect(self, worker: str) -> None:
         ready = self.ready(None, suspect=True)
-        rows = verbs.claim_suspect(self.conn, worker)
+        rows = queue.claim_crashed(self.conn, worker)
         assert len(rows) == min(1, len(ready))
         assert {row["id"] for row in rows} <= set(ready)
         self.model.taken(worker, rows)
@@ -71,8 +71,8 @@ class Queue(RuleBasedStateMachine):
     def finish(self, pick: int) -> None:
         if claimed := self.model.picked(pick):
             held = self.model.holds(claimed)
-            assert verbs.hold(self.conn, claimed) == [claimed["id"]] * held
-            assert verbs.finish(self.conn, claimed) == [claimed["id"]] * held
+            assert queue.lock(self.conn, claimed) == [claimed["id"]] * held
+            assert queue.finish(self.conn, claimed) == [claimed["id"]] * held
             if held:
                 self.model.end(claimed["id"], "done")
 
@@ -85,32 +85,32 @@ class Queue(RuleBasedStateMachine):
                 expected = self.model.put_back(
                     claimed["id"], "dead" if last else "failed", attempts=1
                 )
-            assert verbs.fail(self.conn, claimed, "boom", MAX_ATTEMPTS) == expected
+            assert queue.fail(self.conn, claimed, "boom", MAX_ATTEMPTS) == expected
 
     @rule(pick=PICK)
     def delay(self, pick: int) -> None:
         if claimed := self.model.picked(pick):
             held = self.model.holds(claimed)
             expected = self.model.put_back(claimed["id"], "pending") if held else None
-            assert verbs.delay(self.conn, claimed, "30 minutes") == expected
+            assert queue.delay(self.conn, claimed, "30 minutes") == expected
 
     @rule(worker=WORKERS)
     def release(self, worker: str) -> None:
         mine = self.model.in_processing(worker)
         for number in mine:
             self.model.put_back(number, "pending")
-        assert sorted(verbs.release(self.conn, worker)) == mine
+        assert sorted(queue.release(self.conn, worker)) == mine
 
     @rule()
     def an_hour_passes_and_leases_end(self) -> None:
-        assert verbs.expire(self.conn, MAX_CRASHES) == []
+        assert queue.expire(self.conn, MAX_CRASHES) == []
         self.hours += 1
         move_clock(self.conn, f"{self.hours} hours")
         expected = {}
         for number in self.model.in_processing():
             last = self.model.live[number].crashes + 1 >= MAX_CRASHES
             expected[number] = self.model.put_back(number, "dead" if last else "pending", crashes=1)
-        rows = verbs.expire(self.conn, MAX_CRASHES)
+        rows = queue.expire(self.conn, MAX_CRASHES)
         assert {row["id"]: row["status"] for row in rows} == expected
 
     @rule(pick=PICK)
@@ -123,7 +123,7 @@ class Queue(RuleBasedStateMachine):
     def requeue_finished(self, pick: int) -> None:
         if self.model.ended:
             number = sorted(self.model.ended)[pick % len(self.model.ended)]
-            done = verbs.finished(self.conn, number)
+            done = queue.finished(self.conn, number)
             there = self.model.waiting(done["key"]) if done["topic"] == "ticker" else None
             again = value(self.conn, "SELECT outbox_requeue(%s)", [number])
             assert again == there or again not in {**self.model.live, **self.model.ended}

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.sql.verbs import collect_warnings, insert_text, make_owners_table
-from tests.support import Conn, command, connect, insert_prediction, value
+from tests.sql.owners import insert_text, make_owners_table
+from tests.support.cli import command
+from tests.support.db import Conn, collect_warnings, connect, value
+from tests.support.market import insert_prediction
 
 
 def keys(conn: Conn) -> list[str]:

@@ -7,8 +7,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from tests.sql.verbs import collect_warnings
-from tests.support import Conn, connect, insert_prediction, value
+from tests.support.db import Conn, collect_warnings, connect, value
+from tests.support.market import insert_prediction
 
 # What breaks the queue, and what mends it.
 FAULTS = {

@@ -11,9 +11,12 @@ from sql.database import Database
 from sql.schema import repair
 from sql.schema.files import SchemaFile, schema_files
 from sql.schema.migrate import migrate
-from tests.sql.test_migrate import applied, catalog
-from tests.support import Conn, WorkerProcess, command, connect, insert_prediction, value
-from tests.worker.scenes import SHORT, bars, event, until_complete
+from tests.sql.catalog import applied, catalog
+from tests.support.cli import command
+from tests.support.db import Conn, connect, value
+from tests.support.market import bars, insert_prediction, until_complete
+from tests.support.process import SHORT, WorkerProcess
+from tests.support.queue import event
 
 MIGRATIONS = [file for file in schema_files() if file.is_migration]
 FIRST = [file for file in MIGRATIONS if file.name[11:15] in ("0001", "0002")]

@@ -4,17 +4,9 @@ import datetime as dt
 
 import pytest
 
-from tests.clocks import move_clock, stop_clock
-from tests.sql.verbs import (
-    add,
-    ask,
-    claim,
-    claim_one,
-    delay,
-    fail,
-    finish,
-)
-from tests.support import Conn, value
+from tests.support.clock import move_clock, stop_clock
+from tests.support.db import Conn, value
+from tests.support.queue import add, claim, claim_one, delay, enqueue, fail, finish
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +34,7 @@ def test_status_counts_each_topic_and_state(conn: Conn) -> None:
         add(conn, key=str(key))
     add(conn, key="9", status="dead", created_at=dt.datetime(2024, 1, 1, tzinfo=dt.UTC))
     add(conn, key="8", status="dead")
-    ask(conn, "AAPL")
+    enqueue(conn, "AAPL")
     claim(conn, limit=1)
     rows = conn.execute("SELECT topic, status, count, oldest_age FROM outbox_status").fetchall()
     assert [(row["topic"], row["status"], row["count"]) for row in rows] == [

@@ -3,29 +3,16 @@
 import json
 import subprocess
 import sys
-import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sql.visible import blanked, json_text, visible, visible_line, visible_lines
-from tests.support import ROOT
-
-# Unicode's controls, formats, surrogates, private and unassigned ones, and ends of lines.
-_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-_UNSEEN = "\u034f\u115f\u1160\u17b4\u180b\u2800\u3164\ufe0f\uffa0\U000e0041\U000e0100"
+from tests.support.process import ROOT
+from tests.support.text import _UNSEEN, hostile
 
 any_text = st.text(st.characters(exclude_categories=()))
-
-
-def hostile(text: str, keep: str = "") -> list[str]:
-    """The characters that must not be there."""
-    return [
-        letter
-        for letter in text
-        if letter not in keep and (unicodedata.category(letter) in _HIDDEN or letter in _UNSEEN)
-    ]
 
 
 @given(any_text)

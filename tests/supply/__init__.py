@@ -9,7 +9,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from tests.support import ROOT
+from tests.support.process import ROOT
 
 RUN_LOCK = ROOT / "run.lock"
 

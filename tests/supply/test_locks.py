@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import ROOT
+from tests.support.process import ROOT
 
 LOCKS = ["run.lock", "dev.lock", "bench.lock"]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.support import ROOT
-from tests.system.test_dev import canonical, imports, pins, required, toml
+from tests.support.process import ROOT
+from tests.support.project import canonical, imports, pins, required, toml
 
 NOT_IMPORTED = {
     # Tools that are called by name.

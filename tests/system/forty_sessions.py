@@ -12,8 +12,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.market.helpers import day
-from tests.support import Conn, insert_prediction, value
+from tests.support.clock import clock_at, day
+from tests.support.db import Conn, value
+from tests.support.market import insert_prediction
 from tests.yahoo.listings import Listing, Traded
 from tests.yahoo.server import Yahoo
 
@@ -45,6 +46,9 @@ PREDICTED: dict[int, list[str]] = {
     33: ["ALFA", "HALT"],
 }
 SYMBOLS = sorted({symbol for named in PREDICTED.values() for symbol in named})
+
+# The clock by which the whole server lives; it is set again each evening.
+CLOCK = "everyone"
 
 Prices = dict[tuple[int, str], tuple[float | None, ...]]
 
@@ -82,7 +86,7 @@ class World:
             listing.length = dt.timedelta(hours=hours)
         # First: who asks is told what the day knows.
         self.yahoo.now = moment
-        set_clock(self.conn, moment)
+        clock_at(self.conn, moment, CLOCK)
         return moment
 
     def predict(self, entry: int) -> None:
@@ -158,18 +162,6 @@ class World:
         # Afterwards, because what the worker's own sweep wrote is due no more.
         busy = "SELECT count(*) FROM outbox WHERE status = 'processing' OR available_at <= reckoner_now()"
         return bool(value(self.conn, busy) == 0)
-
-
-CLOCK = "everyone"
-
-
-def set_clock(conn: Conn, moment: dt.datetime) -> None:
-    """Let it be `moment` for every connection whose setting reckoner.clock is CLOCK."""
-    conn.execute(
-        "INSERT INTO reckoner_clock (name, clock_offset) VALUES (%s, %s::timestamptz - clock_timestamp())"
-        " ON CONFLICT (name) DO UPDATE SET clock_offset = excluded.clock_offset",
-        [CLOCK, moment],
-    )
 
 
 def list_all(world: World) -> None:

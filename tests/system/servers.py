@@ -5,7 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support import environment, until
+from tests.support.process import environment
+from tests.support.waiting import until
 
 # A process that uses the server until its stdin ends.
 _USER = """

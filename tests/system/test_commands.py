@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.support import Conn, command, insert_prediction, value
+from tests.support.cli import command
+from tests.support.db import Conn, value
+from tests.support.market import insert_prediction
 
 _COMMANDS = ("run", "migrate", "status", "sweep", "requeue", "enqueue", "health", "url", "demo")
 

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support import ROOT, Conn, connect, environment, until
+from tests.support.db import Conn, connect
+from tests.support.process import ROOT, environment
+from tests.support.waiting import until
 
 Complete = Callable[..., set[str]]
 

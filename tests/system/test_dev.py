@@ -3,44 +3,16 @@
 import ast
 import re
 import sys
-import tomllib
 from importlib.metadata import packages_distributions
-from typing import Any
 
 import pytest
 
-from tests.support import ROOT
+from tests.support.process import ROOT
+from tests.support.project import canonical, imports, pins, required, toml
 
 LOCKS = ["run.lock", "dev.lock", "bench.lock"]
 # What the exporter of traces needs beside opentelemetry's own packages.
 EXTRAS_TAIL = {"googleapis", "protobuf", "requests", "urllib3", "typing", "importlib", "zipp"}
-
-
-def toml(name: str) -> dict[str, Any]:
-    return tomllib.loads((ROOT / name).read_text())
-
-
-def canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def required(entries: list[str]) -> set[str]:
-    """The names in a list of requirements."""
-    found = [re.match(r"[A-Za-z0-9._-]+", entry) for entry in entries]
-    return {canonical(match.group()) for match in found if match}
-
-
-def pins(name: str) -> dict[str, str]:
-    """The versions that an exported lock pins, each with its hashes."""
-    _, _, text = (ROOT / name).read_text().partition("\n")
-    entries = re.split(r"\n(?=\S)", text.strip())
-    pinned = {}
-    for entry in entries:
-        match = re.match(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;\\]+)", entry)
-        assert match, entry[:80]
-        assert "--hash=sha256:" in entry, match.group(1)
-        pinned[canonical(match.group(1))] = match.group(2)
-    return pinned
 
 
 def test_all_locks_pin_the_same_versions_with_hashes() -> None:
@@ -126,19 +98,17 @@ def test_the_quick_tier_names_files_that_exist() -> None:
     assert fast == sorted(fast)
 
 
-def imports(folder: str) -> dict[str, str]:
-    """Top-level modules that a folder's files import, and a file that does."""
-    found = {}
-    for path in (ROOT / folder).rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                names = [node.module or ""]
-            else:
-                continue
-            found.update({name.partition(".")[0]: str(path.relative_to(ROOT)) for name in names})
-    return found
+def test_no_test_file_is_imported() -> None:
+    """What two files need is in a plain module: importing a test file collects its fixtures too."""
+    found = [
+        f"{path.relative_to(ROOT)}: {node.module}"
+        for path in (ROOT / "tests").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom)
+        for name in [f"{node.module}.{alias.name}" for alias in node.names]
+        if re.match(r"tests\.(\w+\.)*(test_\w+|conftest)\b", name)
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize("folder", ["sql", "market", "worker", "tests"])

@@ -15,7 +15,9 @@ import psycopg
 import pytest
 
 from sql import embedded
-from tests.support import command, environment, until
+from tests.support.cli import command
+from tests.support.process import environment
+from tests.support.waiting import until
 from tests.system.servers import (
     STOP_SECONDS,
     User,

@@ -23,8 +23,9 @@ from sql import embedded
 from sql.embedded import account, data
 from sql.embedded.private import PrivateFolder
 from sql.errors import EmbeddedError
-from tests.roles import as_role
-from tests.support import ROOT, until
+from tests.support.process import ROOT
+from tests.support.roles import as_role
+from tests.support.waiting import until
 from tests.system.servers import STOP_SECONDS, family, postmaster, supervisor, until_gone
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can attack as other users")
@@ -40,12 +41,12 @@ listening.listen()
 print("ready", flush=True)
 sys.stdin.read()
 """
-_GUARDIAN_AS_NOBODY = """
+_SUPERVISOR_AS_NOBODY = """
 import sys
 from pathlib import Path
-from sql import supervisor, server_account
-server_account._found = lambda name: None
-server_account._made = lambda: None
+from sql.embedded import account, supervisor
+account._found = lambda name: None
+account._made = lambda: None
 supervisor.Supervisor(Path(sys.argv[1]), {}, 18).run()
 """
 
@@ -376,7 +377,7 @@ def test_without_a_user_of_its_own_the_peer_map_keeps_nobody_out(top: Path) -> N
     path.mkdir()
     with PrivateFolder(path / "run") as run, run.lock("users.lock", fcntl.LOCK_SH, 1):
         keeper = subprocess.Popen(
-            [sys.executable, "-c", _GUARDIAN_AS_NOBODY, str(path)],
+            [sys.executable, "-c", _SUPERVISOR_AS_NOBODY, str(path)],
             cwd=ROOT,
             stderr=subprocess.PIPE,
             text=True,

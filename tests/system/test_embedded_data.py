@@ -16,7 +16,9 @@ import pytest
 from sql import embedded
 from sql.embedded import data
 from sql.errors import EmbeddedError
-from tests.support import ROOT, command, until
+from tests.support.cli import command
+from tests.support.process import ROOT
+from tests.support.waiting import until
 from tests.system.servers import (
     STOP_SECONDS,
     begin_user,

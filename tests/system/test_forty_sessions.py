@@ -15,10 +15,11 @@ from market.universe import sessions as calendars
 from sql import embedded
 from sql.database import Database
 from sql.schema import migrate
-from tests.clocks import use_clock, use_everywhere
-from tests.conftest import server_folder
-from tests.market.helpers import day, utc
-from tests.support import Conn, WorkerProcess, cleaned_up, connect, sessions, until, value
+from tests.support.clock import clock_at, day, use_clock, use_everywhere, utc
+from tests.support.db import Conn, connect, server_folder, value
+from tests.support.market import sessions
+from tests.support.process import WorkerProcess, cleaned_up
+from tests.support.waiting import until
 from tests.system.forty_sessions import (
     CLOCK,
     EARLY,
@@ -33,7 +34,6 @@ from tests.system.forty_sessions import (
     World,
     holes_of,
     list_all,
-    set_clock,
     traded,
     what_happens,
 )
@@ -65,7 +65,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         use_clock(conn, CLOCK)
         with Database(url) as database:
             migrate.migrate(database)
-            set_clock(conn, start)
+            clock_at(conn, start, CLOCK)
             conn.execute("UPDATE reckoner_installation SET installed_at = reckoner_now()")
             calendars.ensure(database)
         conn.execute("UPDATE reckoner_providers SET spacing = '0'")

@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from market.__main__ import app as market
-from tests.support import command
+from tests.support.cli import command
 from worker.__main__ import app as worker
 
 EXAMPLE = re.compile(r"`([^`]*python -m [^`]+)`")

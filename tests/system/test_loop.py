@@ -5,15 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import (
-    Conn,
-    WorkerProcess,
-    flat_bars,
-    insert_prediction,
-    sessions,
-    until,
-    write_csv,
-)
+from tests.support.db import Conn
+from tests.support.market import flat_bars, insert_prediction, sessions, write_csv
+from tests.support.process import WorkerProcess
+from tests.support.waiting import until
 
 
 def test_a_prediction_gets_its_outcome(

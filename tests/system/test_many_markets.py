@@ -17,19 +17,12 @@ from market.universe import sessions as calendars
 from sql import embedded
 from sql.database import Database
 from sql.schema import migrate
-from tests.conftest import server_folder
-from tests.market.helpers import day, utc
-from tests.support import (
-    Conn,
-    WorkerProcess,
-    cleaned_up,
-    connect,
-    insert_prediction,
-    until,
-    value,
-    write_csv,
-)
-from tests.system.forty_sessions import HORIZONS, set_clock
+from tests.support.clock import clock_at, day, use_clock, use_everywhere, utc
+from tests.support.db import Conn, connect, server_folder, value
+from tests.support.market import insert_prediction, write_csv
+from tests.support.process import WorkerProcess, cleaned_up
+from tests.support.waiting import until
+from tests.system.forty_sessions import CLOCK, HORIZONS
 
 FIRST, LAST = day("2025-10-20"), day("2026-02-13")
 SETTINGS = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
@@ -98,9 +91,12 @@ def conn(tmp_path: Path) -> Iterator[Conn]:
         embedded.use(folder, settings=SETTINGS) as url,
         connect(url) as conn,
     ):
-        set_clock(conn, MOMENTS[0])
+        use_everywhere(conn, CLOCK)
+        use_clock(conn, CLOCK)
         with Database(url) as database:
             migrate.migrate(database)
+            clock_at(conn, MOMENTS[0], CLOCK)
+            conn.execute("UPDATE reckoner_installation SET installed_at = reckoner_now()")
             calendars.ensure(database)
         workers: list[WorkerProcess] = []
         with cleaned_up(workers):
@@ -176,7 +172,7 @@ def test_each_market_has_its_own_days(conn: Conn) -> None:
     for now in sorted(
         [*turning_points(), *(moment + dt.timedelta(minutes=1) for moment in MOMENTS)]
     ):
-        set_clock(conn, now)
+        clock_at(conn, now, CLOCK)
         while waiting and waiting[0] <= now:
             symbols = list(MARKETS)
             numbers.append(

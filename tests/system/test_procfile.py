@@ -13,8 +13,11 @@ from typing import Any
 
 import pytest
 
-from tests.support import ROOT, Conn, environment, insert_prediction, until, value
-from tests.worker.scenes import MOMENT, HangingTicker, bars, until_complete
+from tests.support.db import Conn, value
+from tests.support.hanging import HangingTicker
+from tests.support.market import MOMENT, bars, insert_prediction, until_complete
+from tests.support.process import ROOT, environment
+from tests.support.waiting import until
 
 _BIN = Path(sys.executable).parent
 # honcho kills five seconds after its SIGTERM, which a machine that stands still uses up. With

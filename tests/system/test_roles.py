@@ -9,17 +9,12 @@ import psycopg
 import pytest
 
 from sql.schema.catalogue import recorded
-from tests.roles import Roles, roles
-from tests.support import (
-    Conn,
-    WorkerProcess,
-    cleaned_up,
-    command,
-    connect,
-    until,
-    value,
-)
-from tests.worker.scenes import MOMENT, bars, completed
+from tests.support.cli import command
+from tests.support.db import Conn, connect, value
+from tests.support.market import MOMENT, bars, completed
+from tests.support.process import WorkerProcess, cleaned_up
+from tests.support.roles import Roles, roles
+from tests.support.waiting import until
 
 TABLES = sorted({item.parent for item in recorded() if item.kind == "column"})
 VIEWS = sorted(item.name for item in recorded() if item.kind == "view")

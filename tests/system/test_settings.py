@@ -16,7 +16,7 @@ from sql.settings import (
     load,
     normalize_url,
 )
-from tests.support import command
+from tests.support.cli import command
 from worker.settings import WorkerSettings
 
 _PLAIN = {"user": "someone", "password": "hidden-word", "host": "db.example", "dbname": "shop"}
@@ -66,6 +66,19 @@ def test_forms_found_in_the_wild_are_one_database(url: str) -> None:
 )
 def test_parameters_reach_libpq_as_they_were_meant(query: str, expected: dict[str, str]) -> None:
     assert parts(f"postgresql+asyncpg://{_BASE}?{query}") == {**_PLAIN, **expected}
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql:///shop", {"dbname": "shop"}),
+        ("postgres:///shop?host=/run/postgresql", {"dbname": "shop", "host": "/run/postgresql"}),
+        ("postgresql:///?service=shop", {"service": "shop"}),
+        ("service=shop", {"service": "shop"}),
+    ],
+)
+def test_a_url_without_a_host_is_a_local_socket(url: str, expected: dict[str, str]) -> None:
+    assert parts(url) == expected
 
 
 def test_a_password_may_hold_anything_that_is_quoted() -> None:

@@ -23,9 +23,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql as psql
 
-from tests.sql.test_visible import hostile
-from tests.support import ROOT, Conn, command, environment, insert_prediction, value
-from tests.worker.scenes import MOMENT, bars
+from tests.support.cli import command
+from tests.support.db import Conn, value
+from tests.support.market import MOMENT, bars, insert_prediction
+from tests.support.process import ROOT, environment
+from tests.support.text import hostile
 
 # Without this prefix nothing of ours writes such a text.
 _ATOMS = [

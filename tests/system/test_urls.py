@@ -9,7 +9,7 @@ import pytest
 from psycopg import conninfo
 
 from sql.urls import with_passfile, without_password
-from tests.support import command
+from tests.support.cli import command
 
 WORD = "hid:d\\en?#w@rd&=%/"
 

@@ -1,8 +1,9 @@
 """A worker that is only a row, and one check of `worker health`."""
 
 from sql.database import Database
-from tests.support import Conn, command
-from worker.cli import report
+from tests.support.cli import command
+from tests.support.db import Conn
+from worker.queue import status as report
 
 BEAT = "SELECT worker_heartbeat('{0}', 'host', 42, '{1}', 0, 60, NULL, clock_timestamp() + interval '{2}')"
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from market.providers import Answer, Request
 from sql.database import Database
-from tests.market.helpers import FakeProvider
-from tests.worker.contexts import context_of
+from tests.support.context import context_of
+from tests.support.providers import FakeProvider
 from worker.queue import outbox
 from worker.queue.in_flight import InFlight
 from worker.queue.lanes import LaneRunner

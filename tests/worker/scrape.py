@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support import WorkerProcess, until
-from tests.worker.scenes import Start
+from tests.support.process import Start, WorkerProcess
+from tests.support.waiting import until
 
 Labels = frozenset[tuple[str, str]]
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from market.providers import Answer, Kind
-from tests.market.helpers import serving
-from tests.support import Conn
+from tests.support.db import Conn
+from tests.support.providers import serving
 
 Story = list[dict[str, Any]]
 PRICES = serving(lambda day: 100.0 + day.toordinal() % 7)

@@ -13,16 +13,10 @@ from market.universe import sessions
 from sql import embedded
 from sql.database import Database
 from sql.schema import migrate
-from tests.support import (
-    Conn,
-    WorkerProcess,
-    cleaned_up,
-    connect,
-    insert_prediction,
-    until,
-    value,
-)
-from tests.worker.scenes import MOMENT, SHORT, bars
+from tests.support.db import Conn, connect, value
+from tests.support.market import MOMENT, bars, insert_prediction
+from tests.support.process import SHORT, WorkerProcess, cleaned_up
+from tests.support.waiting import until
 
 
 @pytest.fixture

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.locks import locked
-from tests.support import Conn, insert_prediction, until, value
-from tests.worker.scenes import BELL_ONLY, Start, completed, event, make_known, until_complete
+from tests.support.db import Conn, value
+from tests.support.locks import locked
+from tests.support.market import completed, insert_prediction, make_known, until_complete
+from tests.support.process import BELL_ONLY, Start
+from tests.support.queue import event
+from tests.support.waiting import until
 
 _SIZE = 5
 _WAITING = """

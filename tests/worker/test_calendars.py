@@ -3,10 +3,14 @@
 import datetime as dt
 from pathlib import Path
 
-from tests.support import ROOT, Conn, command, flat_bars, insert_prediction, until, value, write_csv
-from tests.support import sessions as session_dates
+from tests.support.cli import command
+from tests.support.db import Conn, value
+from tests.support.market import bars, flat_bars, insert_prediction, write_csv
+from tests.support.market import sessions as session_dates
+from tests.support.process import ROOT, Start
+from tests.support.queue import until_done
+from tests.support.waiting import until
 from tests.worker.checks import look_from
-from tests.worker.scenes import Start, bars, until_done
 
 # Loaded by Python itself before the worker: from then on Tel Aviv raises while the file is there.
 _BREAKING = """

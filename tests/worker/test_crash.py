@@ -3,20 +3,17 @@
 import signal
 from pathlib import Path
 
-from tests.support import Conn, WorkerProcess, insert_prediction, until, value
-from tests.worker.scenes import (
+from tests.support.db import Conn, value
+from tests.support.hanging import HangingTicker
+from tests.support.market import bars, everything, insert_prediction, make_known, until_complete
+from tests.support.process import (
     LASTING,
     SHORT,
-    HangingTicker,
     Start,
-    bars,
-    freeze,
-    history,
-    make_known,
-    until_complete,
-    until_done,
-    until_processing,
+    freeze_between_heartbeats,
 )
+from tests.support.queue import history, until_done, until_processing
+from tests.support.waiting import until
 
 
 def test_a_killed_workers_event_is_retried_alone(
@@ -154,7 +151,7 @@ def test_a_frozen_worker_changes_nothing_when_it_wakes(
     frozen.signal(signal.SIGCONT)
     # It had prices to store, and others than those that the second worker read.
     slow.answer(bars(conn, tmp_path, "OTHER", start=500.0).read_text())
-    frozen.wait_for("ticker processed", id=held["id"], outcome="lease lost")
+    frozen.wait_for("ticker processed", id=held["id"], result="lease lost")
 
     assert everything(conn) == before
     done = history(conn, "SLOW")
@@ -165,23 +162,6 @@ def test_a_frozen_worker_changes_nothing_when_it_wakes(
     # And it works on as if nothing had been.
     other.kill()
     make_known(conn, tmp_path / "bars")
-
-
-def freeze_between_heartbeats(conn: Conn, worker: WorkerProcess) -> None:
-    """SIGSTOP soon after a heartbeat, when the only worker is in no transaction."""
-    query = "SELECT last_seen_at FROM worker_status WHERE pid = %s"
-    seen = value(conn, query, [worker.process.pid])
-    until("a heartbeat", lambda: value(conn, query, [worker.process.pid]) != seen)
-    freeze(conn, worker)
-
-
-def everything(conn: Conn) -> list[list[dict[str, object]]]:
-    """All that a ticker event may change, but for the clock of the last look."""
-    tables = ("prediction_outcomes", "market_prices", "ticker_registry", "outbox", "outbox_history")
-    return [
-        conn.execute(f"SELECT * FROM {table} ORDER BY id".encode()).fetchall()  # noqa: S608 - constants
-        for table in tables
-    ]
 
 
 def test_a_claim_is_not_lost_when_the_others_cannot_be_called(

@@ -14,8 +14,10 @@ import pytest
 
 from sql.database import Database, is_away
 from sql.descriptors import is_short, readable
-from tests.support import Conn, WorkerProcess, connect, insert_prediction, until, value
-from tests.worker.scenes import MOMENT, SHORT, Start, bars, until_complete
+from tests.support.db import Conn, connect, value
+from tests.support.market import MOMENT, bars, insert_prediction, until_complete
+from tests.support.process import SHORT, Start, WorkerProcess
+from tests.support.waiting import until
 from tests.worker.scrape import measured
 
 

@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.support import ROOT, Conn, command, environment, insert_prediction, until, value
-from tests.worker.scenes import MOMENT, Start, bars, history
+from tests.support.cli import command
+from tests.support.db import Conn, value
+from tests.support.market import MOMENT, bars, insert_prediction
+from tests.support.process import ROOT, Start, environment
+from tests.support.queue import history
+from tests.support.waiting import until
 
 _MANY = 60_000
 

@@ -10,19 +10,14 @@ from sql.database import Database
 from sql.schema.migrate import migrate
 from tests.attach import databases
 from tests.attach.scenes import insert_prediction as insert_older
-from tests.support import Conn, command, connect, insert_prediction, sessions, until, value
+from tests.support.cli import command
+from tests.support.db import Conn, connect, value
+from tests.support.hanging import HangingTicker
+from tests.support.market import bars, insert_prediction, sessions, until_complete
+from tests.support.process import LASTING, SHORT, Start
+from tests.support.queue import event, until_done, until_processing
+from tests.support.waiting import until
 from tests.worker.inline import Inline
-from tests.worker.scenes import (
-    LASTING,
-    SHORT,
-    HangingTicker,
-    Start,
-    bars,
-    event,
-    until_complete,
-    until_done,
-    until_processing,
-)
 from tests.worker.stories import BROKEN, PRICES, in_order, lines, story
 
 

@@ -6,8 +6,10 @@ import json
 import pytest
 
 from sql.database import Database
-from tests.sql.verbs import add, ask, claim, claim_one, delay, fail, finish, live
-from tests.support import Conn, command, insert_prediction
+from tests.support.cli import command
+from tests.support.db import Conn
+from tests.support.market import insert_prediction
+from tests.support.queue import add, claim, claim_one, delay, enqueue, fail, finish, live
 from tests.worker.inline import Inline
 from tests.worker.stories import PRICES, in_order, lines, story
 
@@ -44,9 +46,9 @@ def test_a_trail_keeps_the_first_ten_and_the_last_forty(conn: Conn) -> None:
 
 
 def test_a_merged_event_tells_its_claim_once(conn: Conn) -> None:
-    ask(conn, "GOOD")
+    enqueue(conn, "GOOD")
     claimed = claim_one(conn, "ticker")
-    ask(conn, "GOOD")
+    enqueue(conn, "GOOD")
     assert delay(conn, claimed) == "merged"
     told = lines(story(conn, "event", claimed["id"]))
     assert [text.split(":")[0] for text in told] == [

@@ -8,11 +8,11 @@ import pytest
 
 from sql.database import Database
 from sql.schema.migrate import migrate
-from tests.copies import with_database
-from tests.sql.verbs import add, claim_one, fail
-from tests.support import Conn, command, value
+from tests.support.cli import command
+from tests.support.db import Conn, value, with_database
+from tests.support.queue import add, claim_one, fail
 from tests.worker.checks import beat, exit_code, look
-from worker.cli import report
+from worker.queue import status as report
 
 CHECKS = [
     "database", "schema", "workers", "listening", "backlog", "dead", "providers", "calendars",

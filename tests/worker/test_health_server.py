@@ -3,14 +3,14 @@
 import contextlib
 import re
 
-from tests.support import Conn, connect, value
+from tests.support.db import Conn, connect, value
 from tests.worker.checks import look_from
 
 # The server's own views, in which every transaction is two minutes older, and what is hard to have.
 SHADOW = """
 CREATE SCHEMA shadow;
 CREATE VIEW shadow.pg_stat_activity AS
-    SELECT pid, application_name, datname, backend_xmin, backend_xid, backend_start, state,
+    SELECT pid, usesysid, usename, application_name, datname, backend_xmin, backend_xid, backend_start, state,
            xact_start - interval '2 minutes' AS xact_start FROM pg_catalog.pg_stat_activity
     WHERE pid <> pg_backend_pid();
 CREATE FUNCTION shadow.pg_notification_queue_usage() RETURNS float8

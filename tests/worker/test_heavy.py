@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from sql.database import Database
-from tests.support import Conn, insert_prediction, until, value
-from tests.worker.contexts import context_of
+from tests.support.context import context_of
+from tests.support.db import Conn, value
+from tests.support.market import insert_prediction, make_known
+from tests.support.process import BELL_ONLY, SHORT, Start
+from tests.support.waiting import until
 from tests.worker.inline import Inline
-from tests.worker.scenes import BELL_ONLY, SHORT, Start, make_known
 from worker.context import Context
 from worker.handlers import predictions
 from worker.handlers.predictions import BUDGET

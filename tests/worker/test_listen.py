@@ -8,46 +8,34 @@ import psycopg
 import pytest
 
 from sql.database import Database
-from tests.support import Conn, WorkerProcess, connect, insert_prediction, until, value
-from tests.worker.proxy import DeafProxy
-from tests.worker.scenes import (
-    BELL_ONLY,
-    BRISK,
+from tests.support.db import Conn, connect, value
+from tests.support.hanging import HangingTicker
+from tests.support.market import (
     MOMENT,
-    HangingTicker,
-    Start,
     bars,
     completed,
+    insert_prediction,
     make_known,
     until_complete,
-    until_done,
-    until_processing,
 )
+from tests.support.process import (
+    BELL_ONLY,
+    BRISK,
+    Start,
+    WorkerProcess,
+    recovered,
+    until_asleep,
+)
+from tests.support.proxy import DeafProxy
+from tests.support.queue import until_done, until_processing
+from tests.support.waiting import until
 from worker.listening.doorbell import Doorbell
-
-# A sleeping worker holds this lock on its LISTEN connection (sql/functions/20_doorbell.sql).
-_SLEEPER = (
-    "SELECT l.pid FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
-    " WHERE l.locktype = 'advisory' AND l.classid = 1380271947 AND l.objid = 1 AND l.granted"
-    " AND l.mode = 'ExclusiveLock' AND a.datname = current_database()"
-)
 
 
 @pytest.fixture
 def proxy(url: str) -> Iterator[DeafProxy]:
     with DeafProxy(url) as proxy:
         yield proxy
-
-
-def until_asleep(conn: Conn, cut: int = 0) -> int:
-    """Wait until a worker sleeps, and return its LISTEN connection's backend.
-
-    cut: one that was terminated; it tells its client so before it gives its lock back.
-    """
-    sleeper = f"{_SLEEPER} AND l.pid <> {cut}"
-    row = until("a worker sleeps", lambda: conn.execute(sleeper.encode()).fetchone())
-    assert row is not None
-    return int(row["pid"])
 
 
 def until_finished(conn: Conn, events: int) -> None:
@@ -138,11 +126,6 @@ def test_a_killed_listen_connection_heals(conn: Conn, start_worker: Start, tmp_p
 def until_recovered(worker: WorkerProcess, times: int) -> None:
     """Wait until the worker has got its hearing back this many times, or more."""
     until("it hears again", lambda: len(recovered(worker)) >= times)
-
-
-def recovered(worker: WorkerProcess) -> list[object]:
-    """What the worker logged about hearing again."""
-    return [e for e in worker.events if e.get("event") == "listening" and e.get("recovered")]
 
 
 def test_a_deaf_worker_polls_says_so_and_heals(

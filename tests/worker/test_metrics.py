@@ -9,24 +9,12 @@ from pathlib import Path
 import pytest
 
 from market.settings import PROVIDER_NAMES
-from tests.support import ROOT, Conn, insert_prediction, until, value
-from tests.worker.scenes import (
-    BELL_ONLY,
-    BRISK,
-    LASTING,
-    MOMENT,
-    SHORT,
-    HangingTicker,
-    Start,
-    bars,
-    event,
-    freeze,
-    history,
-    make_known,
-    until_complete,
-    until_done,
-    until_processing,
-)
+from tests.support.db import Conn, value
+from tests.support.hanging import HangingTicker
+from tests.support.market import MOMENT, bars, insert_prediction, make_known, until_complete
+from tests.support.process import BELL_ONLY, BRISK, LASTING, ROOT, SHORT, Start, freeze
+from tests.support.queue import event, history, until_done, until_processing
+from tests.support.waiting import until
 from tests.worker.scrape import Port, Scrape, measured
 
 # Everything that may ever be a label's value; none of it grows with the data.
@@ -36,7 +24,7 @@ LABELS = {
     "status": {"pending", "processing", "failed", "dead"},
     "provider": set(PROVIDER_NAMES),
     "kind": {"ok", "empty", "unknown", "throttled", "plan", "bad_answer", "down"},
-    "part": {"forgotten", "changed", "due", "unfetched", "pruned", "records", "sync"},
+    "part": {"forgotten", "changed", "closures", "due", "unfetched", "pruned", "records", "sync"},
     "wake": {"ring", "poll", "call"},
     "mode": {"notify", "polling"},
 }
@@ -149,7 +137,7 @@ def test_a_crash_and_a_lost_lease_are_counted(
 
     frozen.signal(signal.SIGCONT)
     slow.answer(bars(conn, tmp_path, "OTHER", start=500.0).read_text())
-    frozen.wait_for("ticker processed", id=held["id"], outcome="lease lost")
+    frozen.wait_for("ticker processed", id=held["id"], result="lease lost")
 
     frozens_port.until("lease_losses_total", 1)
     got = frozens_port.scrape()

@@ -8,17 +8,14 @@ from typing import Any
 import pytest
 
 from sql.database import Database
-from tests.clocks import move_clock, use_clock
-from tests.support import (
-    Conn,
-    WorkerProcess,
-    command,
-    insert_prediction,
-    until,
-    value,
-)
+from tests.support.cli import command
+from tests.support.clock import move_clock, use_clock
+from tests.support.db import Conn, value
+from tests.support.market import MOMENT, completed, insert_prediction, make_known
+from tests.support.process import BRISK, Start, WorkerProcess
+from tests.support.queue import history
+from tests.support.waiting import until
 from tests.worker.gate import Gate
-from tests.worker.scenes import BRISK, MOMENT, Start, completed, history, make_known
 from worker.listening.doorbell import Doorbell
 from worker.listening.idle_suspend import IdleSuspend
 from worker.settings import WorkerSettings

@@ -14,18 +14,19 @@ from typing import Any
 import pytest
 
 from sql.database import Database
-from tests.support import Conn, command, connect, insert_prediction, until, value
-from tests.worker.pooler import PROGRAM, Pooler
-from tests.worker.scenes import (
-    BELL_ONLY,
-    BRISK,
+from tests.support.cli import command
+from tests.support.db import Conn, connect, value
+from tests.support.market import (
     MOMENT,
-    Start,
     bars,
     completed,
+    insert_prediction,
     make_known,
     until_complete,
 )
+from tests.support.pooler import PROGRAM, Pooler
+from tests.support.process import BELL_ONLY, BRISK, Start
+from tests.support.waiting import until
 from worker.listening.doorbell import Doorbell
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs pgbouncer")

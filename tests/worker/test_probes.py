@@ -14,8 +14,13 @@ from prometheus_client import CollectorRegistry
 from psycopg import sql as psql
 
 from sql.database import Database
-from tests.support import Conn, command, connect, insert_prediction, until
-from tests.worker.scenes import BELL_ONLY, SHORT, HangingTicker, Start, make_known, until_processing
+from tests.support.cli import command
+from tests.support.db import Conn, connect
+from tests.support.hanging import HangingTicker
+from tests.support.market import insert_prediction, make_known
+from tests.support.process import BELL_ONLY, SHORT, Start
+from tests.support.queue import until_processing
+from tests.support.waiting import until
 from tests.worker.scrape import Port, free_port, measured
 from worker.heartbeat import Heartbeat
 from worker.probes import Probes

@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from tests.support import Conn, WorkerProcess, command, insert_prediction, until, value
-from tests.worker.scenes import BELL_ONLY, SHORT, Start
+from tests.support.cli import command
+from tests.support.db import Conn, value
+from tests.support.market import insert_prediction
+from tests.support.process import BELL_ONLY, SHORT, Start, WorkerProcess
+from tests.support.waiting import until
 from tests.worker.scrape import Port, free_port, measured
 from worker import probes as probing
 from worker.probes import Probes

@@ -5,20 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Conn, command, insert_prediction, value
-from tests.worker.scenes import (
-    BELL_ONLY,
-    MOMENT,
-    SHORT,
-    HangingTicker,
-    Start,
-    bars,
-    event,
-    history,
-    make_known,
-    until_done,
-    until_processing,
-)
+from tests.support.cli import command
+from tests.support.db import Conn, value
+from tests.support.hanging import HangingTicker
+from tests.support.market import MOMENT, bars, insert_prediction, make_known
+from tests.support.process import BELL_ONLY, SHORT, Start
+from tests.support.queue import event, history, until_done, until_processing
 
 
 def test_drain_processes_all_and_ends(conn: Conn, start_worker: Start, tmp_path: Path) -> None:
@@ -76,7 +68,7 @@ def test_max_seconds_bounds_an_idle_worker(start_worker: Start) -> None:
     worker = start_worker("run", "--max-seconds", "3", **BELL_ONLY).ready()
 
     assert worker.process.wait(20) == 0
-    assert worker.saw("time is up")
+    assert worker.saw("deadline reached")
 
 
 def test_max_seconds_bounds_a_drain_that_hangs(

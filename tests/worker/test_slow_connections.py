@@ -3,17 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-from tests.support import Conn, insert_prediction, until, value
-from tests.worker.gate import Gate
-from tests.worker.scenes import (
-    BELL_ONLY,
+from tests.support.db import Conn, value
+from tests.support.market import (
     MOMENT,
-    Start,
     bars,
     completed,
+    insert_prediction,
     make_known,
     until_complete,
 )
+from tests.support.process import BELL_ONLY, Start
+from tests.support.waiting import until
+from tests.worker.gate import Gate
 
 
 def complaints(events: list[dict[str, Any]]) -> list[dict[str, Any]]:

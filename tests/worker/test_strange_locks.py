@@ -10,12 +10,15 @@ import pytest
 
 from sql.database import Database
 from sql.schema import locks, migrate
-from tests.clocks import move_clock
-from tests.roles import as_role
-from tests.sql.test_doorbell import arm
-from tests.support import Conn, command, connect, insert_prediction, until, value
+from tests.support.cli import command
+from tests.support.clock import move_clock
+from tests.support.db import Conn, connect, value
+from tests.support.market import bars, completed, insert_prediction
+from tests.support.process import Start
+from tests.support.queue import arm
+from tests.support.roles import as_role
+from tests.support.waiting import until
 from tests.worker.checks import beat, look
-from tests.worker.scenes import Start, bars, completed
 from worker import sweep
 from worker.settings import WorkerSettings
 

@@ -4,18 +4,12 @@ import datetime as dt
 from pathlib import Path
 
 from sql.database import Database
-from tests.clocks import clock_at, use_everywhere
-from tests.support import Conn, connect, insert_prediction, value
-from tests.worker.scenes import (
-    BRISK,
-    HangingTicker,
-    Start,
-    bars,
-    event,
-    history,
-    until_complete,
-    until_done,
-)
+from tests.support.clock import set_clock
+from tests.support.db import Conn, connect, value
+from tests.support.hanging import HangingTicker
+from tests.support.market import bars, insert_prediction, until_complete
+from tests.support.process import BRISK, Start
+from tests.support.queue import event, history, until_done
 from worker import sweep
 from worker.settings import WorkerSettings
 
@@ -25,11 +19,6 @@ def swept(database: Database) -> dict[str, int]:
     assert found is not None
     assert None not in found.values(), found
     return found
-
-
-def set_clock(conn: Conn, moment: str) -> None:
-    """Move the database's clock, for everyone who connects from now on."""
-    use_everywhere(conn, clock_at(conn, moment))
 
 
 def drain(start_worker: Start, **settings: str) -> None:
@@ -170,7 +159,7 @@ def test_a_paused_provider_delays_and_costs_no_attempt(
     )
     insert_prediction(conn, ["SLOW"])
     worker = start_worker(**BRISK).ready()
-    delayed = worker.wait_for("ticker processed", key="SLOW", outcome="later")
+    delayed = worker.wait_for("ticker processed", key="SLOW", result="later")
 
     row = event(conn, "SLOW")
     assert row is not None

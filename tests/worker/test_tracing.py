@@ -14,9 +14,11 @@ from opentelemetry.trace import StatusCode
 from market.providers import Answer, Request
 from sql.database import Database
 from sql.settings import SettingsError
-from tests.support import Conn, command, insert_prediction, value
+from tests.support.cli import command
+from tests.support.db import Conn, value
+from tests.support.market import insert_prediction
+from tests.support.queue import event, history
 from tests.worker.inline import Inline
-from tests.worker.scenes import event, history
 from tests.worker.stories import BROKEN, PRICES
 from worker.tracing import NoTracer, OpenTelemetry, tracer
 
@@ -140,11 +142,9 @@ def test_a_payload_of_any_shape_does_no_harm(
 
 
 def test_a_fault_is_the_spans_fault(conn: Conn, database: Database) -> None:
-    def fault(_request: Request) -> Answer:
-        raise RuntimeError("an unforeseen fault")
-
+    conn.execute("ALTER TABLE market_prices ADD CHECK (symbol <> 'GOOD')")
     insert_prediction(conn, ["GOOD"])
-    worker = Traced(database, fault)
+    worker = Traced(database)
     worker.drain()
     [span] = worker.spans("ticker")
     assert span.status.status_code is StatusCode.ERROR

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import WorkerProcess, cleaned_up, connect
+from tests.support.db import connect
+from tests.support.process import WorkerProcess, cleaned_up
 from tests.yahoo.scenes import (
     NOW,
     SETTINGS,

@@ -13,10 +13,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
-from tests.market.helpers import clock, shared_database, ticker, utc
-from tests.market.oracle import Oracle, Session
-from tests.support import Conn, WorkerProcess, insert_prediction, sessions, until, value
-from tests.worker.scenes import event
+from tests.support.clock import set_clock, utc
+from tests.support.db import Conn, shared_database, value
+from tests.support.market import insert_prediction, sessions, ticker
+from tests.support.oracle import Oracle, Session
+from tests.support.process import WorkerProcess
+from tests.support.queue import event
+from tests.support.waiting import until
 from tests.yahoo.listings import Listing, steady
 from tests.yahoo.server import Yahoo
 
@@ -41,12 +44,6 @@ ASKED_TWICE = 2
 COLUMNS = "open, high, low, close, adjusted_close, volume, has_split, has_dividend"
 
 
-def live_at(url: str, moment: dt.datetime) -> None:
-    """Let every new connection to the database live at `moment`."""
-    with clock(url, moment):
-        pass
-
-
 def hold_back(conn: Conn) -> None:
     """Let what is put off wait for `go_on`, however long a test takes to look at it."""
     conn.execute(
@@ -67,7 +64,7 @@ def database_living_at(moment: dt.datetime, server_url: str, template: str) -> I
         conn.execute("UPDATE reckoner_providers SET spacing = '0' WHERE name = 'yahoo'")
         name = value(conn, "SELECT current_database()")
         url = urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
-        live_at(url, moment)
+        set_clock(conn, moment)
         yield url
 
 

@@ -4,8 +4,8 @@ import itertools
 import random
 import time
 
-from tests.market.helpers import utc
-from tests.support import value
+from tests.support.clock import utc
+from tests.support.db import value
 from tests.yahoo.scenes import (
     BETWEEN,
     FETCHED_FROM,

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.market.helpers import outcome, utc
-from tests.support import value
-from tests.worker.scenes import history, until_done
+from tests.support.clock import utc
+from tests.support.db import value
+from tests.support.market import outcome
+from tests.support.queue import history, until_done
 from tests.yahoo.scenes import (
     BETWEEN,
     ENTRY,

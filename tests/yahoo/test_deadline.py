@@ -4,7 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support import ROOT, Conn, environment, until
+from tests.support.db import Conn
+from tests.support.process import ROOT, environment
+from tests.support.waiting import until
 from tests.yahoo.listings import steady
 from tests.yahoo.scenes import LAST, trading_days
 from tests.yahoo.server import Yahoo

@@ -2,8 +2,8 @@
 
 import datetime as dt
 
-from tests.market.helpers import outcome, ticker
-from tests.worker.scenes import until_done
+from tests.support.market import outcome, ticker
+from tests.support.queue import until_done
 from tests.yahoo.scenes import ENTRY, FETCHED_FROM, LAST, NOW, Town, bars, check_complete
 
 

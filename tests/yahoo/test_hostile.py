@@ -13,8 +13,9 @@ from urllib.parse import quote
 import pytest
 
 from market.providers.bounds import DAY_SECONDS, MOST_ROWS
-from tests.market.helpers import utc
-from tests.support import ROOT, Conn, environment
+from tests.support.clock import utc
+from tests.support.db import Conn
+from tests.support.process import ROOT, environment
 from tests.yahoo.listings import steady
 from tests.yahoo.scenes import LAST, Town, trading_days
 from tests.yahoo.server import Reply, Yahoo

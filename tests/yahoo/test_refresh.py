@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
-from tests.market.helpers import utc
-from tests.support import Conn, command, connect, insert_prediction, value
-from tests.worker.scenes import event
+from tests.support.cli import command
+from tests.support.clock import set_clock, utc
+from tests.support.db import Conn, connect, value
+from tests.support.market import insert_prediction
+from tests.support.queue import event
 from tests.yahoo.listings import steady
 from tests.yahoo.scenes import (
     FETCHED_FROM,
@@ -27,7 +29,6 @@ from tests.yahoo.scenes import (
     check_outcome,
     database_living_at,
     expected_closes,
-    live_at,
     trading_days,
 )
 from tests.yahoo.server import Entry, Yahoo
@@ -86,7 +87,7 @@ def writers(conn: Conn, symbol: str) -> int:
 
 def drained(story: Story, url: str, moment: dt.datetime) -> Snapshot:
     """A worker works off what is due at a moment; what there is afterwards."""
-    live_at(url, moment)
+    set_clock(story.conn, moment)
     story.yahoo.now = moment
     begun = len(story.yahoo.log)
     done = command(url, "worker", "run", "--drain", cwd=None, **SETTINGS, **story.yahoo.environment)

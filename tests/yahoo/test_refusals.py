@@ -11,9 +11,10 @@ from functools import partial
 
 import pytest
 
-from tests.market.helpers import provider_row, ticker
-from tests.support import until, value
-from tests.worker.scenes import history
+from tests.support.db import value
+from tests.support.market import provider_row, ticker
+from tests.support.queue import history
+from tests.support.waiting import until
 from tests.yahoo.scenes import ASKED_TWICE, MOMENT, Town, bars, check_complete
 from tests.yahoo.server import Network
 

@@ -9,9 +9,9 @@ from functools import partial
 
 import pytest
 
-from tests.market.helpers import outcome, ticker
-from tests.support import until
-from tests.worker.scenes import event, history, until_done
+from tests.support.market import outcome, ticker
+from tests.support.queue import event, history, until_done
+from tests.support.waiting import until
 from tests.yahoo.scenes import ASKED_TWICE, Town, bars, check_complete
 
 # Unknown.

@@ -1,5 +1,5 @@
-"""What the market does with the events of each topic: the only place where queue and market meet.
+"""The handlers, one for each topic: the only modules that use both the queue and the market.
 
 A handler does the work of its claims and ends them in the same transaction, guarded by their
-leases: an event whose lease has passed to another worker is left alone and counted as lost.
+leases. An event whose lease has passed to another worker is left unchanged and counted as lost.
 """

@@ -1,7 +1,7 @@
-"""Prediction events: register tickers, open and fill outcomes, ask for the prices that are missing.
+"""Prediction events: register tickers, open and fill outcomes, enqueue tickers without prices.
 
 A batch is one transaction and never touches the network. Its cost is bounded by symbols, not by
-predictions: the events that do not fit are handed back, ready for the next batch.
+predictions: events that do not fit are handed back, ready for the next batch.
 """
 
 import time
@@ -25,16 +25,16 @@ log = structlog.get_logger()
 # The most symbols that one transaction processes, unless one prediction alone has more: 500
 # predictions of 100 symbols would hold their lane, and each other's rows, for 20 seconds.
 BUDGET = 2_000
-# The priority of predictions of more than 20 symbols, given when their event is first claimed: all
-# other predictions go before them, and so do the tickers of all others.
+# The priority of predictions of more than 20 symbols, set at their first claim: otherwise one writer
+# of long lists would delay all other predictions and their tickers.
 _BULK_PRIORITY = -1
 
 
 def handle(context: Context, claims: Sequence[Claim]) -> int | None:
-    """Process a batch of prediction events; when it raises, nothing of the batch happened.
+    """Process a batch of prediction events; an error rolls all of it back.
 
-    Returns how many events to claim next where bulk work was handed back: without that, it would be
-    claimed by the hundred only to be handed back again.
+    Returns how many events to claim next where bulk work was handed back. Otherwise hundreds would
+    be claimed only to be handed back again.
     """
     started = time.monotonic()
     with context.tracer.span("predictions", claims):
@@ -62,11 +62,11 @@ def handle(context: Context, claims: Sequence[Claim]) -> int | None:
 def process(context: Context, claims: Sequence[Claim]) -> dict[str, int]:
     """Process a batch in one transaction; returns counts for the log.
 
-    Of many symbols only as many events as fit: the others are handed back in it, `deferred`, and
-    those that name more than 20 with a lower priority. `bulk`: how many had that already.
+    Events whose symbols do not fit are handed back (`deferred`), those with more than 20 symbols at
+    a lower priority. `bulk`: how many had that priority already.
 
-    A calendar that was never loaded is loaded once. One that cannot be had is recorded with its
-    reason, which its outcomes say.
+    A calendar that was never loaded is loaded once. One that cannot be loaded is recorded with its
+    reason, which its outcomes repeat.
     """
     try:
         return _process(context, claims)
@@ -96,7 +96,7 @@ def _process(
             budget=BUDGET,
             bulk=[number for number, priority in priorities.items() if priority < 0],
         )
-        _ask_for_prices(conn, batch, priorities)
+        _enqueue_tickers(conn, batch, priorities)
         deferred = [claim for claim in locked if int(claim.key) in batch.deferred]
         if deferred:
             wide = [claim for claim in deferred if int(claim.key) in batch.wide]
@@ -121,15 +121,17 @@ def _process(
     }
 
 
-def _ask_for_prices(conn: Connection, batch: Batch, priorities: Mapping[int, int]) -> None:
-    """Write ticker events; the tickers of bulk work wait as its predictions did."""
-    asked: dict[int, list[str]] = {}
+def _enqueue_tickers(conn: Connection, batch: Batch, priorities: Mapping[int, int]) -> None:
+    """Write ticker events, each with the highest priority of the predictions that need it."""
+    by_priority: dict[int, list[str]] = {}
     for symbol, numbers in batch.waiting.items():
-        asked.setdefault(max(priorities[number] for number in numbers), []).append(symbol)
-    for priority, symbols in sorted(asked.items()):
+        by_priority.setdefault(max(priorities[number] for number in numbers), []).append(symbol)
+    for priority, symbols in sorted(by_priority.items()):
         conn.execute("SELECT ticker_enqueue(%s, %s, true)", [sorted(symbols), priority])
         new = sorted(batch.new.intersection(symbols))
-        if priority < 0 and new:  # the registry's trigger wrote these with the normal priority
+        if (
+            priority < 0 and new
+        ):  # the registry's trigger wrote their events with the normal priority
             conn.execute("SELECT ticker_lower_priority(%s, %s)", [new, priority])
 
 

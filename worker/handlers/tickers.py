@@ -1,6 +1,6 @@
-"""Ticker events: fetch what a symbol lacks, store it with the outcomes that follow, end the event.
+"""Ticker events: fetch missing prices, store them with the outcomes that follow, end the event.
 
-The fetch is slow and holds no transaction; storing is one transaction and may be repeated.
+The fetch is slow and holds no transaction. Storing is one transaction and may be repeated.
 """
 
 import time
@@ -25,21 +25,21 @@ def handle(context: Context, claims: Sequence[Claim]) -> None:
     work = TickerWork(context, claim)
     with context.tracer.span("ticker", claims):
         context.retry("planning a fetch", work.fetch)
-        result = context.retry("storing prices", work.store)
-    context.metrics.count_end("ticker", result["verdict"])
-    context.metrics.bars_written.inc(result.get("inserted", 0) + result.get("updated", 0))
+        summary = context.retry("storing prices", work.store)
+    context.metrics.count_end("ticker", summary["verdict"])
+    context.metrics.bars_written.inc(summary.get("inserted", 0) + summary.get("updated", 0))
     log.info(
         "ticker processed",
         id=claim.id,
         topic=claim.topic,
         key=claim.key,
-        **result,
+        **summary,
         milliseconds=round((time.monotonic() - started) * 1000, 1),
     )
 
 
 class TickerWork:
-    """One ticker event in its two halves: `fetch` (slow, no transaction) and `store` (repeatable)."""
+    """One ticker event in two steps: `fetch` (slow, no transaction) and `store` (repeatable)."""
 
     def __init__(self, context: Context, claim: Claim) -> None:
         self._context = context
@@ -48,7 +48,7 @@ class TickerWork:
         self._result: backfill.Result | None = None
 
     def fetch(self) -> None:
-        """Find out what is missing and ask providers for it."""
+        """Plan what is missing, and fetch it from providers."""
         refetch = bool((self._claim.payload or {}).get("refetch"))
         days = self._context.market.backfill_days
         self._plan = backfill.prepare(
@@ -64,40 +64,46 @@ class TickerWork:
             )
 
     def store(self) -> dict[str, Any]:
-        """Write what was fetched, what follows from it, and the event's end; returns it for the log."""
+        """Store the result, the outcomes that follow and the event's end; returns the log's fields.
+
+        `verdict`: how the event ended, or lost, delayed, failed. `result`: of the fetch.
+        """
         with self._context.database.transaction(300, lock_seconds=LOCK_SECONDS) as conn:
             if not outbox.lock(conn, [self._claim]):
-                return {"verdict": "lost", "outcome": "lease lost"}
+                return {"verdict": "lost", "result": "lease lost"}
             if self._plan is None:
                 end = End(
                     self._claim, "cancelled", {"reason": "the symbol is not in ticker_registry"}
                 )
                 outbox.finish(conn, [end])
-                return {"verdict": "cancelled", "outcome": "cancelled", **end.result}
+                return {"verdict": "cancelled", "result": "cancelled", **end.result}
             result = self._result
             last = self._claim.attempts + 1 >= self._context.max_attempts
             if isinstance(result, backfill.NoData) and last:
-                result = result.nothing  # asked often enough: there is nothing to have
+                result = result.nothing  # no attempt is left: the range counts as empty
             run = Run(
                 jobs.run_name(f"event {self._claim.id}", self._plan),
                 self._context.market.raw_retention_days,
             )
             summary = backfill.store(conn, self._plan, result, run)
-            done = {"outcome": summary.outcome, **summary.details}
+            details = dict(summary.details)
             if settled := jobs.settle(conn, self._plan, result, summary, last=last):
-                done["jobs"] = settled
+                details["jobs"] = settled
+            shown = {"result": summary.result, **details}
+            # `outcome` is the key that explain_ticker reads, also in the history of earlier versions.
+            done = End(self._claim, "done", {"outcome": summary.result, **details})
             match result:
                 case backfill.Deferred(until=until, reason=reason):
                     outbox.delay(conn, self._claim, until, reason)
-                    return {"verdict": "delayed", **done}
+                    return {"verdict": "delayed", **shown}
                 case backfill.Failed() if settled:
-                    # It was a job that asked too much of the providers, and the job knows it now;
-                    # what else needs the ticker must not find it parked for that.
-                    outbox.finish(conn, [End(self._claim, "done", done)])
-                    return {"verdict": "done", **done}
+                    # The job recorded the failure. A dead event would also stop predictions that
+                    # need the ticker's newest prices.
+                    outbox.finish(conn, [done])
+                    return {"verdict": "done", **shown}
                 case backfill.Failed(reason=reason) | backfill.NoData(reason=reason):
                     status = outbox.fail(conn, self._claim, reason, self._context.max_attempts)
-                    return {"verdict": status or "lost", **done}
+                    return {"verdict": status or "lost", **shown}
                 case _:
-                    outbox.finish(conn, [End(self._claim, "done", done)])
-                    return {"verdict": "done", **done}
+                    outbox.finish(conn, [done])
+                    return {"verdict": "done", **shown}

@@ -4,8 +4,8 @@
 (take the armed lock), claim once more, wait; disarm when there is work.
 
 LISTEN may deliver nothing without an error (a transaction pooler, a half-open connection). So the
-mode is `polling` until the echo of the worker's own heartbeat, sent through another
-connection, arrived, and again as soon as an echo is overdue.
+mode is `polling` until the echo of the worker's own heartbeat, which another connection sends, has
+arrived. It is `polling` again when an echo is overdue.
 
 Only the main thread uses this class, except `wake`, `echo_expected` and the properties.
 """
@@ -31,7 +31,7 @@ State = Literal["armed", "guarded", "busy", "polling"]
 RING = "reckoner"
 # An echo that does not arrive within this time is overdue.
 _ECHO_SECONDS = 2.0
-# How often a polling worker looks, and how often it tries to listen again.
+# How often a polling worker claims, and how often it tries to listen again.
 _POLL_SECONDS = 1.0
 _RETRY_SECONDS = 10.0
 
@@ -48,7 +48,7 @@ class Doorbell:
         self._conn: Connection | None = None
         self._token = ""  # of the last attempt to listen
         self._armed = False
-        self._rung = False  # a notification arrived and was not acted on yet
+        self._rung = False  # a notification arrived and the loop has not claimed since
         self._mode: Mode = "polling"
         self._was_polling = False
         self._retry_at = 0.0
@@ -81,7 +81,7 @@ class Doorbell:
 
     @property
     def echo_overdue(self) -> bool:
-        """Whether an echo should have arrived by now and did not."""
+        """Whether an expected echo did not arrive in time."""
         with self._lock:
             return self._sent_at is not None and time.monotonic() - self._sent_at > _ECHO_SECONDS
 
@@ -92,10 +92,10 @@ class Doorbell:
 
     @contextmanager
     def echo_expected(self) -> Iterator[None]:
-        """The body sends a heartbeat to `channel` and commits it; its echo is due soon after.
+        """Expect an echo of the heartbeat that the body sends to `channel` and commits.
 
-        The echo may arrive before the sender learns of the commit. How long the sending takes, for
-        want of a connection or of a lock, says nothing about listening.
+        The echo may arrive before the commit returns. The time counts from the end of the body: a
+        heartbeat that waits for a connection or a lock is not an overdue echo.
         """
         with self._lock:
             echo_before = self._echo_at
@@ -105,7 +105,7 @@ class Doorbell:
                 self._sent_at = time.monotonic()
 
     def probe(self) -> None:
-        """Find out at the start whether echoes arrive: at once, or not within two seconds."""
+        """Wait at the start until an echo arrives, or until it is overdue."""
         self._check_echo()
         while self._conn is not None and self._mode == "polling":
             self.sleep(0.1)
@@ -128,22 +128,22 @@ class Doorbell:
         self._armed = state == "armed"
         return state
 
-    def ask(self, question: Callable[[Connection], float | None]) -> float | None:
-        """Ask something of the database while armed: a statement of its own, without a transaction.
+    def query(self, read: Callable[[Connection], float | None]) -> float | None:
+        """Run one query on the LISTEN connection, without a transaction.
 
-        0 when it cannot be asked here, which is a reason to look for work.
+        Returns 0 without a connection, so that the caller claims.
         """
         if self._conn is None:
             return 0.0
         try:
             with self._database.deadline(self._conn, 10):
-                return question(self._conn)
+                return read(self._conn)
         except psycopg.Error as error:
             self._lose(error)
             return 0.0
 
     def disarm(self) -> None:
-        """Let writers be silent again, because this worker is awake."""
+        """Release the armed lock, so that writers no longer ring."""
         if not self._armed or self._conn is None:
             return
         self._armed = False
@@ -154,11 +154,14 @@ class Doorbell:
             self._lose(error)
 
     def sleep(self, seconds: float) -> Wake:
-        """Wait for a ring, for `wake` (a call), or at most `seconds` (a poll); returns which it was."""
+        """Wait for a ring, a call or a poll; returns which.
+
+        A ring is a notification, a call is `wake`, and a poll comes after `seconds`.
+        """
         if self._mode == "polling":
             seconds = min(seconds, _POLL_SECONDS)
         if self._rung or (self._conn is not None and self._read()):
-            # It arrived while something else was read from the connection: no select would see it.
+            # It arrived with the answer to another statement: select() would not see it.
             self._rung = False
             return "ring"
         sources = (
@@ -177,7 +180,7 @@ class Doorbell:
                 return "ring"
 
     def suspend(self) -> None:
-        """Stop listening on purpose, until `arm` is called again."""
+        """Close the connection until `arm` is called again."""
         self.close()
         with self._lock:
             self._sent_at = None
@@ -192,7 +195,7 @@ class Doorbell:
             self._conn = None
 
     def _read(self) -> bool:
-        """Read what arrived; True when it is a reason to look for work."""
+        """Read notifications; True when there is a reason to claim."""
         if self._conn is None:
             return True
         rung = False
@@ -219,7 +222,7 @@ class Doorbell:
 
     def _check_echo(self) -> None:
         if self._conn is not None and self._read():
-            self._rung = True  # for the sleep that follows
+            self._rung = True  # the next sleep returns at once
         if self._conn is not None and self.echo_overdue:
             self._lose(None)
         if self._conn is None and time.monotonic() >= self._retry_at:
@@ -234,9 +237,9 @@ class Doorbell:
             with self._database.deadline(self._conn, 10):
                 self._conn.execute(f"LISTEN {RING}")
                 self._conn.execute(f"LISTEN {self.channel}")
-            # Do not wait for the next heartbeat to learn whether echoes arrive here. Only this
-            # token counts: behind a pooler a heartbeat may come in the very answer to LISTEN,
-            # from a server connection that listens since an earlier attempt.
+            # Otherwise the mode would be `polling` until the next heartbeat. Only an echo with this
+            # token counts: behind a pooler the answer to LISTEN may bring an earlier heartbeat, from
+            # a server connection that still listens since an earlier attempt.
             self._token = secrets.token_hex(8)
             with self.echo_expected(), self._database.transaction(seconds=10) as conn:
                 conn.execute("SELECT pg_notify(%s, %s)", [self.channel, self._token])
@@ -249,7 +252,7 @@ class Doorbell:
         self._armed = False
         first = self._mode == "notify" or not self._was_polling
         if self._mode == "notify":
-            self._retry_at = 0.0  # the first time at once, then at intervals
+            self._retry_at = 0.0  # the first retry is at once, the others at intervals
         self._mode = "polling"
         self._was_polling = True
         if not first:

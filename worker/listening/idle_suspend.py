@@ -1,9 +1,9 @@
 """Idle suspend: closes every connection while there is nothing to do (WORKER_IDLE=sleepy).
 
-A database that scales to zero stays awake, and is paid for, as long as a client asks it
-anything. After a few idle minutes the worker therefore records until when it will be away,
-closes every connection, and looks again after WORKER_SLEEPY_SECONDS or when an event that
-waits is due. Nothing can wake it meanwhile: a writer rings over a connection that is gone.
+A database that scales to zero stays awake, and costs money, while any client sends queries. After a
+few idle minutes the worker records until when it is away, closes every connection, and claims again
+after WORKER_SLEEPY_SECONDS or when the next waiting event is due. No notification arrives
+meanwhile, because the LISTEN connection is closed.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 class IdleSuspend:
     """One worker's idle suspends.
 
-    quiet: locks held meanwhile, so that no thread asks the database anything.
+    quiet: locks taken during a suspend, so that no thread sends a query.
     """
 
     def __init__(
@@ -40,15 +40,15 @@ class IdleSuspend:
         self._doorbell = doorbell
         self._quiet = quiet
         self._idle_since = time.monotonic()
-        self.active = False  # then no thread is to ask the database anything
+        self.active = False  # then no thread may send a query
 
     def postpone(self) -> None:
-        """There was work: the idle minutes count from now."""
+        """Count the idle minutes from now; called when there was work."""
         self._idle_since = time.monotonic()
 
     @property
     def is_due(self) -> bool:
-        """Whether there was nothing to do for long enough."""
+        """Whether the worker was idle for WORKER_SLEEPY_AFTER_SECONDS."""
         idle = time.monotonic() - self._idle_since
         return (
             self._settings.worker_idle == "sleepy"
@@ -56,7 +56,10 @@ class IdleSuspend:
         )
 
     def seconds(self, due: float | None) -> float | None:
-        """Return how long to suspend, or None. due: seconds until the next event, None without one."""
+        """Return how many seconds to suspend, or None.
+
+        due: seconds until the next event; None without one.
+        """
         wanted = self._settings.worker_sleepy_seconds
         if due is None or due >= wanted:
             return wanted
@@ -68,15 +71,15 @@ class IdleSuspend:
         tick: Callable[[], bool],
         due: Callable[[], float | None],
     ) -> bool:
-        """Close all connections and wait; False when it was not the moment for it.
+        """Close all connections and wait; False without a suspend.
 
         tick: called at least once a second; True ends the suspend. due: seconds until the next
-        event, asked once more when no thread can write one.
+        event, called again once no thread can write one.
         """
         with contextlib.ExitStack() as stack:
             for lock in self._quiet:
                 if not lock.acquire(timeout=1):
-                    return False  # a sweep is under way, and may write events
+                    return False  # a running sweep may write events
                 stack.callback(lock.release)
             if (next_in := due()) is not None:
                 if next_in <= 0:
@@ -94,5 +97,5 @@ class IdleSuspend:
                     self._doorbell.sleep(end - time.monotonic())
             finally:
                 self.active = False
-        log.info("looking again")
+        log.info("idle suspend ended")
         return True

@@ -1,4 +1,7 @@
-"""Sleeping: arms the doorbell, decides for how long, and asks at each poll whether anything is due."""
+"""Sleeping: arms the doorbell, decides for how long, and polls for events that are due.
+
+Retries and delays become due without a notification, so that a sleep ends when the next one is.
+"""
 
 import time
 from collections.abc import Callable
@@ -9,10 +12,10 @@ from worker.queue import outbox
 from worker.queue.claimer import Claimer
 from worker.shutdown import Shutdown
 
-# How soon to look again after a commit that is under way, or an event whose key is busy.
+# How soon to claim again while a writer commits, or while an event's key is busy.
 _BUSY_SECONDS = 0.02
 _BUSY_KEY_SECONDS = 0.25
-# Not longer than the heartbeat thinks that a turn may take.
+# Well below the time after which the heartbeat takes the loop for stuck.
 _LONGEST_SECONDS = 60.0
 
 
@@ -52,9 +55,10 @@ class Sleeper:
         return state
 
     def sleep(self, due: float | None, state: State) -> None:
-        """Sleep until there is a reason to look for work; due: seconds until the next event is due.
+        """Sleep until there is a reason to claim.
 
-        The poll is a net below the doorbell and asks one question: whether anything is due at all.
+        due: seconds until the next event is due. A poll is the fallback for a lost notification:
+        one query, whether any event is due.
         """
         while True:
             wake = self._doorbell.sleep(self._seconds(due, state))
@@ -66,9 +70,9 @@ class Sleeper:
             state = self._doorbell.arm()
             if state != "armed" or self._claimer.seconds_to_full_scan() is not None:
                 return
-            # No full scan is due, so nothing lies before the cursor: ask for all that waits.
+            # No full scan is due, so nothing lies before the cursor: query all waiting events.
             topics = self._claimer.topics
-            due = self._doorbell.ask(
+            due = self._doorbell.query(
                 lambda conn, topics=topics: outbox.seconds_to_next(  # type: ignore[misc]
                     conn, {topic: {} for topic in topics}
                 )
@@ -81,8 +85,8 @@ class Sleeper:
         if due is not None:
             seconds = min(seconds, max(due, _BUSY_KEY_SECONDS))
         if state == "busy":
-            # A writer's lock is held for as long as its transaction, and any role can take one for
-            # hours: the longer, the more rarely this looks again.
+            # A writer holds its lock until its transaction ends, and any role can hold one for hours.
+            # So the wait grows with the age of the lock; otherwise this loop would spin.
             busy = time.monotonic() - (self._busy_since or time.monotonic())
             seconds = min(seconds, max(_BUSY_SECONDS, busy / 4))
         full_scan = self._claimer.seconds_to_full_scan()

@@ -1,11 +1,11 @@
 """The claim cursor: where the next claim begins, and when a full scan is due instead.
 
 While a transaction holds an old snapshot, PostgreSQL keeps a dead copy of every event that was
-claimed since, and a claim that starts at the beginning of its index reads them all. So the
-worker remembers where its last claim ended and continues there. A full scan finds what lies before
-that position (a transaction that committed late, an event whose key was busy, one that another
-worker's rollback gave back). Full scans may take a fiftieth of the time: on a healthy database one
-takes about a millisecond and so is the rule, behind 100,000 dead copies one comes every few seconds.
+claimed since, and a claim that starts at the beginning of its index reads them all. So the worker
+keeps the position of its last claim and continues there. A full scan finds events before that
+position (a transaction that committed late, an event whose key was busy, one that another worker's
+rollback gave back). Full scans may take a fiftieth of the time: on a healthy database one takes
+about a millisecond and so is the rule, behind 100,000 dead copies one comes every few seconds.
 """
 
 import time
@@ -24,7 +24,7 @@ class ClaimCursor:
         self._clock = clock
         self._positions: dict[str, Position] = {}
         self._full_scan_at: dict[str, float] = {}  # when the next full scan may begin
-        self._partial: set[str] = set()  # the topics whose last claim was no full scan
+        self._partial: set[str] = set()  # the topics whose last claim was not a full scan
 
     def position(self, topic: str) -> Position:
         """Return where a claim of this topic is to begin; empty: a full scan."""
@@ -33,7 +33,7 @@ class ClaimCursor:
         return dict(self._positions.get(topic, {}))
 
     def record(self, topic: str, claims: Sequence[Claim], seconds: float, began: Position) -> None:
-        """Note a claim that began at `began`, how long it took and what it returned."""
+        """Record a claim: its position, its duration and its events."""
         if began:
             self._partial.add(topic)
         else:

@@ -1,4 +1,8 @@
-"""Claiming: takes events for the lanes, from the claim cursor on, and hands back unconfirmed ones."""
+"""Claiming: leases events for the lanes from the claim cursor on, and hands back unconfirmed ones.
+
+A claim is committed on the server before its answer arrives. When the answer is lost, events may be
+leased to this worker that no thread works on.
+"""
 
 import contextlib
 import time
@@ -40,11 +44,11 @@ class Claimer:
 
     @property
     def topics(self) -> list[str]:
-        """The topics of which something could be started now."""
+        """The topics whose lanes have room now."""
         return [runner.lane.topic for runner in self._lanes if runner.claimable]
 
     def claim(self, topic: str, limit: int) -> list[Claim]:
-        """Claim up to `limit` events, and wake other workers when there may be more than that."""
+        """Claim up to `limit` events; wakes other workers when there may be more."""
         began, started = self._cursor.position(topic), time.monotonic()
         with self._confirmed():
             claims = outbox.claim(
@@ -67,7 +71,7 @@ class Claimer:
             return outbox.claim_crashed(self._database, self._worker, self._lease_seconds)
 
     def hand_back_unconfirmed(self) -> None:
-        """After an answer that was lost: hand back what is leased to us and in no thread's hands."""
+        """Hand back events of unconfirmed claims: leased to this worker, and in no thread."""
         if self._in_flight.is_certain:
             return
         count = self._in_flight.unconfirmed_count
@@ -93,7 +97,7 @@ class Claimer:
 
     @contextlib.contextmanager
     def _confirmed(self) -> Iterator[None]:
-        """A claim that fails may have been committed: its events are leased, and nobody knows them."""
+        """Mark a claim that fails as unconfirmed: it may have been committed."""
         try:
             yield
         except BaseException:

@@ -1,8 +1,8 @@
-"""What a worker has in flight: the leases that its threads work on, and claims that are unconfirmed.
+"""The leases that a worker's threads work on, and its unconfirmed claims.
 
 A claim whose answer was lost may have been committed: then events are leased to this worker that
-none of its threads knows. Until the main thread has handed those back, every lease of the worker is
-renewed, because nobody can say which ones are unknown.
+none of its threads works on. Until the main thread has handed those back, the heartbeat renews
+every lease of the worker, because the unknown ones cannot be named.
 """
 
 import threading
@@ -12,7 +12,7 @@ from worker.queue.outbox import Claim
 
 
 class InFlight:
-    """Counts of one worker, shared by all its threads."""
+    """The leases of one worker, shared by all its threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -21,7 +21,7 @@ class InFlight:
         self._handed_back = 0
 
     def __len__(self) -> int:
-        """Events that a thread works on, or is about to."""
+        """Count the events that a thread works on or has queued."""
         return len(self._leases)
 
     @property
@@ -31,30 +31,30 @@ class InFlight:
             return list(self._leases)
 
     def add(self, claims: Iterable[Claim]) -> None:
-        """These events are in a thread's hands."""
+        """Add events that a thread takes over."""
         with self._lock:
             self._leases.update(claim.lease for claim in claims)
 
     def remove(self, claims: Iterable[Claim]) -> None:
-        """These events ended, or were given up."""
+        """Remove events that ended or were given up."""
         with self._lock:
             self._leases.difference_update(claim.lease for claim in claims)
 
     def unconfirmed(self) -> None:
-        """The answer to a claim was lost, or an event could not be ended."""
+        """Count an unconfirmed claim, or an event that could not be ended."""
         with self._lock:
             self._unconfirmed += 1
 
     @property
     def unconfirmed_count(self) -> int:
-        """How often that happened: a number, because it may happen again during a handing back."""
+        """How many so far; a number, because another may follow while these are handed back."""
         return self._unconfirmed
 
     @property
     def is_certain(self) -> bool:
-        """Whether every lease of this worker is in a thread's hands."""
+        """Whether a thread works on every lease of this worker."""
         return self._unconfirmed == self._handed_back
 
     def handed_back(self, count: int) -> None:
-        """Everything unknown was handed back as of `unconfirmed_count`."""
+        """Record that all were handed back, as of `unconfirmed_count`."""
         self._handed_back = count

@@ -1,9 +1,9 @@
 """Lanes: how many events of a topic are worked on at once, and by which handler.
 
-A lane is one row of the topic registry (`worker/topics.py`). Its threads take batches of claimed
-events one after the other; the main thread works on batches of an inline lane itself, which saves
-a hand-over where milliseconds count. A fault of one event is counted as its own: a batch that
-fails is worked on event by event, and no other event is lost.
+A lane is one entry of the topic registry (`worker/topics.py`). Its threads take batches of claimed
+events one after the other. The main thread works on batches of an inline lane itself, which saves
+the hand-over to a thread. When a batch fails, its events are retried one by one, so that only the
+event at fault counts a failure.
 """
 
 import queue
@@ -30,10 +30,10 @@ Handler = Callable[[Context, Sequence[Claim]], int | None]
 class Lane:
     """How events of one topic are worked on.
 
-    handler: works on a batch and ends its events in its own transaction; raises when it cannot.
-    Returns how many events to claim at once next, where fewer than a batch fit; else None.
+    handler: processes a batch and ends its events in its own transaction; raises when it cannot.
+    Returns how many events to claim next, where fewer than a batch fit; else None.
     concurrency: batches at once. batch_size: events in one batch. inline: the main thread is one
-    of those that work on batches.
+    of the threads that work on batches.
     """
 
     topic: str
@@ -44,17 +44,17 @@ class Lane:
 
     @property
     def threads(self) -> int:
-        """Threads of this lane beside the main thread."""
+        """Threads of this lane besides the main thread."""
         return self.concurrency - 1 if self.inline else self.concurrency
 
     @property
     def capacity(self) -> int:
-        """Batches that its threads take: where the main thread claims on, one waits behind each."""
+        """Batches that its threads take; for an inline lane one more waits behind each."""
         return 2 * self.threads if self.inline else self.threads
 
 
 class LaneRunner:
-    """Runs one lane. on_end: called from a lane thread when it is free again."""
+    """Runs one lane. on_end: called by a lane thread when it is free again."""
 
     def __init__(
         self, lane: Lane, context: Context, in_flight: InFlight, on_end: Callable[[], None]
@@ -65,7 +65,7 @@ class LaneRunner:
         self._on_end = on_end
         self._batches: queue.SimpleQueue[Sequence[Claim]] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._unended = 0  # batches that were handed over
+        self._unended = 0  # batches handed over and not ended
         self._fitting = lane.batch_size  # events to claim at once
 
     @property
@@ -81,9 +81,9 @@ class LaneRunner:
         return max(0, self.free) * self.lane.batch_size
 
     def start(self, claims: Sequence[Claim]) -> None:
-        """Work on claimed events: in batches on the lane's threads, or here where it is inline.
+        """Work on claimed events, on the lane's threads or here.
 
-        An inline lane uses its threads only for a full batch, which may leave others behind it.
+        An inline lane uses its threads only for a full batch, because more may wait behind that.
         """
         size = self.lane.batch_size
         if self.lane.inline and (len(claims) < self.claimable or self.free <= 0):
@@ -100,14 +100,14 @@ class LaneRunner:
         self._batches.put(claims)
 
     def run(self) -> None:
-        """Body of a lane thread: one batch after the other, until the process ends."""
+        """Work on one batch after the other until the process ends; a lane thread's body."""
         while True:
             claims = self._batches.get()
             try:
                 if not self._context.shutdown.requested.is_set():
                     self.work(claims)
             except ShutdownRequested:
-                pass  # handed back when the process leaves
+                pass  # handed back at shutdown
             finally:
                 self._in_flight.remove(claims)
                 with self._lock:
@@ -123,12 +123,12 @@ class LaneRunner:
             self._in_flight.remove(claims)
 
     def work(self, claims: Sequence[Claim]) -> None:
-        """Let the handler work on a batch; one bad event among them spoils no other."""
+        """Run the handler on a batch; after an error run it on each event alone."""
         try:
             self._fitting = self.lane.handler(self._context, claims) or self.lane.batch_size
         except (ShutdownRequested, KeyboardInterrupt, SystemExit):
             raise
-        # Not only Exception: a panic in an extension would end the lane.
+        # Not only Exception: otherwise a panic in an extension would end the lane.
         except BaseException as error:  # noqa: BLE001 - any fault of one event must not lose the others
             if len(claims) == 1:
                 self._fail(claims[0], error)

@@ -1,8 +1,8 @@
-"""The queue's verbs, one function each; the verbs themselves are SQL in `sql/functions/3*.sql`.
+"""The queue's verbs: one function for each SQL function of `sql/functions/3*.sql`.
 
-A claim is a transaction of its own: what is leased is known to all before anybody works on it. The
-others take the caller's connection. Those that end a claim take its fencing token, and return which
-leases were lost instead of changing those events.
+A claim is a transaction of its own, so that other workers see the lease before the work begins. The
+other verbs run on the caller's connection. A verb that ends a claim takes its fencing token; when
+the lease was lost it changes nothing and reports that.
 """
 
 import datetime as dt
@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 
 from sql.database import Connection, Database, one
 
-# Per priority the last event of an earlier claim: available_at and id. See worker/queue/claim_cursor.py.
+# Per priority: available_at and id of the last event of an earlier claim (claim_cursor.py).
 Position = dict[int, tuple[str, int]]
 
 
@@ -28,13 +28,13 @@ class Claim(NamedTuple):
     priority: int
     attempts: int
     crashes: int
-    available_at: str  # as PostgreSQL writes it: an operator may have set it to -infinity
+    available_at: str  # text, because an operator may set it to -infinity, which Python cannot hold
     lease: int
     waited: float | None = None  # seconds from insert to claim, where this is the first
 
 
 class End(NamedTuple):
-    """How a claim ends well: `verdict` done or cancelled, and what was done."""
+    """The end of an event without an error. result: what was done, for `outbox_history`."""
 
     claim: Claim
     verdict: Literal["done", "cancelled"]
@@ -57,9 +57,9 @@ def claim(
     lease_seconds: float,
     after: Position | None = None,
 ) -> list[Claim]:
-    """Lease up to `limit` ready events of a topic, without crashed ones; in the order of the queue.
+    """Lease up to `limit` ready events of a topic.
 
-    after: claim only behind this position.
+    In the order of the queue, without crashed ones. after: claim only behind this position.
     """
     return database.at_once(
         f"SELECT {_COLUMNS} FROM outbox_claim(%s, %s, %s, %s, %s) o"  # noqa: S608 - a constant
@@ -70,7 +70,7 @@ def claim(
 
 
 def claim_crashed(database: Database, worker: str, lease_seconds: float) -> Claim | None:
-    """Lease one crashed event of any topic, to be run with nothing else in flight."""
+    """Lease one crashed event of any topic; the caller has nothing else in flight."""
     claims = database.at_once(
         f"SELECT {_COLUMNS} FROM outbox_claim_crashed(%s, %s)",  # noqa: S608 - a constant
         [worker, lease_seconds],
@@ -80,7 +80,7 @@ def claim_crashed(database: Database, worker: str, lease_seconds: float) -> Clai
 
 
 def lock(conn: Connection, claims: Sequence[Claim]) -> list[Claim]:
-    """Lock those claims whose lease is still valid until the transaction ends; returns just those."""
+    """Lock the events whose lease is still valid, until the transaction ends; returns their claims."""
     wanted = [{"id": claim.id, "lease": claim.lease} for claim in claims]
     rows = conn.execute("SELECT outbox_lock(%s) AS id", [Jsonb(wanted)])
     locked = {row["id"] for row in rows}
@@ -88,7 +88,7 @@ def lock(conn: Connection, claims: Sequence[Claim]) -> list[Claim]:
 
 
 def finish(conn: Connection, ends: Sequence[End]) -> int:
-    """Move events to history; returns how many leases were still valid."""
+    """Move events to `outbox_history`; returns how many leases were still valid."""
     rows = [
         {"id": claim.id, "lease": claim.lease, "verdict": verdict, "result": result}
         for claim, verdict, result in ends
@@ -99,9 +99,9 @@ def finish(conn: Connection, ends: Sequence[End]) -> int:
 def hand_back(
     conn: Connection, claims: Sequence[Claim], behind: Sequence[Claim], priority: int
 ) -> int:
-    """Make claims ready again that nobody began to work on, after what waits; returns how many.
+    """Make unstarted events ready again, behind those that wait; returns how many.
 
-    behind: those of them that get this priority.
+    behind: those that also get this priority.
     """
     mine = [
         {"id": c.id, "lease": c.lease, "priority": priority if c in behind else c.priority}
@@ -111,7 +111,10 @@ def hand_back(
 
 
 def fail(conn: Connection, claim: Claim, error: str, max_attempts: int) -> str | None:
-    """Count a failure; returns the new status (failed, dead, merged), None when the lease was lost."""
+    """Count a failure; returns the event's new status.
+
+    One of failed, dead and merged; None for a lost lease.
+    """
     return _status(
         conn,
         "SELECT outbox_fail(%s, %s, %s, %s) AS status",
@@ -120,7 +123,7 @@ def fail(conn: Connection, claim: Claim, error: str, max_attempts: int) -> str |
 
 
 def delay(conn: Connection, claim: Claim, until: dt.datetime, reason: str) -> str | None:
-    """Delay an event at no cost to it; None when the lease was lost."""
+    """Delay an event without counting an attempt; returns None for a lost lease."""
     return _status(
         conn,
         "SELECT outbox_delay(%s, %s, %s, %s) AS status",
@@ -134,23 +137,24 @@ def _status(conn: Connection, query: str, arguments: list[Any]) -> str | None:
 
 
 def release(conn: Connection, worker: str, keep: Sequence[int] = ()) -> list[int]:
-    """Hand back everything that is leased to this worker, except the leases `keep`.
-
-    Returns the events' ids.
-    """
+    """Hand back all events leased to this worker, except the leases `keep`; returns their ids."""
     query = "SELECT outbox_release(%s, %s::bigint[]) AS id"
     return [row["id"] for row in conn.execute(query, [worker, list(keep)])]
 
 
 def expire(conn: Connection, max_crashes: int) -> list[dict[str, Any]]:
-    """End leases whose time is over; returns id, topic, key, worker and new status of each."""
+    """End leases whose time is over.
+
+    Returns id, topic, key, worker and new status of each.
+    """
     return conn.execute("SELECT * FROM outbox_expire(%s)", [max_crashes]).fetchall()
 
 
 def seconds_to_next(conn: Connection, after: Mapping[str, Position]) -> float | None:
-    """Seconds until the next waiting event of some topics is due, negative if it is.
+    """Return the seconds until the next waiting event is due.
 
-    after: the topics, each with the position behind which to look. None: no event waits.
+    Negative when it is due; None when no event waits. after: the topics, each with the position
+    behind which to search.
     """
     row = conn.execute(
         "SELECT extract(epoch FROM outbox_next_at(%s, %s) - reckoner_now())::float8 AS seconds",

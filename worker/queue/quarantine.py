@@ -1,7 +1,7 @@
 """Quarantine: runs crashed events one at a time, with nothing else in flight.
 
-An event that its worker did not survive may take the next worker with it. Alone it takes no other
-event with it, and it is the one that is counted.
+A crashed event may crash the next worker too. Run alone, it cannot crash other events with it, and
+the crash is counted for this event only.
 """
 
 from collections.abc import Sequence
@@ -16,18 +16,18 @@ log = structlog.get_logger()
 
 
 class Quarantine:
-    """The crashed events of the queue, as one worker sees them."""
+    """Runs crashed events, one at a time, for one worker."""
 
     def __init__(self, claimer: Claimer, lanes: Sequence[LaneRunner], in_flight: InFlight) -> None:
         self._claimer = claimer
         self._lanes = {runner.lane.topic: runner for runner in lanes}
         self._in_flight = in_flight
-        self.is_due = True  # there may be some from before
+        self.is_due = True  # an earlier worker may have crashed
 
     def run(self) -> bool:
-        """Start one crashed event, once nothing is in flight; True when that changed anything.
+        """Start one crashed event once nothing is in flight; True when a claim was made.
 
-        Until it ends nothing else is claimed.
+        Nothing else is claimed until the event ends.
         """
         if len(self._in_flight):
             return False

@@ -18,7 +18,7 @@ from pgqueuer.queries import Queries
 from pgqueuer.types import QueueExecutionMode
 
 from tests.benchmarks.processes import done, ready
-from tests.support import Conn
+from tests.support.db import Conn
 
 BATCH = 1000
 

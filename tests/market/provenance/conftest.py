@@ -7,7 +7,8 @@ import pytest
 from market.providers.csv_files import CsvFiles
 from tests.market.desk import Desk
 from tests.market.provenance.scenes import MOMENT, NOW
-from tests.support import Conn, flat_bars, sessions, write_csv
+from tests.support.db import Conn
+from tests.support.market import flat_bars, sessions, write_csv
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from typing import Any
 
 from market.providers import Answer, Kind, Payload, Provider
 from tests.market.desk import Desk, Told
-from tests.market.helpers import clock, utc
-from tests.support import Conn, connect
+from tests.support.clock import clock, utc
+from tests.support.db import Conn, connect
 from worker import sweep
 from worker.settings import WorkerSettings
 

@@ -13,9 +13,12 @@ from market.prices import ingestion
 from market.providers import Answer, Bar, Kind, Payload, Request
 from market.providers.csv_files import CsvFiles
 from sql.database import Database
-from tests.market.helpers import FakeProvider, day
 from tests.market.provenance.scenes import NOW, T1, audit, payloads, raw, sweep_at, turn
-from tests.support import Conn, command, flat_bars, sessions, value, write_csv
+from tests.support.cli import command
+from tests.support.clock import day
+from tests.support.db import Conn, value
+from tests.support.market import flat_bars, sessions, write_csv
+from tests.support.providers import FakeProvider
 
 
 def test_one_row_for_each_symbol_and_run(url: str, conn: Conn, folder: Path) -> None:

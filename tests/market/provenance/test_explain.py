@@ -8,7 +8,6 @@ import pytest
 
 from market.providers import Kind
 from market.providers.csv_files import CsvFiles
-from tests.market.helpers import FakeProvider, clock, outcome
 from tests.market.provenance.scenes import (
     LATER,
     NOW,
@@ -19,7 +18,11 @@ from tests.market.provenance.scenes import (
     sweep_at,
     turn,
 )
-from tests.support import Conn, command, connect, flat_bars, sessions, value, write_csv
+from tests.support.cli import command
+from tests.support.clock import clock
+from tests.support.db import Conn, connect, value
+from tests.support.market import flat_bars, outcome, sessions, write_csv
+from tests.support.providers import FakeProvider
 
 
 def test_explain_walks_from_the_outcome_to_the_bytes(

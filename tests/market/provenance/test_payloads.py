@@ -11,7 +11,6 @@ from market.providers import Kind, Payload, Request
 from market.providers.csv_files import CsvFiles
 from market.settings import MarketSettings
 from sql.database import Database
-from tests.market.helpers import FakeProvider, day
 from tests.market.provenance.scenes import (
     LATER,
     NOW,
@@ -23,7 +22,10 @@ from tests.market.provenance.scenes import (
     turn,
     versions,
 )
-from tests.support import Conn, command, value
+from tests.support.cli import command
+from tests.support.clock import day
+from tests.support.db import Conn, value
+from tests.support.providers import FakeProvider
 from worker.settings import WorkerSettings
 
 

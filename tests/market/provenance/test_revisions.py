@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from market.providers.csv_files import CsvFiles
-from tests.market.helpers import day, outcome, uncover_after
 from tests.market.provenance.scenes import LATER, T1, payloads, revise, turn
-from tests.support import Conn, connect, value
+from tests.support.clock import day
+from tests.support.db import Conn, connect, value
+from tests.support.market import outcome, uncover_after
 
 
 def test_a_revised_bar_keeps_what_it_said_and_its_outcome_tells(

@@ -5,7 +5,9 @@ from typing import Any
 
 from market.providers import Answer, Bar, Kind, Request
 from tests.market.desk import Desk, Told
-from tests.market.helpers import HORIZONS, FakeProvider, at, clock, day, utc
+from tests.support.clock import at, clock, day, utc
+from tests.support.market import HORIZONS
+from tests.support.providers import FakeProvider
 
 ENTRY = day("2024-05-13")  # a Monday: T+1 is the 14th, T+3 the 16th, T+7 the 22nd
 MOMENT = "2024-05-13 15:00+00"

@@ -5,7 +5,6 @@ import datetime as dt
 import pytest
 
 from tests.market.desk import Desk
-from tests.market.helpers import at, clock, outcome, utc
 from tests.market.revision.remote import (
     AT_T3,
     AT_T7,
@@ -20,7 +19,9 @@ from tests.market.revision.remote import (
     returns,
     traded,
 )
-from tests.support import Conn, value
+from tests.support.clock import at, clock, utc
+from tests.support.db import Conn, value
+from tests.support.market import outcome
 
 
 def test_what_is_filled_for_the_first_time_is_no_revision(

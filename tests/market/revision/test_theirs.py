@@ -5,9 +5,10 @@ import datetime as dt
 import pytest
 
 from tests.market.desk import Desk
-from tests.market.helpers import at, clock, day, outcome, ticker, utc
 from tests.market.revision.remote import AT_T3, ENTRY, LATER, T7, Remote, refresh, traded
-from tests.support import Conn, connect, value
+from tests.support.clock import at, clock, day, utc
+from tests.support.db import Conn, connect, value
+from tests.support.market import outcome, ticker
 
 
 def theirs(conn: Conn, closes: dict[dt.date, float], symbol: str = "ACME") -> None:

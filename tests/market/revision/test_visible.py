@@ -8,7 +8,6 @@ from typing import Any
 
 from market.prices import backfill
 from tests.market.desk import Desk
-from tests.market.helpers import BACKFILL_DAYS, at, clock, never, outcome
 from tests.market.revision.remote import (
     AT_T3,
     AT_T7,
@@ -19,7 +18,10 @@ from tests.market.revision.remote import (
     refresh,
     returns,
 )
-from tests.support import Conn, connect, until, value
+from tests.support.clock import at, clock
+from tests.support.db import Conn, connect, value
+from tests.support.market import BACKFILL_DAYS, outcome
+from tests.support.waiting import never, until
 
 OUTCOMES = "SELECT string_agg(DISTINCT xmin::text, ' ') FROM prediction_outcomes"
 BARS = "SELECT string_agg(DISTINCT xmin::text, ' ') FROM market_prices"

@@ -1,0 +1,233 @@
+"""`market fetch-prices`, `price-stats`, `payload`, `providers`, `cross-check`: prices now.
+
+Prices of many symbols, which workers fetch, are in `jobs.py`.
+"""
+
+import contextlib
+import datetime as dt
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from market.cli.completion import complete_symbol
+from market.cli.console import (
+    DryRunOption,
+    JsonOption,
+    application,
+    command_database,
+    emit,
+    emit_bytes,
+    waiting,
+)
+from market.prices import backfill, cross_check, ingestion, storage
+from market.prices.ingestion import AuditFile, Run
+from market.providers import Provider, build
+from market.providers.status import overview
+from market.settings import MarketSettings
+from market.universe import registry, sessions
+from sql.database import Connection, Database, one
+from sql.errors import InvalidInput, ReckonerError
+from sql.settings import load
+
+app = application("Prices now.")
+
+AuditOption = Annotated[
+    Path | None,
+    typer.Option("--audit", help="Append each run as a line of JSON to this file.", dir_okay=False),
+]
+
+
+@app.command("fetch-prices")
+def fetch_prices(
+    symbol: Annotated[
+        list[str],
+        typer.Option(
+            "-s", "--symbol", autocompletion=complete_symbol, help="A symbol; may be repeated."
+        ),
+    ],
+    days: Annotated[
+        int, typer.Option("-d", "--days", min=1, help="Calendar days back from today.")
+    ] = 30,
+    audit: AuditOption = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch and store daily bars now, and fill the outcomes that follow.
+
+    Examples: `python -m market fetch-prices -s AAPL -d 30`,
+    `python -m market fetch-prices -s AAPL -s BTC-USD -d 365 --json --audit runs.jsonl`.
+    """
+    settings = load(MarketSettings)
+    providers = build(settings)
+    run = Run("fetch-prices", settings.raw_retention_days)
+    with _audit_file(None if dry_run else audit) as file, command_database() as database:
+        with waiting("loading sessions"):
+            sessions.ensure(database)
+        with database.transaction() as conn, conn.transaction(force_rollback=dry_run):
+            registered = registry.register(conn, symbol)
+            if registered["rejected"]:
+                rejected = ", ".join(map(repr, registered["rejected"]))
+                raise InvalidInput(f"not a symbol: {rejected}")
+            names = registered["registered"] + registered["known"]
+            calendars = backfill.calendars_missing(conn, names)
+        for calendar in calendars:
+            with waiting(f"loading sessions of {calendar}"):
+                sessions.load(database, calendar)
+        with database.transaction() as conn, conn.transaction(force_rollback=dry_run):
+            registry.register(conn, symbol)
+            plans = [_plan(conn, name, days) for name in names]
+        rows = [
+            _planned(plan) if dry_run else _fetch(database, providers, plan, settings, run, file)
+            for plan in plans
+        ]
+    emit(rows, as_json=as_json)
+    if any(row["result"] not in {"fetched", "up to date", "would fetch"} for row in rows):
+        sys.exit(1)
+
+
+def _plan(conn: Connection, symbol: str, days: int) -> backfill.Plan:
+    today = one(conn, "SELECT (reckoner_now() AT TIME ZONE 'UTC')::date AS date")["date"]
+    plan = backfill.plan(conn, symbol, days, since=today - dt.timedelta(days=days))
+    if plan is None:
+        raise ReckonerError(f"{symbol} left the registry meanwhile")
+    return plan
+
+
+def _planned(plan: backfill.Plan) -> dict[str, Any]:
+    if plan.request is None:
+        return {"symbol": plan.symbol, "result": "up to date"}
+    return {
+        "symbol": plan.symbol,
+        "result": "would fetch",
+        "from": str(plan.request.start),
+        "to": str(plan.request.end),
+        "sessions": len(plan.request.sessions),
+    }
+
+
+@contextlib.contextmanager
+def _audit_file(path: Path | None) -> Iterator[AuditFile | None]:
+    """Open the audit file before anything is fetched; raises InvalidInput where it cannot be."""
+    if path is None:
+        yield None
+        return
+    try:
+        file = AuditFile(path)
+    except OSError as error:
+        raise InvalidInput(f"--audit {path}: {error.strerror}; nothing was fetched") from None
+    try:
+        yield file
+    except ingestion.AuditError as error:
+        raise ReckonerError(f"--audit {path}: {error}; its symbol was not stored") from None
+    finally:
+        file.close()
+
+
+def _fetch(
+    database: Database,
+    providers: Sequence[Provider],
+    plan: backfill.Plan,
+    settings: MarketSettings,
+    run: Run,
+    file: AuditFile | None,
+) -> dict[str, Any]:
+    with waiting(f"fetching {plan.symbol}"):
+        result = backfill.fetch(database, providers, plan, time.sleep, by_merit=settings.chooses)
+    # The line is removed when the transaction rolls back, and the other way round.
+    entry = file.entry() if file else contextlib.nullcontext()
+    with entry, database.transaction(seconds=300) as conn:
+        before = storage.count(conn, plan.symbol)
+        summary = backfill.store(conn, plan, result, run)
+        after = storage.count(conn, plan.symbol)
+        if file and summary.audit:
+            file.append(summary.audit)
+    counts = {"bars_before": before, "bars_after": after}
+    return {"symbol": plan.symbol, "result": summary.result, **summary.details, **counts}
+
+
+@app.command("payload")
+def payload(
+    number: Annotated[int, typer.Argument(help="An id of provider_payloads.")],
+) -> None:
+    """Write the bytes of a provider's answer to stdout, unchanged.
+
+    Examples: `python -m market payload 17 > answer.json`,
+    `python -m market payload 17 | jq .chart.error`.
+    """
+    with command_database() as database, database.transaction() as conn:
+        body = ingestion.body(conn, number)
+    if body is None:
+        raise ReckonerError(
+            f"payload {number} is not kept, or no longer; RAW_RETENTION_DAYS is how long payloads are"
+        )
+    emit_bytes(body)
+
+
+@app.command("price-stats")
+def price_stats(
+    symbol: Annotated[
+        str | None,
+        typer.Argument(autocompletion=complete_symbol, help="One symbol; without it all."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show stored bars with dates and sources; for one symbol also its gaps.
+
+    Examples: `python -m market price-stats`, `python -m market price-stats AAPL --json`.
+    """
+    with command_database() as database, database.transaction() as conn:
+        rows = storage.stats(conn, symbol)
+        if symbol is not None:
+            rows = [row | storage.completeness(conn, row["symbol"]) for row in rows]
+    if symbol is not None and not rows:
+        raise ReckonerError(
+            f"{symbol} is not registered: python -m market register-tickers {symbol}"
+        )
+    emit(rows, as_json=as_json, empty="no ticker")
+
+
+@app.command("providers")
+def providers_status(as_json: JsonOption = False) -> None:
+    """Show the price providers: order, plan, quota, breaker, last success, errors, score.
+
+    Those in use come first, in the order in which they are asked. The keys and MARKET_PROVIDERS
+    or MARKET_PROVIDER_POLICY decide it.
+
+    Examples: `python -m market providers`, `python -m market providers --json`.
+    """
+    providers = build(load(MarketSettings))
+    with command_database() as database, database.transaction() as conn:
+        rows = overview(conn, providers)
+    emit(rows, as_json=as_json)
+
+
+@app.command("cross-check")
+def cross_check_prices(
+    sample: Annotated[
+        int | None,
+        typer.Option(min=1, help="Symbols to compare; without it MARKET_CROSS_CHECK_SAMPLE."),
+    ] = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare a sample of the closes fetched in the last day with a second provider's.
+
+    Differences are kept in provider_disagreements with both values; no price changes.
+
+    Examples: `python -m market cross-check --sample 5`, `python -m market cross-check --json`.
+    """
+    settings = load(MarketSettings)
+    number = sample or settings.market_cross_check_sample
+    if not number:
+        raise InvalidInput("MARKET_CROSS_CHECK_SAMPLE is 0: set it, or say --sample N")
+    with command_database() as database:
+        if dry_run:
+            rows = cross_check.sampled(database, number)
+        else:
+            with waiting("comparing"):
+                rows = cross_check.run(database, build(settings), number, time.sleep)
+    emit(rows, as_json=as_json, empty="nothing was fetched in the last day")

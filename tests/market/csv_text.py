@@ -1,0 +1,24 @@
+"""Files of the csv provider as text, and one question to it."""
+
+import datetime as dt
+from pathlib import Path
+
+from market.providers import Answer, Request
+from market.providers.csv_files import CsvFiles
+from tests.support.clock import day
+
+HEADER = "date,open,high,low,close,volume"
+
+
+def ask(folder: Path, text: str | bytes | None, symbol: str = "ACME", name: str = "") -> Answer:
+    """Write the file, if any, and ask for January 2024."""
+    if text is not None:
+        raw = text if isinstance(text, bytes) else text.encode()
+        (folder / (name or f"{symbol}.csv")).write_bytes(raw)
+    start, end = day("2024-01-01"), day("2024-01-31")
+    days = [start + dt.timedelta(days=n) for n in range(31)]
+    return CsvFiles(folder).fetch(Request(symbol, start, end, days))
+
+
+def lines(*rows: str, header: str = HEADER) -> str:
+    return "\n".join([header, *rows]) + "\n"

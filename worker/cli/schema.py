@@ -1,0 +1,87 @@
+"""`worker migrate`: apply the schema, print what is missing, or remove what Reckoner made."""
+
+import sys
+from dataclasses import asdict
+from typing import Annotated
+
+import psycopg
+import typer
+
+from market.cli.console import JsonOption, command_database, emit, say, waiting
+from sql.database import Database
+from sql.errors import InvalidInput, ReckonerError
+from sql.schema import migrate, remove
+from sql.schema.migrate import Change
+
+
+def migrate_command(
+    check: Annotated[
+        bool, typer.Option("--check", help="Only print what is missing; exit 3 if anything is.")
+    ] = False,
+    removing: Annotated[
+        bool, typer.Option("--remove", help="Print the SQL that removes our objects, not the data.")
+    ] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="With --remove: run that SQL.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Apply sql/ to the database; safe to repeat and to run twice at once.
+
+    --remove leaves predictions, tickers, prices and outcomes; live events are lost. Examples:
+    `python -m worker migrate --check`, `python -m worker migrate --remove > remove.sql`.
+    """
+    if apply and not removing:
+        raise InvalidInput("--apply goes with --remove")
+    if check and removing:
+        raise InvalidInput("give one of --check and --remove")
+    with command_database(any_schema=True) as database:
+        if removing:
+            _remove(database, apply=apply, as_json=as_json)
+            return
+        if check:
+            with database.transaction(seconds=300) as conn:
+                changes = missing = migrate.pending(conn)
+                if advice := migrate.advise(conn):
+                    changes = [*changes, advice]
+        else:
+            with waiting("applying sql/"):
+                changes, missing = migrate.migrate(database), []
+    _print_changes(changes, as_json=as_json)
+    if missing:
+        sys.exit(3)
+
+
+def _print_changes(changes: list[Change], *, as_json: bool) -> None:
+    """Print what was or would be done, and the SQL that resolves what is blocked."""
+    if as_json or not sys.stdout.isatty():
+        emit([asdict(change) for change in changes], as_json=as_json)
+        return
+    rows = [{"action": change.action, "name": change.name} for change in changes]
+    emit(rows, as_json=False, empty="up to date")
+    for change in changes:
+        if change.sql:
+            say(f"When you want that index, look at those rows, then:\n{change.sql}")
+
+
+def _remove(database: Database, *, apply: bool, as_json: bool) -> None:
+    """Print the SQL that removes our objects, or run it. Raises ReckonerError."""
+    if apply:
+        try:
+            lines = remove.apply(database)
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            raise ReckonerError(
+                "gave up waiting for a lock, so as not to hold up other programs;"
+                " nothing was changed, try again"
+            ) from None
+        except psycopg.errors.DependentObjectsStillExist as error:
+            detail = (error.diag.message_detail or "").splitlines()
+            raise ReckonerError(
+                f"something that is not ours is built on ours: {'; '.join(detail)}"
+            ) from None
+    else:
+        with database.transaction() as conn:
+            lines = remove.statements(conn)
+    if as_json or apply:
+        rows = [{"removed" if apply else "would_remove": line} for line in lines]
+        emit(rows, as_json=as_json, empty="nothing of ours is here")
+    elif lines:
+        say(remove.script(lines).rstrip())

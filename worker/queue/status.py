@@ -1,0 +1,73 @@
+"""The state of the queue and the health of the whole, read from SQL views.
+
+Every front end (commands, pages) reads these two functions, so that all of them show the same.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import psycopg
+
+from sql.database import Connection, Database, error_line, one
+from sql.schema import migrate
+
+
+@dataclass(frozen=True)
+class Check:
+    """One health check: `ok`, `warn` (look at it) or `fail` (exit 3), with a sentence."""
+
+    check: str
+    state: str
+    message: str
+
+
+def status(conn: Connection) -> dict[str, Any]:
+    """Return queue, workers, oldest event, pace and ETA as one document."""
+    queue = conn.execute("SELECT * FROM outbox_status").fetchall()
+    workers = conn.execute("SELECT * FROM worker_status ORDER BY name").fetchall()
+    totals = one(
+        conn,
+        "SELECT (SELECT count(*) FROM outbox WHERE status IN ('pending', 'failed', 'processing')) AS waiting,"
+        " (SELECT count(*) FROM outbox WHERE status = 'dead') AS dead,"
+        " (SELECT reckoner_now() - min(created_at) FROM outbox WHERE status <> 'dead') AS oldest_age,"
+        " (SELECT count(*) FROM outbox_history WHERE finished_at > reckoner_now() - interval '10 minutes') / 10.0"
+        " AS events_per_minute",
+    )
+    pace = float(totals["events_per_minute"])
+    totals["events_per_minute"] = pace
+    etas = [row["eta"].total_seconds() / 60 for row in queue if row["eta"] is not None]
+    totals["eta_minutes"] = round(max(etas), 1) if etas else None
+    return {"totals": totals, "queue": queue, "workers": workers}
+
+
+def live_events(database: Database) -> int:
+    """Count the events in the outbox, dead ones included."""
+    with database.transaction(seconds=10) as conn:
+        return int(one(conn, "SELECT count(*) AS n FROM outbox")["n"])
+
+
+def health(database: Database) -> list[Check]:
+    """Run every check that the database still allows; the first failure may be the last."""
+    try:
+        database.connect().close()  # the pool would retry for its whole timeout
+        with database.transaction(seconds=10) as conn:
+            changes = migrate.pending(conn)
+    except migrate.MigrationError as error:
+        return [Check("database", "ok", "answers"), Check("schema", "fail", str(error))]
+    except psycopg.Error as error:
+        return [Check("database", "fail", error_line(error))]
+    checks = [Check("database", "ok", "answers")]
+    wanted = [change.name for change in changes if change.action in {"apply", "replace"}]
+    if wanted:
+        some = ", ".join(wanted[:3])
+        message = f"{len(wanted)} files pending ({some}): run python -m worker migrate"
+        return [*checks, Check("schema", "fail", message)]
+    checks.append(Check("schema", "ok", "is what this version expects"))
+    with database.transaction(seconds=10) as conn:
+        rows = conn.execute("SELECT name, state, message FROM reckoner_health()").fetchall()
+    return [*checks, *(Check(row["name"], row["state"], row["message"]) for row in rows)]
+
+
+def as_rows(checks: list[Check]) -> list[dict[str, Any]]:
+    """Return checks as rows."""
+    return [asdict(check) for check in checks]
