@@ -80,7 +80,7 @@ class Heartbeat:
                 was_stuck = True
             elif time.monotonic() >= next_at or self._mode != self._shown_mode:
                 was_stuck = False
-                next_at = time.monotonic() + self._settings.beat_seconds
+                next_at = time.monotonic() + self._settings.heartbeat_seconds
                 with contextlib.suppress(
                     ShutdownRequested
                 ):  # heartbeats end only when the shutdown is forced
@@ -90,7 +90,7 @@ class Heartbeat:
                         self._send_unless_quiet,
                         any_error=True,
                     )
-            self._shutdown.forced.wait(min(1.0, self._settings.beat_seconds))
+            self._shutdown.forced.wait(min(1.0, self._settings.heartbeat_seconds))
 
     @property
     def _mode(self) -> str:

@@ -122,6 +122,6 @@ class WorkerSettings(RetentionSettings):
         return value.lower() if isinstance(value, str) else value
 
     @property
-    def beat_seconds(self) -> float:
+    def heartbeat_seconds(self) -> float:
         """Seconds between heartbeats; short enough to renew a lease twice before it ends."""
         return min(self.worker_heartbeat_seconds, self.worker_lease_seconds / 3)

@@ -26,7 +26,7 @@ def calculate_outcomes(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Fill open outcomes from the stored prices; with --force compute all of ours anew.
+    """Fill open outcomes from the stored prices; with --force compute all of ours again.
 
     Examples: `python -m market calculate-outcomes --dry-run`,
     `python -m market calculate-outcomes --force --json`.
