@@ -42,6 +42,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "provider_resume",
     ),
     "Prices": (
+        "our_bars",
         "price_stats",
         "symbol_stats",
         "price_freshness",
@@ -51,6 +52,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "job_runs",
     ),
     "Reports": (
+        "our_outcomes",
         "outcome_facts",
         "accuracy_by_group",
         "accuracy_by_confidence",
