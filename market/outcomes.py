@@ -206,7 +206,7 @@ def _batches(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
 def count_ours(database: Database) -> int:
     """Count the outcomes of ours, which `calculate` may rewrite with force."""
     with database.transaction() as conn:
-        query = "SELECT count(*) AS n FROM prediction_outcomes WHERE engine_version IS NOT NULL"
+        query = "SELECT count(*) AS n FROM our_outcomes"
         return int(one(conn, query)["n"])
 
 

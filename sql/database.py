@@ -1,9 +1,9 @@
-"""Connections: how they are opened, how long anything may wait on them, when they are away.
+"""Connections: opening them, bounding every wait on them, telling when the database is away.
 
 Every wait on the database ends. The server bounds its statements and locks (SET LOCAL, so
 that nothing leaks through a transaction pooler), and a watchdog in this process cuts the
-socket of a call that outlives its deadline, because a half-open network answers nothing
-and the server's own timeouts never arrive. `Database` holds the pool; it is made once per
+socket of a call that outlives its deadline: on a half-open network no answer arrives, and neither do
+the server's own timeouts. `Database` holds the pool; it is made once per
 process and passed down.
 """
 
@@ -36,21 +36,21 @@ _CONNECT: dict[str, Any] = {
     "keepalives_interval": 10,
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
-    # Prepared statements fail behind transaction poolers. What is costly to plan is
-    # PL/pgSQL, which keeps its plans by itself.
+    # Prepared statements fail behind transaction poolers. Statements that are costly to plan are
+    # PL/pgSQL functions, which keep their plans.
     "prepare_threshold": None,
     "autocommit": True,
     "row_factory": dict_row,
 }
 
-# How much longer than the server's own timeout the watchdog waits.
+# The watchdog waits this much longer than the server's own timeout.
 _GRACE_SECONDS = 5.0
 
 
 def _begin(seconds: float, lock_seconds: float = 10.0) -> str:
-    """Begin a transaction of which every statement ends within `seconds`.
+    """Begin a transaction in which every statement ends within `seconds`.
 
-    The owner's default isolation may be another; ours relies on seeing what others just committed.
+    It sets the isolation, because the owner's default may hide rows that others just committed.
     """
     return (
         f"BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = {int(seconds * 1000)};"
@@ -77,7 +77,7 @@ class Watchdog:
         with self._condition:
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
-                thread.start()  # raises where the system has no thread left: then there is none
+                thread.start()  # raises where the system has no thread left: then none is kept
                 self._thread = thread
             self._guarded[number] = conn
             heapq.heappush(self._deadlines, (time.monotonic() + seconds, number, number))
@@ -103,9 +103,9 @@ class Watchdog:
 
 
 def _cut(conn: psycopg.Connection[Any]) -> None:
-    """Shut a connection's socket down, so that whoever waits on it sees its end."""
+    """Shut a connection's socket down, so that a waiting thread sees its end."""
     with contextlib.suppress(OSError, psycopg.OperationalError):
-        # Not a copy of the descriptor: where none is left, this must work all the more.
+        # Not a copy of the descriptor: this must work where the process has none left.
         sock = socket.socket(fileno=conn.fileno())
         try:
             sock.shutdown(socket.SHUT_RDWR)
@@ -114,7 +114,7 @@ def _cut(conn: psycopg.Connection[Any]) -> None:
 
 
 class Database:
-    """The way to one database: a pool for transactions, single connections for LISTEN.
+    """One database: a pool for transactions, single connections for LISTEN.
 
     url: a libpq URL. name: what pg_stat_activity shows. size: most connections at once.
     """
@@ -163,7 +163,7 @@ class Database:
         Every statement of it, and the whole of it with some grace, ends within `seconds`;
         waiting for a lock within `lock_seconds`, for a connection within `connect_seconds`.
         Columns of other programs without a time zone are written in UTC. Raises psycopg.Error;
-        `is_away` tells which of them mean that the database, not the statement, is to blame.
+        `is_away` distinguishes errors of the database from those of the statement.
         """
         with self._connection(seconds, connect_seconds) as conn:
             conn.execute(_begin(seconds, lock_seconds).encode())
@@ -179,7 +179,7 @@ class Database:
     ) -> list[T]:
         """Run one statement as a transaction of its own, in one round trip; returns its rows.
 
-        When it raises, the transaction may have been committed all the same. psycopg puts the
+        When it raises, the transaction may have committed nevertheless. psycopg puts the
         values into the text, because a message of several statements cannot carry them.
         """
         with (
@@ -191,7 +191,7 @@ class Database:
 
     @contextlib.contextmanager
     def _connection(self, seconds: float, connect_seconds: float = 15.0) -> Iterator[Connection]:
-        """Yield a connection of the pool for so long and some grace; what fails on it is undone."""
+        """Yield a connection of the pool for so long and some grace; roll back on an error."""
         with (
             self._pool.connection(timeout=connect_seconds) as conn,
             self._watchdog.guard(conn, seconds + _GRACE_SECONDS),
@@ -210,7 +210,7 @@ class Database:
 
     @contextlib.contextmanager
     def deadline(self, conn: Connection, seconds: float) -> Iterator[None]:
-        """Bound what the body does with a connection from `connect`."""
+        """Bound the body's calls on a connection from `connect`."""
         with self._watchdog.guard(conn, seconds):
             yield
 
@@ -224,7 +224,7 @@ def one(conn: Connection, query: LiteralString, parameters: Sequence[Any] = ()) 
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether an error is the state of the database or the system and not what was asked of it.
+    """Whether an error comes from the state of the database or the system, not from the statement.
 
     True for lost connections, restarts, full disks, read-only mode, deadlocks, lock waits,
     missing tables or rights, no descriptor or thread left: waiting or an operator mends those.
@@ -249,12 +249,12 @@ def is_away(error: BaseException) -> bool:
 
 
 def is_external(error: BaseException) -> bool:
-    """Whether an error is the database's or the system's own, and no fault of this code."""
+    """Whether an error is the database's or the system's own, and not a fault of this code."""
     return isinstance(error, psycopg.Error) or is_short(error)
 
 
 def error_line(error: BaseException) -> str:
-    """An error as one line without secrets that Postgres can hold, for `last_error` and the log."""
+    """Return an error as one line without secrets that Postgres can store."""
     if isinstance(error, psycopg.Error):
         text = str(error).strip().splitlines()
         return one_line(f"{type(error).__name__}: {text[0] if text else 'no message'}")

@@ -1,4 +1,4 @@
-"""Descriptors and threads that run out: how that shows, and how to wait without one more."""
+"""Descriptors and threads that run out: detecting that, and waiting without one more."""
 
 import errno
 import math
@@ -8,9 +8,9 @@ import select
 import time
 from collections.abc import Iterable
 
-# No descriptor left in the process or the system, no buffer for a socket.
+# The process or the system has no descriptor left, or no buffer for a socket.
 _SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS}
-# Of a process that may have so few, poll refuses even the descriptors that it has.
+# Below this limit poll refuses even the descriptors that the process has.
 _FEW = 8
 
 
@@ -45,7 +45,7 @@ def is_short(error: BaseException | None) -> bool:
             return True
         if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
             return True
-        # A shared library of a module that is imported late: the loader's words are all there is.
+        # A shared library of a module that is imported late: only the loader's message tells.
         if isinstance(error, ImportError) and os.strerror(errno.EMFILE) in str(error):
             return True
         error = error.__cause__ or error.__context__

@@ -12,11 +12,11 @@ import psycopg
 
 
 class ReckonerError(Exception):
-    """The base: something could not be done, and its text says why in one line."""
+    """The base of our errors; the text gives the reason in one line."""
 
 
 class NotFound(ReckonerError):
-    """The thing that was named does not exist."""
+    """The named object does not exist."""
 
 
 class InvalidInput(ReckonerError):
@@ -24,11 +24,11 @@ class InvalidInput(ReckonerError):
 
 
 class Conflict(ReckonerError):
-    """The present state forbids it: it exists already, it changed, somebody else is at work."""
+    """The present state forbids it: it exists, it changed, or another process works on it."""
 
 
 class Unavailable(ReckonerError):
-    """Something outside does not answer: the database, a service, a program."""
+    """The database, a service or a program does not answer."""
 
 
 class EmbeddedError(Unavailable):
@@ -36,7 +36,7 @@ class EmbeddedError(Unavailable):
 
 
 class Unhealthy(ReckonerError):
-    """A check failed: what was looked at is not as it should be."""
+    """A check failed: the state differs from the expected one."""
 
 
 _BY_SQLSTATE: dict[type[psycopg.Error], type[ReckonerError]] = {
@@ -48,9 +48,9 @@ _BY_SQLSTATE: dict[type[psycopg.Error], type[ReckonerError]] = {
 
 @contextlib.contextmanager
 def translated(*, lookup: bool = False) -> Iterator[None]:
-    """Turn what a SQL function raises on purpose into NotFound, InvalidInput or Conflict.
+    """Turn the errors that SQL functions raise on purpose into NotFound, InvalidInput or Conflict.
 
-    lookup: the argument is a name to look up, so one that cannot be a name is not found either.
+    lookup: the argument is a name to look up, so an invalid name is NotFound too.
     """
     try:
         yield

@@ -1,11 +1,11 @@
 """The log: structlog to stderr, JSON lines for machines, colours for a terminal, no secrets.
 
-What strangers wrote cannot end a line of it, nor act on the terminal that shows it. JSON keeps it
-as it was, as escapes of JSON; the console shows escapes (`sql.visible`), and of a traceback every
-line begins with a bar that no other line has.
+Text of strangers cannot end a line of the log or act on the terminal that shows it. JSON keeps such text
+unchanged, in JSON's escapes. The console shows escapes (`sql.visible`), and every line of a traceback
+begins with a bar that no other line has.
 
-structlog brings rich's tracebacks and pygments with it, a sixth of the time in which a command
-starts; it is imported when something is to be said.
+structlog imports rich's tracebacks and pygments, which take a sixth of the time in which a command
+starts; so it is imported with the first line of the log.
 """
 
 import logging
@@ -55,10 +55,10 @@ def _shown(value: Any) -> Any:
 
 
 class _Forwarding(logging.Handler):
-    """Hands what libraries log to structlog, so that it takes the same form and care."""
+    """Passes the records of libraries to structlog, for the same form and the same redaction."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log one record; what cannot be formatted is told of by `logging` itself."""
+        """Log one record; `logging` itself reports one that cannot be formatted."""
         try:
             logger().log(
                 record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info
@@ -75,9 +75,9 @@ def configure(settings: LogSettings) -> None:
         settings.log_format == "auto" and sys.stderr.isatty()
     )
     colors = console and sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    # Colours are escapes: the renderer writes them, beneath what would show them as text.
+    # Colours are escapes: the renderer writes to the stream beneath the one that shows escapes as text.
     stream = beneath(sys.stderr) if colors else sys.stderr
-    # rich's tracebacks show local variables, which are others' texts too.
+    # rich's tracebacks show local variables, which may hold secrets and strangers' text.
     rendering = (
         [
             _visible,
@@ -104,7 +104,7 @@ def configure(settings: LogSettings) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, handlers=[_Forwarding()])
-    # They report through logging what we report ourselves, such as a rollback after an interruption.
+    # They log events that we report ourselves, such as a rollback after an interruption.
     for chatty in ("yfinance", "psycopg", "peewee"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
 

@@ -1,4 +1,4 @@
-"""Settings from the environment and `.env`, and what a bad one gets: one line.
+"""Settings from the environment and `.env`; a bad one is an error of one line.
 
 Each floor has its own class derived from `Settings`; this floor's is `DatabaseSettings`.
 It owns the forms that database URLs take in the wild, and the rule that a process started
@@ -19,7 +19,7 @@ from sql.errors import InvalidInput
 EMBEDDED = "embedded:"
 
 # Set by Heroku, Railway, Render, Fly, Kubernetes, honcho, foreman and their kin for the
-# processes of a Procfile, and by hardly anything else.
+# processes of a Procfile, and rarely elsewhere.
 PLATFORM_VARIABLES = (
     "DYNO",
     "RAILWAY_ENVIRONMENT",
@@ -50,7 +50,7 @@ class SettingsError(InvalidInput):
 
 
 class Settings(BaseSettings):
-    """Base of the floors' settings: environment first, then `.env`; strangers are ignored.
+    """Base of the floors' settings: environment first, then `.env`; other variables are ignored.
 
     A field's `description` is its row in docs/settings.md, and a class's docstring is the text
     above its table; `./dev docs` writes the page.
@@ -102,7 +102,7 @@ def normalize_url(url: str) -> str:
             )
         try:
             parts = urlsplit(f"postgresql://{rest}")
-            parts.port  # noqa: B018 - raises when it is no number
+            parts.port  # noqa: B018 - raises when it is not a number
         except ValueError:
             raise ValueError("the URL cannot be read; is the port a number?") from None
         query = [_libpq_parameter(text) for text in parts.query.split("&") if text]
@@ -113,7 +113,7 @@ def normalize_url(url: str) -> str:
     try:
         psycopg.conninfo.conninfo_to_dict(url)
     except psycopg.ProgrammingError:
-        # libpq's own words quote the string, password and all.
+        # libpq's own message quotes the string with its password.
         raise ValueError(
             "libpq cannot read it; it should look like postgresql://user:password@host/database,"
             " with special characters percent-encoded (%25 for %)"
@@ -122,7 +122,7 @@ def normalize_url(url: str) -> str:
 
 
 def _libpq_parameter(text: str) -> str | None:
-    """One `key=value` of a URL's query as libpq wants it; None for one that it does not know."""
+    """Return one `key=value` of a URL's query for libpq; None for an unknown key."""
     key, _, value = text.partition("=")
     if key in FOREIGN_PARAMETERS:
         return None

@@ -1,4 +1,4 @@
-"""stdout and stderr that pass only visible text, whoever prints: a command, a library, a traceback.
+"""stdout and stderr that pass only visible text, from commands, libraries and tracebacks alike.
 
 `guard` replaces both once, at the start of a command. What draws on a terminal (rich, a coloured
 log) needs the stream beneath, and gives it only texts that went through `sql.visible`.
@@ -27,7 +27,7 @@ class Guarded(io.TextIOWrapper):
             line_buffering=beneath.line_buffering,
             write_through=beneath.write_through,
         )
-        # Kept: the end of the one beneath would close the descriptor.
+        # Keeps the stream beneath: its garbage collection would close the descriptor.
         self.beneath = beneath
 
     def write(self, text: str) -> int:
@@ -37,7 +37,7 @@ class Guarded(io.TextIOWrapper):
 
 
 def guard() -> None:
-    """Put guarded streams in the place of sys.stdout and sys.stderr; those of a test stay."""
+    """Replace sys.stdout and sys.stderr by guarded streams; a test's streams stay."""
     sys.stdout, sys.stderr = _guarded(sys.stdout), _guarded(sys.stderr)
 
 
@@ -50,6 +50,6 @@ def _guarded(stream: TextIO) -> TextIO:
 
 
 def beneath(stream: S) -> S | TextIO:
-    """The stream beneath a guarded one, for drawing with what `sql.visible` let through."""
+    """Return the stream beneath a guarded one, for drawing text that `sql.visible` has passed."""
     stream.flush()
     return stream.beneath if isinstance(stream, Guarded) else stream

@@ -50,7 +50,7 @@ def with_passfile(url: str, path: Path) -> str:
     if path.exists() and not path.read_text(errors="replace").startswith(_MARK):
         raise FileExistsError(f"{path} is there and not ours; name another file")
     escaped = password.replace("\\", "\\\\").replace(":", "\\:")
-    # A file of its own in between: nobody else opened it before its mode was set.
+    # Written to a new file that is then renamed: no other user opened it before its mode was set.
     new = path.with_name(f"{path.name}.{os.getpid()}")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:

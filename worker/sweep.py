@@ -27,7 +27,7 @@ _CHANGED_SPAN = 2_000
 # Held for a part's transaction, so that one worker sweeps at a time.
 _OURS = "sweep_turn()"
 # Who has that turn.
-_HOLDER = "SELECT pid, role, app FROM lock_holders() WHERE number = 3 LIMIT 1"
+_HOLDER = "SELECT pid, role, app FROM lock_holders() WHERE number = lock_number('sweeping') LIMIT 1"
 _PARTS = ("forgotten", "changed", "closures", "due", "unfetched", "pruned", "records", "sync")
 
 log = structlog.get_logger()

@@ -11,6 +11,7 @@ from rich.console import ConsoleDimensions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from market.horizons import HORIZONS
 from sql.visible import blanked
 
 Page = dict[str, Any]
@@ -150,7 +151,10 @@ def _outcomes(outcomes: Rows) -> Rows:
             "symbol": row["symbol"],
             "says": _SAYS.get(row["sentiment"], ""),
             "entry": row["entry_session"],
-            **{f"T+{n} %": _move(row[f"return_t{n}"], row[f"correct_t{n}"]) for n in (1, 3, 7, 30)},
+            **{
+                f"T+{n} %": _move(row[f"return_t{n}"], row[f"correct_t{n}"])
+                for n in HORIZONS.values()
+            },
             "state": str(row["state"] or "").replace("_", " "),
         }
         for row in outcomes

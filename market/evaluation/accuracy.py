@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from market.evaluation import blocks as dependence
 from market.evaluation.blocks import Blocks, Floats, Integers, mean_interval, share_interval
+from market.horizons import NEUTRAL_BAND
 
 GROUPINGS = ("symbol", "sentiment", "month", "sector", "model", "confidence")
 _COLUMNS = {"confidence": "confidence_tier"}
@@ -238,9 +239,9 @@ class _Chance:
     def __init__(self, judged: pd.DataFrame, blocks: Blocks) -> None:
         returns = _number(judged["return_pct"])
         # The sentiment that came true, coded like `direction`: 0 bearish, 1 neutral, 2 bullish.
-        self._actual = (np.where(returns > 0.5, 1, np.where(returns < -0.5, -1, 0)) + 1).astype(
-            np.int64
-        )
+        self._actual = (
+            np.where(returns > NEUTRAL_BAND, 1, np.where(returns < -NEUTRAL_BAND, -1, 0)) + 1
+        ).astype(np.int64)
         self._predicted = (_number(judged["direction"]) + 1).astype(np.int64)
         self._symbols, names = pd.factorize(judged["symbol"].to_numpy())
         self._correct = _number(judged["correct"])

@@ -12,7 +12,7 @@ from typing import Any, LiteralString
 import pandas as pd
 import psycopg
 
-HORIZONS = {"t1": 1, "t3": 3, "t7": 7, "t30": 30}
+from market.horizons import HORIZONS
 
 # Booleans come as 0 and 1, so that NULL stays apart from false in CSV. Moments and confidences are what
 # somebody wrote: infinity, a year that no calendar here has, NaN, of which pandas can read none.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from market.evaluation import blocks
+from market.horizons import HORIZONS
 
 # A value that is not known.
 NONE = "·"
@@ -48,7 +49,7 @@ def method() -> dict[str, Any]:
         "interval": "cluster bootstrap-t, symmetric, 95 %",
         "resamples": blocks.RESAMPLES,
         "seed": blocks.SEED,
-        "block_days": {f"t{n}": blocks.block_days(n) for n in (1, 3, 7, 30)},
+        "block_days": {name: blocks.block_days(n) for name, n in HORIZONS.items()},
         "least_blocks": blocks.MIN_BLOCKS,
         "fallback": "Wilson, n = blocks",
         "p_value": "sign flips of block sums; the larger of those against base_rate and chance_rate",

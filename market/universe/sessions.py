@@ -85,7 +85,8 @@ def _merge(database: Database, name: str, computed: Computed) -> int:
     with database.transaction(seconds=_SECONDS) as conn:
         row = one(
             conn,
-            "SELECT sessions_merge(%s, %s::date[], %s::timestamptz[], %s::timestamptz[], %s, %s) AS changed",
+            "SELECT sessions_merge(p_calendar => %s, p_sessions => %s::date[], p_opens => %s::timestamptz[],"
+            " p_closes => %s::timestamptz[], p_version => %s, p_ends => %s) AS changed",
             [name, dates, opens, closes, calendars.library_version(), computed.ends],
         )
     return int(row["changed"])

@@ -1,7 +1,7 @@
 """A private PostgreSQL for the demo, the tests and a first try: `embedded:PATH`.
 
-Whoever needs the server holds a shared lock on `PATH/run/users.lock`, which the kernel
-releases when the process ends, however it ends. The first user starts a supervisor
+Each user of the server holds a shared lock on `PATH/run/users.lock`, which the kernel releases when
+the process ends, however it ends. The first user starts a supervisor
 (`sql.embedded.supervisor`), which starts PostgreSQL and stops it once nobody holds that lock; PostgreSQL
 in turn shuts down when its supervisor dies. So kill -9 on any of them leaves nothing behind,
 and no process has to remember to stop anything.
@@ -44,7 +44,7 @@ _PR_SET_PDEATHSIG = 1
 def use(
     path: Path, *, settings: Mapping[str, str] | None = None, version: int = 18
 ) -> Iterator[str]:
-    """Yield the libpq URL of the server under `path`, started if need be, kept while in use.
+    """Yield the libpq URL of the server under `path`; start it where it does not run.
 
     settings: postgresql.conf values for a server that this call starts. version: 18 or 16,
     the major versions in the wheel. Raises EmbeddedError.
@@ -60,13 +60,13 @@ def use(
 
 
 def linger(path: Path, seconds: float) -> None:
-    """Keep the server for `seconds` more, and then while anyone is connected, without us."""
+    """Keep the server running for `seconds` more, and then while a client is connected."""
     with _run_folder(path.absolute()) as run:
         run.write("keep", str(time.time() + seconds))
 
 
 def wait_until_stopped(path: Path, seconds: float = 10.0) -> bool:
-    """Wait, after the last user let go, until nothing of the server runs; False if it still does."""
+    """Wait until no process of the server runs; False where one still does after `seconds`."""
     deadline = time.monotonic() + seconds
     while not _stopped(path.absolute()):
         if time.monotonic() > deadline:
@@ -76,9 +76,9 @@ def wait_until_stopped(path: Path, seconds: float = 10.0) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Delete a server that nobody uses, with its data, wherever the data lies.
+    """Delete an unused server with its data, wherever the data lies.
 
-    For folders that were made to be thrown away: nothing else here deletes a database.
+    For temporary folders: no other function here deletes a database.
     Raises EmbeddedError where the server still runs, OSError.
     """
     if not wait_until_stopped(path, START_SECONDS):
@@ -91,7 +91,7 @@ def remove(path: Path) -> None:
 def url_of(socket_folder: str, database: str = DATABASE, *, server_user: str = "") -> str:
     """The libpq URL of a database on the server that listens in `socket_folder`.
 
-    server_user: libpq refuses a server that runs as anyone else. A folder in /tmp that is gone
+    server_user: libpq refuses a server that runs as another user. A folder in /tmp that is gone
     can be made again by another user, with a socket in it.
     """
     peer = f"&requirepeer={quote(server_user, safe='')}" if server_user else ""
@@ -99,7 +99,7 @@ def url_of(socket_folder: str, database: str = DATABASE, *, server_user: str = "
 
 
 def running(path: Path) -> str | None:
-    """The URL of the server under `path` where it runs by now; starts none and keeps none."""
+    """Return the URL of the server under `path` where it runs; starts and keeps none."""
     with contextlib.suppress(OSError, EmbeddedError), _existing(path.absolute()) as run:
         return _running(run)
     return None
@@ -162,7 +162,7 @@ def _running_or_started(
     while time.monotonic() < deadline:
         if url := _running(run):
             return url
-        # Held while a supervisor lives: it may be starting its server again, or be ending.
+        # A living supervisor holds it: it may be starting its server again, or be ending.
         lock = run.try_lock("supervisor.lock", fcntl.LOCK_EX)
         if lock is not None:
             try:
@@ -198,7 +198,7 @@ def _start_supervisor(
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if url := _running(run):
-            # The supervisor outlives us on purpose; nobody will wait for it.
+            # The supervisor outlives this process on purpose, and is not waited for.
             supervisor.returncode = 0
             return url
         if supervisor.poll() is not None:

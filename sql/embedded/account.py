@@ -1,4 +1,4 @@
-"""The user of the machine as whom root's embedded server runs.
+"""The system user for the embedded server of root.
 
 PostgreSQL refuses to run as root. It gets a system user of its own, made when it is first
 needed. Where none can be made it runs as `nobody`: the peer map keeps nobody's other
@@ -23,7 +23,7 @@ _MAKERS = (
 
 
 def server_account() -> pwd.struct_passwd | None:
-    """The account that the server runs as, made if need be; None: as this process, which is not root."""
+    """Return the server's account, created where it is missing; None where this process is not root."""
     if os.geteuid() != 0:
         return None
     account = _found(NAME) or _made()
@@ -52,7 +52,7 @@ def _made() -> pwd.struct_passwd | None:
         done = subprocess.run(
             [found, *options, NAME], capture_output=True, text=True, timeout=30, check=False
         )
-        # Another supervisor may have been faster.
+        # Another supervisor may have created it meanwhile.
         if account := _found(NAME):
             return account
         sys.stderr.write(f"{program}: {' '.join(done.stderr.split())[-300:]}\n")

@@ -1,4 +1,4 @@
-"""Where an embedded server's data lies, whose it is, and who uses it now.
+"""The data folder of an embedded server: its place, its owner and its users.
 
 The data is `PATH/data`, or what that link leads to. Root's server runs as a user who cannot
 reach a closed folder such as /root, so there the data lies in a folder of its own under
@@ -21,7 +21,7 @@ from pathlib import Path
 from sql.embedded.private import user_name
 from sql.errors import EmbeddedError
 
-# Where root keeps what the server's user must reach and cannot reach in place.
+# Root's data lies here where the server's user cannot reach it in place.
 APART = Path("/var/lib/reckoner")
 
 DATA = "data"
@@ -54,14 +54,14 @@ def locate(path: Path, account: pwd.struct_passwd | None) -> Path:
 
 
 def finished(data: Path) -> None:
-    """Note that there is a database: from now on its absence is a loss, and not a beginning."""
+    """Record that the database exists: from now on its absence is a loss, and not a beginning."""
     (data.parent / _UNFINISHED).unlink(missing_ok=True)
 
 
 def claim(data: Path, seconds: float) -> int:
     """Take the lock that each process of a server inherits; returns its descriptor.
 
-    It is free when the last of them is gone, however they ended. Raises EmbeddedError.
+    It is free when the last of them has ended, however it ended. Raises EmbeddedError.
     """
     descriptor = os.open(data, os.O_RDONLY | os.O_DIRECTORY)
     deadline = time.monotonic() + seconds
@@ -104,9 +104,9 @@ def remove(path: Path) -> None:
 
 
 def own(data: Path, account: pwd.struct_passwd | None, earlier: Set[int]) -> None:
-    """See that the data belongs to the server's user; take it over from an earlier one.
+    """Ensure that the data belongs to the server's user; take it over from an earlier one.
 
-    earlier: numbers of users as whom root's server ran before. Raises EmbeddedError.
+    earlier: numbers of the users of root's earlier servers. Raises EmbeddedError.
     """
     user = os.geteuid() if account is None else account.pw_uid
     owner = data.stat().st_uid
@@ -133,7 +133,7 @@ def forget_dead(data: Path) -> None:
         ):
             os.unlink("postmaster.pid", dir_fd=opened)
     except PermissionError:
-        pass  # another user's process, which PostgreSQL itself takes for no server of ours
+        pass  # another user's process, which PostgreSQL itself ignores
     finally:
         os.close(opened)
 
@@ -146,7 +146,7 @@ def open_to_all(path: Path) -> bool:
 
 
 def private_root() -> Path:
-    """Make the folder for what lies apart: nobody but root lists it or writes to it."""
+    """Create the folder for data apart: only root can list it or write to it."""
     APART.mkdir(parents=True, exist_ok=True)
     APART.chmod(0o711)
     return APART
@@ -166,7 +166,7 @@ def _behind(link: Path) -> Path:
 
 
 def _follow_project(link: Path, apart: Path) -> None:
-    """Note where the project is now; refuse a copy of it, which leads to the same data."""
+    """Record the project's present path; refuse a copy of it, which leads to the same data."""
     origin = _origin(apart)
     path = link.parent
     if origin == path:
@@ -221,12 +221,12 @@ def _move_apart(data: Path) -> Path:
 def _take_over(data: Path, account: pwd.struct_passwd, earlier: Set[int]) -> None:
     """Give the data to another user, as root, while the earlier one may interfere.
 
-    Each file is looked at and given by its descriptor: a name could be another file by then.
+    Each file is checked and given by its descriptor: a name could lead to another file by then.
     """
     top = os.open(data, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         _refuse_running(top, data)
-        # The earlier user is shut out first; root's ownership says that this is not finished.
+        # The earlier user is shut out first; root as owner marks an unfinished change.
         os.fchown(top, 0, 0)
         os.fchmod(top, 0o700)
         for folder, folders, files, descriptor in os.fwalk(".", dir_fd=top):
@@ -258,7 +258,7 @@ def _give(
 
 
 def _refuse_running(top: int, data: Path) -> None:
-    """A server of an earlier release holds no lock of ours: it says its number itself."""
+    """Refuse a running server of an earlier release, which has no lock but a process number."""
     number = _noted_process(top)
     if number is not None and _works_in(number, top):
         raise EmbeddedError(

@@ -1,7 +1,7 @@
 """A folder that only one user can open, and the files and locks in it.
 
 Everything is opened relative to the folder's descriptor and without following links. So
-nobody else can hold a lock of ours, plant a file, or lead a write elsewhere, and a project
+no other user can hold a lock of ours, plant a file, or lead a write elsewhere, and a project
 that is renamed while its server runs keeps its locks.
 """
 
@@ -81,7 +81,7 @@ class PrivateFolder:
 
     @contextlib.contextmanager
     def lock(self, name: str, kind: int, seconds: float) -> Iterator[None]:
-        """Hold a lock while the body runs. Raises EmbeddedError when it takes too long to get."""
+        """Hold a lock while the body runs. Raises EmbeddedError when it cannot be had in time."""
         deadline = time.monotonic() + seconds
         while (descriptor := self.try_lock(name, kind)) is None:
             if time.monotonic() > deadline:
@@ -94,7 +94,7 @@ class PrivateFolder:
 
 
 def user_name(number: int) -> str:
-    """The name of a user, or its number where it has none."""
+    """Return the name of a user, or its number where it has none."""
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:

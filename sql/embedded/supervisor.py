@@ -1,7 +1,7 @@
-"""The supervisor of an embedded server: a process that starts PostgreSQL and stops it in the end.
+"""The supervisor of an embedded server: starts PostgreSQL and stops it after its last user.
 
-Started by `sql.embedded` with an order (a JSON argument), it outlives whoever started it
-and ends when it can take `users.lock` exclusively: then nobody is left. PostgreSQL that is
+Started by `sql.embedded` with an order (a JSON argument), it outlives its starter and ends
+when it can take `users.lock` exclusively: then the last user has ended. PostgreSQL that is
 killed is started again on the same socket, because its users wait for it there.
 
 PostgreSQL refuses to run as root. For root it runs as a user of its own (`sql.embedded.account`),
@@ -41,8 +41,8 @@ _STOP_SECONDS = 30.0
 _SOCKETS = Path("/tmp")  # noqa: S108 - a socket's path is short; only the name of a fresh folder
 _SOCKET_PREFIX = "reckoner-"
 
-# By the kernel's word about the peer's user: no password, nothing to steal. Written anew at each
-# start, because earlier releases trusted everyone.
+# The kernel names the peer's user, so that there is no password to steal. Written anew at each start,
+# because earlier releases trusted every user.
 _MAP = "reckoner"
 _HBA = f"""# Written at each start of the embedded server.
 local all all peer map={_MAP}

@@ -1,15 +1,15 @@
 BEGIN;
--- The one clock. Leases, retries, ages and "is this session over" ask it and nothing else, so a
--- worker whose own clock is wrong changes nothing. STABLE, so that the claim can use its index.
+-- The one clock. Leases, retries, ages and the end of sessions are read from it alone, so a worker
+-- whose own clock is wrong changes nothing. STABLE, so that the claim can use its index.
 --
 -- A test moves time by a row of reckoner_clock, which only the owner writes, and the row's name in
 -- the setting reckoner.clock (of a session, a database, a server). The setting alone moves nothing:
--- a writer whose setting moved the triggers' clock made events that waited until 2326.
+-- with a setting that did, a writer's events waited until the year 2326.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- What a named clock shows; the real time where there is no such clock.
+-- The time of a named clock; the real time where there is no such clock.
 CREATE OR REPLACE FUNCTION reckoner_clock_now(p_name text) RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT coalesce(
@@ -19,7 +19,7 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
         pg_catalog.statement_timestamp())
 $$;
 
--- Apart from the look into the table, so that this is inlined: it is asked once for each row.
+-- The table is read by a function of its own, so that this one is inlined: it runs once for each row.
 CREATE OR REPLACE FUNCTION reckoner_now() RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN coalesce(pg_catalog.current_setting('reckoner.clock', true), '') OPERATOR(pg_catalog.=) ''
@@ -27,6 +27,6 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
                 ELSE public.reckoner_clock_now(pg_catalog.current_setting('reckoner.clock', true)) END
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/10_clock.sql', '3288457d23ed0cea600a9e79429e678dece059edda1722733426f082558883b2')
+    ('functions/10_clock.sql', '2f9278b5df0518616d6ab1da201107db0c35803bb0c11408286dae5cc7e76445')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

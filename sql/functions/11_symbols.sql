@@ -1,11 +1,11 @@
 BEGIN;
--- What a symbol is, and what follows from how it is written.
+-- Symbols: their spelling, and the calendar and asset type that follow from it.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- Stripped and upper-cased, or NULL where it is no symbol. "C": only ASCII letters change case.
--- A segment that is empty, . or .. would lead a provider's path elsewhere: ../../X.
+-- Strips and upper-cases a text; NULL where it is not a symbol. "C": only ASCII letters change case.
+-- A segment that is empty, . or .. is refused, because it would change a provider's path: ../../X.
 CREATE OR REPLACE FUNCTION normalize_symbol(p_text text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT symbol
@@ -26,11 +26,11 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     END
 $$;
 
--- How providers spell symbols and whose sessions they keep: for each of p_symbols, in their order, the
--- first of symbol_rules, by priority and pattern, that matches the whole of it. n: its place.
--- Rules for one symbol, a suffix or a prefix are looked up in hash tables; only the few that are
--- left are tried as regular expressions (0014_rules.sql says which). Joins as here, whatever the
--- caller forbids: without hashing, 5,000 symbols were compared with each rule one by one.
+-- The provider's spelling and the calendar of symbols: for each of p_symbols, in their order, the
+-- first of symbol_rules, by priority and pattern, that matches the whole symbol. n: its place.
+-- Rules for one symbol, a suffix or a prefix are looked up in hash tables. Only the few others are
+-- tried as regular expressions (0014_rules.sql classifies them). The SETs allow hash joins even where
+-- the caller forbids them: without hashing, 5,000 symbols were compared with each rule one by one.
 CREATE OR REPLACE FUNCTION symbols_by_rule(p_symbols text[])
 RETURNS TABLE (n bigint, symbol text, matched boolean, provider_symbol text, calendar text)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET plan_cache_mode = force_generic_plan SET jit = off
@@ -38,20 +38,20 @@ SET enable_seqscan = on SET enable_hashjoin = on SET enable_nestloop = off SET e
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    WITH asked AS MATERIALIZED (
+    WITH given AS MATERIALIZED (
         SELECT a.symbol, a.n FROM unnest(p_symbols) WITH ORDINALITY AS a(symbol, n)
     ), matching AS (
-        SELECT a.n, r.* FROM asked a JOIN symbol_rules r ON r.kind = 'exact' AND r.literal = a.symbol
+        SELECT a.n, r.* FROM given a JOIN symbol_rules r ON r.kind = 'exact' AND r.literal = a.symbol
         UNION ALL
         SELECT a.n, r.*
-        FROM asked a CROSS JOIN LATERAL generate_series(2, length(a.symbol)) AS start
+        FROM given a CROSS JOIN LATERAL generate_series(2, length(a.symbol)) AS start
         JOIN symbol_rules r ON r.kind = 'suffix' AND r.literal = substr(a.symbol, start)
         UNION ALL
         SELECT a.n, r.*
-        FROM asked a JOIN symbol_rules r ON r.kind = 'prefix' AND r.literal = left(a.symbol, strpos(a.symbol, ':'))
+        FROM given a JOIN symbol_rules r ON r.kind = 'prefix' AND r.literal = left(a.symbol, strpos(a.symbol, ':'))
         WHERE a.symbol ~ ('^(?:' || r.pattern || ')$')
         UNION ALL
-        SELECT a.n, r.* FROM asked a JOIN symbol_rules r ON r.kind = 'pattern'
+        SELECT a.n, r.* FROM given a JOIN symbol_rules r ON r.kind = 'pattern'
             AND a.symbol ~ ('^(?:' || r.pattern || ')$')
     ), best AS MATERIALIZED (
         SELECT DISTINCT ON (m.n) m.n, m.pattern, m.provider_symbol, m.calendar
@@ -59,18 +59,18 @@ BEGIN
     )
     SELECT a.n, a.symbol, b.n IS NOT NULL,
            nullif(regexp_replace(a.symbol, '^(?:' || b.pattern || ')$', b.provider_symbol), a.symbol), b.calendar
-    FROM asked a LEFT JOIN best b ON b.n = a.n
+    FROM given a LEFT JOIN best b ON b.n = a.n
     ORDER BY a.n;
 END
 $$;
 
--- The same of one symbol; no row where no rule matches.
+-- The same for one symbol; no row where no rule matches.
 CREATE OR REPLACE FUNCTION symbol_rule(p_symbol text)
 RETURNS TABLE (provider_symbol text, calendar text) LANGUAGE sql STABLE AS $$
     SELECT s.provider_symbol, s.calendar FROM symbols_by_rule(ARRAY[p_symbol]) s WHERE s.matched
 $$;
 
--- Whose sessions a symbol keeps for which no rule names a calendar.
+-- The calendar of a symbol for which no rule names one.
 CREATE OR REPLACE FUNCTION symbol_default_calendar(p_symbol text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN symbol_asset_type(p_symbol) = 'crypto' THEN '24/7' ELSE 'XNYS' END
@@ -82,8 +82,8 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT coalesce((SELECT calendar FROM symbol_rule(p_symbol)), symbol_default_calendar(p_symbol))
 $$;
 
--- JSON that jsonb cannot hold (\u0000, lone surrogates, numbers beyond numeric) as its text,
--- so that one such row says what is wrong with it and spoils nothing for the others.
+-- JSON that jsonb cannot hold (\u0000, lone surrogates, numbers beyond numeric) as its text:
+-- otherwise one such row would fail the batch of all others.
 CREATE OR REPLACE FUNCTION safe_jsonb(p_json json) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
@@ -93,15 +93,15 @@ EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
 END
 $$;
 
--- Whether a prediction names anything at all. On the text, so that json and jsonb do alike
--- and nothing in it can fail; used by the triggers and by prediction_inputs. A long text names
--- something, or is looked at when it is processed: to match 200 MB takes 16 s and 800 MB, at every look.
+-- Whether a prediction has assets. Reads the text, so that json and jsonb give the same answer and
+-- no cast can fail. Called by the triggers and by prediction_inputs. A long text counts as assets without a
+-- match, and is read when it is processed: matching 200 MB takes 16 s and 800 MB, each time.
 CREATE OR REPLACE FUNCTION has_assets(p_assets text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT coalesce(p_assets LIKE '["_%' OR octet_length(p_assets) > 10000
                     OR p_assets !~ '^\s*(null|\[\s*\]|\{\s*\}|"\s*")?\s*$', false)
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/11_symbols.sql', '7d8b7453156a02762aa56a1b168186b8ee7e00ad3eb6432aa9862ee4bb2a9910')
+    ('functions/11_symbols.sql', '7e40603f4543a254f17a6364b930012009d8fa985b1e5ac25c08773077b47724')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

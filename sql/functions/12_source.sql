@@ -1,8 +1,8 @@
 BEGIN;
--- The one place that knows the source's shape: the view prediction_inputs, made for the
--- generation of `predictions` that is found. Whoever has another source replaces this view
--- and the triggers (90_triggers.sql), and nothing else. `worker migrate` calls
--- source_attach() every time, so a column that appears later is found.
+-- The one place that depends on the source's shape: the view prediction_inputs, made for the
+-- generation of `predictions` that is found. For another source, replace this view and the triggers
+-- (90_triggers.sql). `worker migrate` calls source_attach() every time, so that it finds a column
+-- that appeared later.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -13,8 +13,8 @@ LANGUAGE sql STABLE AS $$
                    WHERE table_schema = 'public' AND table_name = p_table AND column_name = p_column)
 $$;
 
--- Whether a table itself keeps these columns, named in their alphabet's order, unique; one that
--- another program made may not. PL/pgSQL, because it is asked for every batch and keeps its plan.
+-- Whether a unique index covers exactly these columns, given in alphabetical order. A table that
+-- another program made may have none. PL/pgSQL, because it runs for every batch and keeps its plan.
 CREATE OR REPLACE FUNCTION source_keeps_unique(p_table text, p_columns text[]) RETURNS boolean
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
@@ -47,7 +47,7 @@ LANGUAGE sql STABLE AS $$
     WHERE table_schema = 'public' AND table_name = p_table AND column_name = p_column
 $$;
 
--- The view's text for the tables that are there now.
+-- The text of prediction_inputs for the tables and columns that exist now.
 CREATE OR REPLACE FUNCTION source_view_text() RETURNS text LANGUAGE plpgsql STABLE AS $$
 DECLARE
     v_moments text[] := '{}';
@@ -78,7 +78,7 @@ BEGIN
 END
 $$;
 
--- Replaces a view only where its text changed: that takes a lock its readers feel.
+-- Replaces a view only where its text changed: replacing locks out its readers.
 CREATE OR REPLACE FUNCTION source_attach_view() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     v_view record;
@@ -87,8 +87,8 @@ BEGIN
     FOR v_view IN
         SELECT 'prediction_inputs' AS name, source_view_text() AS text
         UNION ALL
-        -- Who predicted, where that is written down: reports are grouped by it. A view of its own,
-        -- so that whoever replaces prediction_inputs has no more columns to give.
+        -- The model that predicted, where the source records it: reports group by it. It is a view of
+        -- its own, so that a replacement of prediction_inputs needs no further column.
         SELECT 'prediction_models', format(
             'SELECT predictions.id AS prediction_id, %s::text AS model FROM public.predictions',
             CASE WHEN source_has('predictions', 'llm_model') THEN 'predictions.llm_model' ELSE 'NULL' END)
@@ -112,6 +112,6 @@ REVOKE ALL ON FUNCTION
     source_attach_view()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/12_source.sql', '3cbe03138045c852f2fd7daca6d3047a518e9252e17a9491aa43ee73a407224a')
+    ('functions/12_source.sql', '1c29af1a9eef0c39625c8ffce7f72fa656993bbb575e9548a9cd14906cf5f408')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

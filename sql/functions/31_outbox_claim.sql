@@ -1,25 +1,23 @@
 BEGIN;
--- Claiming and renewing: how an event gets a lease and keeps it. Called by worker/queue/outbox.py.
+-- Claiming and renewing: give an event a lease, and prolong it. Called by worker/queue/outbox.py.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- Up to p_limit ready events of a topic, highest priority first, then oldest, each with a
--- new fencing token. Events of one key are never worked on by two claims at once (that
--- orders an UPDATE of a prediction after the INSERT, and fetches a ticker once): an event
--- whose key is in processing waits. Two claims in the same instant can still both pass
--- that test; then both events were committed before either is read, and both do the same.
--- One index range per priority, so that events waiting for a later time are not walked over.
+-- Claims up to p_limit ready events of a topic, highest priority first, then oldest, each with a new
+-- fencing token. An event whose key is in processing waits: so an UPDATE of a prediction is processed
+-- after its INSERT, and a ticker is fetched once. Two claims in the same instant can both pass that
+-- test; then both events were committed before either was read, and both have the same effects.
+-- One index range per priority, so that events waiting for a later time are not read.
 --
--- p_after: where an earlier claim of this worker ended, {priority: [available_at, id]}; what
--- lies before that is not looked at. While somebody holds an old snapshot, every event that was
--- claimed since still lies at the beginning of the index, and a claim from there would read
--- them all again. worker/queue/claim_cursor.py decides when a full scan ('{}') is due.
+-- p_after: the end of an earlier claim of this worker, {priority: [available_at, id]}; the claim reads
+-- what lies behind it. While a transaction holds an old snapshot, every event that was claimed since
+-- stays at the beginning of the index, and a claim from there would read them all again.
+-- worker/queue/claim_cursor.py decides when a full scan ('{}') is due.
 --
--- The statements are written so that every plan for them is the same walk along an index,
--- whatever the planner thinks of a table that was empty when it was last analysed: a scalar
--- subquery where NOT EXISTS might become a join with all that is in processing, and an array
--- of ids where a join might read the whole table.
+-- Every plan for these statements is the same walk along an index, also on a table that was empty
+-- when it was last analysed. So a scalar subquery stands where NOT EXISTS could become a join with
+-- all events in processing, and an array of ids where a join could read the whole table.
 CREATE OR REPLACE FUNCTION outbox_claim(
     p_topic text, p_worker text, p_limit integer, p_lease_seconds double precision,
     p_after jsonb DEFAULT '{}'
@@ -64,8 +62,8 @@ BEGIN
 END
 $$;
 
--- The highest priority below p_below in which a topic may have something waiting; those that
--- p_after names are taken for granted, so that none of what lies before that position is read.
+-- The highest priority below p_below in which a topic may have a waiting event. A priority in p_after
+-- counts without a look, so that nothing before its position is read.
 CREATE OR REPLACE FUNCTION outbox_priority_below(p_topic text, p_below integer, p_after jsonb)
 RETURNS smallint LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -80,9 +78,8 @@ BEGIN
 END
 $$;
 
--- One crashed event, of any of p_topics (NULL: of all): its worker did not survive it. A worker runs it
--- with nothing else in flight, so that it takes no other event with it again.
-DROP FUNCTION IF EXISTS outbox_claim_crashed(text, double precision);
+-- Claims one crashed event of p_topics (NULL: of any topic). A worker runs it with nothing else in flight:
+-- if it crashes the worker again, no other event loses its lease.
 CREATE OR REPLACE FUNCTION outbox_claim_crashed(
     p_worker text, p_lease_seconds double precision, p_topics text[] DEFAULT NULL
 ) RETURNS SETOF outbox LANGUAGE sql AS $$
@@ -101,13 +98,13 @@ CREATE OR REPLACE FUNCTION outbox_claim_crashed(
     RETURNING o.*
 $$;
 
--- When the next waiting event of these topics is due: the longest that a worker may sleep.
+-- The time at which the next waiting event of these topics is due: a worker sleeps no longer.
 -- p_after: {topic: position}, as for the claim.
 CREATE OR REPLACE FUNCTION outbox_next_at(p_topics text[], p_after jsonb DEFAULT '{}')
 RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
 DECLARE
     v_topic    text;
-    v_position   jsonb;
+    v_position jsonb;
     v_priority integer;
     v_at       timestamptz;
     v_next     timestamptz;
@@ -134,13 +131,13 @@ BEGIN
 END
 $$;
 
--- Locks those of the given events whose lease is still the given one, until the caller's
--- transaction ends: what follows in it is guarded. Returns their ids; the other leases are lost.
+-- Locks those of the given events whose lease is still the given one, until the caller's transaction
+-- ends. Returns their ids; the leases of the others have passed to another worker.
 -- p_claims: [{"id", "lease"}].
 CREATE OR REPLACE FUNCTION outbox_lock(p_claims jsonb) RETURNS SETOF bigint
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
-BEGIN -- the settings as in outbox_finish
+BEGIN -- the settings as in outbox_finish()
     RETURN QUERY
     SELECT o.id FROM jsonb_to_recordset(p_claims) AS c(id bigint, lease bigint)
     JOIN outbox o ON o.id = c.id
@@ -149,9 +146,9 @@ BEGIN -- the settings as in outbox_finish
 END
 $$;
 
--- Renews leases of a worker; returns how many. p_leases: the ones that it works on, NULL for all.
--- A claim may be committed long after its worker gave up waiting for the answer: the worker does
--- not name such a lease, so it ends.
+-- Renews leases of a worker; returns how many. p_leases: the leases that it works on, NULL for all.
+-- An unconfirmed claim may commit long after its worker gave up waiting for the answer. The worker
+-- does not name the lease of such a claim, so it ends.
 CREATE OR REPLACE FUNCTION outbox_renew(
     p_worker text, p_lease_seconds double precision, p_leases bigint[] DEFAULT NULL
 ) RETURNS bigint LANGUAGE sql AS $$
@@ -170,6 +167,6 @@ REVOKE ALL ON FUNCTION
     outbox_renew(p_worker text, p_lease_seconds double precision, p_leases bigint[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/31_outbox_claim.sql', 'e028f5ab81b6116e7be84fcfa1474eb3d1b1fd885f1356fad0a548f0585d148a')
+    ('functions/31_outbox_claim.sql', '71c9dc89720907f69ab21fcff14878de6703d6e7922e2a364460cf1030cd3b22')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,7 +1,7 @@
 BEGIN;
--- How a claim ends: finished, failed, delayed, handed back, or without a verdict because
--- the worker died. Every verb takes the fencing token and changes nothing when the lease
--- has passed to another. Called by worker/queue/outbox.py inside the transaction of the effects.
+-- The end of a claim: finished, failed, delayed, handed back, or crashed. Every function takes the
+-- fencing token and changes nothing when the lease has passed to another worker. Called by
+-- worker/queue/outbox.py in the transaction of the event's effects.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -11,11 +11,11 @@ CREATE OR REPLACE FUNCTION one_line(p_text text) RETURNS text LANGUAGE sql IMMUT
     SELECT left(btrim(regexp_replace(p_text, '\s+', ' ', 'g')), 500)
 $$;
 
--- Moves events to history. Returns the ids whose lease was still valid; the others are lost.
--- p_ends: [{"id", "lease", "verdict", "result"}]; one value, because arrays of them cost client
--- and server several times as much to write and to read.
--- The settings keep the plan to one look into the primary key per event: what is planned
--- while the outbox is empty must still be right when it is not.
+-- Moves events to history. Returns the ids whose lease was still valid.
+-- p_ends: [{"id", "lease", "verdict", "result"}]; one value, because four arrays cost client and
+-- server several times as much to write and to read.
+-- The settings allow one plan, a look into the primary key per event: a plan that was made while the
+-- outbox was empty is kept, and would read the whole outbox later.
 CREATE OR REPLACE FUNCTION outbox_finish(p_ends jsonb) RETURNS SETOF bigint LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET jit = off
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
@@ -28,17 +28,16 @@ BEGIN
         RETURNING o.*, v.verdict, v.result
     )
     INSERT INTO outbox_history AS h
-        (id, topic, key, verdict, attempts, crashes, created_at, finished_at, worker, result,
-         payload, claimed_at, trail)
-    SELECT g.id, g.topic, g.key, g.verdict, g.attempts, g.crashes, g.created_at, reckoner_now(),
-           g.leased_by, g.result, g.payload, g.claimed_at, g.trail
+        (id, topic, key, verdict, attempts, crashes, created_at, worker, result, payload, claimed_at, trail)
+    SELECT g.id, g.topic, g.key, g.verdict, g.attempts, g.crashes, g.created_at, g.leased_by,
+           g.result, g.payload, g.claimed_at, g.trail
     FROM gone g
     RETURNING h.id;
 END
 $$;
 
--- A trail with one more entry; bounded, because what waits for a provider may wait for weeks. Names
--- `public` in full: outbox_redriven() calls it, whose search_path has nothing else.
+-- The event's trail with one more entry. It is bounded, because an event may wait for a provider for
+-- weeks. It names `public` in full: outbox_requeued() calls it with a search_path of pg_catalog alone.
 CREATE OR REPLACE FUNCTION outbox_trail(p_event outbox, p_end text, p_until timestamptz, p_error text)
 RETURNS jsonb LANGUAGE sql STABLE AS $$
     SELECT CASE WHEN jsonb_array_length(p_event.trail) >= 50 THEN p_event.trail - 10
@@ -48,11 +47,11 @@ RETURNS jsonb LANGUAGE sql STABLE AS $$
                 'end', p_end, 'until', p_until, 'error', public.one_line(p_error)))
 $$;
 
--- Ends a lease and leaves the event live. p_end: how, in a word or two, for its trail.
--- The unique index allows one waiting event per symbol; when another came while this one was
--- processed, the two become one: the waiting
--- one inherits the failures (so that retries stay bounded), this one ends as cancelled.
--- Returns the new status, 'merged', or NULL when the lease has passed to another.
+-- Ends a lease and leaves the event live. p_end: how it ended, in a word or two, for the trail.
+-- The unique index allows one waiting event per symbol. When another event of the symbol came while
+-- this one was processed, the two are merged: the waiting one gets the failures, so that retries stay
+-- bounded, and this one ends as cancelled.
+-- Returns the new status, 'merged', or NULL when the lease has passed to another worker.
 CREATE OR REPLACE FUNCTION outbox_put_back(
     p_id bigint, p_lease bigint, p_end text, p_status text, p_available_at timestamptz,
     p_attempts integer, p_crashes integer, p_error text
@@ -72,7 +71,7 @@ BEGIN
             WHERE id = p_id AND lease = p_lease;
             RETURN CASE WHEN FOUND THEN p_status END;
         EXCEPTION WHEN unique_violation THEN
-            v_tries := v_tries + 1; -- a waiting twin: merge, below
+            v_tries := v_tries + 1; -- there is a waiting event of the key: merged below
             IF v_tries = 5 THEN
                 RAISE;
             END IF;
@@ -88,16 +87,16 @@ BEGIN
             last_error = one_line(coalesce(p_error, last_error)), updated_at = reckoner_now()
         WHERE topic = v_event.topic AND key = v_event.key AND status <> 'processing'
         RETURNING id INTO v_twin;
-        EXIT WHEN FOUND; -- else somebody cancelled it just now
+        EXIT WHEN FOUND; -- else it was cancelled meanwhile, and there is nothing to merge with
     END LOOP;
     DELETE FROM outbox WHERE id = p_id;
-    -- Apart from the rest, because setting 'pending' would be taken for an operator's re-drive.
+    -- Not in the UPDATE above: setting 'pending' fires the trigger for an operator's requeue.
     UPDATE outbox SET status = p_status
     WHERE id = v_twin AND p_status <> 'pending' AND status <> 'dead';
     INSERT INTO outbox_history (id, topic, key, verdict, attempts, crashes, created_at,
-                                finished_at, worker, result, payload, claimed_at, trail)
+                                worker, result, payload, claimed_at, trail)
     VALUES (v_event.id, v_event.topic, v_event.key, 'cancelled', p_attempts, p_crashes,
-            v_event.created_at, reckoner_now(), v_event.leased_by,
+            v_event.created_at, v_event.leased_by,
             jsonb_build_object('reason', 'merged into event ' || v_twin),
             v_event.payload, v_event.claimed_at,
             outbox_trail(v_event, p_end, p_available_at, p_error));
@@ -105,43 +104,46 @@ BEGIN
 END
 $$;
 
--- Seconds before try number p_attempts + 1: 5 s, 15 s, 45 s … one hour, each up to a
--- quarter less, so that what failed together does not come back together.
+-- The pause before attempt number p_attempts + 1: 5 s, 15 s, 45 s … one hour, each up to a quarter
+-- less, so that events that failed together are not retried together.
 CREATE OR REPLACE FUNCTION outbox_backoff(p_attempts integer) RETURNS interval
 LANGUAGE sql VOLATILE AS $$
     SELECT make_interval(secs =>
         least(3600, 5 * 3 ^ least(greatest(p_attempts, 1) - 1, 10)) * (0.75 + random() / 4))
 $$;
 
--- The event's own fault: tried again after a backoff, parked after p_max_attempts.
+-- Records a failure that is the event's own fault: it is retried after a backoff, dead after p_max_attempts.
 CREATE OR REPLACE FUNCTION outbox_fail(
     p_id bigint, p_lease bigint, p_error text, p_max_attempts integer
 ) RETURNS text LANGUAGE sql AS $$
     SELECT outbox_put_back(
-        id, p_lease, 'failed',
-        CASE WHEN attempts + 1 >= p_max_attempts THEN 'dead' ELSE 'failed' END,
-        reckoner_now() + outbox_backoff(attempts + 1), attempts + 1, crashes,
-        CASE WHEN attempts + 1 >= p_max_attempts
-             THEN 'after ' || (attempts + 1) || ' attempts: ' || p_error ELSE p_error END)
+        p_id => id, p_lease => lease, p_end => 'failed',
+        p_status => CASE WHEN attempts + 1 >= p_max_attempts THEN 'dead' ELSE 'failed' END,
+        p_available_at => reckoner_now() + outbox_backoff(attempts + 1),
+        p_attempts => attempts + 1, p_crashes => crashes,
+        p_error => CASE WHEN attempts + 1 >= p_max_attempts
+                        THEN 'after ' || (attempts + 1) || ' attempts: ' || p_error ELSE p_error END)
     FROM outbox WHERE id = p_id AND lease = p_lease
 $$;
 
--- Not the event's fault (a provider paused, the database away): later, at no cost.
+-- Makes an event ready later and counts no attempt: a provider is paused, or the database is away.
 CREATE OR REPLACE FUNCTION outbox_delay(
     p_id bigint, p_lease bigint, p_until timestamptz, p_reason text
 ) RETURNS text LANGUAGE sql AS $$
-    SELECT outbox_put_back(id, p_lease, 'delayed', 'pending', p_until, attempts, crashes, p_reason)
+    SELECT outbox_put_back(
+        p_id => id, p_lease => lease, p_end => 'delayed', p_status => 'pending', p_available_at => p_until,
+        p_attempts => attempts, p_crashes => crashes, p_error => p_reason)
     FROM outbox WHERE id = p_id AND lease = p_lease
 $$;
 
--- Claims that nobody began to work on, because they did not fit: ready again at once, behind those
--- that wait already, and as if they had not been claimed. p_claims: [{"id", "lease", "priority"}]. Returns
--- how many leases were still valid.
+-- Undoes claims on which no work began, because they did not fit into the batch. The events are ready
+-- at once, behind those that wait already. p_claims: [{"id", "lease", "priority"}]. Returns how many
+-- leases were still valid.
 CREATE OR REPLACE FUNCTION outbox_hand_back(p_claims jsonb) RETURNS bigint LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET jit = off
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
 DECLARE
-    v_handed bigint; -- the settings as in outbox_finish
+    v_handed bigint; -- the settings as in outbox_finish()
 BEGIN
     UPDATE outbox o
     SET status = 'pending', lease = NULL, leased_by = NULL, leased_until = NULL,
@@ -153,23 +155,25 @@ BEGIN
 END
 $$;
 
--- A worker that stops hands its events back, ready for the next one at once; and one that goes
--- on those that it does not know of (all but p_keep, the leases it works on), because the
--- answer to its claim was lost: its own heartbeat would prolong them for ever.
+-- Hands back a worker's events, ready at once: all of them when it stops. A worker that goes on keeps
+-- p_keep, the leases that it works on, and hands back unconfirmed claims, which its own heartbeat
+-- would otherwise renew for ever.
 CREATE OR REPLACE FUNCTION outbox_release(p_worker text, p_keep bigint[] DEFAULT '{}')
 RETURNS SETOF bigint LANGUAGE plpgsql AS $$
 BEGIN
     RETURN QUERY
     SELECT o.id FROM outbox o
     WHERE o.lease <> ALL (p_keep) AND o.leased_by = p_worker
-      AND outbox_put_back(o.id, o.lease, 'handed back', 'pending', reckoner_now(),
-                          o.attempts, o.crashes, NULL) IS NOT NULL;
+      AND outbox_put_back(
+          p_id => o.id, p_lease => o.lease, p_end => 'handed back', p_status => 'pending',
+          p_available_at => reckoner_now(), p_attempts => o.attempts, p_crashes => o.crashes,
+          p_error => NULL) IS NOT NULL;
     PERFORM doorbell_ring();
 END
 $$;
 
--- Leases that ended without a verdict: the worker died or hangs. Counted in crashes, and
--- parked after p_max_crashes. Called often; SKIP LOCKED leaves those that just end.
+-- Ends leases that are over without a verdict, because the worker died or hangs. The event crashed
+-- once more, and is dead after p_max_crashes. SKIP LOCKED leaves events whose claim ends just now.
 CREATE OR REPLACE FUNCTION outbox_expire(p_max_crashes integer)
 RETURNS TABLE (id bigint, topic text, key text, worker text, status text) LANGUAGE plpgsql AS $$
 DECLARE
@@ -178,18 +182,18 @@ BEGIN
     FOR v_event IN
         SELECT o.* FROM outbox o
         WHERE o.lease IS NOT NULL AND o.leased_until < reckoner_now()
-        -- By key, as they collide with waiting twins: two that expire at once lock alike.
+        -- By key, because they merge with waiting events: two calls at once lock in the same order.
         ORDER BY o.topic, o.key, o.id FOR UPDATE SKIP LOCKED
     LOOP
         id := v_event.id; topic := v_event.topic; key := v_event.key; worker := v_event.leased_by;
         status := outbox_put_back(
-            v_event.id, v_event.lease, 'crashed',
-            CASE WHEN v_event.crashes + 1 >= p_max_crashes THEN 'dead' ELSE 'pending' END,
-            reckoner_now(), v_event.attempts, v_event.crashes + 1,
-            CASE WHEN v_event.crashes + 1 >= p_max_crashes
-                 THEN format('its worker died %s times while processing it, last %s',
-                             v_event.crashes + 1, v_event.leased_by)
-                 ELSE format('worker %s ended without a verdict', v_event.leased_by) END);
+            p_id => v_event.id, p_lease => v_event.lease, p_end => 'crashed',
+            p_status => CASE WHEN v_event.crashes + 1 >= p_max_crashes THEN 'dead' ELSE 'pending' END,
+            p_available_at => reckoner_now(), p_attempts => v_event.attempts, p_crashes => v_event.crashes + 1,
+            p_error => CASE WHEN v_event.crashes + 1 >= p_max_crashes
+                            THEN format('its worker died %s times while processing it, last %s',
+                                        v_event.crashes + 1, v_event.leased_by)
+                            ELSE format('worker %s ended without a verdict', v_event.leased_by) END);
         RETURN NEXT;
     END LOOP;
     IF id IS NOT NULL THEN
@@ -210,6 +214,6 @@ REVOKE ALL ON FUNCTION
     outbox_expire(p_max_crashes integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/32_outbox_end.sql', 'c20810eefe29aaa81f1fec14efa3716a6c0deaa71917c4d4521879e7f849ea4f')
+    ('functions/32_outbox_end.sql', '36c8386b8b5bb23b3c75a07c8793605701e364b5f2240dc6878c6bbf4afd8499')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

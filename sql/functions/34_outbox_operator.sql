@@ -1,11 +1,11 @@
 BEGIN;
--- The operator's verbs, for psql at three in the morning and for `worker requeue`.
--- An event that does not exist is an error with SQLSTATE P0002 (no_data_found).
+-- The functions for operators, called from psql and by `worker requeue`. An event that does not exist
+-- is an error with SQLSTATE P0002 (no_data_found).
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- Requeues an event: a live one as it is, a finished one as a new event. Returns the event's id.
+-- Requeues one event: a live one itself, a finished one as a new event. Returns the event's id.
 CREATE OR REPLACE FUNCTION outbox_requeue(event_id bigint) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -25,15 +25,14 @@ BEGIN
     IF v_done.topic = 'ticker' THEN
         RETURN outbox_requeue_ticker(v_done.key);
     END IF;
-    INSERT INTO outbox (topic, key, payload, available_at, created_at, updated_at)
-    VALUES (v_done.topic, v_done.key, v_done.payload, reckoner_now(), reckoner_now(), reckoner_now())
+    INSERT INTO outbox (topic, key, payload) VALUES (v_done.topic, v_done.key, v_done.payload)
     RETURNING id INTO v_id;
     RETURN v_id;
 END
 $$;
 
--- Requeues a prediction, whatever its history: its waiting or dead events are ready at once, and where
--- it has none a new one is written. Returns the event's id.
+-- Requeues a prediction: its waiting, failed or dead events, or where it has none a new event. Returns
+-- the event's id.
 CREATE OR REPLACE FUNCTION outbox_requeue_prediction(prediction_id bigint) RETURNS bigint
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -44,22 +43,20 @@ BEGIN
     IF NOT EXISTS (SELECT FROM prediction_inputs WHERE prediction_id = v_prediction) THEN
         RAISE EXCEPTION 'there is no prediction %', v_prediction USING ERRCODE = 'no_data_found';
     END IF;
-    WITH redriven AS (
+    WITH requeued AS (
         UPDATE outbox SET status = 'pending'
         WHERE topic = 'prediction' AND key = v_prediction::text AND status <> 'processing'
         RETURNING id)
-    SELECT min(id) INTO v_id FROM redriven;
+    SELECT min(id) INTO v_id FROM requeued;
     IF v_id IS NULL THEN
-        INSERT INTO outbox (topic, key, available_at, created_at, updated_at)
-        VALUES ('prediction', v_prediction, reckoner_now(), reckoner_now(), reckoner_now())
-        RETURNING id INTO v_id;
+        INSERT INTO outbox (topic, key) VALUES ('prediction', v_prediction) RETURNING id INTO v_id;
     END IF;
     RETURN v_id;
 END
 $$;
 
--- Fetches the symbol's whole range again, also when the range is stored already, the ticker is
--- invalid or its event dead. Returns the event's id.
+-- Requeues a ticker: its whole range is fetched again, also when it is stored, or the ticker is invalid
+-- or its event dead. Returns the event's id.
 CREATE OR REPLACE FUNCTION outbox_requeue_ticker(symbol text) RETURNS bigint
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -70,8 +67,7 @@ BEGIN
     IF v_symbol IS NULL THEN
         RAISE EXCEPTION '"%" is not a symbol', symbol USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    INSERT INTO outbox AS o (topic, key, payload, available_at, created_at, updated_at)
-    VALUES ('ticker', v_symbol, '{"refetch": true}', reckoner_now(), reckoner_now(), reckoner_now())
+    INSERT INTO outbox AS o (topic, key, payload) VALUES ('ticker', v_symbol, '{"refetch": true}')
     ON CONFLICT (key) WHERE topic = 'ticker' AND status <> 'processing'
     DO UPDATE SET status = 'pending', payload = o.payload || excluded.payload
     RETURNING id INTO v_id;
@@ -80,19 +76,19 @@ END
 $$;
 
 -- Requeues all dead events, or those of a topic, or those whose last error is LIKE a pattern. Returns
--- how many.
+-- their number.
 CREATE OR REPLACE FUNCTION outbox_requeue_dead(topic text DEFAULT NULL, error_like text DEFAULT NULL)
 RETURNS bigint LANGUAGE sql AS $$
-    WITH redriven AS (
+    WITH requeued AS (
         UPDATE outbox o SET status = 'pending'
         WHERE o.status = 'dead'
           AND ($1 IS NULL OR o.topic = $1)
           AND ($2 IS NULL OR o.last_error LIKE $2)
         RETURNING 1)
-    SELECT count(*) FROM redriven
+    SELECT count(*) FROM requeued
 $$;
 
--- Sets an event aside (status dead) until someone requeues it, also one that a worker works on.
+-- Sets an event aside as dead until someone requeues it. Ends its lease where a worker has one.
 CREATE OR REPLACE FUNCTION outbox_park(event_id bigint, reason text) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -102,11 +98,13 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'there is no live event %', event_id USING ERRCODE = 'no_data_found';
     END IF;
-    -- Another event of the same key may have waited for this one to end.
+    -- Another event of the same key may wait for the end of this one.
     PERFORM doorbell_ring();
     IF v_event.status = 'processing' THEN
-        RETURN outbox_put_back(event_id, v_event.lease, 'parked', 'dead', v_event.available_at,
-                               v_event.attempts, v_event.crashes, 'parked: ' || reason);
+        RETURN outbox_put_back(
+            p_id => event_id, p_lease => v_event.lease, p_end => 'parked', p_status => 'dead',
+            p_available_at => v_event.available_at, p_attempts => v_event.attempts,
+            p_crashes => v_event.crashes, p_error => 'parked: ' || reason);
     END IF;
     UPDATE outbox o
     SET status = 'dead', last_error = one_line('parked: ' || reason), updated_at = reckoner_now(),
@@ -116,14 +114,14 @@ BEGIN
 END
 $$;
 
--- Ends an event without processing it: it goes to outbox_history as cancelled.
+-- Moves an event to history as cancelled.
 CREATE OR REPLACE FUNCTION outbox_cancel(event_id bigint, reason text) RETURNS text
 LANGUAGE plpgsql AS $$
 BEGIN
     WITH gone AS (DELETE FROM outbox WHERE id = event_id RETURNING *)
     INSERT INTO outbox_history (id, topic, key, verdict, attempts, crashes, created_at,
-                                finished_at, worker, result, payload, claimed_at, trail)
-    SELECT id, topic, key, 'cancelled', attempts, crashes, created_at, reckoner_now(), leased_by,
+                                worker, result, payload, claimed_at, trail)
+    SELECT id, topic, key, 'cancelled', attempts, crashes, created_at, leased_by,
            jsonb_build_object('reason', one_line(reason)), payload, claimed_at, trail
     FROM gone;
     IF NOT FOUND THEN
@@ -142,6 +140,6 @@ REVOKE ALL ON FUNCTION
     outbox_cancel(event_id bigint, reason text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/34_outbox_operator.sql', '92731d329efa79a54b0c2deed432f59e14013896bf6ae3b0f6ef78aee7a27f26')
+    ('functions/34_outbox_operator.sql', '5621fa64a144cb45d755d7b84c6a562afbe2b464e1dbf16c10623ef0f40ffc69')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

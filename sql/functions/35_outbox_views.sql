@@ -1,5 +1,5 @@
 BEGIN;
--- What an operator looks at: the queue, what is late and why, the workers.
+-- The operator's views: the queue, the late events with their reasons, the workers.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -15,9 +15,9 @@ FROM reckoner_workers;
 
 -- The live events per topic and status, with the age of the oldest. A topic without live events has the
 -- status idle.
--- eta: how long the waiting events of the topic take at the lately seen pace, which is
--- completions less arrivals in the last minute, or ten, or sixty: the shortest in which ten
--- events were finished. NULL where nothing was finished or where the queue grows.
+-- eta: how long the waiting events of the topic take at the present pace. The pace is completions less
+-- arrivals in the last 1, 10 or 60 minutes, the shortest in which ten events were finished. NULL where
+-- no event was finished, or where the queue grows.
 CREATE OR REPLACE VIEW outbox_status AS
 WITH live AS (
     SELECT topic, status, count(*) AS count, min(created_at) AS oldest FROM outbox
@@ -56,7 +56,7 @@ WITH alive AS (
     SELECT count(*) AS n, count(*) FILTER (WHERE asleep_until IS NULL) AS awake,
            min(asleep_until) AS next_look
     FROM worker_status WHERE alive
-), topics AS ( -- of workers alive; NULL in it: one of a release that did not record them
+), topics AS ( -- of workers alive; it has a NULL where a worker's release did not record them
     SELECT array_agg(DISTINCT t.topic) AS known
     FROM reckoner_workers w JOIN worker_status s USING (name)
     CROSS JOIN LATERAL unnest(coalesce(w.topics, '{NULL}')) t(topic) WHERE s.alive
@@ -76,7 +76,7 @@ SELECT o.id, o.topic, o.key, o.status, reckoner_now() - o.created_at AS age,
                    o.available_at, coalesce(o.last_error, 'delayed'))
         WHEN alive.n = 0 THEN 'no worker alive: start one with python -m worker'
         WHEN alive.awake = 0 THEN
-            format('every worker lets the database sleep (WORKER_IDLE=sleepy); the next looks at %s', alive.next_look)
+            format('every worker lets the database sleep (WORKER_IDLE=sleepy); the next wakes at %s', alive.next_look)
         WHEN o.topic <> ALL (topics.known) THEN
             format('no worker alive works on the topic %s: start one of a version that does', o.topic)
         ELSE format('ready since %s, %s workers alive and busy', o.available_at, alive.n)
@@ -91,6 +91,6 @@ WHERE o.status = 'dead'
                                     OR o.updated_at < reckoner_now() - interval '5 minutes'))
 ORDER BY o.created_at;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/35_outbox_views.sql', '0ebbfca2195dca297f3f43c8f14199b49feba7be987603fa97c2f1294acaadbe')
+    ('functions/35_outbox_views.sql', 'a8458135765de20c4b69ff351cfec2fc28699e96d89ec03597399f17fe0e5482')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,15 +1,17 @@
 BEGIN;
--- The workers' own rows. Called by worker/heartbeat.py.
+-- The rows of reckoner_workers. Called by worker/heartbeat.py.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- One heartbeat: shows that the worker lives, renews its leases, and sends the notification
--- whose echo must arrive over LISTEN. p_heard_ago: seconds since the last echo arrived, NULL
--- for never. p_clock: the worker's own clock, which is only compared.
--- p_exports: whether it serves metrics. p_topics: the topics that it works on.
--- Then ends the leases of workers whose heartbeat is overdue; returns these events. p_max_crashes:
--- as for outbox_expire, NULL to end none. p_leases: as for outbox_renew.
+-- One heartbeat: updates the worker's row, renews its leases, and sends the notification whose echo
+-- must arrive over LISTEN. Then it ends leases that are over, and returns their events.
+--   p_heard_ago    seconds since the last echo, NULL before the first
+--   p_clock        the worker's own clock, compared with the database's
+--   p_exports      whether the worker serves metrics
+--   p_topics       the topics that it works on
+--   p_leases       as for outbox_renew()
+--   p_max_crashes  as for outbox_expire(), NULL to end no lease
 CREATE OR REPLACE FUNCTION worker_heartbeat(
     p_name text, p_host text, p_pid integer, p_mode text, p_heard_ago double precision,
     p_lease_seconds double precision, p_channel text, p_clock timestamptz DEFAULT NULL,
@@ -17,14 +19,12 @@ CREATE OR REPLACE FUNCTION worker_heartbeat(
     p_topics text[] DEFAULT NULL
 ) RETURNS TABLE (id bigint, topic text, key text, worker text, status text) LANGUAGE plpgsql AS $$
 DECLARE
-    v_now    timestamptz := reckoner_now();
     v_leases bigint := outbox_renew(p_name, p_lease_seconds, p_leases);
     v_skew   double precision := extract(epoch FROM p_clock - clock_timestamp());
 BEGIN
     INSERT INTO reckoner_workers AS w
-        (name, host, pid, started_at, last_seen_at, last_heard_at, mode, in_flight, clock_skew,
-         exports, topics)
-    VALUES (p_name, p_host, p_pid, v_now, v_now, v_now - make_interval(secs => p_heard_ago),
+        (name, host, pid, last_heard_at, mode, in_flight, clock_skew, exports, topics)
+    VALUES (p_name, p_host, p_pid, reckoner_now() - make_interval(secs => p_heard_ago),
             p_mode, v_leases, v_skew, p_exports, p_topics)
     ON CONFLICT (name) DO UPDATE
     SET last_seen_at = excluded.last_seen_at, mode = excluded.mode,
@@ -40,7 +40,7 @@ BEGIN
 END
 $$;
 
--- Idle suspend: a worker records when it will look again before it closes its connections.
+-- Idle suspend: before it closes its connections, a worker records when it will claim again.
 CREATE OR REPLACE FUNCTION worker_suspend(p_name text, p_seconds double precision) RETURNS void
 LANGUAGE sql AS $$
     UPDATE reckoner_workers
@@ -48,6 +48,7 @@ LANGUAGE sql AS $$
     WHERE name = p_name
 $$;
 
+-- Deletes the row of a worker that stops.
 CREATE OR REPLACE FUNCTION worker_leave(p_name text) RETURNS void LANGUAGE sql AS $$
     DELETE FROM reckoner_workers WHERE name = p_name
 $$;
@@ -57,6 +58,6 @@ REVOKE ALL ON FUNCTION
     worker_leave(p_name text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/36_workers.sql', '41bbbf42fe6d41c9e41ec583e3f1dae5c05110a956d947003639ea7e2ceaf1e9')
+    ('functions/36_workers.sql', 'b319cd44d53686cf19752e2821083010190ec112923527d06c2487ce1bbbf045')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

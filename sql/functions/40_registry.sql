@@ -1,11 +1,11 @@
 BEGIN;
--- The ticker registry: who named a symbol first, what it is, and whether anyone knows it.
+-- The ticker registry, and the reading of predictions' assets: which symbols they name.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- The sentiment that a prediction's market_impact has for a symbol, however both are spelled; the
--- symbol's own spelling goes first.
+-- The sentiment for a symbol in a prediction's market_impact, whatever the spelling of the keys; a key
+-- that is spelled as the symbol goes first.
 CREATE OR REPLACE FUNCTION element_sentiment(p_symbol text, p_impact jsonb) RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT lower(btrim(m.value #>> '{}'))
@@ -15,8 +15,8 @@ LANGUAGE sql STABLE AS $$
     ORDER BY m.key = p_symbol DESC, m.key LIMIT 1
 $$;
 
--- The same for all symbols of a market_impact at once: {symbol: sentiment}. One pass over its keys,
--- where a look for each symbol would read 100,000 keys a hundred times.
+-- The same for all symbols of a market_impact: {symbol: sentiment}. It passes over the keys once; a
+-- look for each symbol would read 100,000 keys a hundred times.
 CREATE OR REPLACE FUNCTION impact_by_symbol(p_impact jsonb) RETURNS jsonb
 LANGUAGE sql STABLE AS $$
     SELECT coalesce(jsonb_object_agg(s.symbol, s.sentiment), '{}')
@@ -28,9 +28,9 @@ LANGUAGE sql STABLE AS $$
           ORDER BY k.symbol, k.key = k.symbol DESC, k.key) s
 $$;
 
--- What is done with a long list: {"kept": its first p_max_symbols different symbols, in its order,
--- "skipped": the first 50 others, each with its reason, "counts": how many there are of each reason,
--- "cut": whether symbols may have been left out}. Only its first 10,000 elements are read.
+-- Reads a long list: {"kept": its first p_max_symbols different symbols, in its order, "skipped": the
+-- first 50 other elements, each with its reason, "counts": how many there are of each reason, "cut":
+-- whether symbols may have been left out}. Reads only the first 10,000 elements.
 CREATE OR REPLACE FUNCTION assets_read(p_list jsonb, p_max_symbols integer) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan SET jit = off
 SET enable_hashjoin = on SET enable_nestloop = off SET enable_mergejoin = off AS $$
@@ -69,11 +69,11 @@ BEGIN
 END
 $$;
 
--- Every symbol that these predictions name, however many, for the rows that are there already.
+-- All symbols that these predictions name, without a limit: for outcome rows from before the limit.
 CREATE OR REPLACE FUNCTION prediction_symbols(p_prediction_ids integer[])
 RETURNS TABLE (prediction_id integer, symbol text) LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
-BEGIN -- PL/pgSQL, because inlined into outcomes_process it read all predictions for none
+BEGIN -- PL/pgSQL: inlined into outcomes_process() it read all predictions for an empty list
     IF p_prediction_ids <> '{}' THEN
         RETURN QUERY
         SELECT DISTINCT p.prediction_id, normalize_symbol(e.value #>> '{}')
@@ -86,17 +86,16 @@ BEGIN -- PL/pgSQL, because inlined into outcomes_process it read all predictions
 END
 $$;
 
-DROP FUNCTION IF EXISTS prediction_elements(integer[]);
-
--- Symbols as their predictions write them: every element of `assets`, with the symbol where
--- it is one and the reason where it is not, and the sentiment that market_impact has for
--- just that symbol, whatever its case. A string counts as a list of one.
--- p_max_symbols: of a prediction that names more, only the first so many different symbols of its
--- list; cut says that it is such a one. skipped: how many elements a row without a symbol stands
--- for, or for a long list, of which it shows 50, how many there are of its reason (element NULL).
--- p_budget: the most symbols, and 500 bytes count as one, for all predictions together, unless one
--- alone has more; the smallest go first, and those that do not fit have one row, which is deferred.
--- p_bulk: predictions of more than 20 are deferred as well, but for these (NULL: none is).
+-- The elements of predictions' `assets`: a row for each, with the symbol, or the reason why it is not
+-- one, and the sentiment that market_impact has for that symbol, whatever its case. A string counts as
+-- a list of one.
+--   p_max_symbols  of a longer list, only the first so many different symbols; then `cut` is true
+--   p_budget       limit for all predictions together, in symbols; 500 bytes count as a symbol. The
+--                  smallest predictions go first, and one that is alone has no limit. A prediction that
+--                  does not fit has one row, with `deferred`
+--   p_bulk         NULL, or predictions of more than 20 symbols are deferred too, except these
+--   skipped        the number of elements that a row without a symbol stands for. Of a long list 50
+--                  elements have rows, and a row without element has the number for its reason
 CREATE OR REPLACE FUNCTION prediction_elements(
     p_prediction_ids integer[], p_max_symbols integer DEFAULT 100, p_budget integer DEFAULT NULL,
     p_bulk integer[] DEFAULT NULL
@@ -104,7 +103,7 @@ CREATE OR REPLACE FUNCTION prediction_elements(
                  symbol text, sentiment text, reason text, skipped bigint, cut boolean, deferred boolean)
 LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
-BEGIN -- PL/pgSQL, as in all of the hot path, because it keeps its plans
+BEGIN -- PL/pgSQL, as all of the hot path, because it keeps its plans
     RETURN QUERY
     WITH input AS MATERIALIZED (
         SELECT w.*, coalesce(w.weight > 20 AND w.prediction_id <> ALL (p_bulk), false) AS is_wide
@@ -112,12 +111,12 @@ BEGIN -- PL/pgSQL, as in all of the hot path, because it keeps its plans
                      least(jsonb_array_length(v.list), p_max_symbols)
                      + (pg_column_size(v.list) + coalesce(pg_column_size(v.market_impact), 0)) / 500 AS weight
               FROM prediction_inputs p
-              -- OFFSET 0, here and below: once, not once for each use of it.
+              -- OFFSET 0, here and below: evaluated once, and not once for each use (tests/sql/test_plans.py).
               CROSS JOIN LATERAL (SELECT p.assets, p.market_impact OFFSET 0) a
               CROSS JOIN LATERAL (SELECT CASE WHEN jsonb_typeof(a.assets) = 'array' THEN a.assets
                                               ELSE jsonb_build_array(a.assets) END AS list, a.market_impact OFFSET 0) v
               WHERE p.prediction_id = ANY (p_prediction_ids) AND p.eligible OFFSET 0) w
-    ), beyond AS MATERIALIZED ( -- sorted only where they do not all fit
+    ), beyond AS MATERIALIZED ( -- sorts only where they do not all fit
         SELECT CASE WHEN (SELECT sum(i.weight) FROM input i WHERE NOT i.is_wide) > p_budget THEN ARRAY(
             SELECT s.prediction_id
             FROM (SELECT i.prediction_id, i.weight, sum(i.weight) OVER (ORDER BY i.weight, i.prediction_id) AS upto
@@ -132,7 +131,7 @@ BEGIN -- PL/pgSQL, as in all of the hot path, because it keeps its plans
     )
     SELECT i.prediction_id, i.moment, i.confidence, CASE WHEN n.symbol IS NULL THEN left(a.value::text, 50) END,
            n.symbol,
-           -- Nearly always the key is the symbol and its value is lower case.
+           -- The fast path: the key is the symbol and its value is lower case.
            CASE WHEN m.impacts IS NOT NULL THEN m.impacts ->> n.symbol
                 WHEN i.market_impact ->> n.symbol IN ('bullish', 'bearish', 'neutral')
                 THEN i.market_impact ->> n.symbol
@@ -166,10 +165,10 @@ BEGIN -- PL/pgSQL, as in all of the hot path, because it keeps its plans
 END
 $$;
 
--- Registers symbols that are new; the first prediction that named one stays its source.
--- Ordered, so that two writers lock alike; without naming the conflict's columns, because the
--- table may be another program's. p_prediction_ids holds NULLs for symbols that a person
--- registers. Returns the new ones.
+-- Registers symbols that are new, with the first prediction that named each as its source. Sorted, so
+-- that two writers lock in the same order. ON CONFLICT names no columns, because another program's
+-- table may have other keys. p_prediction_ids: NULLs for symbols that a person registers. Returns the
+-- new symbols.
 CREATE OR REPLACE FUNCTION registry_register(p_symbols text[], p_prediction_ids integer[])
 RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE
@@ -197,7 +196,6 @@ BEGIN
 END
 $$;
 
-DROP FUNCTION IF EXISTS registry_missing_calendars(integer[]);
 REVOKE ALL ON FUNCTION
     element_sentiment(p_symbol text, p_impact jsonb),
     impact_by_symbol(p_impact jsonb),
@@ -207,6 +205,6 @@ REVOKE ALL ON FUNCTION
     registry_register(p_symbols text[], p_prediction_ids integer[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/40_registry.sql', '24fe2a4752fbc410f223ba21b24c4f4737df8b68dc6d843bf03bf10939417928')
+    ('functions/40_registry.sql', '82d685c11940019b21f20748b19104c6478a5da35864d5b2015576ae472a08a0')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,12 +1,12 @@
 BEGIN;
--- Sessions as data: which exist, which are over. Loaded by market/universe/sessions.py.
+-- Sessions and calendars as rows: which exist, which are over. Loaded by market/universe/sessions.py.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- How long after a close its bar can be trusted: by then providers have settled it. Providers go on
--- with a currency's bar until midnight in London, at most three hours after 17:00 in New York. Futures on
--- energy and metals trade, on a day that ends early, for more than an hour longer than those on shares.
+-- The time after a close by which providers have settled its bar. They change a currency's bar until
+-- midnight in London, at most three hours after 17:00 in New York. On a day that ends early, futures on
+-- energy and metals trade more than an hour longer than those on shares.
 CREATE OR REPLACE FUNCTION session_settling(p_calendar text) RETURNS interval
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE p_calendar WHEN '24/5' THEN interval '3 hours 30 minutes'
@@ -14,7 +14,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
                            ELSE interval '30 minutes' END
 $$;
 
--- The same of a calendar without rules of its own.
+-- The same for a calendar without a rule of its own.
 CREATE OR REPLACE FUNCTION session_settling() RETURNS interval
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT session_settling(NULL) $$;
 
@@ -31,7 +31,7 @@ $$;
 CREATE OR REPLACE FUNCTION session_entry(p_calendar text, p_moment timestamptz) RETURNS date
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
-    -- Before the first session opens nothing is known of the calendar.
+    -- A moment before the first session's opening is outside of the calendar.
     RETURN (SELECT CASE WHEN s.ordinal > 1 OR s.opens_at <= p_moment THEN s.session END
             FROM market_sessions s
             WHERE s.calendar = p_calendar AND s.closes_at >= p_moment
@@ -39,9 +39,9 @@ BEGIN
 END
 $$;
 
--- Why a moment has no entry. A reason that begins with "sessions of" is one that time mends, and its
--- outcome waits (50_outcomes.sql): the calendar ends, or cannot be computed just now. A moment more
--- than a year ahead is a mistake, whatever the calendar.
+-- The reason why a moment has no entry. A reason that begins with "sessions of" may pass, and its
+-- outcome waits (50_outcomes.sql): the calendar ends before the moment, or cannot be computed now. A
+-- moment more than a year ahead is an error of the source.
 CREATE OR REPLACE FUNCTION session_no_entry(p_calendar text, p_moment timestamptz) RETURNS text
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -64,9 +64,9 @@ BEGIN
 END
 $$;
 
--- Calendars in use that are to be computed: never tried, missing, computed by another version, due for
--- another try, or ending less than a year (and a month's slack) ahead although more is known. Asked by
--- the sweep and when a worker starts.
+-- The calendars in use that are due to be computed: never tried, without sessions, computed by another
+-- version of the library, due for a retry, or ending less than p_days_ahead ahead although the library
+-- has more. Called by the sweep and at a worker's start.
 CREATE OR REPLACE FUNCTION sessions_wanted(p_days_ahead integer, p_version text) RETURNS SETOF text
 LANGUAGE sql STABLE AS $$
     SELECT c.calendar
@@ -83,8 +83,8 @@ LANGUAGE sql STABLE AS $$
                  AND NOT (m.ends AND s.session >= m.known_until)) END
 $$;
 
--- Whether a calendar has no sessions and may be tried now. What failed a moment ago is not computed
--- again for each ticker that names it.
+-- Whether a calendar has no sessions and may be computed now. A calendar that just failed is not
+-- computed again for each ticker that has it.
 CREATE OR REPLACE FUNCTION calendar_is_due(p_calendar text, p_version text) RETURNS boolean
 LANGUAGE sql STABLE AS $$
     SELECT NOT EXISTS (SELECT FROM market_sessions s WHERE s.calendar = p_calendar)
@@ -92,8 +92,8 @@ LANGUAGE sql STABLE AS $$
                        AND m.library_version = p_version AND m.retry_at > reckoner_now())
 $$;
 
--- Notes that a calendar could not be loaded, and when to try again: after a quarter of an hour, then
--- twice as long each time, at most a day. Sessions that are there stay.
+-- Records that a calendar could not be loaded, and the time of its retry: after a quarter of an hour,
+-- then twice as long each time, at most a day. The stored sessions stay.
 CREATE OR REPLACE FUNCTION calendar_failed(p_calendar text, p_state text, p_reason text, p_version text)
 RETURNS market_calendars LANGUAGE sql AS $$
     INSERT INTO market_calendars AS m (calendar, state, reason, failures, library_version, retry_at)
@@ -105,12 +105,10 @@ RETURNS market_calendars LANGUAGE sql AS $$
     RETURNING m
 $$;
 
--- Brings one calendar to what was computed of it and what session_correction knows better; ordinals
--- count from its first session. What entries or horizons this moves is computed anew, here and now
--- (53_outcomes_sessions.sql). p_version NULL: corrections alone, over the sessions that are there.
--- Returns the sessions that are new or changed.
-DROP FUNCTION IF EXISTS sessions_merge(text);
-DROP FUNCTION IF EXISTS sessions_wanted(integer);
+-- Stores one calendar: the computed sessions with the rows of session_correction over them; ordinals
+-- count from its first session. Outcomes whose entry or horizons move are computed anew in the same
+-- transaction (53_outcomes_sessions.sql). p_version NULL: the given sessions are the stored ones, and
+-- only corrections are new. Returns the number of sessions that are new or changed.
 CREATE OR REPLACE FUNCTION sessions_merge(
     p_calendar text, p_sessions date[], p_opens timestamptz[], p_closes timestamptz[],
     p_version text, p_ends boolean
@@ -122,8 +120,7 @@ DECLARE
     v_last    date;
     v_added   date[];
 BEGIN
-    -- One loader at a time; ordinals are unique at the end of the transaction only. No advisory lock,
-    -- here and below: any role could hold that.
+    -- One loader at a time: ordinals are unique only at the end of the transaction (05_locks.sql).
     LOCK TABLE market_sessions IN SHARE UPDATE EXCLUSIVE MODE;
     SELECT array_agg(n.session ORDER BY n.session), array_agg(n.opens_at ORDER BY n.session),
            array_agg(n.closes_at ORDER BY n.session)
@@ -142,16 +139,16 @@ BEGIN
           FROM unnest(p_sessions, p_closes) AS f(session, closes_at)
           FULL JOIN (SELECT * FROM market_sessions WHERE calendar = p_calendar) o ON o.session = f.session
           WHERE f.closes_at IS DISTINCT FROM o.closes_at) d;
-    -- Entries that can be meant: from 31 sessions before the first change (a horizon of 30) until
-    -- the first session behind the last one.
+    -- Entries that may move: from one session more than the longest horizon before the first change,
+    -- until the first session behind the last change.
     SELECT (SELECT s.session FROM market_sessions s WHERE s.calendar = p_calendar AND s.session < v_first
-            ORDER BY s.session DESC OFFSET 30 LIMIT 1) AS entries_from,
+            ORDER BY s.session DESC OFFSET (SELECT max(h) FROM unnest(horizon_sessions()) AS h) LIMIT 1) AS entries_from,
            (SELECT s.session FROM market_sessions s WHERE s.calendar = p_calendar AND s.session > v_last
             ORDER BY s.session LIMIT 1) AS entries_to,
            EXISTS (SELECT FROM market_sessions s WHERE s.calendar = p_calendar) AS is_there
     INTO v_was;
     IF v_first IS NOT NULL THEN
-        -- Predictions that are just being processed with the old sessions end first (51_outcomes_process.sql).
+        -- Batches that are processed with the old sessions end first (51_outcomes_process.sql).
         LOCK TABLE market_sessions IN EXCLUSIVE MODE;
     END IF;
 
@@ -172,7 +169,7 @@ BEGIN
     SELECT count(*) INTO v_changed FROM merged;
 
     IF v_was.is_there AND v_added IS NOT NULL THEN
-        -- Providers were never asked for a session that nobody knew of.
+        -- No request to a provider meant a session that was not stored then.
         PERFORM coverage_remove(r.symbol, '1d', v_added) FROM ticker_registry r
         WHERE r.calendar = p_calendar
           AND EXISTS (SELECT FROM price_coverage c JOIN unnest(v_added) AS n(session)
@@ -189,7 +186,7 @@ BEGIN
             loaded_at = excluded.loaded_at, library_version = excluded.library_version;
     END IF;
     IF NOT v_was.is_there THEN
-        -- Tickers that waited for it (market/prices/backfill.py).
+        -- Ticker events that waited for this calendar (market/prices/plan.py) are ready at once.
         UPDATE outbox o SET status = 'pending'
         WHERE o.topic = 'ticker' AND o.status = 'pending' AND o.available_at > reckoner_now()
           AND starts_with(o.last_error, format('sessions of %s cannot', p_calendar));
@@ -213,6 +210,6 @@ REVOKE ALL ON FUNCTION
     sessions_merge(p_calendar text, p_sessions date[], p_opens timestamptz[], p_closes timestamptz[], p_version text, p_ends boolean )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/41_sessions.sql', 'cfdd4bb1e135f5193b81c76db4208f79ec63ff3fb192fbfe87ff0782e5bf084a')
+    ('functions/41_sessions.sql', '0d90cb1471f98ed9672583eb4caef68d7c557dc93123841eca7b1896142ab074')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

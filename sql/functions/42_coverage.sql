@@ -5,7 +5,7 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- All that is covered, whatever the source. Ranges that overlap or follow each other are one.
+-- The covered days of all sources. Ranges that overlap or follow each other are merged.
 CREATE OR REPLACE FUNCTION coverage_ranges(p_symbol text, p_interval text) RETURNS datemultirange
 LANGUAGE sql STABLE AS $$
     SELECT coalesce(range_agg(daterange(c."from", c."to", '[]')), '{}')
@@ -19,8 +19,8 @@ RETURNS TABLE (covered_from date, covered_to date) LANGUAGE sql STABLE AS $$
     FROM price_coverage c WHERE c.symbol = p_symbol AND c."interval" = p_interval
 $$;
 
--- What of p_from to p_to no range covers, ascending. A stretch without a session of the calendar is
--- no hole: a weekend between two ranges, or days beyond the loaded sessions.
+-- The parts of p_from to p_to that no range covers, ascending. A part without a session of the calendar
+-- is not a hole: a weekend between two ranges, or days beyond the loaded sessions.
 CREATE OR REPLACE FUNCTION coverage_holes(
     p_symbol text, p_interval text, p_calendar text, p_from date, p_to date
 ) RETURNS TABLE ("from" date, "to" date) LANGUAGE sql STABLE AS $$
@@ -33,10 +33,10 @@ CREATE OR REPLACE FUNCTION coverage_holes(
     ORDER BY 1
 $$;
 
--- Adds a range that a source answered for, and joins it with those of the same source that it
--- overlaps or follows without a session in between. The registry's row is the symbol's lock:
--- without it two transactions would each add a range that overlaps the other's. A symbol that is
--- not registered has no coverage.
+-- Adds a range for which a source answered, and merges it with ranges of the same source that it
+-- overlaps or touches: no session lies between. The registry's row is the symbol's lock: without it
+-- two transactions would each add a range that overlaps the other's. A symbol that is not registered
+-- has no coverage.
 CREATE OR REPLACE FUNCTION coverage_add(
     p_symbol text, p_interval text, p_from date, p_to date, p_source text
 ) RETURNS void LANGUAGE plpgsql AS $$
@@ -68,7 +68,7 @@ BEGIN
 END
 $$;
 
--- Takes days out of every range: sessions that nobody knew of when the range was asked for.
+-- Takes days out of every range: sessions that were not known when the range was requested.
 CREATE OR REPLACE FUNCTION coverage_remove(p_symbol text, p_interval text, p_days date[])
 RETURNS void LANGUAGE sql AS $$
     WITH cut AS (
@@ -91,6 +91,6 @@ REVOKE ALL ON FUNCTION
     coverage_remove(p_symbol text, p_interval text, p_days date[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_coverage.sql', '878e724baecf76bd8cc83b010d1fadf2f3245d059e86e591240fcbc01f630fd7')
+    ('functions/42_coverage.sql', 'c93faa629afc529e6c8e409f86abe9622dc8e225d2eba1c19de1b8687151b00a')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

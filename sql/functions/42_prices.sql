@@ -4,8 +4,8 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- The days of a symbol that had a split or a dividend: those that came with the bars, and all that
--- are known. Splits and dividends from one provider are kept when another answers later.
+-- The days of a symbol that had a split or a dividend: those given with the bars, and all that are
+-- stored. Splits and dividends from one provider are kept when another answers later.
 CREATE OR REPLACE FUNCTION bar_marks(p_symbol text, p_splits date[], p_dividends date[])
 RETURNS TABLE (date date, has_split boolean, has_dividend boolean) LANGUAGE sql STABLE AS $$
     SELECT m.date, bool_or(m.kind = 'split'), bool_or(m.kind = 'dividend')
@@ -15,18 +15,17 @@ RETURNS TABLE (date date, has_split boolean, has_dividend boolean) LANGUAGE sql 
     GROUP BY m.date
 $$;
 
--- Takes over a provider's answer for p_from to p_to: new bars are inserted, different ones
--- replaced, another program's marked as given by us (fetched_at), equal ones not touched.
--- p_dates is ascending, a date once; the other columns are as long. p_splits, p_dividends: the
--- days that had one. p_rebased: the basis of the prices changed, so that a stored bar of the range
--- which the new history lacks goes away; it would stand beside bars of another basis. What is
--- replaced or goes away is kept in market_price_revisions. p_payload_id: the answer that the bars
--- were read from. revised counts stored closes that changed. The range becomes price coverage.
--- Plans are made once, without knowledge of the arrays' lengths, perhaps on an empty table: so
--- nested loops and table scans are forbidden, which would be slow on what the table will become.
-DROP FUNCTION IF EXISTS bars_staging();
-DROP FUNCTION IF EXISTS bars_merge(text, text, date, date, boolean);
-DROP FUNCTION IF EXISTS bars_merge(text, text, date, date, boolean, bigint);
+-- Stores a provider's bars for p_from to p_to: inserts new ones, replaces different ones, marks another
+-- program's as ours (fetched_at), and leaves equal ones. The range becomes price coverage. A bar that
+-- is replaced or deleted is kept in market_price_revisions.
+--   p_payload_id           the payload that the bars were read from
+--   p_rebased              the split basis changed: a stored bar of the range that is not among the new
+--                          ones is deleted, because it has the old basis
+--   p_dates                ascending, without duplicates; the other columns have the same length
+--   p_splits, p_dividends  the days that had one
+--   revised                the number of stored closes that changed
+-- The plans are made once, without the arrays' lengths, perhaps on an empty table. So nested loops and
+-- table scans are forbidden, which would be slow on a full table.
 CREATE OR REPLACE FUNCTION bars_merge(
     p_symbol text, p_source text, p_payload_id bigint, p_from date, p_to date, p_rebased boolean,
     p_dates date[], p_opens double precision[], p_highs double precision[], p_lows double precision[],
@@ -43,7 +42,7 @@ DECLARE
 BEGIN
     IF NOT EXISTS (SELECT FROM market_prices WHERE symbol = p_symbol AND date BETWEEN v_first AND v_last)
        AND source_keeps_unique('market_prices', ARRAY['date', 'symbol']) THEN
-        -- All are new. ON CONFLICT would cost the server half as much again.
+        -- All are new. ON CONFLICT would cost half as much again.
         BEGIN
             INSERT INTO market_prices
                 (symbol, date, open, high, low, close, adjusted_close, volume, source, last_updated,
@@ -59,7 +58,7 @@ BEGIN
             updated := 0;
             revised := 0;
         EXCEPTION WHEN unique_violation THEN
-            inserted := NULL; -- another program stored one of them meanwhile, and now we see it
+            inserted := NULL; -- another program stored one of them meanwhile: the statement below finds it
         END;
     END IF;
     IF inserted IS NULL THEN
@@ -91,9 +90,9 @@ BEGIN
         ), kept AS (
             INSERT INTO market_price_revisions
                 (symbol, date, old_open, old_high, old_low, old_close, old_adjusted_close, old_volume,
-                 old_source, old_payload_id, old_fetched_at, new_close, new_source, new_payload_id, replaced_at)
+                 old_source, old_payload_id, old_fetched_at, new_close, new_source, new_payload_id)
             SELECT p_symbol, date, old_open, old_high, old_low, old_close, old_adjusted_close, old_volume,
-                   old_source, old_payload_id, old_fetched_at, close, p_source, p_payload_id, v_now
+                   old_source, old_payload_id, old_fetched_at, close, p_source, p_payload_id
             FROM met
             WHERE NOT is_new
               AND (is_gone OR old_volume IS DISTINCT FROM volume
@@ -159,6 +158,6 @@ REVOKE ALL ON FUNCTION
     bars_merge(p_symbol text, p_source text, p_payload_id bigint, p_from date, p_to date, p_rebased boolean, p_dates date[], p_opens double precision[], p_highs double precision[], p_lows double precision[], p_closes double precision[], p_adjusted_closes double precision[], p_volumes bigint[], p_splits date[], p_dividends date[] )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_prices.sql', 'aebfb209cf67f14690f713a4d7e0402cc51eaf6133b08ca2e6f9f84973c98ff9')
+    ('functions/42_prices.sql', '62c93daa156b3f9c28aa049a3ade0e2c0a7e05c2e82ca7263cbec126c138124a')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

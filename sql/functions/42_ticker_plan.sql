@@ -1,12 +1,12 @@
 BEGIN;
--- What a fetch has to ask for. Called by market/prices/plan.py; nothing here writes but
--- ticker_fetch_started().
+-- The plan of a fetch, and the registry's record of it. Called by market/prices/plan.py and
+-- market/prices/store.py. The plan only reads; ticker_fetch_started() and ticker_fetch_concluded() write.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- What providers call a ticker, and its calendar: as the registry says, else as symbol_rules say,
--- which may have come after the ticker. A calendar that is not the default was chosen and stays.
+-- A ticker's name at providers, and its calendar: from the registry, else from symbol_rules, where a
+-- rule may be younger than the ticker. A calendar that is not the default was set on purpose and stays.
 CREATE OR REPLACE FUNCTION ticker_listing(p_symbol text)
 RETURNS TABLE (provider_symbol text, calendar text, status text) LANGUAGE sql STABLE AS $$
     SELECT coalesce(r.provider_symbol, u.provider_symbol, r.symbol)::text,
@@ -19,7 +19,7 @@ RETURNS TABLE (provider_symbol text, calendar text, status text) LANGUAGE sql ST
     WHERE r.symbol = p_symbol
 $$;
 
--- The calendars of these tickers that have no sessions yet: to be loaded before they are planned.
+-- The calendars of these tickers that have no sessions yet: they are loaded before the plan is made.
 CREATE OR REPLACE FUNCTION ticker_calendars_missing(p_symbols text[]) RETURNS SETOF text
 LANGUAGE sql STABLE AS $$
     SELECT DISTINCT l.calendar
@@ -27,22 +27,22 @@ LANGUAGE sql STABLE AS $$
     WHERE NOT EXISTS (SELECT FROM market_sessions s WHERE s.calendar = l.calendar)
 $$;
 
--- What a fetch for this symbol has to bring; one row, none for a symbol that is not registered.
--- Wanted is the history before the earliest moment that needs it (p_backfill_days calendar days) up
--- to the last settled session; p_refetch: all of it again; p_since: everything since that date,
--- stored or not. Missing is
---   what of it no range of price_coverage covers,
---   the sessions that an open outcome needs and that have no bar, up to ten sessions back,
---   and what jobs are owed (62_jobs.sql): holes of the coverage, for a sync sessions without a bar.
--- missing_from: the first missing day; NULL when nothing is missing.
--- request_from, request_to: what to ask for. One request covers all that is missing, and reaches to
---   the stored bars on either side, so that a change of their basis shows.
--- whole_from: with last_session all that is stored and wanted, for when the basis changed; sessions
---   are those of this range.
--- last_session: NULL when the calendar has no sessions yet.
--- covered_to: the end of the coverage. last_bar: the last bar that a provider of ours gave, or where
---   there is none the last that another program stored. jobs: those that the fetch serves.
-DROP FUNCTION IF EXISTS ticker_plan(text, integer, boolean, date);
+-- The plan of a fetch for this symbol: one row, none for a symbol that is not registered.
+-- The wanted range begins p_backfill_days calendar days before the earliest moment of the symbol's
+-- predictions, and ends with the last settled session. Missing is
+--   each part of the wanted range without price coverage; with p_refetch all of it,
+--   with p_since every day since that date,
+--   each session without a bar that an open outcome needs, up to ten sessions back,
+--   and the open rows of jobs (62_jobs.sql): holes of the coverage, for a sync sessions without a bar.
+-- missing_from              the first missing day; NULL when nothing is missing
+-- request_from, request_to  the range of the one request: it covers all missing days and reaches to the
+--                           stored bars on either side, so that a change of their basis shows
+-- whole_from                the beginning of all stored and wanted days, which are requested when the
+--                           basis changed; `sessions` are those from here to last_session
+-- last_session              NULL when the calendar has no sessions yet
+-- covered_to                the end of the coverage
+-- last_bar                  the last bar of ours, or where there is none the last of another program
+-- jobs                      the jobs that the fetch serves
 CREATE OR REPLACE FUNCTION ticker_plan(
     p_symbol text, p_backfill_days integer, p_refetch boolean, p_since date DEFAULT NULL
 )
@@ -85,7 +85,7 @@ BEGIN
         FROM (
             SELECT v_want AS "from", v_last.session AS "to" WHERE p_refetch
             UNION ALL
-            -- It joins what is covered: nobody asked for a new hole.
+            -- Begins at the coverage's end at the latest: otherwise it would leave a hole.
             SELECT least(p_since, v_span.covered_to + 1), v_last.session WHERE p_since IS NOT NULL
             UNION ALL
             SELECT h."from", h."to"
@@ -98,12 +98,10 @@ BEGIN
             UNION ALL
             SELECT s.session, s.session FROM market_sessions s
             WHERE s.calendar = v_listing.calendar AND s.session BETWEEN v_jobs.sync_from AND v_last.session
-              AND NOT EXISTS (SELECT FROM market_prices p WHERE p.symbol = p_symbol
-                              AND p.date = s.session AND p.fetched_at IS NOT NULL)
+              AND NOT EXISTS (SELECT FROM our_bars p WHERE p.symbol = p_symbol AND p.date = s.session)
         ) m);
     v_last_bar := coalesce(
-        (SELECT p.date FROM market_prices p WHERE p.symbol = p_symbol AND p.fetched_at IS NOT NULL
-         ORDER BY p.date DESC LIMIT 1),
+        (SELECT p.date FROM our_bars p WHERE p.symbol = p_symbol ORDER BY p.date DESC LIMIT 1),
         (SELECT max(p.date) FROM market_prices p WHERE p.symbol = p_symbol));
     IF v_missing IS NOT NULL THEN
         v_first := (SELECT min(p.date) FROM market_prices p WHERE p.symbol = p_symbol);
@@ -122,24 +120,22 @@ BEGIN
 END
 $$;
 
--- The settled sessions that an open outcome needs, among the ten until p_last, and that have no bar
--- of ours: providers may have it by now.
+-- The settled sessions that an open outcome needs, among the ten until p_last, and that have no bar of
+-- ours: providers may have it by now.
 CREATE OR REPLACE FUNCTION outcome_gaps(p_symbol text, p_calendar text, p_last integer)
 RETURNS TABLE (session date) LANGUAGE sql STABLE AS $$
     SELECT s.session
     FROM prediction_outcomes o
     JOIN market_sessions e ON e.calendar = p_calendar AND e.session = o.entry_session
-    JOIN market_sessions s ON s.calendar = p_calendar AND s.ordinal <= p_last
-                          AND s.ordinal IN (e.ordinal, e.ordinal + 1, e.ordinal + 3,
-                                            e.ordinal + 7, e.ordinal + 30)
+    CROSS JOIN unnest(0 || horizon_sessions()) AS h(n)
+    JOIN market_sessions s ON s.calendar = p_calendar AND s.ordinal = e.ordinal + h.n AND s.ordinal <= p_last
     WHERE o.symbol = p_symbol AND o.outcome_state IN ('awaiting_prices', 'maturing')
       AND s.ordinal > p_last - 10
-      AND NOT EXISTS (SELECT FROM market_prices p WHERE p.symbol = p_symbol AND p.date = s.session
-                      AND p.fetched_at IS NOT NULL)
+      AND NOT EXISTS (SELECT FROM our_bars p WHERE p.symbol = p_symbol AND p.date = s.session)
 $$;
 
--- A missing range with what is asked for beside it: five sessions and the nearest stored bar on
--- either side, within p_from to p_to. What is stored there is compared with the answer.
+-- A missing range, extended on either side by five sessions and to the nearest stored bar, within
+-- p_from to p_to. The stored bars in it are compared with the answer.
 CREATE OR REPLACE FUNCTION request_around(
     p_symbol text, p_calendar text, p_missing daterange, p_from date, p_to date
 ) RETURNS daterange LANGUAGE sql STABLE AS $$
@@ -161,8 +157,8 @@ CREATE OR REPLACE FUNCTION request_around(
         '[]')
 $$;
 
--- A worker begins to ask: notes it for people, and the name and the calendar that it uses, because
--- ticker_remap() has to know under which name stored bars came.
+-- Records that a fetch begins, with the name and the calendar that it uses: ticker_remap() compares the
+-- name under which the stored bars were fetched.
 CREATE OR REPLACE FUNCTION ticker_fetch_started(p_symbol text, p_calendar text, p_provider_symbol text)
 RETURNS void LANGUAGE sql AS $$
     UPDATE ticker_registry
@@ -172,8 +168,7 @@ RETURNS void LANGUAGE sql AS $$
     WHERE symbol = p_symbol
 $$;
 
--- What the registry learns from a fetch. p_status and p_reason: NULL leaves them.
-DROP FUNCTION IF EXISTS registry_verdict(text, text, text, text, text);
+-- Records the end of a fetch in the registry. p_status NULL: status and reason stay.
 CREATE OR REPLACE FUNCTION ticker_fetch_concluded(
     p_symbol text, p_status text, p_reason text, p_backfill_status text, p_backfill_error text
 ) RETURNS void LANGUAGE sql AS $$
@@ -194,6 +189,6 @@ REVOKE ALL ON FUNCTION
     ticker_fetch_concluded(p_symbol text, p_status text, p_reason text, p_backfill_status text, p_backfill_error text )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_ticker_plan.sql', '32c668b04f09f2b14ebc386d5a0ccf17abf3dd4d4e0473a31e66e8223008831e')
+    ('functions/42_ticker_plan.sql', '0aa6cc4960199900fa955cff9ee811786660f97dfd811b851dd473f4ad2da688')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,17 +1,15 @@
 BEGIN;
--- What is stored of a symbol beside what its calendar says there was, for people:
+-- The stored bars of a symbol compared with the sessions of its calendar. For people:
 --   SELECT * FROM symbol_stats WHERE symbol = 'AAPL';
 --   SELECT * FROM validation_report('2024-01-01', '2024-12-31') WHERE score < 0.6;
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
-DROP FUNCTION IF EXISTS validation_report(date, date, text[]);
-
--- records, first_date, last_date: of all stored bars. sessions: of the calendar between the two;
--- gaps: those of them without a bar, ascending. validation_rate: share of the rows that providers
--- gave which could be bars, of all answers that were used and are still in data_quality_log; NULL
--- where none is. currency: as the provider says it; NULL where none said it.
+-- records, first_date, last_date: of all stored bars. sessions: the calendar's sessions between the two
+-- dates; gaps: those without a bar, ascending. validation_rate: the share of valid rows in the answers that
+-- were used and are in data_quality_log; NULL where none is. currency: from the provider; NULL where it
+-- gave none.
 CREATE OR REPLACE VIEW symbol_stats AS
 SELECT r.symbol::text AS symbol, r.status::text AS status, r.asset_type::text AS asset_type, r.currency,
        c.calendar, p.records, p.first_date, p.last_date, s.sessions, q.validation_rate,
@@ -30,31 +28,30 @@ CROSS JOIN LATERAL (
     SELECT 1 - sum(d.rejected)::float8 / nullif(sum(d.given), 0) AS validation_rate
     FROM data_quality_log d WHERE d.symbol = r.symbol AND d.verdict <> 'refused') q;
 
--- One row per symbol (NULL: every active ticker) for the sessions of a range that are over.
--- expected: from the first bar on where providers were asked for earlier days and had none, because
--- then the listing is younger than the range. nulls: stored bars without an open, high, low or
--- volume. rejected, flagged: of the answers of which a day is in the range. completeness: stored ÷
--- expected. score: completeness x the score of the last such answer that was used; where nothing was
--- expected it is that alone, NULL without one. providers: bars by source. Only bars that providers
--- of ours gave count.
+-- One row per symbol (NULL: every active ticker) for the sessions of a range that are over. Only bars
+-- of ours count.
+-- expected: sessions; from the first bar on where earlier days are covered, because then the listing is
+-- younger than the range. nulls: stored bars without an open, high, low or volume. rejected, flagged: rows
+-- of the answers that have a day in the range. completeness: stored / expected. score: completeness x the
+-- score of the last such answer that was used; where no session was expected that score alone, NULL without
+-- one. providers: bars by source.
 CREATE OR REPLACE FUNCTION validation_report(p_from date, p_to date, p_symbols text[] DEFAULT NULL)
 RETURNS TABLE (symbol text, expected bigint, stored bigint, missing bigint, nulls bigint, rejected bigint,
                flagged bigint, refused bigint, completeness double precision, score double precision, providers jsonb)
 LANGUAGE sql STABLE AS $$
-    WITH asked AS (
+    WITH wanted AS (
         SELECT r.symbol::text AS symbol, coalesce(r.calendar, symbol_calendar(r.symbol)) AS calendar,
                CASE WHEN (SELECT v.covered_from FROM coverage_span(r.symbol, '1d') v) <= p_from
-                    THEN greatest(p_from, (SELECT min(p.date) FROM market_prices p WHERE p.symbol = r.symbol AND p.fetched_at IS NOT NULL))
+                    THEN greatest(p_from, (SELECT min(p.date) FROM our_bars p WHERE p.symbol = r.symbol))
                     ELSE p_from END AS since
         FROM ticker_registry r
         WHERE CASE WHEN p_symbols IS NULL THEN r.status = 'active' ELSE r.symbol = ANY (p_symbols) END
     ), counted AS (
         SELECT a.symbol, e.*, q.*, b.*
-        FROM asked a
+        FROM wanted a
         CROSS JOIN LATERAL (
             SELECT count(*) AS expected, count(p.date) AS stored
-            FROM market_sessions s LEFT JOIN market_prices p
-                 ON p.symbol = a.symbol AND p.date = s.session AND p.fetched_at IS NOT NULL
+            FROM market_sessions s LEFT JOIN our_bars p ON p.symbol = a.symbol AND p.date = s.session
             WHERE s.calendar = a.calendar AND s.session BETWEEN a.since AND p_to
               AND s.closes_at <= reckoner_now() - session_settling(a.calendar)) e
         CROSS JOIN LATERAL (
@@ -71,9 +68,8 @@ LANGUAGE sql STABLE AS $$
             WHERE d.symbol = a.symbol AND d.range_from <= p_to AND d.range_to >= p_from) q
         CROSS JOIN LATERAL (
             SELECT coalesce(jsonb_object_agg(g.source, g.n), '{}') AS providers
-            FROM (SELECT coalesce(p.source, 'unknown') AS source, count(*) AS n FROM market_prices p
-                  WHERE p.symbol = a.symbol AND p.date BETWEEN p_from AND p_to
-                    AND p.fetched_at IS NOT NULL GROUP BY 1) g) b
+            FROM (SELECT coalesce(p.source, 'unknown') AS source, count(*) AS n FROM our_bars p
+                  WHERE p.symbol = a.symbol AND p.date BETWEEN p_from AND p_to GROUP BY 1) g) b
     )
     SELECT c.symbol, c.expected, c.stored, c.expected - c.stored, c.nulls, c.rejected, c.flagged, c.refused,
            c.stored::float8 / nullif(c.expected, 0),
@@ -84,8 +80,8 @@ LANGUAGE sql STABLE AS $$
     FROM counted c ORDER BY c.symbol
 $$;
 
--- How fresh the fetched prices of active tickers are. A ticker lags when its newest bar is older than the
--- session before the last one that is over: then a provider had a day for it.
+-- How old the newest bars of active tickers with coverage are. A ticker lags when its newest bar is
+-- older than the session before the last settled one: by then a provider had a day for it.
 CREATE OR REPLACE FUNCTION price_freshness()
 RETURNS TABLE (tickers bigint, lagging bigint, oldest_symbol text, oldest_bar date) LANGUAGE sql STABLE AS $$
     WITH newest AS (
@@ -93,8 +89,7 @@ RETURNS TABLE (tickers bigint, lagging bigint, oldest_symbol text, oldest_bar da
                    SELECT s.session FROM market_sessions s, session_last_settled(coalesce(r.calendar, symbol_calendar(r.symbol))) l
                    WHERE s.calendar = l.calendar AND s.ordinal = l.ordinal - 1) AS due
         FROM ticker_registry r
-        CROSS JOIN LATERAL (SELECT max(p.date) AS date FROM market_prices p
-                            WHERE p.symbol = r.symbol AND p.fetched_at IS NOT NULL) b
+        CROSS JOIN LATERAL (SELECT max(p.date) AS date FROM our_bars p WHERE p.symbol = r.symbol) b
         WHERE r.status = 'active' AND b.date IS NOT NULL
           AND EXISTS (SELECT FROM price_coverage v WHERE v.symbol = r.symbol AND v."interval" = '1d')
     )
@@ -108,6 +103,6 @@ REVOKE ALL ON FUNCTION
     price_freshness()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/43_symbol_stats.sql', '426ea3bccd8903c4569dcb88abfc1d90624c496526bf827ebad647ccc8209016')
+    ('functions/43_symbol_stats.sql', 'c2d0b64ccbed85e1254cc91e4641347cdb75ab863e1293c7e42a9a8718f74d43')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,17 +1,15 @@
 BEGIN;
--- What all workers know of a price provider: its pace, its pauses, its failures in a row.
+-- The limits of price providers that all workers share: pace, pauses, failures in a row.
 -- Called by market/providers/limits.py and selection.py.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
-DROP FUNCTION IF EXISTS provider_admit(text, integer);
-
--- Asks for one request that costs p_cost of the quota. Either the provider is paused or its quota
--- is used (paused_until says how long), or the cost and a place in its queue are reserved and
--- wait_seconds says when it comes. Reservations are
--- shared by all workers, so the pace holds however many there are. A place more than ten
--- seconds away is not reserved: that event had better wait in the outbox.
+-- Acquires one request that costs p_cost of the quota. Returns paused_until and the reason where the
+-- provider is paused or its quota is used. Otherwise reserves the cost and the request's turn, and
+-- returns the seconds until that turn. All workers share the reservations, so that the pace does not
+-- grow with their number. A turn more than ten seconds ahead is not reserved: the event waits in the
+-- outbox instead of a lane.
 CREATE OR REPLACE FUNCTION provider_acquire(p_name text, p_cost integer)
 RETURNS TABLE (paused_until timestamptz, reason text, wait_seconds double precision)
 LANGUAGE plpgsql AS $$
@@ -46,7 +44,7 @@ BEGIN
 END
 $$;
 
--- Whether a provider is paused now: until when and why, else NULLs.
+-- The end and the reason of a provider's pause; NULLs where it is not paused.
 CREATE OR REPLACE FUNCTION provider_paused(p_name text)
 RETURNS TABLE (paused_until timestamptz, reason text) LANGUAGE sql STABLE AS $$
     SELECT p.paused_until, p.pause_reason
@@ -54,8 +52,8 @@ RETURNS TABLE (paused_until timestamptz, reason text) LANGUAGE sql STABLE AS $$
     LEFT JOIN reckoner_providers p ON p.name = n.name AND p.paused_until > reckoner_now()
 $$;
 
--- An answer: the provider is up; p_knew: and it knew the symbol. Written once a minute at
--- most, so that fetches of many symbols do not queue for this row.
+-- Records an answer; p_knew: the provider knew the symbol. It writes once a minute at most, so that
+-- fetches of many symbols do not queue for this row.
 CREATE OR REPLACE FUNCTION provider_answered(p_name text, p_knew boolean) RETURNS void
 LANGUAGE sql AS $$
     UPDATE reckoner_providers
@@ -66,7 +64,7 @@ LANGUAGE sql AS $$
                                         OR last_ok_at < reckoner_now() - interval '1 minute')))
 $$;
 
--- No worker asks this provider for a while.
+-- Pauses a provider for all workers. Returns the end of the pause.
 CREATE OR REPLACE FUNCTION provider_pause(p_name text, p_seconds double precision, p_reason text)
 RETURNS timestamptz LANGUAGE sql AS $$
     UPDATE reckoner_providers
@@ -76,13 +74,11 @@ RETURNS timestamptz LANGUAGE sql AS $$
     RETURNING paused_until
 $$;
 
-DROP FUNCTION IF EXISTS provider_failed(text, text);
-
--- No usable answer. The third in a row opens the circuit: 30 s, doubling to 15 minutes;
--- after each pause the next failure opens it again. Failures of requests that were under way
--- when it opened belong to the same outage and count no more. p_symbol: the answer was bad for
--- this symbol; again for the same one it says nothing of the provider, and does not count.
--- Returns when to ask again.
+-- Records a request without a usable answer; returns the time of the next try. The third failure in a
+-- row opens the breaker for 30 s, doubling to 15 minutes; after each pause the next failure opens it
+-- again. Failures of requests that were in flight when it opened belong to the same outage and do not
+-- count. p_symbol: the answer was bad for this symbol; a second one for the same symbol does not count,
+-- because the fault may be the symbol's.
 CREATE OR REPLACE FUNCTION provider_failed(p_name text, p_reason text, p_symbol text)
 RETURNS timestamptz LANGUAGE plpgsql AS $$
 DECLARE
@@ -105,7 +101,7 @@ BEGIN
 END
 $$;
 
--- Counts an answer that was of no use, by class, for `market providers`.
+-- Counts an unusable answer by its class, for `market providers`.
 CREATE OR REPLACE FUNCTION provider_erred(p_name text, p_kind text, p_message text) RETURNS void
 LANGUAGE sql AS $$
     DELETE FROM provider_errors WHERE hour < reckoner_now() - interval '7 days';
@@ -114,13 +110,13 @@ LANGUAGE sql AS $$
     ON CONFLICT (name, hour, kind) DO UPDATE SET count = e.count + 1, message = excluded.message
 $$;
 
--- What is left of a weight after a time: half of it after a week.
+-- The part of a weight that is left after a time: half of it after a week.
 CREATE OR REPLACE FUNCTION provider_decay(p_since timestamptz) RETURNS double precision
 LANGUAGE sql STABLE AS $$
     SELECT coalesce(0.5 ^ (greatest(extract(epoch FROM reckoner_now() - p_since), 0) / 604800.0), 0)::double precision
 $$;
 
--- Takes the worth of one answer, from 0 (of no use) to 1 (complete and fresh), into the score.
+-- Adds one answer to the score: p_worth from 0 (unusable) to 1 (complete and fresh).
 CREATE OR REPLACE FUNCTION provider_scored(p_name text, p_worth double precision) RETURNS void
 LANGUAGE sql AS $$
     UPDATE reckoner_providers
@@ -129,8 +125,8 @@ LANGUAGE sql AS $$
     WHERE name = p_name
 $$;
 
--- The good and bad answers of providers as they weigh now, in the order of the names, and whether
--- the newest bar of the symbol came from this one.
+-- The present weights of providers' good and bad answers, in the order of the names, and whether the
+-- newest bar of the symbol came from this provider.
 CREATE OR REPLACE FUNCTION provider_merits(p_names text[], p_symbol text)
 RETURNS TABLE (name text, good double precision, bad double precision, is_source boolean)
 LANGUAGE sql STABLE AS $$
@@ -138,15 +134,14 @@ LANGUAGE sql STABLE AS $$
            coalesce(p.bad * provider_decay(p.scored_at), 0), (n.name = s.source) IS TRUE
     FROM unnest(p_names) WITH ORDINALITY AS n(name, place)
     LEFT JOIN reckoner_providers p USING (name)
-    LEFT JOIN LATERAL (SELECT m.source FROM market_prices m
-                       WHERE m.symbol = p_symbol AND m.fetched_at IS NOT NULL
+    LEFT JOIN LATERAL (SELECT m.source FROM our_bars m WHERE m.symbol = p_symbol
                        ORDER BY m.date DESC LIMIT 1) s ON true
     ORDER BY n.place
 $$;
 
--- What is known of each provider, for people: is it asked, how well does it answer, what went
--- wrong in the last day. breaker: closed, open (three failures in a row or more, nobody asks),
--- half-open (the next answer decides), paused (it said so: throttled, plan).
+-- The state of each provider, for people: its pause, its score, its errors of the last day.
+-- breaker: closed; open (three failures in a row or more, no request is sent); half-open (the next
+-- answer decides); paused (the provider demanded it: throttled, or the plan's limit).
 CREATE OR REPLACE VIEW provider_status AS
 SELECT p.name,
        CASE WHEN p.paused_until > reckoner_now() AND p.failures >= 3 THEN 'open'
@@ -162,8 +157,8 @@ SELECT p.name,
 FROM reckoner_providers p
 CROSS JOIN LATERAL (SELECT (p.good + p.bad) * provider_decay(p.scored_at) AS weight) d;
 
--- The same for those in use (p_names), in their order and with their quotas, then the others.
--- Those that were never asked have a row too. Called by market/providers/status.py.
+-- The same for the providers in use (p_names), in their order and with their quotas, then the others.
+-- A provider in use without any request has a row too. Called by market/providers/status.py.
 CREATE OR REPLACE FUNCTION provider_overview(p_names text[])
 RETURNS TABLE (name text, breaker text, paused_until timestamptz, pause_reason text, used jsonb,
                remaining jsonb, last_ok_at timestamptz, score double precision,
@@ -196,6 +191,6 @@ REVOKE ALL ON FUNCTION
     provider_overview(p_names text[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/44_providers.sql', '6f495727063a14470293311158a898a380d994bdb5523fa877bcb4dbead0d3c5')
+    ('functions/44_providers.sql', '092faf9a3ece7b73339f6fbfc1c497dd4e8802ab6f2671d5b2bb457f80750141')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,30 +1,30 @@
 BEGIN;
--- Quotas: reserved before a request is sent, by all workers together. provider_quotas has the
--- limits; what is used belongs to the window that begins at *_from, and counts for nothing later.
--- And, for people, the limits that keep providers from being asked.
+-- Quotas: all workers together reserve from them before a request is sent. provider_quotas has the
+-- limits; the used numbers belong to the window that begins at *_from, and are 0 in a later one.
+-- The view provider_limits shows which limits are in force.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- The beginning of the minute, day or month that counts now. A window never goes back: a
--- statement that waited for the row may be a moment older than the one that it waited for.
+-- The beginning of the present minute, day or month. A window never goes back: a statement that waited
+-- for the row may have begun before the one that it waited for.
 CREATE OR REPLACE FUNCTION quota_window(p_per text, p_from timestamptz, p_zone text) RETURNS timestamptz
 LANGUAGE sql STABLE AS $$ SELECT greatest(p_from, date_trunc(p_per, reckoner_now(), p_zone)) $$;
 
--- What is used of the window that counts now.
+-- The number of requests used in the present window.
 CREATE OR REPLACE FUNCTION quota_used(p_per text, p_from timestamptz, p_used integer, p_zone text)
 RETURNS integer LANGUAGE sql STABLE AS $$
     SELECT CASE WHEN quota_window(p_per, p_from, p_zone) = p_from THEN p_used ELSE 0 END
 $$;
 
--- When that window ends, on the provider's own clock: its day may have 23 or 25 hours.
+-- The end of that window in the provider's time zone: its day may have 23 or 25 hours.
 CREATE OR REPLACE FUNCTION quota_resets_at(p_per text, p_from timestamptz, p_zone text)
 RETURNS timestamptz LANGUAGE sql STABLE AS $$
     SELECT ((quota_window(p_per, p_from, p_zone) AT TIME ZONE p_zone) + ('1 ' || p_per)::interval)
            AT TIME ZONE p_zone
 $$;
 
--- The limits with what is used and left of them; one row for each window that has a limit.
+-- Each window that has a limit, with the used and the remaining number.
 CREATE OR REPLACE VIEW provider_quota_status AS
 SELECT q.name, w.per, w.allowed, u.used, greatest(w.allowed - u.used, 0) AS remaining,
        quota_resets_at(w.per, w.since, q.time_zone) AS resets_at
@@ -36,8 +36,8 @@ CROSS JOIN LATERAL (VALUES ('minute', q.per_minute, q.minute_from, q.minute_used
 CROSS JOIN LATERAL (SELECT quota_used(w.per, w.since, w.used, q.time_zone) AS used) u
 WHERE w.allowed IS NOT NULL;
 
--- Reserves p_cost requests in all windows or in none, in one statement, which holds the row for
--- other workers meanwhile. Returns NULLs, or until when there are none and why.
+-- Reserves p_cost requests in all windows or in none, in one statement, which locks the row against
+-- other workers. Returns NULLs, or the time until which there are none and the reason.
 CREATE OR REPLACE FUNCTION quota_reserve(p_name text, p_cost integer)
 RETURNS TABLE (until timestamptz, reason text) LANGUAGE plpgsql AS $$
 BEGIN
@@ -67,8 +67,8 @@ BEGIN
 END
 $$;
 
--- The provider says that a window is used up, whoever used it: no more of it is reserved.
--- Returns when it ends, NULL for a provider without quotas.
+-- Marks a window as used up, because the provider answered so: no more of it is reserved. Returns the
+-- end of the window, NULL for a provider without quotas.
 CREATE OR REPLACE FUNCTION quota_exhausted(p_name text, p_per text) RETURNS timestamptz
 LANGUAGE sql AS $$
     UPDATE provider_quotas
@@ -80,11 +80,10 @@ LANGUAGE sql AS $$
     RETURNING quota_resets_at(p_per, CASE p_per WHEN 'minute' THEN minute_from ELSE day_from END, time_zone)
 $$;
 
--- The limits that keep a provider from being asked, or what its next answer decides: in words, with what mends it.
--- until: NULL where it is asked. Read by reckoner_health and explain; that a minute is used up
--- is how a quota is kept, so that health does not report it. A breaker whose pause is over is
--- shown for a day: a provider that is no longer in use would be shown for ever.
-DROP VIEW IF EXISTS provider_hindrances;
+-- The limits in force on providers, in words, with their remedies. until: NULL where requests are sent
+-- nevertheless (a half-open breaker). Read by reckoner_health() and explain. Health does not report a
+-- used-up minute, because that is normal operation. A half-open breaker has a row for a day only:
+-- otherwise a provider that is no longer in use would have one for ever.
 CREATE OR REPLACE VIEW provider_limits AS
 SELECT p.name, 'paused' AS what, NULL AS per, p.paused_until AS until, p.pause_reason AS reason,
        format('it goes on by itself, or SELECT provider_resume(%L)', p.name) AS mend
@@ -102,8 +101,8 @@ SELECT q.name, 'out of quota', q.per, q.resets_at,
               'WHERE name = %L; SELECT provider_resume(%L)', q.per, q.per, q.name, q.name)
 FROM provider_quota_status q WHERE q.remaining = 0;
 
--- Ends a provider's pause and forgets its failures. Ticker events that wait for a provider are ready at
--- once; returns how many.
+-- Ends a provider's pause, resets its failures, and makes ticker events that wait for a provider ready
+-- at once. Returns the number of these events.
 CREATE OR REPLACE FUNCTION provider_resume(p_name text) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_ready bigint;
@@ -114,7 +113,7 @@ BEGIN
         RAISE EXCEPTION 'there is no provider "%", or it was never asked', p_name
             USING ERRCODE = 'no_data_found', HINT = 'SELECT name FROM reckoner_providers';
     END IF;
-    -- Those that were delayed: an event that failed, or that is new, has no reason to come earlier.
+    -- Delayed events have a last_error and are pending; failed and new events keep their time.
     UPDATE outbox SET status = 'pending'
     WHERE topic = 'ticker' AND status = 'pending' AND available_at > reckoner_now() AND last_error IS NOT NULL;
     GET DIAGNOSTICS v_ready = ROW_COUNT;
@@ -127,6 +126,6 @@ REVOKE ALL ON FUNCTION
     provider_resume(p_name text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/45_quota.sql', '574570ae5e5e351c2e766907e350130f4f219617235f978e61f5a69bb21738cf')
+    ('functions/45_quota.sql', '690a6f739ac0247aafb366ccf8e9144278043c3c56f8845f01694514d045708e')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,12 +1,12 @@
 BEGIN;
--- The cross-check: closes as stored beside those of another provider. Called by
+-- The cross-check: stored closes compared with those of another provider. Called by
 -- market/prices/cross_check.py.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- Symbols with bars that a provider gave in the last day, another sample each day, with the
--- sessions to compare: the newest five of that provider.
+-- A sample of symbols whose bars were fetched in the last day, another one each day, with the sessions
+-- to compare: the newest five of the same provider.
 CREATE OR REPLACE FUNCTION cross_check_sample(p_count integer)
 RETURNS TABLE (symbol text, provider_symbol text, asset_type text, calendar text, source text, days date[])
 LANGUAGE sql STABLE AS $$
@@ -18,7 +18,7 @@ LANGUAGE sql STABLE AS $$
         SELECT n.source, array_agg(n.date ORDER BY n.date) AS days
         FROM (SELECT p.date, p.source::text AS source,
                      first_value(p.source) OVER (ORDER BY p.date DESC) AS newest
-              FROM market_prices p WHERE p.symbol = r.symbol AND p.fetched_at IS NOT NULL
+              FROM our_bars p WHERE p.symbol = r.symbol
               ORDER BY p.date DESC LIMIT 5) n
         WHERE n.source = n.newest GROUP BY n.source) b
     WHERE r.status = 'active' AND r.last_price_update > reckoner_now() - interval '1 day'
@@ -26,8 +26,9 @@ LANGUAGE sql STABLE AS $$
     LIMIT p_count
 $$;
 
--- Compares, keeps what differs with both values and forgets what agrees by now. A coin has a
--- price on each exchange; shares may differ by rounding and late trades.
+-- Compares the closes, records those that differ with both values, and deletes records of closes that
+-- agree by now. Tolerance: a coin has another price on each exchange; shares differ by rounding and
+-- late trades.
 CREATE OR REPLACE FUNCTION cross_check(
     p_symbol text, p_other text, p_dates date[], p_closes double precision[]
 )
@@ -40,15 +41,15 @@ BEGIN
         SELECT p.date, p.source, p.close, o.close AS other_close,
                abs(o.close / p.close - 1) > v_tolerance AS differs
         FROM unnest(p_dates, p_closes) AS o(date, close)
-        JOIN market_prices p ON p.symbol = p_symbol AND p.date = o.date AND p.fetched_at IS NOT NULL
+        JOIN our_bars p ON p.symbol = p_symbol AND p.date = o.date
         WHERE o.close > 0 AND p.source <> p_other
     ), settled AS (
         DELETE FROM provider_disagreements d USING met
         WHERE d.symbol = p_symbol AND d.other_provider = p_other AND d.date = met.date AND NOT met.differs
     ), kept AS (
         INSERT INTO provider_disagreements AS d
-            (symbol, date, provider, close, other_provider, other_close, checked_at)
-        SELECT p_symbol, date, source, close, p_other, other_close, reckoner_now()
+            (symbol, date, provider, close, other_provider, other_close)
+        SELECT p_symbol, date, source, close, p_other, other_close
         FROM met WHERE differs ORDER BY date
         ON CONFLICT (symbol, date, provider, other_provider) DO UPDATE
         SET close = excluded.close, other_close = excluded.other_close, checked_at = excluded.checked_at
@@ -62,6 +63,6 @@ REVOKE ALL ON FUNCTION
     cross_check(p_symbol text, p_other text, p_dates date[], p_closes double precision[] )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/46_cross_check.sql', '9ebc8bf0f3bd4e951fc543f01dead18493ea84b281c3bbcc5a9f7d12b4280ffb')
+    ('functions/46_cross_check.sql', '79b5ce6405c15963acb76546cc582e821f1f1a8afbb3d566f590ac8d469ad1d1')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,14 +1,13 @@
 BEGIN;
--- Payloads: kept once per body, pruned by the sweep. Called by market/prices/ingestion.py and
--- worker/sweep.py.
+-- Payloads: each body is stored once, and deleted by the sweep. Called by market/prices/ingestion.py
+-- and worker/sweep.py.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- Keeps bodies that are not there yet, and notes that the others were seen again (once a day).
--- Many answers have the same body ("Too Many Requests"): one that is there is not locked, so that
--- no fetch waits for another that stores it. New ones go in ordered by hash, so that two never deadlock.
-DROP FUNCTION IF EXISTS payloads_keep(text[], text[], text[], integer[], text[], integer[], bytea[]);
+-- Stores bodies that are new, and updates last_seen_at of the others once a day. Many answers have the
+-- same body ("Too Many Requests"): a stored one is not locked, so that no fetch waits for another. New
+-- ones are inserted in the order of their hashes, so that two calls do not deadlock.
 CREATE OR REPLACE FUNCTION payloads_keep(
     p_hashes text[], p_providers text[], p_urls text[], p_statuses integer[], p_classes text[],
     p_sizes integer[], p_bodies bytea[]
@@ -21,8 +20,8 @@ BEGIN
         WHERE p.sha256 = ANY (p_hashes) AND p.last_seen_at < v_now - interval '1 day'
         FOR NO KEY UPDATE SKIP LOCKED);
     INSERT INTO provider_payloads
-        (sha256, provider, url, status, class, size, body, fetched_at, last_seen_at)
-    SELECT DISTINCT ON (g.sha256) g.sha256, g.provider, g.url, g.status, g.class, g.size, g.body, v_now, v_now
+        (sha256, provider, url, status, class, size, body)
+    SELECT DISTINCT ON (g.sha256) g.sha256, g.provider, g.url, g.status, g.class, g.size, g.body
     FROM unnest(p_hashes, p_providers, p_urls, p_statuses, p_classes, p_sizes, p_bodies)
          AS g(sha256, provider, url, status, class, size, body)
     WHERE NOT EXISTS (SELECT FROM provider_payloads p WHERE p.sha256 = g.sha256)
@@ -32,7 +31,7 @@ BEGIN
 END
 $$;
 
--- What was not seen for p_days, in bites; 0 days: everything. Returns how many went.
+-- Deletes payloads that were not seen for p_days, at most 1,000 a call; 0 days: all. Returns their number.
 CREATE OR REPLACE FUNCTION sweep_payloads(p_days integer) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_pruned bigint;
@@ -46,7 +45,7 @@ BEGIN
 END
 $$;
 
--- A payload in words, whether it is kept or only its hash is known.
+-- A payload in words; of a deleted one its hash.
 CREATE OR REPLACE FUNCTION payload_in_words(p_symbol text, p_payload_id bigint) RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT coalesce(
@@ -63,6 +62,6 @@ REVOKE ALL ON FUNCTION
     payload_in_words(p_symbol text, p_payload_id bigint)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/47_payloads.sql', 'e6570b2f0c47d90b0b8d4bd5a46915d01c2c3a43d74f5d96ef6d91613684780c')
+    ('functions/47_payloads.sql', '11d7395bad59d9902a9b849080b41e0bb4081b629f5f964b5416655d09effcc1')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

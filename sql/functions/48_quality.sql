@@ -1,14 +1,13 @@
 BEGIN;
--- The ingestion audit: what was validated, and every run. Called by market/prices/ingestion.py, in the
--- transaction that stores the bars.
+-- The ingestion audit: each fetch with its attempts, and each validation. Called by
+-- market/prices/ingestion.py, in the transaction that stores the bars.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- What is stored of a symbol, for the validation of answers for p_from to p_to: closes that a
--- provider of ours gave, in that range and the last before it; closes of other programs in that
--- range; the splits and dividends of all providers; and the last session that has opened.
-DROP FUNCTION IF EXISTS batch_known(text, text, date, date, boolean);
+-- The stored data for the validation of answers for p_from to p_to: closes of ours in that range and
+-- the last one before it, closes of other programs in that range, the splits and dividends of all
+-- providers, and the last session that has opened (begun).
 CREATE OR REPLACE FUNCTION validation_known(p_symbol text, p_calendar text, p_from date, p_to date)
 RETURNS TABLE (begun date, dates date[], closes double precision[],
                  other_dates date[], other_closes double precision[],
@@ -20,10 +19,9 @@ BEGIN
             WHERE s.calendar = p_calendar AND s.opens_at <= reckoner_now()
               AND s.closes_at > reckoner_now() - interval '7 days'),
            p.dates, p.closes, o.dates, o.closes, a.dates, a.kinds, a.amounts
-    FROM (SELECT array_agg(date) AS dates, array_agg(close) AS closes FROM market_prices
-          WHERE symbol = p_symbol AND fetched_at IS NOT NULL AND date <= p_to
-            AND date >= coalesce((SELECT max(b.date) FROM market_prices b
-                                  WHERE b.symbol = p_symbol AND b.fetched_at IS NOT NULL AND b.date < p_from),
+    FROM (SELECT array_agg(date) AS dates, array_agg(close) AS closes FROM our_bars
+          WHERE symbol = p_symbol AND date <= p_to
+            AND date >= coalesce((SELECT max(b.date) FROM our_bars b WHERE b.symbol = p_symbol AND b.date < p_from),
                                  p_from)) p,
          (SELECT array_agg(date) AS dates, array_agg(close) AS closes FROM market_prices
           WHERE symbol = p_symbol AND fetched_at IS NULL AND date BETWEEN p_from AND p_to) o,
@@ -32,29 +30,27 @@ BEGIN
 END
 $$;
 
--- Adds one run to the ingestion audit, and what was found in the batches that were validated for it (a JSON list of
--- rows of data_quality_log), at one moment. Returns the run's row.
-DROP FUNCTION IF EXISTS ingestion_log(jsonb, jsonb);
+-- Adds one fetch to the ingestion audit, with the validations of its responses (p_checks: a JSON list of
+-- rows of data_quality_log), at one moment. Returns the fetch's row.
 CREATE OR REPLACE FUNCTION ingestion_audit_add(p_run jsonb, p_checks jsonb) RETURNS ingestion_audit
 LANGUAGE sql AS $$
-    INSERT INTO data_quality_log (symbol, checked_at, provider, range_from, range_to, given, rejected,
+    INSERT INTO data_quality_log (symbol, provider, range_from, range_to, given, rejected,
                                   flagged, expected, missing, parts, notes, score, verdict)
-    SELECT c.symbol, reckoner_now(), c.provider, c.range_from, c.range_to, c.given, c.rejected,
+    SELECT c.symbol, c.provider, c.range_from, c.range_to, c.given, c.rejected,
            c.flagged, c.expected, c.missing, c.parts, c.notes, c.score, c.verdict
     FROM jsonb_populate_recordset(NULL::data_quality_log, p_checks) c;
 
-    INSERT INTO ingestion_audit (symbol, finished_at, job, outcome, provider, range_from, range_to, rows,
+    INSERT INTO ingestion_audit (symbol, job, outcome, provider, range_from, range_to, rows,
                                  inserted, updated, rejected, score, hash, payload_id, duration, error, asked)
-    SELECT r.symbol, reckoner_now(), r.job, r.outcome, r.provider, r.range_from, r.range_to, r.rows,
+    SELECT r.symbol, r.job, r.outcome, r.provider, r.range_from, r.range_to, r.rows,
            r.inserted, r.updated, r.rejected, r.score, r.hash, r.payload_id, r.duration,
            one_line(r.error), r.asked
     FROM jsonb_populate_record(NULL::ingestion_audit, p_run) r
     RETURNING ingestion_audit
 $$;
 
--- What was odd in the attempts for a symbol, a line each: attempts without bars with the id of
--- their payload, and what was rejected or flagged in the others.
-DROP FUNCTION IF EXISTS ingestion_story(text, timestamptz);
+-- The attempts for a symbol that were not clean, a line each: those without bars with the id of their
+-- payload, and those with rejected or flagged rows with the first notes.
 CREATE OR REPLACE FUNCTION ingestion_audit_lines(p_symbol text, p_since timestamptz)
 RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE sql STABLE AS $$
     SELECT r.finished_at, 'answer',
@@ -71,12 +67,12 @@ RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE sql STABLE AS 
     FROM ingestion_audit r CROSS JOIN jsonb_array_elements(r.asked) WITH ORDINALITY a(value, n)
     WHERE r.symbol = p_symbol AND r.finished_at >= p_since
       AND NOT (a.value ->> 'class' = 'ok' AND coalesce(a.value ->> 'verdict', 'accepted') = 'accepted')
-      -- An empty answer that was the result; otherwise the next provider was asked because of it.
+      -- Without an empty answer that was the fetch's result; another one made the next provider be asked.
       AND NOT (a.value ->> 'class' = 'empty' AND a.value ->> 'provider' IS NOT DISTINCT FROM r.provider)
     ORDER BY r.finished_at, r.id, a.n
 $$;
 
--- Deletes checks and runs older than p_days, in bites. Returns how many went.
+-- Deletes validations and fetches older than p_days, at most 10,000 of each a call. Returns their number.
 CREATE OR REPLACE FUNCTION sweep_records(p_days integer) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_before timestamptz := reckoner_now() - make_interval(days => p_days);
@@ -99,6 +95,6 @@ REVOKE ALL ON FUNCTION
     sweep_records(p_days integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/48_quality.sql', '39c7e5d37fb49368f686953a0d9249d723735f0651084c4cd5fb976af1c6c0d6')
+    ('functions/48_quality.sql', 'a152b8d09aa117f67fceb5592e7e2faef335bda876786f68bd3f940ce628edb7')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

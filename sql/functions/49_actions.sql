@@ -4,9 +4,9 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- Takes over a provider's splits and dividends of p_from to p_to. Where the basis changed
--- (p_rebased), those that it gave before and gives no more go; those of other providers stay.
--- Returns how many rows are new or changed.
+-- Stores a provider's splits and dividends of p_from to p_to. p_rebased: the split basis changed, and
+-- rows of this provider that are not among the new ones are deleted; those of other providers stay.
+-- Returns the number of new or changed rows.
 CREATE OR REPLACE FUNCTION actions_merge(
     p_symbol text, p_provider text, p_dates date[], p_kinds text[], p_values double precision[],
     p_from date, p_to date, p_rebased boolean
@@ -20,10 +20,10 @@ BEGIN
           AND NOT EXISTS (SELECT FROM unnest(p_dates, p_kinds) AS g(date, kind)
                           WHERE g.date = a.date AND g.kind = a.kind);
     END IF;
-    INSERT INTO corporate_actions AS a (symbol, date, kind, value, provider, first_seen_at, updated_at)
+    INSERT INTO corporate_actions AS a (symbol, date, kind, value, provider)
     SELECT p_symbol, g.date, g.kind, CASE WHEN count(*) = 1 THEN max(g.value)
                                       WHEN g.kind = 'split' THEN exp(sum(ln(g.value))) ELSE sum(g.value) END,
-           p_provider, reckoner_now(), reckoner_now()
+           p_provider
     FROM unnest(p_dates, p_kinds, p_values) AS g(date, kind, value)
     WHERE g.value > 0
     GROUP BY g.date, g.kind ORDER BY g.date, g.kind
@@ -35,11 +35,10 @@ BEGIN
 END
 $$;
 
-DROP FUNCTION IF EXISTS bars_keep_replaced(text, text, bigint, date, date, boolean);
 REVOKE ALL ON FUNCTION
     actions_merge(p_symbol text, p_provider text, p_dates date[], p_kinds text[], p_values double precision[], p_from date, p_to date, p_rebased boolean )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/49_actions.sql', '262e68e71f3d07d46eac26e55cbf7ad955ecb5659cad4646128deb7e33054480')
+    ('functions/49_actions.sql', '5ea1c2265337c8d477d6d76328a9802f938b95f2d9e7f7c0041caf8a703ef769')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,39 +1,22 @@
 BEGIN;
--- What an outcome says. It is a function of the prediction, the sessions, the clock and the bars,
--- and nothing else: whatever another program may have written into a row is computed anew. A price
--- is taken only from the very session that is meant, only when that session is over and settled, and
--- only where a provider of ours gave it (another program may store the bar of a day that is not
--- over). NULL means not yet known. 51_outcomes_process.sql and 52_outcomes_fill.sql write it.
+-- Computing outcomes. An outcome follows from the prediction, the sessions, the clock and the bars alone:
+-- values that another program wrote are computed anew. A price comes from the session that is meant and
+-- from no other, only when that session is over and settled, and only from a bar of ours, because
+-- another program may store the bar of a day that is not over. NULL means not yet known.
+-- 51_outcomes_process.sql and 52_outcomes_fill.sql write the rows.
 --
--- PL/pgSQL throughout, because it keeps its plans, and generic ones from the first call on: planning
--- costs more than running for one row. A plan that is kept must stay right when an empty table has
--- grown to millions of rows, so each function says which joins it allows (the SETs; what it does not
--- say it would have from its caller): walks along indexes, and what belongs to the same symbol and
--- session travels as an array of outcome_key and is not joined by value. jit is off, here and wherever
--- plans are forbidden: before PostgreSQL 18 a plan that had to be taken all the same counts as
--- immensely dear, and compiling it took half a second for one row.
+-- All functions are PL/pgSQL with generic plans, which are kept: for one row planning costs more than
+-- running. A plan that was made on an empty table must stay right on millions of rows. So each function
+-- forbids by SETs the joins that would then be slow (its caller's settings apply to the others), and
+-- walks along indexes; keys of the same symbol and session travel as an array of outcome_key and are
+-- not joined by value. jit is off, here and wherever plans are forbidden: before PostgreSQL 18 a
+-- forbidden plan that was taken nevertheless had an immense cost, and compiling it took half a second.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- Bullish: more than +0.5 %. Bearish: less than -0.5 %. Neutral: within. NULL where the
--- sentiment or the return is unknown. p_return in percent.
-CREATE OR REPLACE FUNCTION outcome_correct(p_sentiment text, p_return double precision)
-RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT CASE p_sentiment
-        WHEN 'bullish' THEN p_return > 0.5
-        WHEN 'bearish' THEN p_return < -0.5
-        WHEN 'neutral' THEN abs(p_return) <= 0.5
-    END
-$$;
-
-DROP FUNCTION IF EXISTS outcome_keeps(prediction_outcomes, date);
-DROP FUNCTION IF EXISTS outcome_rows(outcome_key[]);
-DROP FUNCTION IF EXISTS outcome_revision(double precision, double precision, double precision[], double precision[]);
-DROP FUNCTION IF EXISTS outcome_prices(text[], date[]);
-
--- A row's revision, and behind it, where a price that was known changed, in words what became of the
--- returns. From old and new price at the entry and at the four horizons; a split restates prices and no return.
+-- A row's revision, with the changed returns in words appended where a known price changed. Takes the old
+-- and new prices at the entry and at the horizons. A split restates prices and changes no return.
 CREATE OR REPLACE FUNCTION outcome_revision(
     p_before text, p_old0 double precision, p_new0 double precision, p_old double precision[], p_new double precision[]
 ) RETURNS text LANGUAGE plpgsql STABLE AS $$
@@ -48,11 +31,11 @@ BEGIN
         AND (p_old[4] IS NULL OR p_old[4] IS NOT DISTINCT FROM p_new[4]) THEN
         RETURN p_before;
     END IF;
-    SELECT string_agg(format('return_%s was %s', name, round(was::numeric, 4)), ', ' ORDER BY n) INTO v_returns
-    FROM (SELECT h.name, h.n, (h.old / p_old0 - 1) * 100 AS was, (h.new / p_new0 - 1) * 100 AS now
-          FROM unnest(ARRAY['t1', 't3', 't7', 't30'], p_old, p_new) WITH ORDINALITY AS h(name, old, new, n)
+    SELECT string_agg(format('return_t%s was %s', n, round(was::numeric, 4)), ', ' ORDER BY n) INTO v_returns
+    FROM (SELECT h.n, (h.old / p_old0 - 1) * 100 AS was, (h.new / p_new0 - 1) * 100 AS now
+          FROM unnest(horizon_sessions(), p_old, p_new) AS h(n, old, new)
           WHERE h.old IS NOT NULL) r
-    -- Providers round split-adjusted prices; a hundredth of a percent point is no news.
+    -- Providers round split-adjusted prices: a hundredth of a percent point is not a change.
     WHERE now IS NULL OR abs(now - was) > 0.01;
     RETURN right(concat_ws('; ', nullif(p_before, ''), format(
         'prices restated on %s: %s', (reckoner_now() AT TIME ZONE 'UTC')::date,
@@ -60,7 +43,7 @@ BEGIN
 END
 $$;
 
--- A symbol's closes by session, NULL where there is no bar: read once, along two indexes.
+-- A symbol's closes by session, NULL where there is no bar of ours, in one walk along two indexes.
 CREATE OR REPLACE FUNCTION outcome_closes(p_symbol text, p_calendar text, p_from date, p_to date)
 RETURNS double precision[] LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan SET jit = off
 SET enable_seqscan = off SET enable_bitmapscan = off
@@ -70,17 +53,17 @@ BEGIN
         SELECT b.close
         FROM (SELECT s.session FROM market_sessions s
               WHERE s.calendar = p_calendar AND s.session BETWEEN p_from AND p_to) s
-        LEFT JOIN (SELECT p.date, p.close FROM market_prices p
-                   WHERE p.symbol = p_symbol AND p.date BETWEEN p_from AND p_to
-                     AND p.fetched_at IS NOT NULL) b ON b.date = s.session
+        LEFT JOIN (SELECT p.date, p.close FROM our_bars p
+                   WHERE p.symbol = p_symbol AND p.date BETWEEN p_from AND p_to) b ON b.date = s.session
         ORDER BY s.session);
 END
 $$;
 
--- What these rows say now. p0 to p30: the closes of the entry and of the sessions 1, 3, 7 and 30
--- later. due_at: when to ask again. A key without an entry brings its reason.
--- Prices are looked up for each symbol and entry, or, where many entries of one symbol lie close
--- together, its closes are read once; which of the two it was changes nothing else.
+-- The present values of these rows. p0 to p30: the closes of the entry and of the horizons' sessions.
+-- due_at: when the row may change again; sweep_due() (60_sweep.sql) then writes a ticker event. A key
+-- without an entry has its reason in the key.
+-- Prices are looked up for each symbol and entry; where many entries of one symbol lie close together,
+-- its closes are read once instead, with the same result.
 CREATE OR REPLACE FUNCTION outcome_rows(p_keys outcome_key[])
 RETURNS TABLE (key outcome_key, p0 double precision,
                p1 double precision, r1 double precision, pnl1 double precision,
@@ -93,7 +76,7 @@ SET enable_nestloop = on SET enable_hashjoin = off SET enable_mergejoin = off SE
 #variable_conflict use_column
 DECLARE
     v_now    timestamptz := reckoner_now();
-    v_horizons CONSTANT integer[] := '{0,1,3,7,30}';
+    v_horizons CONSTANT integer[] := 0 || horizon_sessions(); -- with the entry
     v_symbol text;
     v_closes double precision[];
     v_before integer; -- the ordinal before the first of v_closes
@@ -107,7 +90,7 @@ BEGIN
         JOIN market_sessions f ON f.calendar = coalesce(r.calendar, symbol_calendar(v_symbol))
             AND f.session = k.first
         CROSS JOIN LATERAL session_last_settled(f.calendar) l
-        -- To look five prices up costs as much as to read some forty on, and to begin reading a little.
+        -- Looking up the five prices of a key costs about as much as reading forty sessions.
         WHERE l.ordinal - f.ordinal BETWEEN 0 AND 30 * cardinality(p_keys);
     END IF;
     RETURN QUERY
@@ -120,7 +103,7 @@ BEGIN
                r.price_data_start, r.price_data_end, r.last_backfill,
                CASE WHEN r.status <> 'active' THEN
                    format('ticker %s is %s: %s', s.symbol, r.status,
-                          coalesce(r.status_reason, 'no reason given')) END AS lost
+                          coalesce(r.status_reason, 'no reason given')) END AS ticker_reason
         FROM shared s LEFT JOIN ticker_registry r ON r.symbol = s.symbol
     ), clock AS MATERIALIZED (
         SELECT c.calendar, (session_last_settled(c.calendar)).ordinal AS last_ordinal
@@ -130,53 +113,53 @@ BEGIN
         FROM listed k
         JOIN clock c ON c.calendar = k.calendar
         LEFT JOIN market_sessions e ON e.calendar = k.calendar AND e.session = k.entry
-        -- OFFSET 0: once, not once for each use of it.
+        -- OFFSET 0: evaluated once, and not once for each use (tests/sql/test_plans.py).
         CROSS JOIN LATERAL (SELECT ARRAY(
             SELECT CASE WHEN v_closes IS NOT NULL THEN v_closes[e.ordinal + h.n - v_before]
                    ELSE (SELECT p.close
                          FROM market_sessions s
-                         JOIN market_prices p ON p.symbol = k.symbol AND p.date = s.session
+                         JOIN our_bars p ON p.symbol = k.symbol AND p.date = s.session
                          WHERE s.calendar = k.calendar AND s.ordinal = e.ordinal + h.n
-                           AND s.ordinal <= c.last_ordinal AND p.fetched_at IS NOT NULL) END
+                           AND s.ordinal <= c.last_ordinal) END
             FROM unnest(v_horizons) AS h(n) ORDER BY h.n) AS closes OFFSET 0) b
-    ), judged AS (
+    ), graded AS (
         SELECT p.*, h.*,
                ARRAY[(p.closes[2] / p.closes[1] - 1) * 100, (p.closes[3] / p.closes[1] - 1) * 100,
                      (p.closes[4] / p.closes[1] - 1) * 100, (p.closes[5] / p.closes[1] - 1) * 100] AS returns,
                CASE WHEN p.entry IS NULL THEN 'unresolvable'
                     WHEN p.complete THEN 'complete'
-                    WHEN h.entry_hopeless OR h.all_hopeless THEN 'unresolvable'
+                    WHEN h.entry_is_lost OR h.all_are_lost THEN 'unresolvable'
                     WHEN h.is_awaiting THEN 'awaiting_prices'
                     ELSE 'maturing' END AS state,
                CASE WHEN h.first_hole_n = 0 THEN 'the entry session ' ELSE 't' || h.first_hole_n || ' on ' END
                || h.first_hole AS hole_name
         FROM priced p
-        -- Only what is missing has to be explained.
+        -- Reads the missing prices alone, and explains them.
         CROSS JOIN LATERAL (
-            SELECT bool_or(x.n = 0 AND x.hopeless) AS entry_hopeless,
-                   bool_and(x.hopeless) AS all_hopeless,
-                   bool_or(x.is_over AND NOT x.hopeless) AS is_awaiting,
-                   min(x.due_at) FILTER (WHERE NOT x.hopeless AND x.is_over) AS missed_first,
-                   max(x.due_at) FILTER (WHERE NOT x.hopeless AND x.is_over) AS missed_last,
-                   min(x.due_at) FILTER (WHERE NOT x.hopeless AND NOT x.is_over) AS next_due,
-                   -- Sessions grow with n, and behind the calendar's last one there is none.
-                   min(x.session) FILTER (WHERE x.hopeless OR x.is_over) AS first_hole,
-                   min(x.n) FILTER (WHERE x.hopeless OR x.is_over) AS first_hole_n,
-                   min(x.n) FILTER (WHERE NOT x.hopeless) AS next_n,
-                   min(x.session) FILTER (WHERE NOT x.hopeless) AS next_session
+            SELECT bool_or(x.n = 0 AND x.is_lost) AS entry_is_lost,
+                   bool_and(x.is_lost) AS all_are_lost,
+                   bool_or(x.is_over AND NOT x.is_lost) AS is_awaiting,
+                   min(x.due_at) FILTER (WHERE NOT x.is_lost AND x.is_over) AS missed_first,
+                   max(x.due_at) FILTER (WHERE NOT x.is_lost AND x.is_over) AS missed_last,
+                   min(x.due_at) FILTER (WHERE NOT x.is_lost AND NOT x.is_over) AS next_due,
+                   -- Sessions grow with n; behind the calendar's last one they are NULL.
+                   min(x.session) FILTER (WHERE x.is_lost OR x.is_over) AS first_hole,
+                   min(x.n) FILTER (WHERE x.is_lost OR x.is_over) AS first_hole_n,
+                   min(x.n) FILTER (WHERE NOT x.is_lost) AS next_n,
+                   min(x.session) FILTER (WHERE NOT x.is_lost) AS next_session
             FROM (
                 SELECT v.n, s.session, s.closes_at + session_settling(p.calendar) AS due_at,
                        coalesce(s.ordinal <= p.last_ordinal, false) AS is_over,
-                       -- It can never come: nobody knows the ticker, or providers answered for
-                       -- that session and ten sessions later there still is no bar.
-                       p.lost IS NOT NULL OR coalesce(
+                       -- The price will never come: the ticker is not active, or the session is
+                       -- covered and ten sessions old, and has no bar.
+                       p.ticker_reason IS NOT NULL OR coalesce(
                            s.ordinal <= p.last_ordinal - 10
-                           -- Of p alone, so that it is read once and not for each horizon
+                           -- Refers to p alone, so that it is evaluated once and not for each horizon
                            -- (tests/sql/test_plans.py, "process ten").
                            AND s.session <@ (SELECT range_agg(daterange(v."from", v."to", '[]'))
                                              FROM price_coverage v
                                              WHERE v.symbol = p.symbol AND v."interval" = '1d'),
-                           false) AS hopeless
+                           false) AS is_lost
                 FROM unnest(v_horizons, p.closes) AS v(n, price)
                 LEFT JOIN market_sessions s ON s.calendar = p.calendar AND s.ordinal = p.ordinal + v.n
                 WHERE NOT p.complete AND v.price IS NULL
@@ -189,10 +172,10 @@ BEGIN
            j.closes[4], j.returns[3], j.returns[3] / 100 * 1000,
            j.closes[5], j.returns[4], j.returns[4] / 100 * 1000,
            j.complete,
-           -- What has no entry yet, and why: session_no_entry (41_sessions.sql).
+           -- The reason of a row without entry comes from session_no_entry() (41_sessions.sql).
            CASE WHEN j.entry IS NULL AND m.reason LIKE 'sessions of %' THEN 'awaiting_prices' ELSE j.state END,
            CASE WHEN j.entry IS NULL THEN m.reason ELSE CASE j.state
-               WHEN 'unresolvable' THEN coalesce(j.lost, CASE
+               WHEN 'unresolvable' THEN coalesce(j.ticker_reason, CASE
                    WHEN j.price_data_end IS NULL OR j.first_hole > j.price_data_end
                    THEN format('no bar for %s: the last bar is of %s, delisted or suspended?',
                                j.hole_name, coalesce(j.price_data_end::text, 'no day at all'))
@@ -205,14 +188,14 @@ BEGIN
                    coalesce(j.next_session::text, format('a session beyond the calendar: sessions of %s are known until %s',
                        j.calendar, (SELECT max(s.session) FROM market_sessions s WHERE s.calendar = j.calendar))))
            END END,
-           -- At the next horizon; and for what should be there and is not at once, then at
-           -- pauses that grow with the time it is missing.
+           -- At the next horizon. Where a bar is missing that should be there: at once, then at
+           -- pauses that grow with the time for which it is missing.
            CASE WHEN j.state IN ('awaiting_prices', 'maturing') THEN least(j.next_due, CASE
                WHEN j.missed_last > coalesce(j.last_backfill, '-infinity') THEN j.missed_last
                WHEN j.missed_last IS NOT NULL THEN
                    v_now + greatest(interval '15 minutes', (v_now - j.missed_first) / 4)
            END) END
-    FROM judged j CROSS JOIN LATERAL unnest(j.keys) AS m;
+    FROM graded j CROSS JOIN LATERAL unnest(j.keys) AS m;
 END
 $$;
 REVOKE ALL ON FUNCTION
@@ -221,6 +204,6 @@ REVOKE ALL ON FUNCTION
     outcome_rows(p_keys outcome_key[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/50_outcomes.sql', '5cea14d89ef50a4211d269eac2c1e5d59b7eb33f9c49d55d88f5bc699944dbf7')
+    ('functions/50_outcomes.sql', '319fe62405f214dc13bd6009b6b92525e91c6d245f102428220582b7c7c8a810')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

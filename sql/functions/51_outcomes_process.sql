@@ -1,33 +1,29 @@
 BEGIN;
--- A batch of predictions: what they name, and its rows, from what outcome_rows (50_outcomes.sql) says.
--- Plans are kept, as there. Where a row is looked for by prediction and symbol, here and in the next
--- file, || '' keeps to the index that begins with the prediction: on an empty table the one that
--- begins with the symbol looks as good, and later is not. Called by market/outcomes.py.
+-- Processing a batch of predictions: registers their symbols and writes their outcome rows, with the
+-- values of outcome_rows() (50_outcomes.sql). Plans are kept, as there. Where a row is looked up by
+-- prediction and symbol, here and in the next file, `symbol || ''` leaves only the index that begins
+-- with the prediction: the plan of an empty table could use the one that begins with the symbol, which
+-- is slow later (tests/sql/test_plans.py). Called by market/outcomes.py.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
-DROP FUNCTION IF EXISTS outcomes_open(integer[]);
-DROP FUNCTION IF EXISTS outcomes_wanting(integer[], integer);
-DROP FUNCTION IF EXISTS outcomes_write(outcome_key[], boolean);
-DROP FUNCTION IF EXISTS outcomes_write(integer[], text[], date[], text[], double precision[], date[], text[], boolean);
-
--- Whether no pair can be there twice. A table that another program made may hold duplicates.
+-- Whether (prediction, symbol) is unique. A table that another program made may hold duplicates.
 CREATE OR REPLACE FUNCTION outcomes_are_unique() RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 BEGIN
     RETURN source_keeps_unique('prediction_outcomes', ARRAY['prediction_id', 'symbol']);
 END
 $$;
 
--- Pairs with more than one row, for `worker migrate`.
+-- The pairs with more than one row, for `worker migrate`.
 CREATE OR REPLACE FUNCTION outcomes_duplicates()
 RETURNS TABLE (prediction_id integer, symbol text, n bigint) LANGUAGE sql STABLE AS $$
     SELECT o.prediction_id, o.symbol::text, count(*) FROM prediction_outcomes o
     GROUP BY o.prediction_id, o.symbol HAVING count(*) > 1 ORDER BY 1, 2
 $$;
 
--- The statements that resolve them, for a person to read and run: of each pair one row stays,
--- ours before others', the complete before the incomplete, the newest before the older.
+-- The statements that resolve them, for a person to read and run. One row of each pair stays: ours
+-- before another program's, the complete before the incomplete, the newest before the older.
 CREATE OR REPLACE FUNCTION outcomes_resolution() RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT 'DELETE FROM public.prediction_outcomes o USING (SELECT ctid, row_number() OVER ('
         'PARTITION BY prediction_id, symbol ORDER BY engine_version NULLS LAST, '
@@ -37,9 +33,8 @@ CREATE OR REPLACE FUNCTION outcomes_resolution() RETURNS text LANGUAGE sql IMMUT
         'ON public.prediction_outcomes (prediction_id, symbol);'
 $$;
 
--- Writes a batch's rows with everything that the stored prices allow. Rows that are not there are
--- made, and a row that another program wrote becomes ours, because its own prediction's event is
--- being processed.
+-- Writes a batch's rows with all values that the stored prices allow. Inserts missing rows. A row that
+-- another program wrote becomes ours, because its own prediction's event is being processed.
 CREATE OR REPLACE FUNCTION outcomes_write(p_keys outcome_key[]) RETURNS void
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
@@ -48,14 +43,13 @@ DECLARE
     v_now timestamptz := reckoner_now();
 BEGIN
     IF NOT outcomes_are_unique() THEN
-        -- Then only this lock keeps two batches from writing a pair twice. It is in nobody's way but that
-        -- of another batch.
+        -- Without UNIQUE this lock alone keeps two batches from inserting the same pair (05_locks.sql).
         LOCK TABLE market_calendars IN SHARE UPDATE EXCLUSIVE MODE;
     END IF;
-    -- MERGE, because it needs no unique index; duplicates that were there all become right.
+    -- MERGE needs no unique index, and updates all duplicates of a pair.
     MERGE INTO prediction_outcomes o
     USING (
-        SELECT (w.key).*, w.*, w.reason AS told,
+        SELECT (w.key).*, w.*, w.reason AS why, -- the key has a reason too
                outcome_correct((w.key).sentiment, w.r1) AS right1,
                outcome_correct((w.key).sentiment, w.r3) AS right3,
                outcome_correct((w.key).sentiment, w.r7) AS right7,
@@ -73,7 +67,7 @@ BEGIN
             (n.day, n.sentiment, n.confidence, n.entry,
              n.p0, n.p1, n.p3, n.p7, n.p30, n.r1, n.r3, n.r7, n.r30,
              n.right1, n.right3, n.right7, n.right30, n.pnl1, n.pnl3, n.pnl7, n.pnl30,
-             n.complete, n.state, n.told, n.due_at, 1)
+             n.complete, n.state, n.why, n.due_at, 1)
     THEN UPDATE SET
         prediction_date = n.day, prediction_sentiment = n.sentiment,
         prediction_confidence = n.confidence, entry_session = n.entry,
@@ -82,9 +76,9 @@ BEGIN
         price_t3 = n.p3, return_t3 = n.r3, correct_t3 = n.right3, pnl_t3 = n.pnl3,
         price_t7 = n.p7, return_t7 = n.r7, correct_t7 = n.right7, pnl_t7 = n.pnl7,
         price_t30 = n.p30, return_t30 = n.r30, correct_t30 = n.right30, pnl_t30 = n.pnl30,
-        is_complete = n.complete, outcome_state = n.state, outcome_reason = n.told,
+        is_complete = n.complete, outcome_state = n.state, outcome_reason = n.why,
         due_at = n.due_at,
-        -- Prices for another entry, or of another program, are not ours to compare with.
+        -- A revision compares prices of ours for the same entry alone.
         revision = CASE WHEN o.entry_session = n.entry AND o.price_at_prediction IS NOT NULL
             THEN outcome_revision(
                 o.revision, o.price_at_prediction, n.p0,
@@ -101,24 +95,23 @@ BEGIN
     VALUES (n.prediction_id, n.symbol, n.day, n.sentiment, n.confidence, n.entry, n.p0,
             n.p1, n.r1, n.right1, n.pnl1, n.p3, n.r3, n.right3, n.pnl3,
             n.p7, n.r7, n.right7, n.pnl7, n.p30, n.r30, n.right30, n.pnl30,
-            n.complete, n.state, n.told, n.due_at, v_now, 1, v_now, v_now);
+            n.complete, n.state, n.why, n.due_at, v_now, 1, v_now, v_now);
 END
 $$;
 
-DROP FUNCTION IF EXISTS outcomes_process(integer[], integer, boolean);
-
--- Everything that a batch of predictions asks for: registers what they name, writes their rows, and
--- takes away rows of ours whose symbol a prediction no longer names. Returns a row for each element
--- of the predictions' assets, in their order: symbol is NULL for what is skipped, of which at most
--- 50 are shown (prediction_elements says how the rest is counted); wanting says
--- that a provider is needed for it (an entry or a horizon that is over has no bar, or the history
--- before the moment is shorter than p_backfill_days, or the ticker was unknown when it was last
--- asked for, more than a week ago); is_new, that this call registered it. A prediction that has
--- nothing to process has one row, whose nothing says why.
--- p_check_calendars: where a calendar has no sessions yet, only rows with missing_calendar are
--- returned, and nothing is written but new tickers.
--- p_max_symbols, p_budget, p_bulk: how much is done at once, as in prediction_elements; a prediction
--- that was not processed for that has one row, which is deferred and says why ('names many', 'does not fit').
+-- Processes a batch of predictions: registers their symbols, writes their rows, and deletes rows of ours
+-- whose symbol the prediction no longer names. Returns a row for each element of the predictions'
+-- assets, in their order:
+--   symbol            NULL for a skipped element; prediction_elements() counts the skipped ones
+--   wanting           the symbol needs a fetch: an entry or horizon that is over has no bar, or the
+--                     covered history before the moment is shorter than p_backfill_days, or the ticker
+--                     became invalid more than a week ago
+--   is_new            this call registered the symbol
+--   nothing           the reason, in the one row of a prediction without anything to process
+--   missing_calendar  only with p_check_calendars: a calendar without sessions. Then no other row is
+--                     returned, and only new tickers are written
+--   deferred, reason  the one row of a prediction that was not processed ('names many', 'does not fit')
+-- p_max_symbols, p_budget, p_bulk: limits of one call, as for prediction_elements().
 CREATE OR REPLACE FUNCTION outcomes_process(
     p_prediction_ids integer[], p_backfill_days integer, p_check_calendars boolean DEFAULT true,
     p_max_symbols integer DEFAULT 100, p_budget integer DEFAULT NULL, p_bulk integer[] DEFAULT NULL
@@ -144,8 +137,7 @@ DECLARE
     v_keys        outcome_key[];
     v_tries       integer := 0;
 BEGIN
-    -- Sessions do not change between the look for an entry and the row that says it (41_sessions.sql).
-    -- No advisory lock: any role could hold that, and no prediction would be processed.
+    -- Sessions must not change between the look-up of an entry and the write of its row (41_sessions.sql).
     LOCK TABLE market_sessions IN ROW SHARE MODE;
     SELECT array_agg(e.prediction_id), array_agg(e.element), array_agg(e.symbol), array_agg(e.moment),
            array_agg(e.sentiment), array_agg(e.confidence), array_agg(e.reason), array_agg(e.skipped),
@@ -191,20 +183,20 @@ BEGIN
         END IF;
     END IF;
 
-    -- Whoever just now stores prices for one of these rows ends first, and what follows sees them.
+    -- A transaction that stores prices for one of these rows ends first, and its prices are read below.
     PERFORM FROM prediction_outcomes o WHERE o.prediction_id = ANY (v_ids)
     ORDER BY o.prediction_id, o.symbol FOR UPDATE;
 
-    IF v_cut IS NOT NULL THEN -- those that have rows beyond what is processed, from before there was a limit
+    IF v_cut IS NOT NULL THEN -- rows of symbols beyond the limit, from a time without a limit, stay
         v_cut := ARRAY(
             SELECT DISTINCT more.prediction_id
-            FROM (SELECT h.prediction_id, h.symbol::text FROM prediction_outcomes h
-                  WHERE h.prediction_id = ANY (v_cut) AND h.engine_version IS NOT NULL
+            FROM (SELECT h.prediction_id, h.symbol::text FROM our_outcomes h
+                  WHERE h.prediction_id = ANY (v_cut)
                   EXCEPT SELECT * FROM unnest(v_ids, v_symbols)) AS more(prediction_id, symbol));
     END IF;
     DELETE FROM prediction_outcomes o
-    USING (SELECT h.prediction_id, h.symbol::text FROM prediction_outcomes h
-           WHERE h.prediction_id = ANY (v_ids) AND h.engine_version IS NOT NULL
+    USING (SELECT h.prediction_id, h.symbol::text FROM our_outcomes h
+           WHERE h.prediction_id = ANY (v_ids)
            EXCEPT SELECT * FROM unnest(v_ids, v_symbols)
            EXCEPT SELECT n.prediction_id, n.symbol FROM prediction_symbols(v_cut) n) AS gone(prediction_id, symbol)
     WHERE o.prediction_id = gone.prediction_id AND o.symbol || '' = gone.symbol
@@ -214,7 +206,7 @@ BEGIN
         SELECT ROW(m.prediction_id, m.symbol, (g.moment AT TIME ZONE 'UTC')::date, m.sentiment,
                    m.confidence, e.entry, CASE WHEN e.entry IS NULL THEN
                        session_no_entry(g.calendar, g.moment) END)::outcome_key
-        FROM ( -- one look into the calendar for all symbols of a moment
+        FROM ( -- looks into the calendar once for all symbols of a moment
             SELECT n.calendar, n.moment, array_agg(
                        ROW(n.prediction_id, n.symbol, NULL, n.sentiment, n.confidence, NULL, NULL)::outcome_key) AS keys
             FROM (
@@ -228,7 +220,7 @@ BEGIN
             ) n
             GROUP BY n.calendar, n.moment
         ) g
-        -- OFFSET 0: once for each moment, not once for each use of it.
+        -- OFFSET 0: evaluated once for each moment, and not once for each use.
         CROSS JOIN LATERAL (SELECT session_entry(g.calendar, g.moment) AS entry OFFSET 0) e
         CROSS JOIN LATERAL unnest(g.keys) AS m);
     LOOP
@@ -236,7 +228,7 @@ BEGIN
             PERFORM outcomes_write(v_keys) WHERE v_keys <> '{}';
             EXIT;
         EXCEPTION WHEN unique_violation THEN
-            -- Another program wrote one of these rows just now; the next try sees it.
+            -- Another program inserted one of these rows meanwhile; the next try finds it.
             v_tries := v_tries + 1;
             IF v_tries = 5 THEN
                 RAISE;
@@ -269,6 +261,6 @@ REVOKE ALL ON FUNCTION
     outcomes_process(p_prediction_ids integer[], p_backfill_days integer, p_check_calendars boolean, p_max_symbols integer, p_budget integer, p_bulk integer[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/51_outcomes_process.sql', '69925d7b7208b88de6dd331cf0166d3376436d881fc356ce74197c6662be944d')
+    ('functions/51_outcomes_process.sql', 'd3cb1f66ce51adf22587f87b94cbac6fc232d2f090ef18ec02e9151a8dd7886e')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

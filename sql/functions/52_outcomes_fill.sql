@@ -1,19 +1,16 @@
 BEGIN;
--- Rows that are there, after a ticker's prices or its status changed, from what outcome_rows
--- (50_outcomes.sql) says. All here lock the rows they mean, in the order of prediction and symbol, so
--- that two who fill the same ones wait and do not deadlock, and fill what they hold by its place.
+-- Filling existing rows after a ticker's prices or status changed, with the values of outcome_rows()
+-- (50_outcomes.sql). Each function locks its rows in the order of prediction and symbol, so that two
+-- calls for the same rows wait and do not deadlock, and then writes the locked rows by their ctid.
 -- Called by market/outcomes.py, the sweep and 83_ticker_verbs.sql.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
-DROP FUNCTION IF EXISTS outcomes_fill(integer[], text[]);
-DROP FUNCTION IF EXISTS outcomes_fill(integer[], text[], boolean);
-
--- Fills rows of ours, which the caller's transaction holds, so that they stay where they are, from
--- the stored prices. What a row says follows from its symbol and its entry, but for what it makes of
--- its sentiment; so that is computed once for all who share them, a symbol at a time. Writes the rows
--- that change, and returns their number for each symbol that has some.
+-- Fills rows of ours from the stored prices. The caller has locked them, so that their ctid stays. All
+-- values but `correct` follow from symbol and entry, so they are computed once for all rows that share
+-- these, a symbol at a time. Writes the rows that change; returns their number for each symbol that has
+-- some.
 CREATE OR REPLACE FUNCTION outcomes_fill_rows(p_rows tid[]) RETURNS TABLE (symbol text, changed bigint)
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off
 SET enable_hashjoin = on SET enable_nestloop = off SET enable_mergejoin = off AS $$
@@ -26,7 +23,7 @@ BEGIN
         SELECT e.symbol, array_agg(ROW(NULL, e.symbol, NULL, NULL, NULL, e.entry_session, NULL)::outcome_key) AS keys
         FROM (SELECT DISTINCT o.symbol, o.entry_session FROM prediction_outcomes o WHERE o.ctid = ANY (p_rows)) e
         GROUP BY e.symbol
-    ), said AS MATERIALIZED (
+    ), computed AS MATERIALIZED (
         SELECT w.* FROM entries e CROSS JOIN LATERAL outcome_rows(e.keys) w
     ), written AS (
         UPDATE prediction_outcomes o SET
@@ -46,7 +43,7 @@ BEGIN
                     ARRAY[o.price_t1, o.price_t3, o.price_t7, o.price_t30], ARRAY[n.p1, n.p3, n.p7, n.p30])
                 ELSE o.revision END,
             last_price_update = v_now, engine_version = 1, updated_at = v_now
-        FROM said n
+        FROM computed n
         WHERE o.ctid = ANY (p_rows) AND o.symbol = (n.key).symbol AND o.entry_session = (n.key).entry
           AND (o.price_at_prediction, o.price_t1, o.price_t3, o.price_t7, o.price_t30,
                o.return_t1, o.return_t3, o.return_t7, o.return_t30, o.pnl_t1, o.pnl_t3, o.pnl_t7, o.pnl_t30,
@@ -63,8 +60,8 @@ BEGIN
 END
 $$;
 
--- Fills the given rows; what another program wrote, and what has no entry, is left alone. Returns the
--- number changed.
+-- Fills the given rows, without rows of another program and rows without an entry. Returns the number
+-- of rows that changed.
 CREATE OR REPLACE FUNCTION outcomes_fill(p_prediction_ids integer[], p_symbols text[])
 RETURNS bigint LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
@@ -77,9 +74,9 @@ BEGIN
 END
 $$;
 
--- Outcomes of symbols after their prices or their status changed: the open ones, or with p_all every
--- one of ours (the basis of the prices changed, or the ticker turned out to exist). What another
--- program wrote is left alone. Returns the number changed for each symbol that has some.
+-- Fills the outcomes of symbols whose prices or status changed: the open ones, or with p_all every one of
+-- ours (the split basis changed, or the ticker became active). Rows of another program stay. Returns the
+-- number of changed rows for each symbol that has some.
 CREATE OR REPLACE FUNCTION outcomes_fill_symbols(p_symbols text[], p_all boolean)
 RETURNS TABLE (symbol text, changed bigint)
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off AS $$
@@ -100,21 +97,22 @@ BEGIN
 END
 $$;
 
--- The same of one symbol. Returns the number changed.
+-- The same for one symbol. Returns the number of rows that changed.
 CREATE OR REPLACE FUNCTION outcomes_fill_symbol(p_symbol text, p_all boolean) RETURNS bigint LANGUAGE sql AS $$
     SELECT coalesce(sum(changed), 0)::bigint FROM outcomes_fill_symbols(ARRAY[p_symbol], p_all)
 $$;
 
--- Of the open ones those that new bars behind the last stored one can change: that wait for a bar, or
--- whose next horizon is over. The thousands that mature later are not looked at. Returns the number changed.
+-- Fills the open outcomes that bars behind the last stored one can change: those that wait for a bar, or
+-- whose next horizon is over. It does not read the thousands that mature later. Returns the number of
+-- rows that changed.
 CREATE OR REPLACE FUNCTION outcomes_fill_due(p_symbol text) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_ids integer[] := ARRAY(
         SELECT prediction_id FROM prediction_outcomes
         WHERE symbol = p_symbol AND outcome_state = 'awaiting_prices'
         UNION
-        -- Compared as a row, so that only the index by symbol serves: the one by due_at holds every
-        -- ticker's, and for a handful of open rows the planner thinks the two alike.
+        -- Compared as a row, so that only the index by symbol fits. The index by due_at has the rows of
+        -- every ticker, and for a handful of open rows the planner gives both the same cost.
         SELECT prediction_id FROM prediction_outcomes
         WHERE symbol = p_symbol AND outcome_state = 'maturing'
           AND (symbol, outcome_state, due_at) <= (p_symbol, 'maturing', reckoner_now())
@@ -133,6 +131,6 @@ REVOKE ALL ON FUNCTION
     outcomes_fill_due(p_symbol text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/52_outcomes_fill.sql', '4fd67f5f2c5bb367478a510ef150a8cffe4d80ec09a145bab8868641fc046652')
+    ('functions/52_outcomes_fill.sql', '53e9aaac8bde59b0fae2ecb8d6184246b98e51c28f084884590be1e611c2880c')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

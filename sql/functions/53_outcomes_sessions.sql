@@ -1,14 +1,15 @@
 BEGIN;
--- What follows where a calendar's sessions change: a correction, a longer calendar, another version of
--- the library. The outcomes that move are computed anew in the transaction that changes the sessions.
--- Called by sessions_merge (41_sessions.sql), the trigger on session_correction, and the sweep.
+-- Moving outcomes when a calendar's sessions change: by a correction, a longer calendar, or another
+-- version of the library. They are computed anew in the transaction that changes the sessions. Called
+-- by sessions_merge() (41_sessions.sql), the trigger on session_correction, and the sweep.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
 -- Computes anew the outcomes of a calendar's tickers that have no entry, or one from p_from to p_to.
--- What was known and changed is kept in words (revision). A prediction that is gone no longer says its
--- moment: then the entry, if its session is gone, is the next one. Returns the number changed.
+-- Known values that change are kept in words (revision). Where the prediction was deleted, its moment is
+-- not known: the entry stays, or moves to the next session where its own is gone. Returns the number of
+-- rows that changed.
 CREATE OR REPLACE FUNCTION outcomes_resession(p_calendar text, p_from date, p_to date) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -31,7 +32,7 @@ BEGIN
                    CASE WHEN e.entry IS NULL THEN session_no_entry(p_calendar, i.moment) END)::outcome_key
         FROM unnest(v_before) b
         LEFT JOIN prediction_inputs i ON i.prediction_id = b.prediction_id
-        -- OFFSET 0: once, not once for each use of it.
+        -- OFFSET 0: evaluated once, and not once for each use.
         CROSS JOIN LATERAL (SELECT CASE WHEN i.prediction_id IS NOT NULL THEN session_entry(p_calendar, i.moment)
             ELSE (SELECT min(s.session) FROM market_sessions s
                   WHERE s.calendar = p_calendar AND s.session >= b.entry_session) END AS entry OFFSET 0) e
@@ -51,47 +52,50 @@ BEGIN
         FROM unnest(v_before) b
         JOIN prediction_outcomes n ON n.prediction_id = b.prediction_id AND n.symbol || '' = b.symbol
         CROSS JOIN LATERAL (
-            SELECT string_agg(format('return_%s was %s', x.name, round(x.was::numeric, 4)), ', ' ORDER BY x.place) AS was
-            FROM (VALUES (1, 't1', b.return_t1, n.return_t1), (2, 't3', b.return_t3, n.return_t3),
-                         (3, 't7', b.return_t7, n.return_t7), (4, 't30', b.return_t30, n.return_t30))
-                 AS x(place, name, was, now)
-            WHERE x.was IS NOT NULL AND (x.now IS NULL OR abs(x.now - x.was) > 0.01)) h
+            SELECT string_agg(format('return_%s was %s', x.horizon, round(x.return_pct::numeric, 4)), ', '
+                              ORDER BY x.sessions) AS was
+            FROM outcome_horizons(b::prediction_outcomes) x
+            JOIN outcome_horizons(n::prediction_outcomes) y ON y.sessions = x.sessions
+            WHERE x.return_pct IS NOT NULL
+              AND (y.return_pct IS NULL OR abs(y.return_pct - x.return_pct) > 0.01)) h
         WHERE b.price_at_prediction IS NOT NULL) c
     WHERE c.was <> '' AND o.prediction_id = c.prediction_id AND o.symbol || '' = c.symbol;
     RETURN v_changed;
 END
 $$;
 
--- Says that a session never took place (no times), or when it did, and moves what follows from it:
+-- Records that a session did not take place (no times), or its true times, and moves the outcomes:
 --   SELECT session_correction('XHKG', '2023-09-01', 'typhoon Saola');
--- To take it back: DELETE FROM session_correction WHERE …; the next sweep restores the calendar's own.
+-- To undo it: DELETE FROM session_correction WHERE …; the next sweep restores the calendar's own session.
 CREATE OR REPLACE FUNCTION session_correction(
     p_calendar text, p_session date, p_reason text DEFAULT NULL,
     p_opens_at timestamptz DEFAULT NULL, p_closes_at timestamptz DEFAULT NULL
 ) RETURNS void LANGUAGE sql AS $$
-    INSERT INTO session_correction AS c (calendar, session, opens_at, closes_at, reason, made_at)
-    VALUES (p_calendar, p_session, p_opens_at, p_closes_at, p_reason, reckoner_now())
+    INSERT INTO session_correction AS c (calendar, session, opens_at, closes_at, reason)
+    VALUES (p_calendar, p_session, p_opens_at, p_closes_at, p_reason)
     ON CONFLICT (calendar, session) DO UPDATE
     SET opens_at = excluded.opens_at, closes_at = excluded.closes_at, origin = 'operator',
         reason = excluded.reason, made_at = excluded.made_at
 $$;
 
+-- The trigger on session_correction: applies the correction to the stored sessions.
 CREATE OR REPLACE FUNCTION session_corrected() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     v_calendar text;
 BEGIN
     IF TG_OP <> 'INSERT' THEN
-        -- What the calendar itself says of this session is not kept: computed anew by the next sweep.
+        -- The calendar's own session is not stored: the next sweep computes the calendar anew.
         UPDATE market_calendars SET library_version = NULL WHERE calendar = OLD.calendar;
     END IF;
     IF TG_OP = 'DELETE' THEN
         RETURN NULL;
     END IF;
     v_calendar := NEW.calendar;
-    -- Taken before the sessions are read: another loader may be at work.
+    -- Locks before the sessions are read: another loader may be about to change them.
     LOCK TABLE public.market_sessions IN SHARE UPDATE EXCLUSIVE MODE;
-    PERFORM sessions_merge(v_calendar, s.sessions, s.opens, s.closes, NULL, NULL)
+    PERFORM sessions_merge(p_calendar => v_calendar, p_sessions => s.sessions, p_opens => s.opens,
+                           p_closes => s.closes, p_version => NULL, p_ends => NULL)
     FROM (SELECT array_agg(m.session) AS sessions, array_agg(m.opens_at) AS opens, array_agg(m.closes_at) AS closes
           FROM market_sessions m WHERE m.calendar = v_calendar) s
     WHERE s.sessions IS NOT NULL;
@@ -102,12 +106,13 @@ $$;
 CREATE OR REPLACE TRIGGER session_corrected AFTER INSERT OR UPDATE OR DELETE ON session_correction
 FOR EACH ROW EXECUTE FUNCTION session_corrected();
 
--- Sessions that proved not to have taken place. A witness is an active ticker that trades regularly
--- around the session (a bar of ours on at least five of the eight sessions before it and on three of the
--- eight behind it), and whose providers were asked for it. Where no ticker of the calendar has a bar, and an index or at least three tickers are witnesses, it
--- was no session: a share alone may have been suspended, an index is not. Looks at most at the 25 tickers
--- of a calendar that have most bars, in calendars that have new prices since the last look. Coins have
--- no closed day. Returns the sessions taken away.
+-- Finds sessions that did not take place, and records corrections for them. A witness is an active
+-- ticker whose coverage includes the session, and that has bars of ours on at least five of the eight
+-- sessions before it and on three of the eight behind it. A session did not take place where no ticker
+-- of the calendar has a bar, and an index or at least three tickers are witnesses: a share alone may
+-- have been suspended, an index is not. Reads at most the 25 tickers of a calendar with most bars, in
+-- calendars that have new prices since the last sweep. Coins have no closed day. Returns the number of
+-- corrections.
 CREATE OR REPLACE FUNCTION sweep_closures() RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_calendar record;
@@ -122,25 +127,25 @@ BEGIN
         HAVING max(r.last_price_update) > coalesce(m.checked_until, '-infinity')
         ORDER BY m.calendar
     LOOP
-        WITH looked AS MATERIALIZED (
+        WITH tickers AS MATERIALIZED (
             SELECT r.symbol, r.asset_type, v.covered_from, v.covered_to FROM ticker_registry r
             CROSS JOIN LATERAL coverage_span(r.symbol, '1d') v
             WHERE r.calendar = v_calendar.calendar AND r.status = 'active' AND v.covered_to IS NOT NULL
             ORDER BY (r.asset_type = 'index') IS TRUE DESC, r.total_price_records DESC NULLS LAST, r.symbol LIMIT 25
         ), barred AS MATERIALIZED (
-            SELECT p.date, p.symbol FROM looked l
-            JOIN market_prices p ON p.symbol = l.symbol AND p.fetched_at IS NOT NULL
-        ), suspected AS MATERIALIZED (
+            SELECT p.date, p.symbol FROM tickers l
+            JOIN our_bars p ON p.symbol = l.symbol
+        ), barless AS MATERIALIZED (
             SELECT s.session, s.ordinal FROM market_sessions s
             WHERE s.calendar = v_calendar.calendar
-              AND s.session BETWEEN (SELECT min(covered_from) FROM looked) AND (SELECT max(covered_to) FROM looked)
+              AND s.session BETWEEN (SELECT min(covered_from) FROM tickers) AND (SELECT max(covered_to) FROM tickers)
               AND s.ordinal <= (session_last_settled(v_calendar.calendar)).ordinal - 3
               AND NOT EXISTS (SELECT FROM barred b WHERE b.date = s.session)
               AND NOT EXISTS (SELECT FROM session_correction c
                               WHERE c.calendar = s.calendar AND c.session = s.session)
         ), witnesses AS (
-            SELECT u.session, l.symbol, l.asset_type FROM suspected u
-            JOIN looked l ON EXISTS (SELECT FROM price_coverage c WHERE c.symbol = l.symbol AND c."interval" = '1d'
+            SELECT u.session, l.symbol, l.asset_type FROM barless u
+            JOIN tickers l ON EXISTS (SELECT FROM price_coverage c WHERE c.symbol = l.symbol AND c."interval" = '1d'
                                      AND u.session BETWEEN c."from" AND c."to")
             CROSS JOIN LATERAL (
                 SELECT count(*) FILTER (WHERE n.ordinal < u.ordinal) AS before,
@@ -153,13 +158,12 @@ BEGIN
             GROUP BY w.session
             HAVING (count(*) >= 3 OR bool_or(w.asset_type = 'index'))
                AND NOT EXISTS (SELECT FROM ticker_registry r
-                               JOIN market_prices p ON p.symbol = r.symbol AND p.date = w.session
-                                                   AND p.fetched_at IS NOT NULL
+                               JOIN our_bars p ON p.symbol = r.symbol AND p.date = w.session
                                WHERE r.calendar = v_calendar.calendar)
         )
-        INSERT INTO session_correction (calendar, session, origin, reason, made_at)
+        INSERT INTO session_correction (calendar, session, origin, reason)
         SELECT v_calendar.calendar, p.session, 'evidence',
-               left('no ticker has a bar, though sessions before and behind it have: ' || p.names, 200), reckoner_now()
+               left('no ticker has a bar, though sessions before and behind it have: ' || p.names, 200)
         FROM proved p ORDER BY p.session
         ON CONFLICT (calendar, session) DO NOTHING;
         GET DIAGNOSTICS v_found = ROW_COUNT;
@@ -169,9 +173,10 @@ BEGIN
     RETURN v_all;
 END
 $$;
--- Open outcomes whose entry is no session of their ticker's calendar, as after
--- UPDATE ticker_registry SET calendar = …: they would wait for ever, for nothing becomes due. Their whole
--- calendar is computed anew where its sessions are there. Returns the outcomes changed.
+
+-- Computes anew the calendars of open outcomes whose entry is not a session of their ticker's calendar,
+-- as after UPDATE ticker_registry SET calendar = …. They have no due_at, and would wait for ever.
+-- Calendars without sessions are left. Returns the number of rows that changed.
 CREATE OR REPLACE FUNCTION sweep_misplaced() RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_calendar text;
@@ -198,6 +203,6 @@ REVOKE ALL ON FUNCTION
     sweep_misplaced()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/53_outcomes_sessions.sql', '402b31274dba4ab5422ac0d984142e02bbc4d6ab8ae7407db6ce9bd10800f4d0')
+    ('functions/53_outcomes_sessions.sql', 'c839343786d0abee3e796dc967d377535f68b1599a4ee532aac0bd8e09dbbf25')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,12 +1,12 @@
 BEGIN;
--- The sweep: finds what no event speaks of. One worker sweeps at a time, any can; called by
--- worker/sweep.py, each part a statement whose cost follows what it finds.
+-- The sweep: finds predictions and tickers that need an event and have none. Any worker may sweep, one
+-- at a time. Called by worker/sweep.py, each part as a statement whose cost follows what it finds.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- Whether it is the caller's turn to sweep, until its transaction ends: one sweeps at a time. No advisory
--- lock: any role could hold that, and no sweep would come.
+-- Takes the turn to sweep until the caller's transaction ends; false while another worker has it
+-- (05_locks.sql).
 CREATE OR REPLACE FUNCTION sweep_turn() RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     LOCK TABLE market_syncs IN SHARE UPDATE EXCLUSIVE MODE NOWAIT;
@@ -15,8 +15,6 @@ EXCEPTION WHEN lock_not_available THEN
     RETURN false;
 END
 $$;
-
-DROP FUNCTION IF EXISTS sweep_walked(bigint, bigint, bigint, integer);
 
 -- Where the next stretch of a slow walk ends: p_span predictions behind p_cursor, or where there are
 -- fewer, NULL: the walk is at the end, and begins anew. By rows and not by distance: whoever inserts may
@@ -44,21 +42,19 @@ $$;
 -- Writes an event for each of these predictions. Returns how many.
 CREATE OR REPLACE FUNCTION sweep_write(p_keys text[]) RETURNS bigint LANGUAGE plpgsql AS $$
 BEGIN
-    IF p_keys <> '{}' THEN -- and no bell is rung for nothing
-        INSERT INTO outbox (topic, key, available_at, created_at, updated_at)
-        SELECT 'prediction', key, reckoner_now(), reckoner_now(), reckoner_now()
-        FROM unnest(p_keys) AS key ORDER BY key::bigint;
+    IF p_keys <> '{}' THEN -- an INSERT of no row would ring the doorbell
+        INSERT INTO outbox (topic, key)
+        SELECT 'prediction', key FROM unnest(p_keys) AS key ORDER BY key::bigint;
     END IF;
     RETURN cardinality(p_keys);
 END
 $$;
 
--- Predictions that are eligible, came after the installation, and have no outcome, no
--- event and no history: the trigger failed or was away. Looks at the newest ids and at the
--- next stretch of a slow walk over all of them, so that the cost of a sweep is bounded and
--- a prediction that became forgotten long after its insert is found as well.
--- Writes an event for each; returns how many. One statement finds them: in two, an event could end
--- in between, and have neither history in the first nor itself in the second.
+-- Finds predictions that are eligible, newer than the installation, and have no outcome, event or
+-- history: the trigger failed, was disabled or missing. Reads the newest ids and the next stretch of a
+-- slow walk over all ids: so its cost is bounded, and it also finds a prediction that became eligible
+-- long after its insert. Writes an event for each; returns their number.
+-- One statement finds them: between two an event could end, and be in neither result.
 CREATE OR REPLACE FUNCTION sweep_forgotten(p_span integer) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -81,7 +77,7 @@ BEGIN
           AND NOT EXISTS (SELECT FROM prediction_outcomes o WHERE o.prediction_id = p.prediction_id)
           AND NOT EXISTS (SELECT FROM outbox_history h
                           WHERE h.topic = 'prediction' AND h.key = p.prediction_id::text)
-        -- One pass over the outbox, whatever the planner thinks of a table that just grew.
+        -- EXCEPT reads the outbox once, also where the planner's statistics of it are old.
         EXCEPT SELECT o.key FROM outbox o WHERE o.topic = 'prediction');
     UPDATE reckoner_installation SET forgotten_cursor = coalesce(v_end, v_first)
     WHERE forgotten_cursor IS DISTINCT FROM coalesce(v_end, v_first);
@@ -89,14 +85,11 @@ BEGIN
 END
 $$;
 
-DROP FUNCTION IF EXISTS sweep_changed(integer);
-
--- Predictions that were changed while no trigger saw it: they name a symbol that has no row, or a row
--- of ours is of a symbol that they no longer name, or has another sentiment. Walks like
--- sweep_forgotten, in shorter steps, because it reads what each prediction says. Asks for what the
--- trigger on UPDATE asks for, so not for another confidence. Those without any row of ours are not
--- its business: they are new, or another program's.
--- Writes an event for each; returns how many.
+-- Finds predictions that changed while the trigger was disabled or missing: they name a symbol without a
+-- row, or a row of ours has a symbol that they no longer name, or another sentiment. Walks like
+-- sweep_forgotten(), in shorter stretches, because it reads each prediction's assets. Like the trigger
+-- on UPDATE it ignores the confidence. It skips predictions without a row of ours: they are new, or
+-- another program's. Writes an event for each; returns their number.
 CREATE OR REPLACE FUNCTION sweep_changed(p_span integer, p_max_symbols integer DEFAULT 100) RETURNS bigint
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off AS $$
 DECLARE
@@ -116,12 +109,11 @@ BEGIN
              AS stretch(after, up_to)
         JOIN prediction_inputs p ON p.prediction_id > stretch.after AND p.prediction_id <= stretch.up_to
         WHERE p.eligible
-          AND EXISTS (SELECT FROM prediction_outcomes o
-                      WHERE o.prediction_id = p.prediction_id AND o.engine_version IS NOT NULL));
-    v_keys := ARRAY( -- in one statement, as above
+          AND EXISTS (SELECT FROM our_outcomes o WHERE o.prediction_id = p.prediction_id));
+    v_keys := ARRAY( -- one statement, as above
         WITH elements AS MATERIALIZED (
             SELECT * FROM prediction_elements(v_ids, p_max_symbols)
-        ), said AS (
+        ), named AS (
             SELECT DISTINCT e.prediction_id, e.symbol, e.sentiment FROM elements e WHERE e.symbol IS NOT NULL
         ), known AS (
             SELECT o.prediction_id, o.symbol::text AS symbol, o.prediction_sentiment::text AS sentiment,
@@ -129,10 +121,10 @@ BEGIN
             FROM prediction_outcomes o WHERE o.prediction_id = ANY (v_ids)
         )
         SELECT coalesce(s.prediction_id, k.prediction_id)::text
-        FROM said s FULL JOIN known k ON k.prediction_id = s.prediction_id AND k.symbol = s.symbol
+        FROM named s FULL JOIN known k ON k.prediction_id = s.prediction_id AND k.symbol = s.symbol
         WHERE k.symbol IS NULL
            OR (k.is_ours AND s.symbol IS NOT NULL AND s.sentiment IS DISTINCT FROM k.sentiment)
-           -- Rows beyond the first p_max_symbols stay as they are.
+           -- A row of a symbol beyond the first p_max_symbols is not a change.
            OR (k.is_ours AND s.symbol IS NULL
                AND k.prediction_id NOT IN (SELECT e.prediction_id FROM elements e WHERE e.cut))
         EXCEPT SELECT o.key FROM outbox o WHERE o.topic = 'prediction');
@@ -142,8 +134,8 @@ BEGIN
 END
 $$;
 
--- Symbols whose outcomes became due (outcomes_fill says when): writes a ticker event for each.
--- A symbol that nobody serves any more gets its verdict at once. Returns the events written.
+-- Writes a ticker event for each symbol that has a due outcome; outcome_rows() (50_outcomes.sql) sets
+-- due_at. The outcomes of a ticker that is not active are filled at once. Returns the number of events.
 CREATE OR REPLACE FUNCTION sweep_due() RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_symbol  text;
@@ -165,8 +157,9 @@ BEGIN
 END
 $$;
 
--- Tickers that were registered where no trigger saw it. Those that another program registered
--- before we were installed wait until a prediction names them: it may have thousands.
+-- Writes ticker events for tickers that were registered while the trigger was disabled or missing. A
+-- ticker that another program registered before the installation waits until a prediction names it:
+-- there may be thousands.
 CREATE OR REPLACE FUNCTION sweep_unfetched() RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_symbols text[] := ARRAY(
@@ -178,9 +171,9 @@ DECLARE
           AND normalize_symbol(r.symbol) = r.symbol);
 BEGIN
     IF v_symbols = '{}' THEN
-        RETURN 0; -- as nearly always; and the outbox is not read
+        RETURN 0; -- the usual case, in which the outbox is not read
     END IF;
-    -- Asked again, together with the events: a fetch may have ended since.
+    -- Read again, in one statement with the events: a fetch may have ended meanwhile.
     RETURN ticker_enqueue(ARRAY(
         SELECT r.symbol::text FROM ticker_registry r
         WHERE r.symbol = ANY (v_symbols) AND r.last_backfill IS NULL
@@ -188,7 +181,8 @@ BEGIN
 END
 $$;
 
--- History older than p_days, in bites, and workers not seen for a day.
+-- Deletes history older than p_days, at most 10,000 rows a call, and workers not seen for a day. Returns
+-- the number of history rows.
 CREATE OR REPLACE FUNCTION sweep_prune(p_days integer) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_pruned bigint;
@@ -204,7 +198,7 @@ BEGIN
 END
 $$;
 
--- A sweep came to its end: health says how long ago the last one did.
+-- Records the end of a sweep; reckoner_health() reports its age.
 CREATE OR REPLACE FUNCTION sweep_ended() RETURNS void LANGUAGE sql AS $$
     UPDATE reckoner_installation SET swept_at = reckoner_now()
 $$;
@@ -221,6 +215,6 @@ REVOKE ALL ON FUNCTION
     sweep_ended()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/60_sweep.sql', '195f75d859f2fea70f1610dff06ea97527073cc851cc5eea0b794a4da0e695a9')
+    ('functions/60_sweep.sql', '277ccd030200efa2fee00c7241b958125a6de72b27abfa2763f99b7c3974e8db')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,17 +1,14 @@
 BEGIN;
--- Events for predictions that were there before the trigger; called by worker/cli/enqueue.py in
--- bites, so that it can be stopped and taken up again.
+-- Events for predictions that are older than the trigger. Called by worker/cli/enqueue.py, a part at a
+-- time, so that it can be stopped and resumed.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
-DROP FUNCTION IF EXISTS enqueue_predictions(bigint, integer, timestamptz, boolean);
-DROP FUNCTION IF EXISTS enqueue_cost(text[], date[], integer);
-
--- The next p_limit eligible predictions after id p_after, of moments at or after p_since, that
--- have neither outcome nor event nor history. Writes events of low priority unless p_dry_run;
--- then it returns the symbols that they name, each with its earliest and its latest day.
--- seen: ids looked at. missing: events written, or to be written. last_id: where to go on.
+-- Writes events of low priority for the next p_limit predictions after id p_after that are eligible, of
+-- moments at or after p_since, and without outcome, event and history. With p_dry_run it writes none,
+-- and returns the symbols that they name, each with its earliest and its latest day.
+-- seen: the number of ids read. missing: the number of events. last_id: p_after of the next call.
 CREATE OR REPLACE FUNCTION enqueue_predictions(
     p_after bigint, p_limit integer, p_since timestamptz, p_dry_run boolean, p_max_symbols integer DEFAULT 100
 ) RETURNS TABLE (seen bigint, missing bigint, last_id bigint, symbols text[],
@@ -21,21 +18,22 @@ DECLARE
     v_ids integer[];
 BEGIN
     IF NOT p_dry_run THEN
-        LOCK TABLE reckoner_installation IN SHARE UPDATE EXCLUSIVE MODE; -- two at once would write events twice
+        -- Two calls at once would write two events (05_locks.sql).
+        LOCK TABLE reckoner_installation IN SHARE UPDATE EXCLUSIVE MODE;
     END IF;
-    WITH bite AS MATERIALIZED (
+    WITH part AS MATERIALIZED (
         SELECT p.id FROM predictions p WHERE p.id > p_after ORDER BY p.id LIMIT p_limit
     ), wanted AS (
-        SELECT i.prediction_id::text AS key FROM bite b JOIN prediction_inputs i ON i.prediction_id = b.id
+        SELECT i.prediction_id::text AS key FROM part b JOIN prediction_inputs i ON i.prediction_id = b.id
         WHERE i.eligible
           AND (p_since IS NULL OR i.moment >= p_since)
           AND NOT EXISTS (SELECT FROM prediction_outcomes o WHERE o.prediction_id = i.prediction_id)
           AND NOT EXISTS (SELECT FROM outbox_history h
                           WHERE h.topic = 'prediction' AND h.key = i.prediction_id::text)
-        -- One pass over the outbox, whatever the planner thinks of a table that just grew.
+        -- EXCEPT reads the outbox once, also where the planner's statistics of it are old.
         EXCEPT SELECT o.key FROM outbox o WHERE o.topic = 'prediction'
     )
-    SELECT (SELECT count(*) FROM bite), (SELECT max(id) FROM bite),
+    SELECT (SELECT count(*) FROM part), (SELECT max(id) FROM part),
            ARRAY(SELECT key::integer FROM wanted ORDER BY 1)
     INTO seen, last_id, v_ids;
     missing := cardinality(v_ids);
@@ -46,17 +44,16 @@ BEGIN
                      max((e.moment AT TIME ZONE 'UTC')::date) AS last_day
               FROM prediction_elements(v_ids, p_max_symbols) e WHERE e.symbol IS NOT NULL GROUP BY e.symbol) n;
     ELSIF v_ids <> '{}' THEN
-        INSERT INTO outbox (topic, key, priority, available_at, created_at, updated_at)
-        SELECT 'prediction', id, -10, reckoner_now(), reckoner_now(), reckoner_now()
-        FROM unnest(v_ids) AS id ORDER BY id;
+        INSERT INTO outbox (topic, key, priority)
+        SELECT 'prediction', id, -10 FROM unnest(v_ids) AS id ORDER BY id;
     END IF;
     RETURN NEXT;
 END
 $$;
 
--- How many of these tickers, needed from these days on and until 30 sessions after those, are
--- new, and how many have to be asked of a provider: one request each, because a request brings
--- a ticker's whole range. 45 days hold 30 sessions of an exchange.
+-- Counts these tickers, the new ones among them, and the requests that they need: one for each ticker
+-- whose coverage does not reach from p_backfill_days before its first day until the longest horizon
+-- after its last day. 45 days hold 30 sessions of an exchange.
 CREATE OR REPLACE FUNCTION enqueue_cost(
     p_symbols text[], p_first_days date[], p_last_days date[], p_backfill_days integer
 ) RETURNS TABLE (tickers bigint, new_tickers bigint, requests bigint) LANGUAGE sql STABLE AS $$
@@ -78,6 +75,6 @@ REVOKE ALL ON FUNCTION
     enqueue_cost(p_symbols text[], p_first_days date[], p_last_days date[], p_backfill_days integer )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/61_enqueue.sql', '1115c9385c98e97a01baeb5a876928891237252e0edf2210083196b679d698e3')
+    ('functions/61_enqueue.sql', 'd647275c5786ea8a8e6d549863700d7239b2208c828ae4f2621cd5c9aedf78d9')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,25 +1,21 @@
 BEGIN;
--- Jobs: the prices of many symbols, asked for at once and fetched by all workers. Called by
--- market/prices/jobs.py. A job is rows: its progress can be read from any machine at any time.
+-- Jobs: the prices of many symbols, requested at once and fetched by all workers. Called by
+-- market/prices/jobs.py. A job is rows, so that its progress can be read from any machine.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
-DROP FUNCTION IF EXISTS job_wants(text, text[], date, date);
-DROP FUNCTION IF EXISTS job_symbols(bigint);
-DROP FUNCTION IF EXISTS job_progress(bigint);
-
--- What a job of this kind has to bring, per symbol: from which day on a fetch is owed, or why none
--- is. p_symbols NULL: all active tickers; p_from, p_to: the job's range.
---   backfill  what of the range price_coverage does not cover yet
---   missing   the same, of tickers of which no provider of ours gave a bar
+-- The rows of a job of this kind: for each symbol the day from which on its fetch is due, or the reason
+-- why none is. p_symbols NULL: all active tickers; p_from, p_to: the job's range.
+--   backfill  from the first day of the range that price_coverage does not cover
+--   missing   the same, for tickers without a bar of ours
 --   sync      from the first session of the range that is over and has no bar
 --   update    the newest session that is over, where it has no bar
--- A ticker without a bar for 30 days is left out of what is asked for all: it is not traded
--- any more, and would be asked for every day. sync and update return only what lacks something.
+-- A ticker without a bar for 30 days is not traded any more: a sync or update of all tickers leaves it
+-- out, or it would be requested every day. sync and update return only symbols that lack a bar.
 CREATE OR REPLACE FUNCTION job_wants(p_kind text, p_symbols text[], p_from date, p_to date)
 RETURNS TABLE (symbol text, want_from date, state text, reason text) LANGUAGE sql STABLE AS $$
-    WITH asked AS (
+    WITH wanted AS (
         SELECT r.*, coalesce(r.calendar, symbol_calendar(r.symbol)) AS sessions_of, v.covered_to
         FROM ticker_registry r CROSS JOIN LATERAL coverage_span(r.symbol, '1d') v
         WHERE CASE WHEN p_symbols IS NULL
@@ -28,24 +24,22 @@ RETURNS TABLE (symbol text, want_from date, state text, reason text) LANGUAGE sq
     ), backfill AS (
         SELECT a.symbol, h.want_from, a.status, a.status_reason,
                a.status = 'active' AND a.covered_to IS NOT NULL AND h.want_from IS NULL AS is_there
-        FROM asked a CROSS JOIN LATERAL (
+        FROM wanted a CROSS JOIN LATERAL (
             SELECT min(h."from") AS want_from
             FROM coverage_holes(a.symbol, '1d', a.sessions_of, p_from,
                                 least(p_to, (session_last_settled(a.sessions_of)).session)) h) h
         WHERE p_kind = 'backfill'
-           OR (p_kind = 'missing' AND NOT EXISTS (
-               SELECT FROM market_prices p WHERE p.symbol = a.symbol AND p.fetched_at IS NOT NULL))
+           OR (p_kind = 'missing' AND NOT EXISTS (SELECT FROM our_bars p WHERE p.symbol = a.symbol))
     ), gaps AS (
         SELECT a.symbol, g.session
-        FROM asked a CROSS JOIN LATERAL (
+        FROM wanted a CROSS JOIN LATERAL (
             SELECT min(s.session) AS session FROM market_sessions s
             WHERE s.calendar = a.sessions_of
               AND s.session BETWEEN CASE WHEN p_kind = 'update'
                                          THEN (session_last_settled(a.sessions_of)).session ELSE p_from END
                                 AND p_to
               AND s.closes_at <= reckoner_now() - session_settling(a.sessions_of)
-              AND NOT EXISTS (SELECT FROM market_prices p WHERE p.symbol = a.symbol
-                              AND p.date = s.session AND p.fetched_at IS NOT NULL)) g
+              AND NOT EXISTS (SELECT FROM our_bars p WHERE p.symbol = a.symbol AND p.date = s.session)) g
         WHERE p_kind IN ('sync', 'update') AND a.status = 'active' AND g.session IS NOT NULL
           AND (p_symbols IS NOT NULL OR a.covered_to IS NULL
                OR a.covered_to - a.price_data_end <= 30)
@@ -59,16 +53,16 @@ RETURNS TABLE (symbol text, want_from date, state text, reason text) LANGUAGE sq
     SELECT g.symbol::text, g.session, 'open', NULL FROM gaps g
 $$;
 
--- Writes a job with its rows and events. p_named: a person asks for it, which also wakes parked
--- events; the sweep's asking does not. Returns the job's id.
+-- Writes a job with its rows and events. p_named: a person starts it, so that dead events are requeued
+-- too; the sweep does not requeue them. Returns the job's id.
 CREATE OR REPLACE FUNCTION job_write(
     p_kind text, p_from date, p_to date, p_priority integer, p_named boolean, p_symbols text[]
 ) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_id bigint;
 BEGIN
-    INSERT INTO price_jobs (kind, range_from, range_to, priority, created_at)
-    VALUES (p_kind, p_from, p_to, p_priority, reckoner_now()) RETURNING id INTO v_id;
+    INSERT INTO price_jobs (kind, range_from, range_to, priority)
+    VALUES (p_kind, p_from, p_to, p_priority) RETURNING id INTO v_id;
     INSERT INTO price_job_symbols (job_id, symbol, want_from, state, reason, settled_at)
     SELECT v_id, w.symbol, w.want_from, w.state, w.reason,
            CASE WHEN w.state <> 'open' THEN reckoner_now() END
@@ -80,22 +74,23 @@ BEGIN
 END
 $$;
 
--- A person's job. Named symbols that are new are registered first. Returns the job's id.
+-- Writes a person's job, and registers its new symbols first. Returns the job's id.
 CREATE OR REPLACE FUNCTION job_start(p_kind text, p_symbols text[], p_from date, p_to date, p_priority integer)
 RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_new text[] := ARRAY(SELECT registry_register(p_symbols, '{}'));
-    v_id  bigint := job_write(p_kind, p_from, p_to, p_priority, true, p_symbols);
+    v_id  bigint := job_write(p_kind => p_kind, p_from => p_from, p_to => p_to, p_priority => p_priority,
+                              p_named => true, p_symbols => p_symbols);
 BEGIN
-    -- The registry's trigger wrote their events at normal priority: it cannot know of the job.
+    -- The registry's trigger wrote their events at normal priority.
     UPDATE outbox SET priority = p_priority
     WHERE topic = 'ticker' AND status <> 'processing' AND key = ANY (v_new);
     RETURN v_id;
 END
 $$;
 
--- Takes a job up again: what failed is owed once more, and what is owed and has no waiting event
--- gets one. Returns how many symbols are owed.
+-- Resumes a job: opens its failed rows again, and writes an event for each open row that has no waiting
+-- one. Returns the number of open rows.
 CREATE OR REPLACE FUNCTION job_resume(p_job bigint) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_job  price_jobs;
@@ -115,10 +110,8 @@ BEGIN
 END
 $$;
 
--- A fetch of the symbol has ended. Settles the rows of the jobs that its plan served, and leaves
--- those of jobs that came while it was under way: their event is still to come. Returns how many.
-DROP FUNCTION IF EXISTS job_owed(text);
-DROP FUNCTION IF EXISTS job_settle(text, date, text, integer, text, text);
+-- Settles a symbol's rows after a fetch, in the jobs that its plan served. Rows of jobs that were written
+-- during the fetch stay open, because their own event follows. Returns the number of settled rows.
 CREATE OR REPLACE FUNCTION job_settle(
     p_symbol text, p_jobs bigint[], p_state text, p_rows integer, p_provider text, p_reason text
 ) RETURNS bigint LANGUAGE plpgsql AS $$
@@ -134,12 +127,12 @@ BEGIN
 END
 $$;
 
--- A job's symbols. state: done, failed; working, waiting (reason says for what); parked: its event
--- is dead; cancelled: somebody took its event away. job_resume() takes up the last two and failed.
+-- A job's symbols. state: done; failed; working; waiting, with the reason; parked: its event is dead;
+-- cancelled: its event was cancelled. job_resume() resumes failed, parked and cancelled ones.
 CREATE OR REPLACE FUNCTION job_symbols(p_job bigint)
 RETURNS TABLE (symbol text, state text, want_from date, rows integer, provider text, reason text,
                settled_at timestamptz) LANGUAGE sql STABLE AS $$
-    -- One pass over the outbox, whatever the planner thinks of it.
+    -- MATERIALIZED: reads the outbox once, also where the planner's statistics of it are old.
     WITH live AS MATERIALIZED (
         SELECT key, bool_or(status = 'processing') AS working, bool_or(status <> 'dead') AS waiting,
                max(last_error) AS last_error
@@ -150,15 +143,16 @@ RETURNS TABLE (symbol text, state text, want_from date, rows integer, provider t
                 WHEN e.working THEN 'working' WHEN e.waiting THEN 'waiting' ELSE 'parked' END,
            s.want_from, s.rows, s.provider,
            CASE WHEN s.state <> 'open' THEN s.reason
-                WHEN e.key IS NULL THEN 'its event was taken away' ELSE e.last_error END,
+                WHEN e.key IS NULL THEN 'its event was cancelled' ELSE e.last_error END,
            s.settled_at
     FROM price_job_symbols s LEFT JOIN live e ON e.key = s.symbol AND s.state = 'open'
     WHERE s.job_id = p_job ORDER BY s.symbol
 $$;
 
--- How far a job is. left: symbols that a worker will still bring. failed: with parked and cancelled.
--- rows_per_second: of the last minute while something is left, else of the whole job.
--- eta: at that pace; NULL while nothing was done in the last minute. No row: there is no such job.
+-- A job's progress; no row where there is no such job.
+-- left: symbols that a worker works on or will work on. failed: with the parked and cancelled ones.
+-- rows_per_second: in the last minute while symbols are left, else of the whole job. eta: at that pace; NULL
+-- where no symbol was settled in the last minute.
 CREATE OR REPLACE FUNCTION job_progress(p_job bigint)
 RETURNS TABLE (job bigint, kind text, range_from date, range_to date, symbols bigint, done bigint,
                failed bigint, "left" bigint, rows bigint, rows_per_second double precision,
@@ -194,8 +188,8 @@ LANGUAGE sql STABLE AS $$
     FROM job j, sums s, pace p
 $$;
 
--- The runs of a job's fetches, those too that were tried again. The ids are not in the order of
--- their commits.
+-- The fetches of a job, with those that were retried. Sorted by their end, because ids are not in the
+-- order of commits.
 CREATE OR REPLACE FUNCTION job_runs(p_job bigint) RETURNS SETOF ingestion_audit LANGUAGE sql STABLE AS $$
     SELECT a.* FROM ingestion_audit a
     WHERE a.finished_at >= (SELECT created_at FROM price_jobs WHERE id = p_job)
@@ -213,6 +207,6 @@ REVOKE ALL ON FUNCTION
     job_runs(p_job bigint)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/62_jobs.sql', '5cf63e3c173602b0de81239118fcbe896609e84d1ec5795bafa79e29916fc2bf')
+    ('functions/62_jobs.sql', '8a69b35c4a786efdda99f60d791366b6792ec61275f1c73e48f19746a8010a7e')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

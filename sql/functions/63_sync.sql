@@ -1,14 +1,14 @@
 BEGIN;
--- The daily sync: after each session's close the tickers of its calendar get their newest bar, and
--- what is missing of the week before. Called by market/prices/sync.py and worker/sweep.py; a sweep
--- that finds nothing due reads the registry's calendars and a row for each.
+-- The daily sync: after each session's close, fetches the newest bar of the calendar's tickers, and their
+-- missing bars of the week before. Called by market/prices/sync.py and worker/sweep.py. A sweep that
+-- finds no due calendar reads the registry's calendars and a row for each.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- Calendars of which a session is over that was not synchronised, and that session; p_claimed: also
--- those that a worker is just doing. Only of tickers that we fetched: what another program
--- registered before us waits until somebody names it.
+-- The calendars with a settled session that was not synchronised, and that session; p_claimed: also the
+-- calendars that a worker has claimed. Only calendars of tickers with coverage: a ticker that another
+-- program registered before the installation waits until a prediction or a person names it.
 CREATE OR REPLACE FUNCTION sync_due(p_claimed boolean) RETURNS TABLE (calendar text, session date)
 LANGUAGE sql STABLE AS $$
     SELECT c.calendar, s.session
@@ -21,7 +21,7 @@ LANGUAGE sql STABLE AS $$
       AND (p_claimed OR m.claimed_until IS NULL OR m.claimed_until <= reckoner_now())
 $$;
 
--- The due calendars, claimed for so many seconds; none that another worker has.
+-- Claims the due calendars that no other worker has, for so many seconds. Returns them.
 CREATE OR REPLACE FUNCTION sync_claim(p_seconds double precision)
 RETURNS TABLE (calendar text, session date) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -38,15 +38,16 @@ BEGIN
 END
 $$;
 
+-- Prolongs the claims of calendars.
 CREATE OR REPLACE FUNCTION sync_renew(p_calendars text[], p_seconds double precision) RETURNS void
 LANGUAGE sql AS $$
     UPDATE market_syncs SET claimed_until = reckoner_now() + make_interval(secs => p_seconds)
     WHERE calendar = ANY (p_calendars) AND claimed_until IS NOT NULL
 $$;
 
--- Synchronises a calendar up to a session: a job and its events for what its tickers lack of the
--- week before. A parked ticker stays parked. Once per calendar and session, by the first worker;
--- returns how many symbols it asks for.
+-- Synchronises a calendar up to a session: writes a job with events for the bars that its tickers lack of
+-- the week before. A dead event stays dead. The first call for a calendar and session writes the job,
+-- and later ones return 0. Returns the number of symbols.
 CREATE OR REPLACE FUNCTION sync_start(p_calendar text, p_session date) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -66,14 +67,15 @@ BEGIN
           AND NOT EXISTS (SELECT FROM outbox o WHERE o.topic = 'ticker' AND o.key = w.symbol
                           AND o.status = 'dead'));
     IF v_symbols <> '{}' THEN
-        PERFORM job_write('sync', p_session - 7, p_session, -5, false, v_symbols);
+        PERFORM job_write(p_kind => 'sync', p_from => p_session - 7, p_to => p_session, p_priority => -5,
+                          p_named => false, p_symbols => v_symbols);
     END IF;
     RETURN cardinality(v_symbols);
 END
 $$;
 
--- Symbols, of these or of all, that lack the newest session of the calendar whose whole market
--- providers give at once.
+-- The symbols, of these or of all, that lack the newest settled session of XNYS: for that calendar some
+-- providers give the whole market in one request.
 CREATE OR REPLACE FUNCTION sync_lacking(p_symbols text[], OUT session date, OUT symbols text[])
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
@@ -85,12 +87,13 @@ BEGIN
 END
 $$;
 
--- The sweep's part. Returns how many symbols it asked for.
+-- The sweep's part: synchronises all due calendars. Returns the number of symbols.
 CREATE OR REPLACE FUNCTION sweep_sync() RETURNS bigint LANGUAGE sql AS $$
     SELECT coalesce(sum(sync_start(d.calendar, d.session)), 0)::bigint FROM sync_due(false) d
 $$;
 
--- Jobs that are over, in bites: the daily ones after 30 days, the others after p_days.
+-- Deletes old jobs, at most ten a call: syncs and updates after 30 days, the others after p_days. Returns
+-- the number of their rows.
 CREATE OR REPLACE FUNCTION sweep_jobs(p_days integer) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_jobs   bigint[];
@@ -115,6 +118,6 @@ REVOKE ALL ON FUNCTION
     sweep_jobs(p_days integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/63_sync.sql', 'a12b5bbd6a79c0973e43bcb02e08eb5c0600784385beabd897d2f5ea593a5418')
+    ('functions/63_sync.sql', '86aa2fc79b943f00f243751f0d03502996811d84d463442deb15bbdfd4127742')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

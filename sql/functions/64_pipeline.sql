@@ -1,15 +1,13 @@
 BEGIN;
--- The whole way for the predictions of the last days, for whoever does not want to wait for the
--- sweep. Called by market/pipeline.py; the work is the workers'.
+-- Starts the processing of recent predictions at once, without waiting for the sweep. Called by
+-- `market pipeline`; the workers process the events.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
-DROP FUNCTION IF EXISTS pipeline_state(integer[]);
-
--- The newest p_limit (NULL: all) eligible predictions of moments from p_since on that are not
--- through: without outcomes, event and history they get an event; where an outcome waits for
--- prices, or its next horizon is over, its tickers do. Returns their ids.
+-- Writes events for the newest p_limit (NULL: all) eligible predictions of moments from p_since on that
+-- are not complete: a prediction event where there is no outcome, event and history; a ticker event for
+-- each outcome that is due. Returns the predictions' ids.
 CREATE OR REPLACE FUNCTION pipeline_start(p_since timestamptz, p_limit integer) RETURNS integer[]
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -25,9 +23,9 @@ BEGIN
                   AND NOT EXISTS (SELECT FROM outbox_history h WHERE h.topic = 'prediction'
                                   AND h.key = i.prediction_id::text))
         ORDER BY i.moment DESC, i.prediction_id DESC LIMIT p_limit);
-    LOCK TABLE reckoner_installation IN SHARE UPDATE EXCLUSIVE MODE; -- as enqueue_predictions: two would write twice
-    INSERT INTO outbox (topic, key, available_at, created_at, updated_at)
-    SELECT 'prediction', id, reckoner_now(), reckoner_now(), reckoner_now() FROM unnest(v_ids) AS id
+    LOCK TABLE reckoner_installation IN SHARE UPDATE EXCLUSIVE MODE; -- as enqueue_predictions()
+    INSERT INTO outbox (topic, key)
+    SELECT 'prediction', id FROM unnest(v_ids) AS id
     WHERE NOT EXISTS (SELECT FROM prediction_outcomes o WHERE o.prediction_id = id)
       AND NOT EXISTS (SELECT FROM outbox e WHERE e.topic = 'prediction' AND e.key = id::text)
     ORDER BY id;
@@ -39,8 +37,8 @@ BEGIN
 END
 $$;
 
--- How far these predictions are. left: events of theirs, and of their tickers, that will still be
--- worked on; parked: those that will not. The rest counts outcomes.
+-- The progress of these predictions. left: events of theirs and of their tickers that are not dead;
+-- parked: dead ones. The other columns count outcomes.
 CREATE OR REPLACE FUNCTION pipeline_state(p_ids integer[])
 RETURNS TABLE (predictions bigint, "left" bigint, parked bigint, outcomes bigint, complete bigint,
                maturing bigint, awaiting_prices bigint, unresolvable bigint) LANGUAGE sql STABLE AS $$
@@ -65,6 +63,6 @@ REVOKE ALL ON FUNCTION
     pipeline_state(p_ids integer[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/64_pipeline.sql', 'dba4583db96519188097e79ca564b83eb8e99ce4ee14b90b36bb8299b4136451')
+    ('functions/64_pipeline.sql', '8fb1ab83d9702538c686df997890971768d06cb6ef512daa478ff3d7517c3ac2')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

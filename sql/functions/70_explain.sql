@@ -1,18 +1,18 @@
 BEGIN;
--- Why is my prediction late? Its whole story in order, in words, from the insert to what it
--- waits for now. Reads what the others write: events with their trails, history, bars, outcomes,
--- providers. `at` in the future is when something is due; without a time it just is so.
--- Called by worker/cli/explain.py and by people in psql.
+-- Explains a prediction, a ticker or an event: everything that happened to it, in order and in words,
+-- and the reason why it waits. Reads events with their trails, history, bars, outcomes and providers.
+-- A line with a time in the future says when something is due; one without a time describes the
+-- present state. Called by worker/cli/explain.py and by people in psql.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- A column of another program's table as a moment: without a zone it is UTC.
+-- A time of another program's table as a moment: without a zone it is UTC.
 CREATE OR REPLACE FUNCTION as_moment(p_at timestamptz) RETURNS timestamptz LANGUAGE sql IMMUTABLE AS 'SELECT p_at';
 CREATE OR REPLACE FUNCTION as_moment(p_at timestamp) RETURNS timestamptz LANGUAGE sql IMMUTABLE
 AS $$ SELECT p_at AT TIME ZONE 'UTC' $$;
 
--- What a finished event's result says, in a sentence.
+-- A finished event's result as a sentence.
 CREATE OR REPLACE FUNCTION result_in_words(p_topic text, p_result jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE
@@ -34,7 +34,7 @@ LANGUAGE sql IMMUTABLE AS $$
     END
 $$;
 
--- The events of a key that were alive at or after p_since, or one event.
+-- The events of a key that ended at or after p_since or are live, or one event (p_event), line by line.
 CREATE OR REPLACE FUNCTION event_story(p_topic text, p_key text, p_since timestamptz, p_event bigint)
 RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
@@ -51,7 +51,7 @@ BEGIN
         FROM outbox_history h
         WHERE ((h.topic = p_topic AND h.key = p_key) OR h.id = p_event)
           AND (p_since IS NULL OR h.finished_at >= p_since)
-    ), told AS (
+    ), line AS (
         SELECT e.id, e.created_at AS at, 0 AS n, format('written for %s %s%s', e.topic, e.key,
                CASE WHEN e.priority <> 0 THEN format(', priority %s', e.priority) ELSE '' END) AS story
         FROM event e
@@ -67,7 +67,7 @@ BEGIN
         UNION ALL
         SELECT e.id, e.claimed_at, 3, 'claimed by ' || e.worker
         FROM event e WHERE e.worker IS NOT NULL AND e.claimed_at IS NOT NULL
-          AND NOT EXISTS (SELECT FROM jsonb_array_elements(e.trail) t -- then it is told already
+          AND NOT EXISTS (SELECT FROM jsonb_array_elements(e.trail) t -- then the trail has this line
                           WHERE (t.value ->> 'from')::timestamptz = e.claimed_at)
         UNION ALL
         SELECT e.id, e.finished_at, 4, format('%s: %s', e.status, result_in_words(e.topic, e.result))
@@ -77,11 +77,11 @@ BEGIN
             WHEN 'processing' THEN 'a worker works on it now' ELSE 'ready: a worker takes it next' END)
         FROM event e LEFT JOIN outbox_stuck s ON s.id = e.id WHERE e.finished_at IS NULL
     )
-    SELECT t.at, 'event ' || t.id, t.story FROM told t ORDER BY t.at NULLS LAST, t.id, t.n;
+    SELECT t.at, 'event ' || t.id, t.story FROM line t ORDER BY t.at NULLS LAST, t.id, t.n;
 END
 $$;
 
--- What a symbol's outcomes hang on: the registry's verdict, and the providers' pauses and quotas.
+-- The states on which a symbol's outcomes depend: the registry's row, and the limits of providers.
 CREATE OR REPLACE FUNCTION ticker_standing(p_symbol text)
 RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE sql STABLE AS $$
     SELECT NULL::timestamptz, 'ticker ' || r.symbol,
@@ -92,7 +92,7 @@ RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE sql STABLE AS 
                        || (SELECT string_agg(format('%s to %s', lower(v.days), upper(v.days) - 1), ' and ')
                            FROM unnest(coverage_ranges(r.symbol, '1d')) AS v(days)),
                        ', never answered for by a provider')
-           || CASE WHEN r.status = 'active' THEN coalesce('; last trouble: ' || r.backfill_error, '') ELSE '' END
+           || CASE WHEN r.status = 'active' THEN coalesce('; last error: ' || r.backfill_error, '') ELSE '' END
     FROM ticker_registry r WHERE r.symbol = p_symbol
     UNION ALL
     SELECT NULL, 'ticker ' || p_symbol, 'is not registered'
@@ -103,17 +103,15 @@ RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE sql STABLE AS 
     FROM provider_limits h
 $$;
 
-DROP FUNCTION IF EXISTS outcome_story(integer);
-
--- The outcomes of one prediction: when each price was there, and what is still to come. At most 50
--- are told, those of p_symbols first.
+-- The outcomes of one prediction: when each price was known, and what is still due. At most 50 are
+-- listed, those of p_symbols first.
 CREATE OR REPLACE FUNCTION outcome_story(p_prediction_id integer, p_symbols text[])
 RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
     WITH outcome AS (
-        SELECT o.*, coalesce(r.calendar, symbol_calendar(o.symbol)) AS its_calendar
+        SELECT o.*, o AS whole, coalesce(r.calendar, symbol_calendar(o.symbol)) AS its_calendar
         FROM prediction_outcomes o LEFT JOIN ticker_registry r ON r.symbol = o.symbol
         WHERE o.prediction_id = p_prediction_id AND o.engine_version IS NOT NULL
         ORDER BY o.symbol = ANY (p_symbols) DESC, o.symbol LIMIT 50
@@ -121,10 +119,9 @@ BEGIN
         SELECT o.symbol, o.created_at, h.n, h.price, h.return, h.correct, s.session
         FROM outcome o
         JOIN market_sessions e ON e.calendar = o.its_calendar AND e.session = o.entry_session
-        CROSS JOIN LATERAL (VALUES
-            (0, o.price_at_prediction, NULL::float8, NULL::boolean),
-            (1, o.price_t1, o.return_t1, o.correct_t1), (3, o.price_t3, o.return_t3, o.correct_t3),
-            (7, o.price_t7, o.return_t7, o.correct_t7), (30, o.price_t30, o.return_t30, o.correct_t30)
+        CROSS JOIN LATERAL (
+            SELECT 0, o.price_at_prediction, NULL::float8, NULL::boolean
+            UNION ALL SELECT x.sessions, x.price, x.return_pct, x.correct FROM outcome_horizons(o.whole) x
         ) AS h(n, price, return, correct)
         JOIN market_sessions s ON s.calendar = o.its_calendar AND s.ordinal = e.ordinal + h.n
         WHERE h.price IS NOT NULL
@@ -155,19 +152,20 @@ BEGIN
     UNION ALL
     SELECT CASE WHEN o.due_at > reckoner_now() THEN o.due_at END, 'outcome ' || o.symbol,
            o.outcome_state || coalesce(': ' || o.outcome_reason, '')
-           || CASE WHEN o.due_at > reckoner_now() THEN ', looked at again then'
-                   ELSE coalesce(', to be asked for since ' || o.due_at, '') END
+           || CASE WHEN o.due_at > reckoner_now() THEN ', computed again then'
+                   ELSE coalesce(', due since ' || o.due_at, '') END
     FROM outcome o
     UNION ALL
     SELECT NULL, 'prediction ' || p_prediction_id,
            format('%s more outcomes: SELECT * FROM prediction_outcomes WHERE prediction_id = %s', c.n - 50, p_prediction_id)
-    FROM (SELECT count(*) AS n FROM prediction_outcomes o
-          WHERE o.prediction_id = p_prediction_id AND o.engine_version IS NOT NULL) c WHERE c.n > 50;
+    FROM (SELECT count(*) AS n FROM our_outcomes o
+          WHERE o.prediction_id = p_prediction_id) c WHERE c.n > 50;
 END
 $$;
 
--- The story of a prediction in words, from the insert to what it waits for now. at: when it happened,
--- in the future when something is due, NULL where it has no time.
+-- The story of a prediction in words, from the insert to the present reason for which it waits: its
+-- events, its tickers and its outcomes. at: when it happened, in the future when something is due, NULL
+-- where it has no time.
 CREATE OR REPLACE FUNCTION explain_prediction(prediction_id bigint)
 RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
@@ -183,17 +181,17 @@ BEGIN
         RAISE EXCEPTION 'there is no prediction %', v_id USING ERRCODE = 'no_data_found';
     END IF;
     SELECT as_moment(p.created_at), p.analysis_status INTO v_created, v_status FROM predictions p WHERE p.id = v_id;
-    -- Once its outcomes are there, of those symbols alone that were processed.
+    -- Where outcomes exist, the symbols that were processed; else all that it names.
     v_symbols := ARRAY(
         SELECT DISTINCT e.symbol FROM prediction_elements(ARRAY[v_id::integer], 50) e
         WHERE e.symbol IS NOT NULL
-          AND (NOT EXISTS (SELECT FROM prediction_outcomes o WHERE o.prediction_id = v_id AND o.engine_version IS NOT NULL)
+          AND (NOT EXISTS (SELECT FROM our_outcomes o WHERE o.prediction_id = v_id)
                OR EXISTS (SELECT FROM ticker_registry r WHERE r.symbol = e.symbol)));
     RETURN QUERY
     WITH symbols AS MATERIALIZED (
         SELECT unnest(v_symbols) AS symbol
     ), story AS (
-        SELECT v_input.moment AS at, 'prediction ' || v_id AS subject, 'what it is about was published' AS story
+        SELECT v_input.moment AS at, 'prediction ' || v_id AS subject, 'the text that it is about was published' AS story
         UNION ALL
         SELECT v_created, 'prediction ' || v_id,
                format('inserted: %s, %s', left(v_input.assets::text, 200), v_status)
@@ -210,7 +208,7 @@ BEGIN
         WHERE v_input.eligible
           AND NOT EXISTS (SELECT FROM outbox o WHERE o.topic = 'prediction' AND o.key = v_id::text)
           AND NOT EXISTS (SELECT FROM outbox_history h WHERE h.topic = 'prediction' AND h.key = v_id::text)
-          AND NOT EXISTS (SELECT FROM prediction_outcomes o WHERE o.prediction_id = v_id AND o.engine_version IS NOT NULL)
+          AND NOT EXISTS (SELECT FROM our_outcomes o WHERE o.prediction_id = v_id)
         UNION ALL
         SELECT * FROM event_story('prediction', v_id::text, NULL, NULL)
         UNION ALL
@@ -221,12 +219,12 @@ BEGIN
         SELECT * FROM outcome_story(v_id::integer, v_symbols)
     )
     SELECT s.at, s.subject, s.story
-    FROM (SELECT *, row_number() OVER () AS n FROM story) s -- what is of one moment stays as told
+    FROM (SELECT *, row_number() OVER () AS n FROM story) s -- lines of one moment keep their order
     ORDER BY s.at NULLS LAST, s.n;
 END
 $$;
 
--- The story of a ticker's last 30 days, and what waits for it.
+-- The story of a ticker: its events and attempts of the last 30 days, and the outcomes that wait for it.
 CREATE OR REPLACE FUNCTION explain_ticker(symbol text)
 RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
@@ -248,12 +246,12 @@ BEGIN
         UNION ALL SELECT * FROM ticker_standing(v_symbol)
         UNION ALL
         SELECT min(o.due_at), 'outcomes', format('%s are %s', count(*), o.outcome_state)
-               || CASE WHEN min(o.due_at) IS NOT NULL THEN ', the first looked at again then' ELSE '' END
+               || CASE WHEN min(o.due_at) IS NOT NULL THEN ', the first is computed again then' ELSE '' END
         FROM prediction_outcomes o WHERE o.symbol = v_symbol AND o.outcome_state IS NOT NULL
         GROUP BY o.outcome_state
     )
     SELECT s.at, s.subject, s.story
-    FROM (SELECT *, row_number() OVER () AS n FROM story) s -- what is of one moment stays as told
+    FROM (SELECT *, row_number() OVER () AS n FROM story) s -- lines of one moment keep their order
     ORDER BY s.at NULLS LAST, s.n;
 END
 $$;
@@ -281,6 +279,6 @@ REVOKE ALL ON FUNCTION
     explain_event(event_id bigint)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/70_explain.sql', 'c519d772f10fa377f916afee33ae74d6db57d3e51471397cc67d86e983415a6e')
+    ('functions/70_explain.sql', '0a389970fb7d8db0dcc0a613393fb90d96b8d72d75675165278eccbd5c4d3b58')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

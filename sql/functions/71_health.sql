@@ -1,22 +1,23 @@
 BEGIN;
--- What is wrong, in sentences with the number and what mends it. Read by `worker health`, which
+-- The checks of health: each a sentence with its number and its remedy. Read by `worker health`, which
 -- adds whether the database answers and the schema fits, and by people in psql:
 --   SELECT * FROM reckoner_health() WHERE state <> 'ok';
--- state: ok, warn (look at it), fail (nothing moves until somebody acts).
+-- state: ok, warn (an operator should look), fail (events wait until an operator acts).
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- Locks of ours that somebody holds: what one is for says `lock`. The first two are advisory locks, which
--- any role can take; is_stranger says whether its holder may not write the outbox, and so has no use for
--- it. The third is on a table (sweep_turn), and an autovacuum may hold it as well.
+-- The locks of Reckoner that are held (05_locks.sql), and their holders. The first two are advisory locks,
+-- which any role can take. is_session: a session holds it, and not a transaction. is_stranger: the
+-- holder's role may not write the outbox, so that it has no use for the lock. The third is on a table, and
+-- an autovacuum may hold it as well.
 CREATE OR REPLACE FUNCTION lock_holders()
 RETURNS TABLE (number bigint, lock text, pid integer, role text, app text, is_session boolean, is_stranger boolean)
 LANGUAGE sql STABLE AS $$
     SELECT l.objid::bigint,
-           CASE l.objid WHEN 1 THEN 'armed' ELSE 'migrating' END,
+           (lock_names())[l.objid::bigint],
            l.pid, a.usename::text, coalesce(nullif(a.application_name, ''), 'no name'),
-           -- Not by xact_start, which roles of least rights do not see of others.
+           -- Not by xact_start, which a role of least rights cannot read of other roles.
            NOT EXISTS (SELECT FROM pg_locks t WHERE t.pid = l.pid AND t.locktype = 'virtualxid' AND t.mode = 'ExclusiveLock'),
            NOT coalesce(has_table_privilege(a.usesysid, 'public.outbox', 'INSERT'), false)
     FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
@@ -55,7 +56,7 @@ DECLARE
 BEGIN
     SELECT count(*) FILTER (WHERE alive) AS alive,
            count(*) FILTER (WHERE alive AND asleep_until IS NOT NULL) AS asleep,
-           count(*) FILTER (WHERE alive AND mode = 'polling' AND asleep_until IS NULL) AS deaf,
+           count(*) FILTER (WHERE alive AND mode = 'polling' AND asleep_until IS NULL) AS polling,
            max(last_seen_at) AS last_seen, min(asleep_until) FILTER (WHERE alive) AS next_look
     INTO v_row FROM worker_status;
     RETURN QUERY SELECT 'workers',
@@ -66,9 +67,9 @@ BEGIN
                 format('%s alive, all let the database sleep until %s', v_row.alive, v_row.next_look::timestamptz(0))
              ELSE format('%s alive', v_row.alive) END;
     RETURN QUERY SELECT 'listening',
-        CASE WHEN v_row.deaf > 0 THEN 'warn' ELSE 'ok' END,
-        CASE WHEN v_row.deaf > 0 THEN format('%s workers hear no notifications and poll every second: '
-                'LISTEN_DATABASE_URL must be a direct connection, not a transaction pooler', v_row.deaf)
+        CASE WHEN v_row.polling > 0 THEN 'warn' ELSE 'ok' END,
+        CASE WHEN v_row.polling > 0 THEN format('%s workers hear no notifications and poll every second: '
+                'LISTEN_DATABASE_URL must be a direct connection, not a transaction pooler', v_row.polling)
              ELSE 'every worker hears itself' END;
 
     SELECT extract(epoch FROM v_now - min(available_at))::bigint AS oldest, count(*) AS n,
@@ -92,7 +93,7 @@ BEGIN
     RETURN QUERY SELECT 'providers', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
         coalesce(v_row.text, 'none is paused or out of quota');
 
-    -- Calendars of tickers whose sessions cannot be had, or end within a month although time goes on.
+    -- Calendars of tickers whose sessions cannot be computed, or end within a month.
     SELECT string_agg(c.text, '. ' ORDER BY c.text) AS text INTO v_row
     FROM (SELECT CASE
               WHEN m.state <> 'loaded' THEN
@@ -116,7 +117,7 @@ BEGIN
         coalesce('trigger ' || v_row.text || ': run python -m worker migrate; the sweep finds what they miss',
                  'all are there and enabled');
 
-    -- Sweeps come every minute, or when sleeping workers wake. Nobody alive: the check above fails.
+    -- Sweeps come every minute, or when sleeping workers wake. Without a worker the check `workers` fails.
     SELECT i.swept_at, extract(epoch FROM v_now - i.swept_at)::bigint AS age,
            v_now - greatest(i.swept_at, i.installed_at) > interval '15 minutes' AND w.awake AS late,
            format('; pid %s (role %s, %s) holds its lock: SELECT pg_terminate_backend(%s) ends it',
@@ -124,13 +125,13 @@ BEGIN
     INTO v_row
     FROM reckoner_installation i
     CROSS JOIN (SELECT coalesce(bool_or(alive AND asleep_until IS NULL), false) AS awake FROM worker_status) w
-    LEFT JOIN LATERAL (SELECT * FROM lock_holders() WHERE number = 3 LIMIT 1) h ON true;
+    LEFT JOIN LATERAL (SELECT * FROM lock_holders() WHERE number = lock_number('sweeping') LIMIT 1) h ON true;
     RETURN QUERY SELECT 'sweep', CASE WHEN v_row.late THEN 'warn' ELSE 'ok' END,
         coalesce('the last ended ' || v_row.age || ' s ago', 'none has ended yet')
         || CASE WHEN v_row.pid IS NOT NULL AND v_row.late THEN v_row.holder
                 WHEN v_row.late THEN '; one should come every minute: see the log of the workers' ELSE '' END;
 
-    -- Of roles that have no use for them.
+    -- Locks held by roles that have no use for them.
     SELECT string_agg(format('pid %s (role %s, %s) holds the lock of %s: SELECT pg_terminate_backend(%s) ends it',
                              h.pid, h.role, h.app, h.lock, h.pid), '. ' ORDER BY h.number, h.pid) AS text
     INTO v_row FROM lock_holders() h WHERE h.is_stranger;
@@ -143,7 +144,7 @@ BEGIN
                  'REVOKE CREATE ON SCHEMA public FROM ' || v_row.who,
                  'only owners may create in public');
 
-    -- What holds vacuum back: then the outbox keeps its dead rows and claims get slower.
+    -- An old transaction holds vacuum back: the outbox keeps its dead rows, and claims get slower.
     SELECT a.pid, a.application_name AS app, coalesce(a.xact_start, a.backend_start) AS since, 'transaction' AS kind
     INTO v_row FROM pg_stat_activity a
     WHERE (a.backend_xmin IS NOT NULL OR a.backend_xid IS NOT NULL) AND a.datname = current_database()
@@ -179,6 +180,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', 'ee166364fbdd5aa9e000ad9d4e15c95bfa4b9377e0e87effe5ccc1e3fdf0fde4')
+    ('functions/71_health.sql', 'e925d4203d09e23f1fa674a88c86fa4fc0f6f08db153558d4836211fab1b1f2c')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

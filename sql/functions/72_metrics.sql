@@ -1,6 +1,7 @@
 BEGIN;
--- The figures of the whole queue for Prometheus, in one statement. Of the workers that serve
--- metrics only the one that started first gets rows, so that a scrape of many workers asks once. Called by worker/metrics.py.
+-- The figures of the whole queue for Prometheus, in one statement. Called by worker/metrics.py. Of the
+-- workers that serve metrics only the one that started first gets rows, so that a scrape of many workers
+-- counts the queue once.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -17,7 +18,7 @@ RETURNS TABLE (name text, label text, other text, value double precision) LANGUA
                max(reckoner_now() - o.available_at) FILTER (
                    WHERE o.status IN ('pending', 'failed') AND o.available_at <= reckoner_now()) AS oldest
         FROM outbox o GROUP BY o.topic, o.status
-    ), topics AS ( -- of workers alive and of live events, so that one without events counts 0
+    ), topics AS ( -- of workers alive and of live events, so that a topic without events has a 0
         SELECT unnest(w.topics) AS topic FROM reckoner_workers w
         WHERE w.last_seen_at > reckoner_now() - interval '1 minute'
         UNION SELECT l.topic FROM live l
@@ -44,6 +45,6 @@ REVOKE ALL ON FUNCTION
     reckoner_metrics(p_worker text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/72_metrics.sql', '786edda5c3487ba1338cc0412c94e722ab29bf1e0498090510427aa5761e878b')
+    ('functions/72_metrics.sql', '93f52e355655ce6070afe2e672616d8e5ba334a40f890bfd4092b0f5595279e2')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

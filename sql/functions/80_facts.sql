@@ -1,7 +1,7 @@
 BEGIN;
--- What reports are made of: one row per prediction, symbol and horizon, with everything that a
--- comparison needs beside it, and the paths of prices around entries. Read by
--- market/evaluation/frame.py and by analysts, who choose the benchmark for their session by
+-- The data of reports: one row per prediction, symbol and horizon, with all values for a comparison, and
+-- the paths of prices around entries. Read by market/evaluation/frame.py and by analysts. The benchmark
+-- of a session is set by
 --   SET reckoner.benchmark_symbol = 'QQQ';
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
@@ -13,7 +13,7 @@ CREATE OR REPLACE FUNCTION reckoner_benchmark() RETURNS text LANGUAGE sql STABLE
     SELECT coalesce(normalize_symbol(current_setting('reckoner.benchmark_symbol', true)), 'SPY')
 $$;
 
--- The last tier holds its upper end: whoever is entirely sure belongs to the surest.
+-- The last tier includes its upper end, 1.
 CREATE OR REPLACE FUNCTION confidence_tier(p_confidence double precision) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE
@@ -28,8 +28,8 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     END
 $$;
 
--- Rows that another program wrote are left out, because they follow other rules. A table without
--- UNIQUE (prediction_id, symbol) may hold a pair twice; one of them counts.
+-- Only outcomes of ours: another program's rows follow other rules. A table without
+-- UNIQUE (prediction_id, symbol) may hold a pair twice; the one that lies first counts.
 CREATE OR REPLACE VIEW outcome_facts AS
 SELECT o.prediction_id, o.symbol::text AS symbol, h.horizon, h.sessions,
        i.moment, o.prediction_date, o.entry_session, x.session AS exit_session,
@@ -43,33 +43,26 @@ SELECT o.prediction_id, o.symbol::text AS symbol, h.horizon, h.sessions,
        author.model,
        CASE WHEN h.return_pct IS NOT NULL THEN 'known'
             WHEN o.outcome_state = 'unresolvable' THEN 'unresolvable' ELSE 'pending' END AS state,
-       o.price_at_prediction AS entry_price, h.exit_price, h.return_pct,
+       o.price_at_prediction AS entry_price, h.price AS exit_price, h.return_pct,
        m.total_return_pct, h.correct,
        outcome_correct('bullish', h.return_pct) AS bullish_correct,
        h.pnl_usd,
        m.benchmark_return_pct, h.return_pct - m.benchmark_return_pct AS excess_pct,
        coalesce(m.total_return_pct, h.return_pct) - m.benchmark_total_return_pct AS total_excess_pct
 FROM prediction_outcomes o
-CROSS JOIN LATERAL (VALUES
-    ('t1', 1, o.price_t1, o.return_t1, o.correct_t1, o.pnl_t1),
-    ('t3', 3, o.price_t3, o.return_t3, o.correct_t3, o.pnl_t3),
-    ('t7', 7, o.price_t7, o.return_t7, o.correct_t7, o.pnl_t7),
-    ('t30', 30, o.price_t30, o.return_t30, o.correct_t30, o.pnl_t30)
-) AS h(horizon, sessions, exit_price, return_pct, correct, pnl_usd)
+CROSS JOIN LATERAL outcome_horizons(o) h
 LEFT JOIN prediction_inputs i ON i.prediction_id = o.prediction_id
 LEFT JOIN prediction_models author ON author.prediction_id = o.prediction_id
 LEFT JOIN ticker_registry r ON r.symbol = o.symbol
 LEFT JOIN market_sessions e ON e.session = o.entry_session
                            AND e.calendar = coalesce(r.calendar, symbol_calendar(o.symbol))
--- LIMIT: looked up by the index for each row; a join is planned badly while the table has no statistics.
+-- LIMIT makes it a look-up by the index for each row: a join is planned badly before the first ANALYZE.
 LEFT JOIN LATERAL (SELECT s.session FROM market_sessions s
                    WHERE s.calendar = e.calendar AND s.ordinal = e.ordinal + h.sessions LIMIT 1) x ON true
-LEFT JOIN market_prices p0 ON p0.symbol = o.symbol AND p0.date = o.entry_session AND p0.fetched_at IS NOT NULL
-LEFT JOIN market_prices p1 ON p1.symbol = o.symbol AND p1.date = x.session AND p1.fetched_at IS NOT NULL
-LEFT JOIN market_prices b0 ON b0.symbol = reckoner_benchmark() AND b0.date = o.entry_session
-                          AND b0.fetched_at IS NOT NULL
-LEFT JOIN market_prices b1 ON b1.symbol = reckoner_benchmark() AND b1.date = x.session
-                          AND b1.fetched_at IS NOT NULL
+LEFT JOIN our_bars p0 ON p0.symbol = o.symbol AND p0.date = o.entry_session
+LEFT JOIN our_bars p1 ON p1.symbol = o.symbol AND p1.date = x.session
+LEFT JOIN our_bars b0 ON b0.symbol = reckoner_benchmark() AND b0.date = o.entry_session
+LEFT JOIN our_bars b1 ON b1.symbol = reckoner_benchmark() AND b1.date = x.session
 CROSS JOIN LATERAL (SELECT
     CASE WHEN h.return_pct IS NOT NULL THEN (p1.adjusted_close / p0.adjusted_close - 1) * 100 END AS total_return_pct,
     CASE WHEN h.return_pct IS NOT NULL THEN (b1.close / b0.close - 1) * 100 END AS benchmark_return_pct,
@@ -89,12 +82,12 @@ COMMENT ON COLUMN outcome_facts.sessions IS 'the horizon in trading sessions of 
 COMMENT ON COLUMN outcome_facts.moment IS 'when the text was published, timestamptz';
 COMMENT ON COLUMN outcome_facts.prediction_date IS 'the UTC date of the moment';
 COMMENT ON COLUMN outcome_facts.entry_session IS 'the first session that closed at or after the moment; NULL outside of the calendar';
-COMMENT ON COLUMN outcome_facts.exit_session IS 'the session so many sessions after the entry';
-COMMENT ON COLUMN outcome_facts.sentiment IS 'bullish, bearish, neutral; NULL where the prediction says nothing of the symbol';
+COMMENT ON COLUMN outcome_facts.exit_session IS 'the session that is so many sessions after the entry';
+COMMENT ON COLUMN outcome_facts.sentiment IS 'bullish, bearish, neutral; NULL where the prediction has none for the symbol';
 COMMENT ON COLUMN outcome_facts.direction IS 'the sign of the sentiment: 1, -1, 0 for neutral; NULL without one';
 COMMENT ON COLUMN outcome_facts.confidence IS 'the prediction''s own, 0..1; NULL where it gave none';
 COMMENT ON COLUMN outcome_facts.confidence_tier IS 'lower end included, upper end not, but for 0.9-1.0; or: not given, out of range';
-COMMENT ON COLUMN outcome_facts.sector IS 'of the outcome, else of the ticker where the registry has such a column; NULL: nobody filled it';
+COMMENT ON COLUMN outcome_facts.sector IS 'of the outcome, else of the ticker where the registry has such a column; NULL where neither is filled';
 COMMENT ON COLUMN outcome_facts.model IS 'predictions.llm_model; NULL where the source has no such column';
 COMMENT ON COLUMN outcome_facts.state IS 'known (has a return), pending, or unresolvable';
 COMMENT ON COLUMN outcome_facts.entry_price IS 'close of the entry session, adjusted for splits, in the listing''s currency';
@@ -108,17 +101,17 @@ COMMENT ON COLUMN outcome_facts.benchmark_return_pct IS 'price return of reckone
 COMMENT ON COLUMN outcome_facts.excess_pct IS 'return_pct less benchmark_return_pct, percentage points';
 COMMENT ON COLUMN outcome_facts.total_excess_pct IS 'the same of total returns, percentage points; a symbol without adjusted closes counts with its price return';
 
--- An entry that many predictions share has its path once.
+-- The closes around each entry, once for all predictions that share it.
 CREATE OR REPLACE VIEW event_paths AS
 SELECT n.symbol, n.entry_session, s.ordinal - e.ordinal AS session_offset, s.session,
        (p.close / p0.close - 1) * 100 AS path_pct
-FROM (SELECT DISTINCT o.symbol::text AS symbol, o.entry_session FROM prediction_outcomes o
-      WHERE o.engine_version IS NOT NULL AND o.price_at_prediction IS NOT NULL) n
+FROM (SELECT DISTINCT o.symbol::text AS symbol, o.entry_session FROM our_outcomes o
+      WHERE o.price_at_prediction IS NOT NULL) n
 LEFT JOIN ticker_registry r ON r.symbol = n.symbol
 JOIN market_sessions e ON e.session = n.entry_session AND e.calendar = coalesce(r.calendar, symbol_calendar(n.symbol))
 JOIN market_sessions s ON s.calendar = e.calendar AND s.ordinal BETWEEN e.ordinal - 10 AND e.ordinal + 30
-JOIN market_prices p0 ON p0.symbol = n.symbol AND p0.date = n.entry_session AND p0.fetched_at IS NOT NULL
-JOIN market_prices p ON p.symbol = n.symbol AND p.date = s.session AND p.fetched_at IS NOT NULL;
+JOIN our_bars p0 ON p0.symbol = n.symbol AND p0.date = n.entry_session
+JOIN our_bars p ON p.symbol = n.symbol AND p.date = s.session;
 
 COMMENT ON VIEW event_paths IS 'Prices around each entry, ten sessions before to thirty after; a session without a bar has no row.';
 COMMENT ON COLUMN event_paths.symbol IS 'as in outcome_facts';
@@ -127,6 +120,6 @@ COMMENT ON COLUMN event_paths.session_offset IS 'sessions of the symbol''s calen
 COMMENT ON COLUMN event_paths.session IS 'the date of that session';
 COMMENT ON COLUMN event_paths.path_pct IS 'its close against the entry''s, percent; 0 at the entry';
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/80_facts.sql', '81c3a507c73730de57ac743a98d9d9a21d1f24daa28e044104a179b34b48dfef')
+    ('functions/80_facts.sql', 'bfa2c203123ae5dba0112117355c47c8b2356f591f25a5e7b4f9ce3eacb7a336')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

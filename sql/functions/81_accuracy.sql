@@ -1,8 +1,7 @@
 BEGIN;
--- Accuracy per group and horizon, in SQL. The same counts and means as
--- `python -m market accuracy-report`, which adds what SQL cannot: intervals and p-values that
--- know which rows depend on each other. Without those a difference between two rows of these
--- views says nothing.
+-- Accuracy per group and horizon, for SQL. The counts and means are those of
+-- `python -m market accuracy-report`, which adds intervals and p-values that take account of rows that
+-- depend on each other. Without these a difference between two rows of these views proves nothing.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -22,7 +21,7 @@ SELECT g.grouping, coalesce(g.value, 'not given') AS value, f.horizon, f.session
        avg(f.return_pct) FILTER (WHERE f.correct IS NOT NULL) AS mean_return_pct,
        percentile_cont(0.5) WITHIN GROUP (ORDER BY f.return_pct) FILTER (WHERE f.correct IS NOT NULL)
            AS median_return_pct,
-       -- On the same rows as the price return, or the two could not be compared.
+       -- Over the same rows as the price return, so that the two can be compared.
        avg(coalesce(f.total_return_pct, f.return_pct)) FILTER (WHERE f.correct IS NOT NULL) AS mean_total_return_pct,
        avg(f.direction * f.return_pct) FILTER (WHERE f.correct IS NOT NULL) AS directional_return_pct,
        avg(f.excess_pct) FILTER (WHERE f.correct IS NOT NULL) AS mean_excess_pct,
@@ -49,7 +48,7 @@ COMMENT ON COLUMN accuracy_by_group.unjudged IS 'rows with a return and without 
 COMMENT ON COLUMN accuracy_by_group.pending IS 'rows whose session or price is still to come';
 COMMENT ON COLUMN accuracy_by_group.unresolvable IS 'rows that never get a return';
 COMMENT ON COLUMN accuracy_by_group.accuracy IS 'correct / (correct + incorrect), 0..1';
-COMMENT ON COLUMN accuracy_by_group.base_rate IS 'what "always bullish" would have scored on the same rows, 0..1';
+COMMENT ON COLUMN accuracy_by_group.base_rate IS 'the accuracy of "always bullish" on the same rows, 0..1';
 COMMENT ON COLUMN accuracy_by_group.mean_return_pct IS 'price return, percent';
 COMMENT ON COLUMN accuracy_by_group.median_return_pct IS 'price return, percent';
 COMMENT ON COLUMN accuracy_by_group.mean_total_return_pct IS 'with dividends reinvested, percent; a row whose total return is not known counts with its price return';
@@ -65,6 +64,6 @@ SELECT value AS confidence_tier, horizon, sessions, predictions, outcomes, corre
 FROM accuracy_by_group WHERE grouping = 'confidence';
 COMMENT ON VIEW accuracy_by_confidence IS 'accuracy_by_group for the tiers of confidence; 1.0 belongs to 0.9-1.0.';
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/81_accuracy.sql', '4b05c4d4c97c90dd9464d6365c115ac22de141572bb24e9d83a11357ade7a788')
+    ('functions/81_accuracy.sql', '4bd1508fd107f3a5c4fded78962e6a911055c0e36a8f47d7435e04f50b8e8f4b')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,11 +1,11 @@
 BEGIN;
--- Where things stand, in numbers: `market stats`, `market processing-stats`, `market watch`.
+-- The numbers of `market stats`, `market processing-stats` and `market watch`.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- Rows and bytes per table. A table of more than 16 MB is estimated, as the planner does it,
--- from its size and the last ANALYZE, because counting reads all of it.
+-- Rows and bytes per table. The rows of a table of more than 16 MB are estimated from its size and the
+-- last ANALYZE, as the planner does, because counting reads the whole table.
 CREATE OR REPLACE FUNCTION table_rows(p_tables text[])
 RETURNS TABLE (name text, rows bigint, is_estimate boolean, bytes bigint)
 LANGUAGE plpgsql STABLE AS $$
@@ -33,10 +33,10 @@ BEGIN
 END
 $$;
 
--- Predictions by stage. Those of the queue exclude each other. A prediction's outcomes may be
--- of several stages, and `matured` counts every outcome whose return of that horizon is known.
--- oldest: of the queue's stages the event's age, else the post. Reads predictions and
--- prediction_outcomes once each.
+-- Predictions by stage. A prediction is in one of the queue's stages. Its outcomes may be in several
+-- others, and `matured` counts every outcome whose return of that horizon is known. oldest: in the
+-- queue's stages the event's creation, else the moment. Reads predictions and prediction_outcomes once
+-- each.
 CREATE OR REPLACE FUNCTION processing_stages()
 RETURNS TABLE (stage text, predictions bigint, outcomes bigint, oldest timestamptz, oldest_prediction bigint)
 LANGUAGE plpgsql STABLE AS $$
@@ -63,7 +63,7 @@ BEGIN
                count(*) FILTER (WHERE o.outcome_state = 'unresolvable') AS unresolvable,
                count(*) FILTER (WHERE o.engine_version IS NULL) AS others
         FROM prediction_outcomes o GROUP BY o.prediction_id
-    ), untold AS (
+    ), without_event AS (
         SELECT i.prediction_id::bigint AS id, i.moment AS at,
                CASE WHEN NOT i.eligible THEN 'not eligible'
                     WHEN i.prediction_id <= v_first THEN 'no event, from before the installation'
@@ -77,7 +77,7 @@ BEGIN
     ), counted AS (
         SELECT u.stage, count(*) AS predictions, NULL::bigint AS outcomes,
                min(ARRAY[extract(epoch FROM u.at), u.id]) AS oldest
-        FROM (SELECT * FROM untold UNION ALL SELECT l.id, l.at, l.stage FROM live l) u GROUP BY u.stage
+        FROM (SELECT * FROM without_event UNION ALL SELECT l.id, l.at, l.stage FROM live l) u GROUP BY u.stage
         UNION ALL
         SELECT s.stage, count(*), sum(s.n)::bigint,
                min(ARRAY[extract(epoch FROM a.day::timestamp AT TIME ZONE 'UTC'), a.id])
@@ -97,9 +97,9 @@ BEGIN
 END
 $$;
 
--- The page of `market watch` in one statement, whose cost does not follow history: the queue,
--- the workers, the last p_rows events, and the outcomes of the last predictions among them.
--- Ages and durations in seconds, times in UTC.
+-- The page of `market watch` in one statement, whose cost does not grow with history: the queue, the
+-- workers, the last p_rows events, and the outcomes of the last predictions among them. Ages and
+-- durations in seconds, times in UTC.
 CREATE OR REPLACE FUNCTION watch_page(p_rows integer) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
 DECLARE
     v_now timestamptz := reckoner_now();
@@ -150,6 +150,6 @@ REVOKE ALL ON FUNCTION
     watch_page(p_rows integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/82_stages.sql', 'ff3766f7669a96e5c9949927fdec4c8d636744c4238d07a6e8af379090990cc4')
+    ('functions/82_stages.sql', '29661f993d3b15239469c8f3a893c3a3a171eef89f32aef4c62f7cec4bf9edcc')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,8 +1,8 @@
 BEGIN;
--- What a person decides about a ticker: `market set-ticker` and `market remap-ticker`. The
--- registry, the queue, the prices and the outcomes change together, predictions never. Both take
--- the ticker's events first: whoever fetches it just now has lost its lease and stores nothing.
--- Unknown tickers are SQLSTATE P0002, words that are none 22023.
+-- A person's decisions about a ticker: `market set-ticker` and `market remap-ticker`. Registry, queue,
+-- prices and outcomes change in one transaction; predictions do not change. Both cancel the ticker's
+-- events first: a worker that is fetching it loses its lease and stores nothing. An unknown ticker is
+-- an error with SQLSTATE P0002, a text that is not a symbol one with 22023.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -25,16 +25,17 @@ BEGIN
 END
 $$;
 
+-- Cancels all events of a ticker. Returns their number.
 CREATE OR REPLACE FUNCTION ticker_cancel_events(p_symbol text, p_reason text) RETURNS bigint
 LANGUAGE sql AS $$
     SELECT count(outbox_cancel(o.id, p_reason))
     FROM (SELECT id FROM outbox WHERE topic = 'ticker' AND key = p_symbol ORDER BY id FOR UPDATE) o
 $$;
 
--- Sets a ticker's status and what follows: an `inactive` or `invalid` one is no longer fetched
--- and what its outcomes lack they will never get; an `active` one is fetched again, and all its
--- outcomes are computed anew. `invalid` is looked at again when a prediction names the ticker
--- more than a week later; `inactive` stays.
+-- Sets a ticker's status. An `inactive` or `invalid` ticker is not fetched any more, and its outcomes
+-- without all prices become unresolvable. An `active` one is fetched again, and all its outcomes are
+-- computed anew. An `invalid` ticker is fetched again when a prediction names it more than a week later;
+-- an `inactive` one is not.
 CREATE OR REPLACE FUNCTION ticker_set_status(p_symbol text, p_status text, p_reason text)
 RETURNS TABLE (symbol text, status_before text, status_after text, predictions bigint, outcomes bigint,
                outcomes_changed bigint, unresolvable_before bigint, unresolvable_after bigint,
@@ -55,15 +56,15 @@ BEGIN
                              ELSE ticker_cancel_events(symbol, 'the ticker was made ' || p_status) END;
     SELECT count(DISTINCT o.prediction_id), count(*), count(*) FILTER (WHERE o.outcome_state = 'unresolvable')
     INTO predictions, outcomes, unresolvable_before
-    FROM prediction_outcomes o WHERE o.symbol = v_registry.symbol AND o.engine_version IS NOT NULL;
+    FROM our_outcomes o WHERE o.symbol = v_registry.symbol;
     UPDATE ticker_registry r
     SET status = p_status, status_reason = left(one_line(p_reason), 255),
         last_backfill = CASE WHEN p_status = 'invalid' THEN reckoner_now() ELSE r.last_backfill END,
         updated_at = reckoner_now()
     WHERE r.symbol = v_registry.symbol;
     outcomes_changed := outcomes_fill_symbol(symbol, p_status = 'active');
-    SELECT count(*) INTO unresolvable_after FROM prediction_outcomes o
-    WHERE o.symbol = v_registry.symbol AND o.engine_version IS NOT NULL AND o.outcome_state = 'unresolvable';
+    SELECT count(*) INTO unresolvable_after FROM our_outcomes o
+    WHERE o.symbol = v_registry.symbol AND o.outcome_state = 'unresolvable';
     IF p_status = 'active' THEN
         PERFORM outbox_requeue_ticker(symbol);
     END IF;
@@ -71,8 +72,8 @@ BEGIN
 END
 $$;
 
--- What providers are to be asked for in place of a ticker, and whose sessions that has: as the
--- other ticker itself is asked for. A ticker that is remapped to itself gets its own name back.
+-- The name at providers and the calendar of the ticker to which p_old is remapped. A ticker that is
+-- remapped to itself gets its own name back.
 CREATE OR REPLACE FUNCTION ticker_remap_target(p_old text, p_new text)
 RETURNS TABLE (old text, new text, provider_symbol text, calendar text) LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
@@ -99,17 +100,17 @@ BEGIN
 END
 $$;
 
--- A symbol as a pattern of symbol_rules that matches it alone.
+-- A pattern for symbol_rules that matches this symbol alone.
 CREATE OR REPLACE FUNCTION symbol_pattern(p_symbol text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT regexp_replace(p_symbol, '([.^])', '\\\1', 'g')
 $$;
 
--- Gives p_old the prices and sessions of p_new from now on: a rename, a merger, a spelling. Predictions
--- and outcomes keep the symbol that the prediction wrote, and the outcomes are computed anew. The rule that this leaves in symbol_rules
--- makes it hold for whatever is processed later, also should the registry's row be lost.
--- What was fetched under the old name is set aside (fetched_at NULL), so that no outcome
--- mixes two listings; where p_new has bars they are taken over at once, and in any case the
--- whole range is asked for.
+-- Remaps p_old to p_new, for a rename, a merger or another spelling. Predictions and outcomes keep the
+-- symbol that the prediction wrote. Its prices are fetched under the other name, its sessions are those
+-- of the other calendar, and its outcomes are computed anew. A rule in symbol_rules keeps the mapping
+-- for later predictions, also when the registry's row is lost. Bars that were fetched under the old name
+-- are set aside (fetched_at NULL), so that no outcome mixes two listings. Bars of p_new are copied, and
+-- the whole range is fetched again.
 CREATE OR REPLACE FUNCTION ticker_remap(p_old text, p_new text)
 RETURNS TABLE (old text, new text, provider_before text, provider_after text, calendar_before text,
                calendar_after text, predictions bigint, naming_both bigint, outcomes bigint,
@@ -131,7 +132,7 @@ BEGIN
             v_target.calendar USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
     events_cancelled := ticker_cancel_events(old, 'the ticker was remapped to ' || new);
-    -- A fetch notes the name that it used, if it was not the symbol itself.
+    -- A fetch records the name that it used where it is not the symbol itself.
     provider_before := coalesce(v_registry.provider_symbol, old);
     provider_after := v_target.provider_symbol;
     calendar_before := coalesce(v_registry.calendar, symbol_calendar(old));
@@ -183,7 +184,7 @@ BEGIN
                             p_dates => g.dates, p_opens => g.opens, p_highs => g.highs, p_lows => g.lows,
                             p_closes => g.closes, p_adjusted_closes => g.adjusted_closes,
                             p_volumes => g.volumes, p_splits => g.splits, p_dividends => g.dividends);
-            -- With its holes, which one range from the first to the last day would hide.
+            -- Copies the coverage with its holes, which one range from the first to the last day would hide.
             DELETE FROM price_coverage c WHERE c.symbol = old;
             INSERT INTO price_coverage (symbol, "interval", "from", "to", source)
             SELECT old, c."interval", c."from", c."to", c.source
@@ -193,7 +194,7 @@ BEGIN
 
     SELECT coalesce(array_agg(DISTINCT o.prediction_id), '{}'), count(*), count(*) FILTER (WHERE o.is_complete)
     INTO v_ids, outcomes, complete_before
-    FROM prediction_outcomes o WHERE o.symbol = v_target.old AND o.engine_version IS NOT NULL;
+    FROM our_outcomes o WHERE o.symbol = v_target.old;
     predictions := cardinality(v_ids);
     naming_both := (SELECT count(DISTINCT o.prediction_id) FROM prediction_outcomes o
                     WHERE new <> old AND o.symbol = new AND o.prediction_id = ANY (v_ids));
@@ -213,8 +214,7 @@ BEGIN
         RETURNING 1)
     SELECT count(*) INTO entries_moved FROM moved;
     outcomes_changed := outcomes_fill(v_ids, array_fill(old, ARRAY[predictions::integer]));
-    complete_after := (SELECT count(*) FROM prediction_outcomes o
-                       WHERE o.symbol = v_target.old AND o.engine_version IS NOT NULL AND o.is_complete);
+    complete_after := (SELECT count(*) FROM our_outcomes o WHERE o.symbol = v_target.old AND o.is_complete);
     PERFORM outbox_requeue_ticker(old);
     RETURN NEXT;
 END
@@ -228,6 +228,6 @@ REVOKE ALL ON FUNCTION
     ticker_remap(p_old text, p_new text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/83_ticker_verbs.sql', '62f07a19379f0f583e6cba0542ea10070311706c484a32ca9e8227d0a1138138')
+    ('functions/83_ticker_verbs.sql', '5252e22b7abde55e60841821af5a38d489599e3285eba24a0dd9a37f99cff8e8')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

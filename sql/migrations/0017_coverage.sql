@@ -1,5 +1,5 @@
 BEGIN;
--- Price coverage: for which sessions providers were asked and answered, whether or not they had bars.
+-- Price coverage: the sessions for which providers answered, with or without bars.
 -- One row per range and source, so that a hole between two ranges is a fact. It takes the place of
 -- ticker_registry.fetched_from and fetched_to. Those two columns stay, because migrate drops no
 -- column of a table that another program may own; nothing reads or writes them any more.
@@ -20,8 +20,8 @@ COMMENT ON TABLE price_coverage IS
     'Ranges of sessions for which providers answered, with or without bars; ranges of one source neither overlap nor touch.';
 
 -- The source of the newest bar of the range stands for all of it: the old columns did not say whose it was.
--- Only into an empty table: `migrate --remove` leaves it with the prices, and after that the old
--- columns would bring back ranges that were taken away since.
+-- Only into an empty table: `migrate --remove` leaves it with the prices, and the old columns would
+-- bring back ranges that were removed since.
 INSERT INTO price_coverage (symbol, "interval", "from", "to", source)
 SELECT r.symbol, '1d', r.fetched_from, r.fetched_to,
        coalesce((SELECT p.source FROM market_prices p
@@ -32,6 +32,6 @@ FROM ticker_registry r
 WHERE r.fetched_from <= r.fetched_to
   AND NOT EXISTS (SELECT FROM price_coverage);
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('migrations/0017_coverage.sql', 'fd2dce4309aaf083714df83a38eed9978743bd3aaebb4c9e2de6f9d4a2d2cc1e')
+    ('migrations/0017_coverage.sql', '7daaedf4ea418f1879e41d0572e4cb1d2654b52f702b435f1aa0f18a1df41c89')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,11 +1,11 @@
 BEGIN;
--- What became of each calendar, and what is known better than the library that it comes from.
+-- The state of each calendar, and corrections of its sessions.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- A row for each calendar that was ever loaded or could not be. The sessions themselves are in
--- market_sessions; those of a calendar that fails later stay as they were.
+-- A row for each calendar that was loaded or failed to load. The sessions are in market_sessions; those
+-- of a calendar that fails later stay.
 CREATE TABLE IF NOT EXISTS market_calendars (
     calendar        text PRIMARY KEY,
     state           text NOT NULL CHECK (state IN ('loaded', 'failed', 'unknown')),
@@ -17,12 +17,12 @@ CREATE TABLE IF NOT EXISTS market_calendars (
     library_version text,                            -- NULL: computed anew at the next sweep
     failures        integer NOT NULL DEFAULT 0,      -- in a row
     retry_at        timestamptz,
-    checked_until   timestamptz                      -- how new the prices were that sweep_closures() has seen
+    checked_until   timestamptz                      -- the newest prices that sweep_closures() has read
 );
 
--- What somebody knows better of a session: that it did not take place (no times), or when it did.
--- INSERT, UPDATE and DELETE by hand are the way to say it; a trigger moves the outcomes in the
--- same transaction. origin 'evidence': found by sweep_closures(), which never changes a row that is there.
+-- Corrections: a session did not take place (no times), or took place at other times. They are written by
+-- INSERT, UPDATE and DELETE; a trigger moves the outcomes in the same transaction. origin 'evidence':
+-- found by sweep_closures(), which never changes an existing row.
 CREATE TABLE IF NOT EXISTS session_correction (
     calendar  text NOT NULL,
     session   date NOT NULL,
@@ -38,8 +38,8 @@ CREATE TABLE IF NOT EXISTS session_correction (
 COMMENT ON TABLE session_correction IS
     'Sessions that never took place (no times), or took place at other times than the calendar says.';
 
--- Pairs of currencies, in the ways that people write them, were taken for coins; futures and
--- currencies as Yahoo writes them had New York's sessions.
+-- Pairs of currencies, as people write them, were processed as coins; futures and currencies in Yahoo's
+-- spelling had the sessions of New York.
 INSERT INTO symbol_rules (pattern, provider_symbol, calendar, priority, note) VALUES
     ('(?:C:|FX:|OANDA:)?(USD|EUR|JPY|GBP|CHF|CAD|AUD|NZD|CNY|CNH|HKD|SGD|SEK|NOK|DKK|ISK|INR|KRW|TWD|THB|IDR|MYR|PHP|MXN|BRL|ZAR|TRY|PLN|CZK|HUF|RON|ILS|RUB|AED|SAR|CLP|COP|PEN|ARS|UAH|EGP|KWD|QAR|XAU|XAG)[-/]?'
      '(USD|EUR|JPY|GBP|CHF|CAD|AUD|NZD|CNY|CNH|HKD|SGD|SEK|NOK|DKK|ISK|INR|KRW|TWD|THB|IDR|MYR|PHP|MXN|BRL|ZAR|TRY|PLN|CZK|HUF|RON|ILS|RUB|AED|SAR|CLP|COP|PEN|ARS|UAH|EGP|KWD|QAR)',
@@ -48,8 +48,8 @@ INSERT INTO symbol_rules (pattern, provider_symbol, calendar, priority, note) VA
     ('[A-Z0-9.]+=F', NULL, 'CMES', 10, 'futures as Yahoo writes them: their day ends at 17:00 in New York')
 ON CONFLICT (pattern) DO NOTHING;
 
--- Those that are registered already keep their own sessions from now on, and are fetched again;
--- their outcomes are computed anew when the calendar is loaded.
+-- Registered tickers get their own sessions and are fetched again; their outcomes are computed anew when
+-- the calendar is loaded.
 WITH moved AS (
 UPDATE ticker_registry r
 SET calendar = n.calendar, provider_symbol = n.provider_symbol,
@@ -69,6 +69,6 @@ WHERE r.symbol = n.symbol
 RETURNING r.symbol)
 DELETE FROM price_coverage c USING moved WHERE c.symbol = moved.symbol;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('migrations/0018_calendars.sql', '4e88fd23f57270c59cfa4f762ae21be57bbc1d9c82d9d6e6c1b37d4f3bd22d3e')
+    ('migrations/0018_calendars.sql', '21e131f81571ebbe09d4db2611c3303a7ddd56b4c38da15625429521e18d01db')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

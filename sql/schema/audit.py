@@ -1,9 +1,9 @@
-"""Compares a database with what this version expects of it: `market db audit`.
+"""Compare a database with what this version expects of it: `market db audit`.
 
-Tables of ours must be as recorded. Tables that another program may have made are looked at
-only where our statements rely on them; what they hold besides is the owner's. The queue of
-checks needs no function of ours, because those may be what is broken, and changes nothing: a
-view is compared by making the expected one for a moment in a transaction that is rolled back.
+Tables of ours must be as recorded. Of tables that another program may have made, only the parts are
+compared on which our statements rely; the rest is the owner's. The checks call no function of ours,
+because a broken one may be the finding, and they change nothing: a view is compared with the expected
+one, which is created in a transaction that is rolled back.
 """
 
 import re
@@ -17,10 +17,10 @@ from sql.schema.catalogue import Item, definitions, describe, recorded
 from sql.schema.drift import Difference
 from sql.schema.files import ATTACHED_VIEWS
 
-# Made here where they are missing, else by another program.
+# `migrate` makes them where they are missing; otherwise another program made them.
 SHARED = ("predictions", "ticker_registry", "market_prices", "prediction_outcomes")
 
-# What our statements rely on there, whoever made them: ON CONFLICT, and one row per name.
+# The unique columns on which our statements rely there: for ON CONFLICT, and for one row per name.
 _KEYS = {
     "predictions": ["id"],
     "ticker_registry": ["symbol"],
@@ -28,18 +28,18 @@ _KEYS = {
 }
 # Columns of `predictions` that another program may lack.
 _OPTIONAL = {"post_timestamp", "signal_id", "shitpost_id", "updated_at"}
-# Neither read nor written by us there.
+# Columns that we neither read nor write there.
 _UNUSED = {"id", "sector"}
 # Times that others keep without a zone; we write UTC into them.
 _TIMES = {"created_at", "updated_at", "last_price_update", "last_updated", "post_timestamp"}
 _TEXTS = re.compile(r"(?:character varying|text)(?:\((\d+)\))?")
 _ALSO = {"integer": {"bigint"}, "jsonb": {"json"}}
-# What we write is shorter than the column that we would make.
+# Lengths of our values, where they are shorter than the column that `migrate` makes.
 _LENGTHS = {"exchange": 20}
 
 
 def audit(conn: Connection) -> list[Difference]:
-    """Every difference, in an order in which their SQL can be run; empty: all is as expected.
+    """Return every difference, in an order in which their SQL can be run.
 
     Raises migrate.MigrationError where the database is of another version.
     """
@@ -47,8 +47,11 @@ def audit(conn: Connection) -> list[Difference]:
     live = describe(conn)
     have = {item.identity: item for item in live}
     want = recorded()
-    found = _tables(want, have)
-    found += _routines(want, have, conn)
+    needed = _called_by_tables(want)
+    routines = _routines(want, have, conn)
+    found = [each for each in routines if _function_name(each) in needed]
+    found += _tables(want, have)
+    found += [each for each in routines if _function_name(each) not in needed]
     checks: tuple[tuple[str, Callable[[Item], Difference], _Change], ...] = (
         ("index", drift.missing_index, drift.changed_index),
         ("trigger", drift.missing_trigger, drift.changed_trigger),
@@ -61,6 +64,21 @@ def audit(conn: Connection) -> list[Difference]:
             elif there.detail != item.detail:
                 found.append(changed(item, there))
     return found + _strangers(want, live) + _rights(want, have, conn) + _elsewhere(conn)
+
+
+def _called_by_tables(want: list[Item]) -> set[str]:
+    """Names of functions that defaults and CHECKs call: without them no table can be made."""
+    texts = [
+        str(item.detail.get("default") or item.detail.get("definition"))
+        for item in want
+        if item.kind in {"column", "constraint"}
+    ]
+    return {name for text in texts for name in re.findall(r"(\w+)\(", text)}
+
+
+def _function_name(difference: Difference) -> str:
+    kind, _, name = difference.object.partition(" ")
+    return name.partition("(")[0] if kind == "function" else ""
 
 
 _Change = Callable[[Item, Item], Difference]
@@ -107,7 +125,7 @@ def _tables(want: list[Item], have: _Have) -> list[Difference]:
 
 
 def _shared(table: str, columns: list[Item], have: _Have) -> list[Difference]:
-    """A table that may be another program's: only what we rely on."""
+    """Compare a table that may be another program's: only the parts on which we rely."""
     found = []
     for item in columns:
         if item.name in _UNUSED and table != "predictions":
@@ -142,7 +160,7 @@ def _shared(table: str, columns: list[Item], have: _Have) -> list[Difference]:
 
 
 def _fits(item: Item, have: str) -> bool:
-    """Whether a column of this type takes all that we write into it and read from it."""
+    """Whether a column of this type accepts all values that we write and gives those that we read."""
     want = item.detail["type"]
     if want == have or have in _ALSO.get(want, ()):
         return True
@@ -156,13 +174,13 @@ def _fits(item: Item, have: str) -> bool:
 
 
 def _routines(want: list[Item], have: _Have, conn: Connection) -> list[Difference]:
-    """Functions, then views, which use them."""
+    """Compare functions, then views, which use them."""
     found = []
     for item in (item for item in want if item.kind == "function"):
         live = have.get(item.identity)
         if live is None or live.detail != item.detail:
             found.append(drift.routine(item, missing=live is None))
-    order = [*ATTACHED_VIEWS, *definitions()]  # as their files make them: some read others
+    order = [*ATTACHED_VIEWS, *definitions()]  # in the order of their files: some read others
     views = [item for item in want if item.kind == "view"]
     for item in sorted(views, key=lambda view: order.index(view.name)):
         live = have.get(item.identity)
@@ -192,12 +210,12 @@ def _is_view(conn: Connection, view: str) -> bool:
                 [view],
             ).fetchone()
     except (psycopg.errors.UndefinedObject, psycopg.errors.SyntaxErrorOrAccessRuleViolation):
-        return False  # what it is built on is not there, which is a difference of its own
+        return False  # an object that it reads is missing, which is a difference of its own
     return bool(row and row["same"])
 
 
 def _source(item: Item, live: Item | None) -> list[Difference]:
-    """The view that migrate makes for the tables it finds; whoever has another source may replace it."""
+    """Compare the view of the source, which the owner may have replaced for another source."""
     if live is not None and live.detail == item.detail:
         return []
     return [
@@ -213,7 +231,7 @@ def _source(item: Item, live: Item | None) -> list[Difference]:
 
 
 def _strangers(want: list[Item], live: list[Item]) -> list[Difference]:
-    """What was put on tables of ours, and what refuses our inserts on any that we write."""
+    """Find strange objects on tables of ours, and columns that refuse our inserts."""
     known = {item.identity for item in want}
     tables = {item.parent for item in want if item.kind == "column"}
     functions = {item.parent for item in want if item.kind == "function"}
@@ -237,12 +255,12 @@ def _strangers(want: list[Item], live: list[Item]) -> list[Difference]:
     return found
 
 
-# Written by no role but the owner: what they say is believed of everyone.
+# Only the owner may write them: their rows apply to all roles.
 _OWNERS_ALONE = ("reckoner_clock", "reckoner_schema", "symbol_rules")
 
 
 def _rights(want: list[Item], have: _Have, conn: Connection) -> list[Difference]:
-    """Whose our things are, and what PUBLIC may do with them. How functions run is in their digests.
+    """Compare owners and rights of our objects. How functions run is in their digests.
 
     Roles get rights by name, and which is the owner's business but for what would make them owner.
     """
@@ -254,7 +272,7 @@ def _rights(want: list[Item], have: _Have, conn: Connection) -> list[Difference]
     for item in (item for item in want if item.kind == "rights"):
         live = have.get(item.identity)
         if live is None or (item.parent != "function" and _is_theirs(item)):
-            continue  # missing is a difference of its own; what another program made is its owner's
+            continue  # a missing object is a difference of its own; rights on another program's table are its owner's
         found += drift.ownership(item, live, owner)
         found += drift.public_rights(item, live)
         if item.parent == "function":
@@ -275,7 +293,7 @@ def _is_theirs(item: Item) -> bool:
 
 
 def _elsewhere(conn: Connection) -> list[Difference]:
-    """Triggers that call a function of ours from a table that it was not made for."""
+    """Find triggers that call a function of ours on another table than its own."""
     rows = conn.execute(
         "SELECT t.tgname AS trigger, n.nspname AS schema, c.relname AS table, p.proname AS function"
         " FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"

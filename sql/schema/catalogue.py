@@ -1,21 +1,20 @@
 """What this version's database holds: recorded in `catalogue.json`, read from a live one.
 
-The record is made from `sql/` itself (`./dev catalogue` applies it to an empty, private
-PostgreSQL and looks), and a test makes it again and compares, so it cannot go stale; a DBA's
-machine needs no server for it. Functions are recorded as digests: their text is in the files.
+The record is made from `sql/` itself: `./dev sql` applies it to an empty, private PostgreSQL and
+describes the result (record.py). So a DBA's machine needs no second server. The record begins with
+a hash of the files that it was made from, by which `./dev lint` finds a stale one without a server.
+Functions are recorded as digests: their text is in the files.
 """
 
+import hashlib
 import json
 import re
-import sys
-import tempfile
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sql import embedded
-from sql.database import Connection, Database
+from sql.database import Connection
 from sql.schema.files import schema_files
 
 HERE = Path(__file__).parent
@@ -29,10 +28,10 @@ _DEFINITION = re.compile(
 
 @dataclass(frozen=True)
 class Item:
-    """One thing of the schema `public`.
+    """One object of the schema `public`.
 
     kind: column, constraint, index, trigger, function, view, sequence, rights. parent: its table;
-    of a function its bare name; of rights what has them. detail: what is compared, see `catalogue.sql`.
+    of a function its bare name; of rights the kind of object. detail: the compared values, see `catalogue.sql`.
     """
 
     kind: str
@@ -42,7 +41,7 @@ class Item:
 
     @property
     def identity(self) -> tuple[str, str, str]:
-        """What two items have in common that are the same thing."""
+        """The values by which two items are the same object."""
         return self.kind, self.parent, self.name
 
 
@@ -55,7 +54,7 @@ class Definition:
 
 
 def describe(conn: Connection) -> list[Item]:
-    """Everything in `public` of this database; sets the transaction's search_path."""
+    """Return all objects in `public` of this database; sets the transaction's search_path."""
     conn.execute("SET LOCAL search_path = pg_catalog, public")
     rows = conn.execute((HERE / "catalogue.sql").read_bytes()).fetchall()
     items = [Item(**row) for row in rows]
@@ -63,13 +62,25 @@ def describe(conn: Connection) -> list[Item]:
 
 
 def recorded() -> list[Item]:
-    """What this version expects of a database that it made alone."""
-    return [Item(**row) for row in json.loads(RECORD.read_text(encoding="utf-8"))]
+    """Return the objects that this version expects in a database that it made alone."""
+    return [Item(**row) for row in json.loads(RECORD.read_text(encoding="utf-8"))["items"]]
+
+
+def source() -> str:
+    """Return a hash of everything that the record is made from."""
+    files = [f"{file.name} {file.checksum}" for file in schema_files()]
+    query = hashlib.sha256((HERE / "catalogue.sql").read_bytes()).hexdigest()
+    return hashlib.sha256("\n".join([*files, query]).encode()).hexdigest()
+
+
+def is_stale() -> bool:
+    """Whether the record was made from other files than those that are there."""
+    return bool(json.loads(RECORD.read_text(encoding="utf-8"))["source"] != source())
 
 
 @cache
 def definitions() -> dict[str, Definition]:
-    """The functions and views by name; a CHECK's function is a migration's."""
+    """Return the functions and views by name, from the last file that defines each."""
     return {
         match["function"] or match["view"]: Definition(file.name, match[0])
         for file in schema_files()
@@ -87,29 +98,6 @@ def signatures() -> frozenset[str]:
 
 
 def as_text(items: list[Item]) -> str:
-    """The record's text: a line per item, so that two branches merge."""
+    """Return the record's text: a line per item, so that two branches merge."""
     lines = ",\n".join(json.dumps(asdict(item), ensure_ascii=False) for item in items)
-    return f"[\n{lines}\n]\n"
-
-
-def _made_here() -> list[Item]:
-    """What `sql/` makes of an empty database, on a private server that ends with this."""
-    from sql.schema import migrate  # noqa: PLC0415 - only a developer makes the record
-
-    with tempfile.TemporaryDirectory(prefix="reckoner-catalogue-") as folder:
-        Path(folder).chmod(0o755)  # root's server is another user's
-        with (
-            embedded.use(Path(folder), settings={"fsync": "off"}) as url,
-            Database(url) as database,
-        ):
-            migrate.migrate(database)
-            with database.transaction() as conn:
-                items = describe(conn)
-        embedded.remove(Path(folder))
-    return items
-
-
-if __name__ == "__main__":
-    if sys.argv[1:] != ["--write"]:
-        sys.exit("usage: python -m sql.schema.catalogue --write")
-    RECORD.write_text(as_text(_made_here()), encoding="utf-8")
+    return f'{{"source": "{source()}",\n"items": [\n{lines}\n]}}\n'

@@ -1,8 +1,8 @@
-"""What a DBA asks of the server first: `market db check`.
+"""Check the server for a DBA: `market db check`.
 
-How it is reached is found by trying, and not by the look of the address: a pooler gives a
-client another process number than the one that works for it, and behind one that shares
-connections between transactions LISTEN answers OK and hears nothing.
+A pooler is found by trying, and not by its address: it gives a client another process number than the
+one of its backend, and where it shares connections between transactions LISTEN answers OK and no
+notification arrives.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ class Check:
 
 
 def check(database: Database, listen_url: str) -> list[Check]:
-    """Every check; listen_url: where workers LISTEN. Raises psycopg.Error where nobody answers."""
+    """Run every check; listen_url: the URL for LISTEN. Raises psycopg.Error where no server answers."""
     with database.transaction(seconds=30) as conn:
         found = [
             _version(conn),
@@ -51,7 +51,7 @@ def check(database: Database, listen_url: str) -> list[Check]:
 
 
 def sizes(database: Database) -> list[dict[str, Any]]:
-    """Per table of ours: bytes with indexes and TOAST, live and dead rows as last counted, vacuum."""
+    """Return for each table of ours bytes with indexes and TOAST, live and dead rows, and vacuum."""
     tables = {item.parent for item in recorded() if item.kind == "column"}
     with database.transaction(seconds=30) as conn:
         return conn.execute(
@@ -136,7 +136,7 @@ def _rights(conn: Connection) -> Check:
 
 
 def _creators(conn: Connection) -> Check:
-    """Who else may make things in `public`, where our statements look for operators and functions."""
+    """Find roles that may create objects in `public`, where our statements look up operators and functions."""
     row = one(
         conn,
         "SELECT string_agg(DISTINCT CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(r.rolname) END, ', ') AS who"
@@ -199,7 +199,7 @@ def _connections(conn: Connection) -> Check:
 
 
 def _clock(database: Database) -> Check:
-    """This machine's clock against the server's, the way there and back taken off."""
+    """Compare this machine's clock with the server's, without the round trip."""
     with database.transaction(seconds=10) as conn:
         before = dt.datetime.now(dt.UTC)
         there = one(conn, "SELECT clock_timestamp() AS at")["at"]

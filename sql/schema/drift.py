@@ -1,7 +1,7 @@
-"""What one difference between a database and the record means, and the SQL that mends it.
+"""The meaning of each difference between a database and the record, and the SQL that mends it.
 
-`additive` is what makes a thing that is missing, or switches one on again: it takes nothing
-away, and no statement that succeeded before fails afterwards. All else is left to a person.
+A statement is `additive` where it creates a missing object or enables a disabled one: it removes nothing,
+and no statement that succeeded before fails afterwards. All others are a person's decision.
 """
 
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ Danger = Literal["danger", "warn"]
 _TRIGGER_RISKS = {
     "predictions": "new predictions get no event; only the sweep finds them, minutes later",
     "ticker_registry": "tickers that are registered wait for the sweep",
-    "outbox": "sleeping workers are not woken, re-driven events keep their failures",
+    "outbox": "sleeping workers are not woken, requeued events keep their failures",
 }
 _SLOW = "what used it reads the whole table, ever slower as it grows"
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is not as this version expects. level: danger, or warn: slower or less safe.
+    """One object that differs from what this version expects. level: danger, or warn: slower or less safe.
 
     sql: what mends it, perhaps several statements. short: the same on one line.
     """
@@ -39,7 +39,7 @@ class Difference:
 
     @property
     def short(self) -> str:
-        """The SQL on one line; of a function psql's way to read its file."""
+        """The SQL on one line; for a function the psql command that reads its file."""
         return f"\\i sql/{self.file}" if self.file else self.sql
 
 
@@ -59,7 +59,7 @@ def raw(value: str) -> psql.SQL:
 
 
 def column_sql(item: Item) -> str:
-    """A column as CREATE TABLE and ADD COLUMN want it."""
+    """Return a column's definition for CREATE TABLE and ADD COLUMN."""
     detail = item.detail
     words = [text("{} {}", name(item.name), raw(detail["type"]))]
     if detail["identity"]:
@@ -74,7 +74,7 @@ def column_sql(item: Item) -> str:
 
 
 def missing_table(table: str, columns: list[Item], constraints: list[Item]) -> Difference:
-    """A table of ours is gone."""
+    """Report a missing table of ours."""
     parts = [column_sql(column) for column in columns]
     parts += [
         text("CONSTRAINT {} {}", name(item.name), raw(item.detail["definition"]))
@@ -92,7 +92,7 @@ def missing_table(table: str, columns: list[Item], constraints: list[Item]) -> D
 
 
 def missing_column(item: Item) -> Difference:
-    """A column is gone. One that needs a value for the rows that are there is no addition."""
+    """Report a missing column. It is not additive where existing rows need a value."""
     detail = item.detail
     additive = not detail["identity"] and (not detail["not_null"] or detail["default"] is not None)
     return Difference(
@@ -108,7 +108,7 @@ def missing_column(item: Item) -> Difference:
 
 
 def changed_column(item: Item, live: Item) -> list[Difference]:
-    """Type, nullability and default of a column of ours."""
+    """Report another type, nullability or default of a column of ours."""
     label = f"column {item.parent}.{item.name}"
     alter = text("ALTER TABLE public.{} ALTER COLUMN {} ", name(item.parent), name(item.name))
     want, have = item.detail, live.detail
@@ -126,7 +126,7 @@ def changed_column(item: Item, live: Item) -> list[Difference]:
     if (want["default"], want.get("generated")) != (have["default"], have.get("generated")) and (
         want.get("generated") or have.get("generated")
     ):
-        # No ALTER COLUMN says how a column is computed.
+        # ALTER COLUMN cannot change how a column is computed.
         risk = "what is looked up by it is not found"
         table = text("ALTER TABLE public.{} ", name(item.parent))
         sql = text("DROP COLUMN {}, ADD COLUMN ", name(item.name)) + column_sql(item) + ";"
@@ -145,7 +145,7 @@ def changed_column(item: Item, live: Item) -> list[Difference]:
 
 
 def wrong_type(item: Item, live: Item) -> Difference:
-    """A column holds something else than what our functions read and write."""
+    """Report a column whose type our functions cannot read and write."""
     want = item.detail["type"]
     sql = text(
         "ALTER TABLE public.{} ALTER COLUMN {} TYPE {} USING {}::{};",
@@ -162,7 +162,7 @@ def wrong_type(item: Item, live: Item) -> Difference:
 
 
 def refuses_null(item: Item) -> Difference:
-    """A column in which we write NULL refuses it."""
+    """Report a column that refuses the NULL that we write."""
     sql = "ALTER TABLE public.{} ALTER COLUMN {} DROP NOT NULL;"
     return Difference(
         f"column {item.parent}.{item.name}",
@@ -175,7 +175,7 @@ def refuses_null(item: Item) -> Difference:
 
 
 def needs_a_value(item: Item) -> Difference:
-    """A column that we know nothing of, and whose value every INSERT must give."""
+    """Report a strange column that is NOT NULL without a default: our INSERTs fail."""
     sql = "ALTER TABLE public.{} ALTER COLUMN {} DROP NOT NULL; -- or give it a default"
     return Difference(
         f"column {item.parent}.{item.name}",
@@ -188,7 +188,7 @@ def needs_a_value(item: Item) -> Difference:
 
 
 def missing_constraint(item: Item) -> Difference:
-    """A constraint of ours is gone."""
+    """Report a missing constraint of ours."""
     sql = "ALTER TABLE public.{} ADD CONSTRAINT {} {}; -- fails on rows that break it"
     parts = name(item.parent), name(item.name), raw(item.detail["definition"])
     return Difference(
@@ -202,7 +202,7 @@ def missing_constraint(item: Item) -> Difference:
 
 
 def strange(item: Item) -> Difference:
-    """Something that is not ours on a table of ours."""
+    """Report a strange object on a table of ours."""
     verb = {
         "trigger": "DROP TRIGGER {} ON public.{};",
         "constraint": "ALTER TABLE public.{1} DROP CONSTRAINT {0};",
@@ -219,7 +219,7 @@ def strange(item: Item) -> Difference:
 
 
 def missing_index(item: Item) -> Difference:
-    """An index of ours is gone."""
+    """Report a missing index of ours."""
     unique = item.detail["unique"]
     return Difference(
         f"index {item.name} on {item.parent}",
@@ -232,13 +232,13 @@ def missing_index(item: Item) -> Difference:
 
 
 def index_sql(item: Item) -> str:
-    """CREATE INDEX that locks no writer out."""
+    """Return the CREATE INDEX that locks no writer out."""
     definition: str = item.detail["definition"]
     return definition.replace(" INDEX ", " INDEX CONCURRENTLY IF NOT EXISTS ", 1) + ";"
 
 
 def changed_index(item: Item, live: Item) -> Difference:
-    """An index of ours has another definition, or a build of it failed."""
+    """Report an index of ours with another definition, or one whose build failed."""
     label = f"index {item.name} on {item.parent}"
     if not live.detail["valid"]:
         sql = text("REINDEX INDEX CONCURRENTLY public.{};", name(item.name))
@@ -249,7 +249,7 @@ def changed_index(item: Item, live: Item) -> Difference:
 
 
 def missing_trigger(item: Item) -> Difference:
-    """A trigger of ours is gone."""
+    """Report a missing trigger of ours."""
     return Difference(
         f"trigger {item.name} on {item.parent}",
         "is missing",
@@ -261,7 +261,7 @@ def missing_trigger(item: Item) -> Difference:
 
 
 def changed_trigger(item: Item, live: Item) -> Difference:
-    """A trigger of ours is switched off, or says something else."""
+    """Report a trigger of ours that is disabled or has another definition."""
     label = f"trigger {item.name} on {item.parent}"
     risk = _TRIGGER_RISKS[item.parent]
     if item.detail["definition"] == live.detail["definition"]:
@@ -274,7 +274,7 @@ def changed_trigger(item: Item, live: Item) -> Difference:
 
 
 def routine(item: Item, *, missing: bool) -> Difference:
-    """A function or a view is gone, or is not the one of this version's file."""
+    """Report a function or view that is missing, or differs from this version's file."""
     bare = item.parent or item.name
     definition = definitions()[bare]
     statement = definition.statement
@@ -294,7 +294,7 @@ def routine(item: Item, *, missing: bool) -> Difference:
 
 
 def overload(item: Item) -> Difference:
-    """Another function of a name of ours."""
+    """Report a strange function with a name of ours."""
     return Difference(
         f"function {item.name}",
         "is not ours, but has the name of one that is",
@@ -309,7 +309,7 @@ _OWNER_RISK = "who owns it can change it, and what it does is done with the owne
 
 
 def ownership(item: Item, live: Item, owner: str) -> list[Difference]:
-    """A thing of ours belongs to somebody else than the rest."""
+    """Report an object of ours that has another owner than the rest."""
     if not live.detail["owner"]:
         return []
     sql = text("ALTER {} {} OWNER TO {};", raw(item.parent.upper()), _of(item), name(owner))
@@ -318,7 +318,7 @@ def ownership(item: Item, live: Item, owner: str) -> list[Difference]:
 
 
 def public_rights(item: Item, live: Item) -> list[Difference]:
-    """PUBLIC may do more than this version lets it, or less."""
+    """Report rights of PUBLIC that differ from this version's."""
     want, have = set(item.detail["public"]), set(live.detail["public"])
     found = []
     if more := sorted(have - want):
@@ -337,7 +337,7 @@ def public_rights(item: Item, live: Item) -> list[Difference]:
 
 
 def named_rights(item: Item, role: str) -> Difference:
-    """A role has what only the owner may have."""
+    """Report a role with a right that only the owner may have."""
     keep = text(" GRANT SELECT ON {} TO {};", _of(item), name(role))
     sql = text("REVOKE ALL ON {} {} FROM {};", _kind(item), _of(item), name(role))
     return Difference(
@@ -351,7 +351,7 @@ def named_rights(item: Item, role: str) -> Difference:
 
 
 def elsewhere(trigger: str, table: str, function: str) -> Difference:
-    """A trigger that is not ours calls a function of ours."""
+    """Report a strange trigger that calls a function of ours."""
     schema, _, bare = table.partition(".")
     return Difference(
         f"trigger {trigger} on {table}",
@@ -372,7 +372,7 @@ def _kind(item: Item) -> psql.SQL:
 
 
 def _of(item: Item) -> psql.Composable:
-    """Its name in full; a function's comes from the catalogs with its arguments."""
+    """Return the full name; a function's comes from the catalogs with its arguments."""
     if item.parent == "function":
         return raw(f"public.{item.name}")
     return psql.SQL("public.{}").format(name(item.name))

@@ -2,13 +2,12 @@
 
 A file is a transaction of its own for psql and ends with a statement that records its name
 and checksum in `reckoner_schema`, so that applying it with psql and with the runner leaves
-the same trace. Before it, a file of functions takes them from PUBLIC. `python -m
-sql.schema.files --stamp` writes those statements.
+the same trace. Before it, a file of functions revokes them from PUBLIC. `./dev sql` writes those
+statements (record.py).
 """
 
 import hashlib
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,14 +19,17 @@ _RECORD = re.compile(
     r"ON CONFLICT \(name\) DO UPDATE SET checksum = excluded\.checksum, applied_at = now\(\);\n"
 )
 
-# What views, CHECKs and the view that source_attach_view() makes call, and what these call.
+# Functions that views, CHECKs and defaults call, and functions that these call: they run with the rights
+# of the reader or writer.
 PUBLIC = frozenset(
     {
         "confidence_tier",
         "has_assets",
+        "neutral_band",
         "normalize_symbol",
         "outbox_is_sound",
         "outcome_correct",
+        "outcome_horizons",
         "provider_decay",
         "quota_resets_at",
         "quota_used",
@@ -70,7 +72,7 @@ class SchemaFile:
 
     @property
     def body(self) -> str:
-        """The statements between the file's BEGIN and COMMIT; locks and waits are the runner's own."""
+        """The statements between BEGIN and COMMIT, without locks and waits: the runner has its own."""
         body = self.text.removeprefix("BEGIN;\n").removesuffix("COMMIT;\n")
         for line in (
             "SET LOCAL lock_timeout = '3s';\n",
@@ -80,12 +82,12 @@ class SchemaFile:
         return body
 
 
-# Views that source_attach_view() makes for the tables that it finds; no file has their text.
+# Views that source_attach_view() makes for the tables that it finds. Their text is in no file.
 ATTACHED_VIEWS = ("prediction_inputs", "prediction_models")
 
 
 def schema_files() -> list[SchemaFile]:
-    """All files in the order in which they apply."""
+    """Return all files in the order in which they are applied."""
     # Not glob, which on newer Pythons finds nothing in a folder that it cannot open.
     paths = [
         path
@@ -106,7 +108,7 @@ def _checksum(text: str) -> str:
 
 
 def _revoking(text: str) -> str:
-    """The statement that takes a file's functions from PUBLIC; empty where it leaves them all."""
+    """Return the statement that revokes a file's functions from PUBLIC; empty where none is revoked."""
     signatures = [
         name + re.sub(r"\s+DEFAULT\s+[^,)]+", "", " ".join(arguments.split()).replace("( ", "("))
         for name, arguments in _FUNCTION.findall(text)
@@ -119,7 +121,7 @@ def _revoking(text: str) -> str:
 
 def _with_rights(file: "SchemaFile") -> "SchemaFile":
     if file.is_migration:
-        return file  # a landed one is never edited
+        return file  # a landed migration is never edited
     record = _RECORD.search(file.text)
     rest = _REVOKE.sub("", _RECORD.sub("", file.text)).removesuffix("COMMIT;\n")
     text = f"{rest}{_revoking(rest)}{record[0] if record else ''}COMMIT;\n"
@@ -127,7 +129,7 @@ def _with_rights(file: "SchemaFile") -> "SchemaFile":
 
 
 def stamp(*, write: bool) -> list[str]:
-    """Write what ends each file: who may not call its functions, and its recording statement.
+    """Write the end of each file: the REVOKE of its functions, and its recording statement.
 
     Returns the names of files that lacked the right ones.
     """
@@ -145,12 +147,3 @@ def stamp(*, write: bool) -> list[str]:
             if write:
                 (ROOT / file.name).write_text(stamped, encoding="utf-8")
     return wrong
-
-
-if __name__ == "__main__":
-    if sys.argv[1:] not in (["--stamp"], ["--check"]):
-        sys.exit("usage: python -m sql.schema.files --stamp | --check")
-    _write = sys.argv[1] == "--stamp"
-    _names = stamp(write=_write)
-    sys.stdout.write("".join(f"{name}\n" for name in _names))
-    sys.exit(1 if _names and not _write else 0)

@@ -1,8 +1,8 @@
-"""Indexes on tables that other programs fill: built without locking their writers out.
+"""Build indexes on tables that other programs fill, without locking their writers out.
 
-CREATE INDEX blocks writes for as long as it reads the table. On a large one a migration's
-indexes are therefore built CONCURRENTLY before the migration is applied, which then finds
-them there; that cannot be part of a transaction, so it is the runner's work and not SQL's.
+CREATE INDEX blocks writes while it reads the table. On a large table the runner builds a migration's
+indexes CONCURRENTLY before it applies the migration, which then finds them. That cannot be part of a
+transaction, so the files of sql/ cannot do it.
 """
 
 import contextlib
@@ -15,14 +15,14 @@ from sql.schema.files import SchemaFile
 
 # A table larger than this is large.
 _LARGE_BYTES = 8 * 2**20
-# Building waits for older transactions of the whole database, and then for its own work.
+# A build waits for older transactions of the whole database, and then reads the table.
 _WAIT_SECONDS, _BUILD_SECONDS = 60, 3600
 
 _INDEX = re.compile(r"CREATE (UNIQUE )?INDEX IF NOT EXISTS (?P<name>\w+) ON (?P<table>\w+)[^;]+;")
 
 
 def build(database: Database, file: SchemaFile) -> None:
-    """Build the indexes that a migration wants on large tables; the migration finds them."""
+    """Build a migration's indexes on large tables before it is applied."""
     for match in _INDEX.finditer(file.text):
         with database.transaction() as conn:
             is_there = _exists(conn, match["name"])
@@ -47,7 +47,7 @@ def _is_large(conn: Connection, table: str) -> bool:
 
 
 def concurrently(database: Database, name: str, statement: str) -> None:
-    """Run a CREATE INDEX CONCURRENTLY; what a failed one leaves behind is removed."""
+    """Run a CREATE INDEX CONCURRENTLY; remove the invalid index of a failed one."""
     with (
         contextlib.closing(database.connect()) as conn,
         database.deadline(conn, _BUILD_SECONDS),
@@ -56,7 +56,7 @@ def concurrently(database: Database, name: str, statement: str) -> None:
         try:
             conn.execute(statement.encode())
         except psycopg.Error:
-            # Another process may have built it meanwhile: only what is invalid goes.
+            # Another process may have built it meanwhile: only an invalid index is removed.
             invalid = "SELECT 1 FROM pg_index WHERE indexrelid = to_regclass(%s) AND NOT indisvalid"
             if conn.execute(invalid, [f"public.{name}"]).fetchone():
                 conn.execute(f"DROP INDEX CONCURRENTLY IF EXISTS public.{name}".encode())

@@ -1,8 +1,8 @@
-"""How migrations wait for locks on other programs' tables: in blinks.
+"""Waits of migrations for locks on other programs' tables.
 
-While a statement waits for a lock on a table, all that come after it wait behind it. So each
-wait is a tenth of a second, and between two the owner's programs go on; after a few seconds
-the whole step is given up.
+While a statement waits for a lock on a table, all later statements on the table wait behind it. So
+each wait is a tenth of a second, and the owner's programs go on in between; after a few seconds the
+step fails.
 """
 
 from collections.abc import Callable
@@ -15,9 +15,9 @@ import tenacity
 from sql.database import Connection
 
 MILLISECONDS = 100
-_PATIENCE_SECONDS = 4.0
+_RETRY_SECONDS = 4.0
 
-# Of all who hold one of our or the owner's tables, the one that has done so longest.
+# The session that has held one of our or the owner's tables for the longest time.
 _HOLDER = """
 SELECT a.pid, c.relname AS held, coalesce(a.backend_type, '') = 'autovacuum worker' AS is_vacuum,
        coalesce(nullif(a.application_name, ''), a.usename, '?') AS program
@@ -28,11 +28,12 @@ WHERE l.locktype = 'relation' AND l.granted AND l.pid <> pg_backend_pid()
 ORDER BY a.xact_start NULLS LAST, l.pid, c.relname LIMIT 1
 """
 
-# The first number of every advisory lock of ours, and the second of some: what they say.
+# The advisory locks of sql/functions/05_locks.sql that Python names: the number that all have in common,
+# and their own numbers. A test compares them with lock_number().
 KEY = 1380271947
 MIGRATING = 2
 
-# Any role can take an advisory lock. may_own: whether it could do what the lock is for.
+# Any role can take an advisory lock. may_own: whether the role may do what the lock is for.
 _KEEPER = """
 SELECT a.pid, coalesce(a.usename, '?') AS role, coalesce(nullif(a.application_name, ''), 'no name') AS app,
        pg_has_role(a.usesysid, (SELECT c.relowner FROM pg_class c
@@ -49,7 +50,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Keeper:
-    """Who holds an advisory lock of ours. is_stranger: it is no role of the schema's owner."""
+    """The session that holds an advisory lock of ours. is_stranger: its role is not the schema owner's."""
 
     pid: int
     role: str
@@ -64,14 +65,14 @@ class Keeper:
 
 
 def keeper(conn: Connection, number: int) -> Keeper | None:
-    """Who holds the advisory lock of this number; None: nobody else."""
+    """Return the holder of the advisory lock of this number; None where no other session has it."""
     row = conn.execute(_KEEPER, [KEY, number]).fetchone()
     if row is None:
         return None
     return Keeper(row["pid"], row["role"], row["app"], row["may_own"] is False)
 
 
-def patiently(step: Callable[[], T]) -> T:
+def until_free(step: Callable[[], T]) -> T:
     """Try a step, which is a transaction, until its locks are free.
 
     Raises psycopg.errors.LockNotAvailable or DeadlockDetected after some seconds.
@@ -81,18 +82,18 @@ def patiently(step: Callable[[], T]) -> T:
             (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
         ),
         wait=tenacity.wait_fixed(0.3),
-        stop=tenacity.stop_after_delay(_PATIENCE_SECONDS),
+        stop=tenacity.stop_after_delay(_RETRY_SECONDS),
         reraise=True,
     )
     return retrying(step)
 
 
 def holder(conn: Connection) -> str:
-    """Who holds a table, in words: for the person who has to wait for it or to end it."""
+    """Return the holder of a table in words, for the person who waits for it or ends it."""
     row = conn.execute(_HOLDER).fetchone()
     if row is None:
-        return "who held it has ended meanwhile"
+        return "its holder has ended meanwhile"
     if row["is_vacuum"]:
-        # It gives way only to those who wait longer than we may.
+        # A vacuum ends only for a statement that waits longer than the tenth of a second.
         return f"an autovacuum of {row['held']} (pid {row['pid']}) is under way"
     return f"{row['program']} (pid {row['pid']}) holds {row['held']} in a transaction"

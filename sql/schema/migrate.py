@@ -1,9 +1,9 @@
-"""Applies `migrations/` (once each, never edited) and `functions/` (whenever their text changes).
+"""Apply `migrations/` (once each, never edited) and `functions/` (whenever their text changes).
 
-A migration commits by itself, so that a lock on an owner's table is held for a blink; the
-functions change together; attaching (triggers, view) comes last. Each step takes a
-transaction-level advisory lock and looks anew at what is missing, so two processes may
-migrate at once, and one that was interrupted is taken up by the next.
+Each migration is a transaction, so that a lock on an owner's table is short. All functions change in
+one transaction. Attaching (triggers, view) comes last. Each step takes a transaction-level advisory lock
+and then determines anew what is missing: so two processes may migrate at once, and the next run resumes
+one that was interrupted.
 """
 
 import contextlib
@@ -18,10 +18,13 @@ from sql.database import Connection, Database, one
 from sql.errors import ReckonerError, Unhealthy
 from sql.schema import indexes, locks, rights
 from sql.schema.files import SchemaFile, schema_files
-from sql.schema.locks import patiently
+from sql.schema.locks import until_free
 
 # How long one migration waits for another.
 _TURN_SECONDS = 60
+
+# The file that drops functions of older releases.
+DROPS = "functions/00_dropped.sql"
 
 log = structlog.get_logger()
 
@@ -36,7 +39,7 @@ class SchemaMismatch(MigrationError, Unhealthy):
 
 @dataclass(frozen=True)
 class Change:
-    """What migrating does, or would do: `apply` a new file, `replace` a changed one, `attach`,
+    """One change by `migrate`: `apply` a new file, `replace` a changed one, `attach`,
     `restrict` a function that everyone may call.
 
     `optional` and `blocked` (by duplicates): what a person may do with `sql`.
@@ -48,13 +51,13 @@ class Change:
 
 
 def pending(conn: Connection) -> list[Change]:
-    """What `migrate` would do to this database; empty when it is as this code expects it.
+    """Return the changes that `migrate` would make; none where the database is as expected.
 
     Raises MigrationError when an applied migration's text is no longer the one that was applied,
     or when the database has one that this version does not know.
     """
     changes = _pending_files(conn)
-    # A file that is applied takes its own functions from PUBLIC.
+    # A file that is applied revokes its own functions from PUBLIC.
     open_to_all = [] if changes else _open_to_all(conn)
     return [*changes, *_detached(conn), *open_to_all]
 
@@ -67,13 +70,15 @@ def _open_to_all(conn: Connection) -> list[Change]:
 
 
 def _pending_files(conn: Connection) -> list[Change]:
-    """The files that are new or changed; calls no function of ours."""
+    """Return the files that are new or changed; calls no function of ours."""
     applied = {}
     if _scalar(conn, "SELECT to_regclass('public.reckoner_schema') IS NOT NULL"):
         rows = conn.execute("SELECT name, checksum FROM public.reckoner_schema").fetchall()
         applied = {row["name"]: row["checksum"] for row in rows}
     changes = []
     files = schema_files()
+    # What 00_dropped.sql drops, the file that has it now must make again.
+    drops = any(applied.get(file.name) != file.checksum for file in files if file.name == DROPS)
     strange = sorted(
         name
         for name in applied.keys() - {file.name for file in files}
@@ -87,7 +92,7 @@ def _pending_files(conn: Connection) -> list[Change]:
         recorded = applied.get(file.name)
         if recorded is None:
             changes.append(Change("apply", file.name))
-        elif recorded != file.checksum:
+        elif recorded != file.checksum or (drops and not file.is_migration):
             if file.is_migration:
                 raise SchemaMismatch(
                     f"{file.name} was changed after it was applied here (recorded {recorded[:12]},"
@@ -122,7 +127,7 @@ def expect_files(conn: Connection) -> None:
 
 
 def advise(conn: Connection) -> Change | None:
-    """What a person should decide about: outcomes of another program's making without UNIQUE.
+    """Return the advice for a prediction_outcomes of another program that lacks UNIQUE.
 
     Everything works without it. With it, that program's second insert for a pair fails where
     it succeeds now, so it is the owner who adds it, with the SQL that this returns. Reads the
@@ -158,10 +163,10 @@ def migrate(database: Database) -> list[Change]:
         for file in schema_files():
             if file.is_migration:
                 indexes.build(database, file)
-                done += patiently(functools.partial(_step, database, [file]))
+                done += until_free(functools.partial(_step, database, [file]))
         functions = [file for file in schema_files() if not file.is_migration]
-        done += patiently(lambda: _step(database, functions))
-        done += patiently(lambda: _attach(database))
+        done += until_free(lambda: _step(database, functions))
+        done += until_free(lambda: _attach(database))
     except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
         with database.transaction(seconds=10) as conn:
             holder = locks.holder(conn)
@@ -176,7 +181,7 @@ def migrate(database: Database) -> list[Change]:
 
 @contextlib.contextmanager
 def _locked(database: Database) -> Iterator[Connection]:
-    """A transaction in which nobody else migrates, and that waits for no other lock for long.
+    """Open a transaction in which no other process migrates, with short waits for other locks.
 
     The advisory lock keeps out psql and older versions; any role can take it, and none that cannot
     migrate holds us up with it. The table's lock is for those who may write there.
@@ -233,7 +238,7 @@ def _step(database: Database, files: Sequence[SchemaFile]) -> list[Change]:
 
 
 def _attach(database: Database) -> list[Change]:
-    """Make the view and the triggers that are missing; what works is not touched."""
+    """Create the missing view and triggers; leave those that work."""
     with _locked(database) as conn:
         changes = [change for change in pending(conn) if change.action == "attach"]
         conn.execute("SET LOCAL search_path = public")
@@ -243,7 +248,7 @@ def _attach(database: Database) -> list[Change]:
 
 def _apply(conn: Connection, file: SchemaFile) -> None:
     if not file.is_stamped:
-        raise SchemaMismatch(f"{file.name} does not record itself: run ./dev stamp")
+        raise SchemaMismatch(f"{file.name} does not record itself: run ./dev sql")
     try:
         conn.execute(file.body.encode())
     except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):

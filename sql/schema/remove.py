@@ -1,9 +1,9 @@
-"""Takes our objects out of a database and leaves the data: `worker migrate --remove`.
+"""Remove our objects from a database and leave the data: `worker migrate --remove`.
 
-Triggers, views, functions, the queue and what only serves it go; predictions, tickers,
-prices and outcomes stay, with the columns that were added to them and the record of where the
-prices came from. Whoever wants to change
-the type of a column of `predictions` needs this too, because our view reads it.
+It removes triggers, views, functions, the queue and tables that serve the queue alone. Predictions,
+tickers, prices and outcomes stay, with the columns that were added to them and the record of where the
+prices came from. To change the type of a column of `predictions` an owner needs this too, because our
+view reads it.
 """
 
 import re
@@ -11,9 +11,9 @@ import re
 from sql.database import Connection, Database
 from sql.schema.catalogue import signatures
 from sql.schema.files import ATTACHED_VIEWS, schema_files
-from sql.schema.locks import MILLISECONDS, patiently
+from sql.schema.locks import MILLISECONDS, until_free
 
-# Ours alone, and worth nothing without the functions.
+# Tables of ours that are useless without the functions.
 _TABLES = (
     "outbox",
     "outbox_history",
@@ -35,6 +35,15 @@ _TABLES = (
     "market_syncs",
 )
 
+# The record of where the prices came from: it stays, without defaults that call a function of ours.
+_KEPT = (
+    "provider_payloads",
+    "data_quality_log",
+    "ingestion_audit",
+    "corporate_actions",
+    "market_price_revisions",
+)
+
 _FUNCTION = re.compile(r"^CREATE OR REPLACE FUNCTION (\w+)", re.MULTILINE)
 _DROPPED = re.compile(r"^DROP FUNCTION IF EXISTS (\w+\([^)]*\));", re.MULTILINE)
 _VIEW = re.compile(r"^CREATE OR REPLACE VIEW (\w+)", re.MULTILINE)
@@ -42,7 +51,7 @@ _INDEX = re.compile(r"^CREATE INDEX IF NOT EXISTS (\w+) ON prediction_outcomes\b
 
 
 def statements(conn: Connection) -> list[str]:
-    """The statements that remove what is there of ours, in an order that works; none: nothing is."""
+    """Return the statements that remove the objects of ours, in an order that works."""
     texts = [file.text for file in schema_files()]
     names = {
         "functions": sorted({name for text in texts for name in _FUNCTION.findall(text)}),
@@ -54,19 +63,30 @@ def statements(conn: Connection) -> list[str]:
             *signatures(),
             *(_written(found) for text in texts for found in _DROPPED.findall(text)),
         ],
+        "with_defaults": [*_TABLES, *_KEPT],
     }
     rows = conn.execute(
-        # Triggers first, of predictions before all: then no insert of the owner's meets us any more.
+        # Triggers first, of predictions before all: from then on an owner's INSERT runs no code of ours.
         "SELECT 1 AS step, t.tgrelid IS DISTINCT FROM to_regclass('public.predictions') AS later,"
         " format('DROP TRIGGER %%I ON %%s', t.tgname, t.tgrelid::regclass) AS statement"
         " FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"
         " WHERE NOT t.tgisinternal AND p.pronamespace = 'public'::regnamespace"
         "   AND p.proname = ANY (%(functions)s) AND p.pronargs = 0"
-        " UNION ALL SELECT 2, false, format('DROP VIEW %%s', c.oid::regclass) FROM pg_class c"
-        " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'v' AND c.relname = ANY (%(views)s)"
+        # In one statement, because views read each other.
+        " UNION ALL SELECT 2, false, 'DROP VIEW ' || string_agg(c.oid::regclass::text, ', ' ORDER BY c.relname)"
+        " FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'v'"
+        "   AND c.relname = ANY (%(views)s) HAVING count(*) > 0"
         # A CHECK that calls a function of ours.
         " UNION ALL SELECT 2, true, format('ALTER TABLE outbox DROP CONSTRAINT %%I', conname)"
         " FROM pg_constraint WHERE conrelid = to_regclass('public.outbox') AND contype = 'c'"
+        # And defaults that do.
+        " UNION ALL SELECT 2, true, format('ALTER TABLE %%s ALTER COLUMN %%I DROP DEFAULT', c.oid::regclass, a.attname)"
+        " FROM pg_attrdef e JOIN pg_class c ON c.oid = e.adrelid"
+        " JOIN pg_attribute a ON a.attrelid = e.adrelid AND a.attnum = e.adnum AND a.attgenerated = ''"
+        " WHERE c.relnamespace = 'public'::regnamespace AND c.relname = ANY (%(with_defaults)s)"
+        "   AND EXISTS (SELECT FROM pg_depend d JOIN pg_proc p ON p.oid = d.refobjid"
+        "               WHERE d.classid = 'pg_attrdef'::regclass AND d.objid = e.oid"
+        "                 AND d.refclassid = 'pg_proc'::regclass AND p.proname = ANY (%(functions)s))"
         " UNION ALL SELECT 3, false, format('DROP FUNCTION %%s', p.oid::regprocedure) FROM pg_proc p"
         " WHERE p.pronamespace = 'public'::regnamespace AND p.proname = ANY (%(functions)s)"
         "   AND replace(p.oid::regprocedure::text, 'public.', '') = ANY (%(signatures)s)"
@@ -94,7 +114,7 @@ def _written(signature: str) -> str:
 
 
 def script(lines: list[str]) -> str:
-    """The statements as a transaction for psql that waits for no lock for long."""
+    """Return the statements as a transaction for psql with short waits for locks."""
     body = "".join(f"{line};\n" for line in lines)
     return (
         f"BEGIN;\nSET LOCAL lock_timeout = '3s';\nSET LOCAL search_path = public;\n{body}COMMIT;\n"
@@ -102,12 +122,12 @@ def script(lines: list[str]) -> str:
 
 
 def apply(database: Database) -> list[str]:
-    """Remove what is ours in one transaction; returns the statements that were run.
+    """Remove our objects in one transaction; returns the statements that were run.
 
     Raises psycopg.errors.LockNotAvailable when the tables' locks could not be had within a few
     seconds, and DependentObjectsStillExist where somebody built on ours; nothing changed then.
     """
-    return patiently(lambda: _apply(database))
+    return until_free(lambda: _apply(database))
 
 
 def _apply(database: Database) -> list[str]:

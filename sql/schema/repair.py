@@ -1,8 +1,7 @@
-"""Runs what of an audit is additive, and nothing else: `market db repair --apply`.
+"""Run the additive statements of an audit, and no others: `market db repair --apply`.
 
-Each statement is a transaction of its own that waits for locks in blinks, so that no program
-waits behind it; an index is built without locking writers out. What fails is told and the
-rest goes on.
+Each statement is a transaction with short waits for locks, so that no program waits behind it; an index
+is built without locking writers out. A statement that fails is reported, and the next ones run.
 """
 
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from sql.schema import indexes, rights
 from sql.schema.audit import audit
 from sql.schema.catalogue import recorded
 from sql.schema.drift import Difference, missing_index
-from sql.schema.locks import MILLISECONDS, patiently
+from sql.schema.locks import MILLISECONDS, until_free
 
 
 def apply(database: Database, found: Sequence[Difference]) -> dict[str, str]:
@@ -26,7 +25,7 @@ def apply(database: Database, found: Sequence[Difference]) -> dict[str, str]:
             if each.object in names:
                 indexes.concurrently(database, names[each.object], each.sql)
             else:
-                patiently(lambda sql=each.sql: _run(database, sql))  # type: ignore[misc]
+                until_free(lambda sql=each.sql: _run(database, sql))  # type: ignore[misc]
             told[each.object] = "done"
         except psycopg.Error as error:
             told[each.object] = f"failed: {error_line(error)}"
@@ -35,14 +34,14 @@ def apply(database: Database, found: Sequence[Difference]) -> dict[str, str]:
 
 def _run(database: Database, sql: str) -> None:
     with database.transaction(seconds=300, lock_seconds=MILLISECONDS / 1000) as conn:
-        # A function may name what a later statement makes.
+        # A function may name an object that a later statement creates.
         conn.execute("SET LOCAL check_function_bodies = off; SET LOCAL search_path = public")
         conn.execute(sql.encode())
-        rights.restrict(conn)  # a function that was made anew lost what roles may call
+        rights.restrict(conn)  # a function that was created anew has no grants to roles
 
 
 def script(found: Sequence[Difference]) -> str:
-    """All of it as SQL for psql to read first and then to run, the additive before the rest."""
+    """Return all statements as a script for psql, the additive ones first."""
     lines = [
         "SET search_path = public;",
         "SET lock_timeout = '3s';",
@@ -58,6 +57,6 @@ def script(found: Sequence[Difference]) -> str:
 
 
 def look(database: Database) -> list[Difference]:
-    """The audit, in a transaction of its own. Raises migrate.MigrationError."""
+    """Run the audit in a transaction of its own. Raises migrate.MigrationError."""
     with database.transaction(seconds=120) as conn:
         return audit(conn)

@@ -1,13 +1,13 @@
-"""Who may call what: nothing of ours is anybody's by default.
+"""The rights to call our functions: PUBLIC has none by default.
 
-PostgreSQL lets PUBLIC execute every new function. Each file of `sql/functions/` takes that back for
-its own, and `migrate` for all of them, whoever granted it since. Left to everyone are functions that
-views and CHECKs call (`files.PUBLIC`), because those run with the rights of the reader or writer. All
-others a role gets by name: from `market db roles`, or here from what it may do with the outbox, so
+PostgreSQL lets PUBLIC execute every new function. Each file of `sql/functions/` revokes that for its own
+functions, and `migrate` for all of them, also where somebody granted it since. PUBLIC keeps the functions
+that views, CHECKs and defaults call (`files.PUBLIC`), because those run with the rights of the reader or
+writer. A role gets the others by name: from `market db roles`, or here from its rights on the outbox, so
 that a worker of least rights goes on after an update.
 
-A function for everyone reads, with its caller's rights. A trigger's function is nobody's:
-its writers need no right to call it, and who may call it may put it on a table of their own.
+A function in PUBLIC only reads, with its caller's rights. No role may call a trigger's function: the
+writers need no right to it, and a role that may call it could make a trigger of it on another table.
 """
 
 from psycopg import sql as psql
@@ -16,7 +16,7 @@ from sql.database import Connection, one
 from sql.schema.catalogue import definitions, signatures
 from sql.schema.files import PUBLIC
 
-# They change the schema, which only its owner can.
+# They change the schema, which only its owner may do.
 NOBODYS = ("source_attach", "source_attach_view")
 
 # Functions of ours. A grantee of 0 is PUBLIC.
@@ -42,7 +42,7 @@ GROUP BY r.rolname ORDER BY 1
 
 def _functions(conn: Connection) -> list[dict[str, object]]:
     names = [name for name, made in definitions().items() if " FUNCTION " in made.statement[:40]]
-    # Under no path: then each name is written in full.
+    # With an empty search_path each name is written in full.
     path = one(conn, "SELECT current_setting('search_path') AS path")["path"]
     conn.execute("SELECT set_config('search_path', 'pg_catalog', true)")
     rows = conn.execute(_OURS.encode(), [names]).fetchall()
@@ -52,7 +52,7 @@ def _functions(conn: Connection) -> list[dict[str, object]]:
 
 
 def callable_by(conn: Connection, *, writes: bool) -> list[str]:
-    """Signatures of what a role may call that processes (`writes`), or that only looks."""
+    """Return the signatures that a role may call that processes (`writes`) or only reads."""
     return [
         str(row["signature"])
         for row in _functions(conn)
@@ -63,7 +63,7 @@ def callable_by(conn: Connection, *, writes: bool) -> list[str]:
 
 
 def too_public(conn: Connection) -> list[str]:
-    """Signatures of our functions that everyone may call and should not."""
+    """Return the signatures of our functions that PUBLIC may call and should not."""
     return [
         str(row["signature"])
         for row in _functions(conn)
@@ -72,7 +72,7 @@ def too_public(conn: Connection) -> list[str]:
 
 
 def restrict(conn: Connection) -> None:
-    """Take what is too public from PUBLIC, and give it to the roles that work on the outbox.
+    """Revoke functions from PUBLIC, and grant them to the roles that work on the outbox.
 
     Called by `migrate` in the transaction that makes functions.
     """
@@ -89,12 +89,12 @@ def restrict(conn: Connection) -> None:
 
 
 def grant(signatures: list[str], role: str) -> psql.Composed:
-    """The statement that lets a role call functions."""
+    """Return the statement that lets a role call functions."""
     listed = psql.SQL(", ").join(psql.SQL(each) for each in signatures)
     return psql.SQL("GRANT EXECUTE ON FUNCTION {} TO {}").format(listed, psql.Identifier(role))
 
 
 def revoke(signatures: list[str], role: str) -> psql.Composed:
-    """The statement that takes from a role what it may call."""
+    """Return the statement that revokes functions from a role."""
     listed = psql.SQL(", ").join(psql.SQL(each) for each in signatures)
     return psql.SQL("REVOKE EXECUTE ON FUNCTION {} FROM {}").format(listed, psql.Identifier(role))

@@ -1,4 +1,4 @@
-"""SQL that makes roles with no more rights than they need: `market db roles` prints it.
+"""SQL that creates roles of least rights: `market db roles` prints it.
 
 worker: processes, on tables that `migrate` made; it can neither change the schema nor write
 `predictions`. dashboard: reads, and its transactions are read-only besides. analyst: inserts
@@ -13,10 +13,10 @@ from sql.schema.audit import SHARED
 from sql.schema.catalogue import recorded
 from sql.schema.rights import callable_by, grant, revoke
 
-# Of the source, where it is there; see sql/functions/12_source.sql.
+# Tables of the source, where they exist (sql/functions/12_source.sql).
 _SOURCES = ("predictions", "signals", "truth_social_shitposts")
 _ALL = "SELECT, INSERT, UPDATE, DELETE"
-# What the worker needs less than everything of.
+# Tables on which the worker has fewer rights.
 _LESS = {
     "ticker_registry": "SELECT, INSERT, UPDATE",
     "symbol_rules": "SELECT",
@@ -28,7 +28,7 @@ _LESS = {
 
 
 def statements(conn: Connection, worker: str, dashboard: str, analyst: str) -> list[str]:
-    """The statements for this database, to be run by the owner of its tables.
+    """Return the statements for this database, which the owner of its tables runs.
 
     Raises ValueError where a name is that of an owner.
     """
@@ -76,7 +76,7 @@ def statements(conn: Connection, worker: str, dashboard: str, analyst: str) -> l
 
 
 def _unless_there(conn: Connection, role: str) -> psql.Literal:
-    """The body of DO that makes a role, as a literal, which nothing in the name can end."""
+    """Return the body of DO that creates a role, as a literal that no name can end."""
     body = psql.SQL(
         "BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {}) THEN CREATE ROLE {} LOGIN; END IF; END"
     ).format(psql.Literal(role), psql.Identifier(role))
@@ -84,7 +84,7 @@ def _unless_there(conn: Connection, role: str) -> psql.Literal:
 
 
 def _refuse_owners(conn: Connection, names: list[str]) -> None:
-    """Taking rights from who owns the tables, or runs this, would lock people out."""
+    """Refuse owners and the current user: revoking their rights would lock people out."""
     row = conn.execute(
         "SELECT rolname FROM pg_roles r WHERE rolname = ANY (%s) AND (rolsuper OR rolname = current_user"
         " OR EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relowner = r.oid))",
@@ -100,7 +100,7 @@ def _grant(rights: str, table: str, role: psql.Identifier) -> psql.Composed:
 
 
 def _serials(conn: Connection) -> list[tuple[str, str]]:
-    """Sequences behind serial columns of another program, and their tables; identity columns need no right."""
+    """Return the sequences of serial columns of another program, and their tables; identity needs no right."""
     rows = conn.execute(
         "SELECT d.objid::regclass::text AS sequence, c.relname AS table"
         " FROM pg_depend d JOIN pg_class c ON c.oid = d.refobjid"

@@ -42,6 +42,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "provider_resume",
     ),
     "Prices": (
+        "our_bars",
         "price_stats",
         "symbol_stats",
         "price_freshness",
@@ -51,6 +52,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "job_runs",
     ),
     "Reports": (
+        "our_outcomes",
         "outcome_facts",
         "accuracy_by_group",
         "accuracy_by_confidence",
@@ -144,5 +146,5 @@ def _columns(view: str, text: str) -> list[str]:
 @cache
 def _views() -> dict[str, list[str]]:
     """Each view's columns, as the catalogue has them."""
-    catalogue = json.loads((ROOT / "sql" / "schema" / "catalogue.json").read_text())
+    catalogue = json.loads((ROOT / "sql" / "schema" / "catalogue.json").read_text())["items"]
     return {each["name"]: each["detail"]["columns"] for each in catalogue if each["kind"] == "view"}

@@ -19,7 +19,7 @@ def test_the_record_is_what_sql_makes_of_an_empty_database(database: Database) -
     with database.transaction() as conn:
         live = catalogue.describe(conn)
     recorded = catalogue.RECORD.read_text()
-    assert catalogue.as_text(live) == recorded, "run ./dev catalogue"
+    assert catalogue.as_text(live) == recorded, "run ./dev sql"
 
 
 def test_the_statement_of_every_function_and_view_is_found_in_its_file() -> None:
@@ -77,8 +77,8 @@ DRIFT = [
         True,
     ),
     (
-        "DROP TRIGGER outbox_redriven ON outbox",
-        "trigger outbox_redriven on outbox",
+        "DROP TRIGGER outbox_requeued ON outbox",
+        "trigger outbox_requeued on outbox",
         "is missing",
         True,
     ),

@@ -18,7 +18,7 @@ from tests.support.db import Conn, collect_warnings, connect, value
 from tests.support.market import insert_prediction
 from tests.support.roles import Roles, as_role, roles
 
-DEFINERS = ["outbox_redriven", "predictions_inserted", "predictions_updated", "registry_inserted"]
+DEFINERS = ["outbox_requeued", "predictions_inserted", "predictions_updated", "registry_inserted"]
 # What a trigger of ours reads, each column of a type whose every cast is the attacker's.
 COLUMNS = (
     "id", "assets", "market_impact", "analysis_status", "symbol", "status", "key", "topic", "lease",

@@ -126,6 +126,15 @@ def test_an_edited_function_is_replaced(url: str, conn: Conn) -> None:
     assert applied(conn) == {file.name: file.checksum for file in schema_files()}
 
 
+def test_after_a_drop_every_function_is_made_again(url: str, conn: Conn) -> None:
+    name = "functions/00_dropped.sql"
+    conn.execute("UPDATE reckoner_schema SET checksum = repeat('0', 64) WHERE name = %s", [name])
+    conn.execute("DROP FUNCTION outbox_renew(text, double precision, bigint[])")
+    replaced = [change["name"] for change in migrate(url)]
+    assert replaced == [file.name for file in schema_files() if not file.is_migration]
+    assert value(conn, "SELECT count(*) FROM pg_proc WHERE proname = 'outbox_renew'") == 1
+
+
 def test_check_names_all_that_an_empty_database_lacks_and_changes_nothing(empty_url: str) -> None:
     found = check(empty_url)
     assert found.returncode == 3
@@ -143,7 +152,7 @@ TRIGGERS = [
     ("predictions", "predictions_inserted"),
     ("predictions", "predictions_updated"),
     ("ticker_registry", "registry_inserted"),
-    ("outbox", "outbox_redriven"),
+    ("outbox", "outbox_requeued"),
     ("outbox", "outbox_inserted"),
 ]
 
@@ -188,11 +197,12 @@ def test_a_long_transaction_is_not_queued_behind(empty_url: str) -> None:
         assert "lock" in gave_up.stderr
         triggers = "SELECT count(*) FROM pg_trigger WHERE tgrelid = 'predictions'::regclass"
         assert value(conn, triggers) == 0
-        # But for the one that a CHECK of a migration calls.
+        # But for those that a CHECK or a default of a migration calls.
         functions = (
-            "SELECT array_agg(proname) FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+            "SELECT array_agg(proname ORDER BY proname) FROM pg_proc"
+            " WHERE pronamespace = 'public'::regnamespace"
         )
-        assert value(conn, functions) == ["outbox_is_sound"]
+        assert value(conn, functions) == ["outbox_is_sound", "reckoner_clock_now", "reckoner_now"]
         owner.execute("COMMIT")
         assert value(conn, "SELECT count(*) FROM predictions") == 5
     # What did not touch the owner's table stayed; the rest is done now.

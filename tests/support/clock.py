@@ -85,8 +85,6 @@ def stop_clock(conn: AnyConn) -> None:
     name = write_clock(conn, stopped_at=row["now"])
     use_everywhere(conn, name)
     use_clock(conn, name)
-    for column in ("available_at", "created_at", "updated_at"):
-        conn.execute(f"ALTER TABLE outbox ALTER {column} SET DEFAULT reckoner_now()".encode())
 
 
 def utc(text: str) -> dt.datetime:

@@ -36,7 +36,7 @@ def test_a_prediction_done_at_once(conn: Conn, database: Database) -> None:
 
     in_order(
         lines(rows),
-        "what it is about was published",
+        "the text that it is about was published",
         'inserted: ["GOOD", "no good"], completed',
         f"written for prediction {number}",
         "claimed by inline",

@@ -23,12 +23,12 @@ def test_an_operators_update_is_in_the_story(conn: Conn) -> None:
         "written for prediction 7",
         "claimed by w",
         "failed: after 1 attempts: it broke",
-        "re-driven: after 1 attempts: it broke",
+        "requeued: after 1 attempts: it broke",
         "no worker alive",
     )
     conn.execute("SELECT outbox_park(%s, 'ask the vendor')", [number])
     in_order(
-        lines(story(conn, "event", number)), "re-driven", "parked: ask the vendor", "parked after"
+        lines(story(conn, "event", number)), "requeued", "parked: ask the vendor", "parked after"
     )
 
 

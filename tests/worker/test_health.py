@@ -182,7 +182,7 @@ def test_only_what_waits_for_a_provider_is_resumed(alive: Conn) -> None:
 )
 @pytest.mark.parametrize(
     ("table", "trigger"),
-    [("predictions", "predictions_inserted"), ("outbox", "outbox_redriven")],
+    [("predictions", "predictions_inserted"), ("outbox", "outbox_requeued")],
 )
 def test_a_trigger_that_is_off_or_gone(
     alive: Conn, database: Database, statement: str, word: str, table: str, trigger: str
@@ -220,7 +220,7 @@ def test_a_migration_that_is_pending(url: str, conn: Conn, database: Database) -
     conn.execute("UPDATE reckoner_schema SET checksum = 'x' WHERE name LIKE 'functions/1%'")
     state, told = look(database, "schema")
     assert state == "fail"
-    assert told.startswith("4 files pending (functions/10_clock.sql, functions/11_symbols.sql, ")
+    assert told.startswith("6 files pending (functions/10_clock.sql, functions/11_symbols.sql, ")
     assert told.endswith("run python -m worker migrate")
     assert exit_code(url) == 3
     assert command(url, "worker", "migrate").returncode == 0

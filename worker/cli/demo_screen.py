@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from market.horizons import HORIZONS
 from sql.database import Database
 from sql.visible import visible, visible_line
 
@@ -20,16 +21,13 @@ SELECT p.id, p.post_timestamp, o.symbol, o.prediction_sentiment AS sentiment, o.
 FROM predictions p JOIN prediction_outcomes o ON o.prediction_id = p.id ORDER BY p.id, o.symbol
 """
 _SUMMARY = """
-SELECT h.horizon, count(*) FILTER (WHERE h.correct IS NOT NULL) AS judged,
+SELECT 'T+' || h.sessions AS horizon, count(*) FILTER (WHERE h.correct IS NOT NULL) AS judged,
        count(*) FILTER (WHERE h.correct) AS correct,
        round(100.0 * count(*) FILTER (WHERE h.correct)
              / nullif(count(*) FILTER (WHERE h.correct IS NOT NULL), 0), 0)::float8 AS accuracy,
-       avg(h.return) FILTER (WHERE h.correct IS NOT NULL) AS mean_return
-FROM prediction_outcomes o
-CROSS JOIN LATERAL (VALUES (1, 'T+1', o.correct_t1, o.return_t1), (2, 'T+3', o.correct_t3, o.return_t3),
-    (3, 'T+7', o.correct_t7, o.return_t7), (4, 'T+30', o.correct_t30, o.return_t30))
-    AS h(n, horizon, correct, return)
-GROUP BY h.n, h.horizon ORDER BY h.n
+       avg(h.return_pct) FILTER (WHERE h.correct IS NOT NULL) AS mean_return
+FROM prediction_outcomes o CROSS JOIN LATERAL outcome_horizons(o) h
+GROUP BY h.sessions ORDER BY h.sessions
 """
 
 
@@ -51,7 +49,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
     shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for name in ("post, UTC", "symbol", "says"):
         shown.add_column(name, no_wrap=True)
-    for name in ("entry", "T+1 %", "T+3 %", "T+7 %", "T+30 %", "took"):
+    for name in ("entry", *(f"T+{n} %" for n in HORIZONS.values()), "took"):
         shown.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         shown.add_row(
@@ -59,7 +57,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
             Text(visible_line(row["symbol"])),
             Text(visible_line(row["sentiment"] or "-")),
             "…" if row["entry"] is None else f"{row['entry']:.2f}",
-            *(_mark(row[f"return_{t}"], row[f"correct_{t}"]) for t in ("t1", "t3", "t7", "t30")),
+            *(_mark(row[f"return_{t}"], row[f"correct_{t}"]) for t in HORIZONS),
             "…" if row["seconds"] is None else f"{row['seconds']:.1f} s",
         )
     return shown

@@ -132,7 +132,7 @@ def _enqueue_tickers(conn: Connection, batch: Batch, priorities: Mapping[int, in
         if (
             priority < 0 and new
         ):  # the registry's trigger wrote their events with the normal priority
-            conn.execute("SELECT ticker_stay_behind(%s, %s)", [new, priority])
+            conn.execute("SELECT ticker_lower_priority(%s, %s)", [new, priority])
 
 
 def _end(claim: Claim, done: Processed) -> End:

@@ -5,7 +5,7 @@
 CREATE OR REPLACE FUNCTION outbox_lock(p_claims jsonb) RETURNS SETOF bigint
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
-BEGIN -- the settings as in outbox_finish
+BEGIN -- the settings as in outbox_finish()
     RETURN QUERY
     SELECT o.id FROM jsonb_to_recordset(p_claims) AS c(id bigint, lease bigint)
     JOIN outbox o ON o.id = c.id
@@ -25,10 +25,9 @@ BEGIN
         RETURNING o.*, v.verdict, v.result
     )
     INSERT INTO outbox_history AS h
-        (id, topic, key, verdict, attempts, crashes, created_at, finished_at, worker, result,
-         payload, claimed_at, trail)
-    SELECT g.id, g.topic, g.key, g.verdict, g.attempts, g.crashes, g.created_at, reckoner_now(),
-           g.leased_by, g.result, g.payload, g.claimed_at, g.trail
+        (id, topic, key, verdict, attempts, crashes, created_at, worker, result, payload, claimed_at, trail)
+    SELECT g.id, g.topic, g.key, g.verdict, g.attempts, g.crashes, g.created_at, g.leased_by,
+           g.result, g.payload, g.claimed_at, g.trail
     FROM gone g
     RETURNING h.id;
 END

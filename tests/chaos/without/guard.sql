@@ -12,7 +12,7 @@ BEGIN
     IF (TG_RELID, TG_OP, TG_LEVEL) IS DISTINCT FROM ('public.predictions'::regclass::oid, 'INSERT', 'STATEMENT') THEN
         RAISE 'not the trigger of this table';
     END IF;
-    v_now := public.reckoner_now(); -- here and not where it is declared, which the guard does not cover
+    v_now := public.reckoner_now(); -- not in DECLARE, which the handler does not cover
     v_payload := public.writers_payload();
     INSERT INTO public.outbox (topic, key, payload, available_at, created_at, updated_at)
     SELECT 'prediction', concat(n.id), v_payload, v_now, v_now, v_now FROM added n
