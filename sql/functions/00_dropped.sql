@@ -33,12 +33,13 @@ DROP FUNCTION IF EXISTS registry_verdict(text, text, text, text, text);
 DROP FUNCTION IF EXISTS sessions_merge(text);
 DROP FUNCTION IF EXISTS sessions_wanted(integer);
 DROP FUNCTION IF EXISTS sweep_changed(integer);
+DROP FUNCTION IF EXISTS sweep_walked(bigint, bigint, bigint, integer);
 DROP FUNCTION IF EXISTS ticker_plan(text, integer, boolean, date);
 DROP FUNCTION IF EXISTS worker_beat(
     text, text, integer, text, double precision, double precision, text, timestamptz, boolean,
     integer, bigint[]);
 DROP FUNCTION IF EXISTS worker_nap(text, double precision);
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/00_dropped.sql', 'b174e00a3ba32ca7cf9baf5fd997c00be0805a505df2de1ddc4f14ce7e3ac94f')
+    ('functions/00_dropped.sql', 'c2b7c63a5ec570def5f66e4bad3ad7de92e22a02bf5369f51bc96a53e6e03ca8')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -158,7 +158,7 @@ def test_another_programs_function_of_the_same_name_is_left_alone(url: str, conn
         "CREATE FUNCTION outbox_renew(text, double precision) RETURNS int LANGUAGE sql AS 'SELECT 1'"
     )
     conn.execute(
-        "CREATE FUNCTION outbox_claim_crashed(text, double precision) RETURNS int LANGUAGE sql AS 'SELECT 1'"
+        "CREATE FUNCTION outbox_claim_suspect(text, double precision) RETURNS int LANGUAGE sql AS 'SELECT 1'"
     )
     conn.execute("DELETE FROM reckoner_schema WHERE name LIKE '%90_triggers%'")
     done = command(url, "worker", "migrate")
