@@ -88,7 +88,7 @@ def statements(conn: Connection) -> list[str]:
         "               WHERE d.classid = 'pg_attrdef'::regclass AND d.objid = e.oid"
         "                 AND d.refclassid = 'pg_proc'::regclass AND p.proname = ANY (%(functions)s))"
         " UNION ALL SELECT 3, false, format('DROP FUNCTION %%s', p.oid::regprocedure) FROM pg_proc p"
-        " WHERE p.pronamespace = 'public'::regnamespace AND p.proname = ANY (%(functions)s)"
+        " WHERE p.pronamespace = 'public'::regnamespace"
         "   AND replace(p.oid::regprocedure::text, 'public.', '') = ANY (%(signatures)s)"
         " UNION ALL SELECT 4, false, format('DROP INDEX %%s', c.oid::regclass) FROM pg_class c"
         " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'i' AND c.relname = ANY (%(indexes)s)"
