@@ -24,7 +24,7 @@ from market.cli.console import (
     emit_bytes,
     waiting,
 )
-from market.prices import backfill, cross_check, ingestion, storage
+from market.prices import backfill, bars_table, cross_check, ingestion
 from market.prices.ingestion import AuditFile, Run
 from market.providers import Provider, build
 from market.providers.status import overview
@@ -141,9 +141,9 @@ def _fetch(
     # The line is removed when the transaction rolls back, and the other way round.
     entry = file.entry() if file else contextlib.nullcontext()
     with entry, database.transaction(seconds=300) as conn:
-        before = storage.count(conn, plan.symbol)
+        before = bars_table.count(conn, plan.symbol)
         summary = backfill.store(conn, plan, result, run)
-        after = storage.count(conn, plan.symbol)
+        after = bars_table.count(conn, plan.symbol)
         if file and summary.audit:
             file.append(summary.audit)
     counts = {"bars_before": before, "bars_after": after}
@@ -183,9 +183,9 @@ def price_stats(
     Examples: `python -m market price-stats`, `python -m market price-stats AAPL --json`.
     """
     with command_database() as database, database.transaction() as conn:
-        rows = storage.stats(conn, symbol)
+        rows = bars_table.stats(conn, symbol)
         if symbol is not None:
-            rows = [row | storage.completeness(conn, row["symbol"]) for row in rows]
+            rows = [row | bars_table.completeness(conn, row["symbol"]) for row in rows]
     if symbol is not None and not rows:
         raise ReckonerError(
             f"{symbol} is not registered: python -m market register-tickers {symbol}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from market import outcomes
-from market.prices import ingestion, storage
+from market.prices import bars_table, ingestion
 from market.prices.ingestion import Run
 from market.prices.results import (
     Deferred,
@@ -74,7 +74,7 @@ def _store(conn: Connection, plan: Plan, result: Result, ids: Mapping[str, int])
 
 def _store_bars(conn: Connection, plan: Plan, fetched: Fetched, ids: Mapping[str, int]) -> Summary:
     request = fetched.request
-    storage.store_actions(
+    bars_table.store_actions(
         conn,
         plan.symbol,
         fetched.source,
@@ -83,7 +83,7 @@ def _store_bars(conn: Connection, plan: Plan, fetched: Fetched, ids: Mapping[str
         request.end,
         rebased=fetched.has_new_basis,
     )
-    counts = storage.store(
+    counts = bars_table.store(
         conn,
         plan.symbol,
         fetched.source,

@@ -32,7 +32,8 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- Called by the triggers of outbox, in the writer's transaction. It names its functions in full,
+-- Called by every trigger that writes an event (of outbox, predictions and ticker_registry), in the
+-- writer's transaction. It names its functions in full,
 -- because a search_path of its own costs every writer a microsecond. It declares no variable: PL/pgSQL
 -- would resolve the variable's type with the search_path of the session's first caller.
 CREATE OR REPLACE FUNCTION doorbell_ring() RETURNS void LANGUAGE plpgsql AS $$
@@ -94,6 +95,6 @@ REVOKE ALL ON FUNCTION
     doorbell_call(p_worker text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/20_doorbell.sql', '09b787406349dc4029b95a0bbe6e45091cdb56efe2ee30b80926dab55d9696a7')
+    ('functions/20_doorbell.sql', 'f2abed482d9eff0d89e32a46971ce4137baa8db1ec86d26ceafce3ee2fdb0503')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,5 +1,5 @@
 BEGIN;
--- Storing daily bars. Called by market/prices/storage.py.
+-- Storing daily bars. Called by market/prices/bars_table.py.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -158,6 +158,6 @@ REVOKE ALL ON FUNCTION
     bars_merge(p_symbol text, p_source text, p_payload_id bigint, p_from date, p_to date, p_rebased boolean, p_dates date[], p_opens double precision[], p_highs double precision[], p_lows double precision[], p_closes double precision[], p_adjusted_closes double precision[], p_volumes bigint[], p_splits date[], p_dividends date[] )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_prices.sql', '62c93daa156b3f9c28aa049a3ade0e2c0a7e05c2e82ca7263cbec126c138124a')
+    ('functions/42_prices.sql', '6b3f29dba2be0259c578c2ab4c089daaebcd42dbba378c15e0df78b8e5287152')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

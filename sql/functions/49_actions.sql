@@ -1,5 +1,5 @@
 BEGIN;
--- Splits and dividends. Called by market/prices/storage.py.
+-- Splits and dividends. Called by market/prices/bars_table.py.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -39,6 +39,6 @@ REVOKE ALL ON FUNCTION
     actions_merge(p_symbol text, p_provider text, p_dates date[], p_kinds text[], p_values double precision[], p_from date, p_to date, p_rebased boolean )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/49_actions.sql', '5ea1c2265337c8d477d6d76328a9802f938b95f2d9e7f7c0041caf8a703ef769')
+    ('functions/49_actions.sql', '5937aaed78d7fe53c397bf9189bc51cc9f08eb5ec6dc2ff5934be430ae9c64ce')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from market import outcomes
-from market.prices import storage
+from market.prices import bars_table
 from market.providers import Bar
 from sql.database import Connection, Database
 from tests.benchmarks import data
@@ -79,7 +79,7 @@ def _night(url: str, bars: list[tuple[str, Bar]], fill: Callable[[Connection, st
         sweep.once(database, WorkerSettings.model_construct())
         for symbol, bar in bars:
             with database.transaction() as conn:
-                storage.store(conn, symbol, "bench", [bar], bar.date, bar.date)
+                bars_table.store(conn, symbol, "bench", [bar], bar.date, bar.date)
                 fill(conn, symbol)
 
 

@@ -1,6 +1,6 @@
 """`prices`: 1,250,000 bars from memory into market_prices: new, half known, known and unchanged.
 
-Through `market.prices.storage.store`, a symbol to a transaction as the worker does it, beside a bare
+Through `market.prices.bars_table.store`, a symbol to a transaction as the worker does it, beside a bare
 COPY of the same bars, formatted before the time runs, into the same table with its indexes,
 and beside SQLAlchemy's ORM row by row, which gets one symbol's bars. The same COPY with a symbol
 to a transaction tells what of the difference are the commits; what is left is finding out what is
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 
-from market.prices import storage
+from market.prices import bars_table
 from market.providers import Bar
 from sql.database import Database
 from tests.benchmarks.bench import Bench
@@ -42,7 +42,7 @@ def _bars(conn: Conn, symbols: int, sessions: int) -> Bars:
 def _store(database: Database, bars: Bars) -> None:
     for symbol, each in bars.items():
         with database.transaction(seconds=300) as conn:
-            storage.store(conn, symbol, "bench", each, each[0].date, each[-1].date)
+            bars_table.store(conn, symbol, "bench", each, each[0].date, each[-1].date)
 
 
 def _text(bars: Bars) -> bytes:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from market.prices import storage
+from market.prices import bars_table
 from market.providers import Action, Answer, Kind, Request
 from market.providers.csv_files import CsvFiles
 from sql.database import Database
@@ -161,8 +161,8 @@ def test_values_are_as_told_and_two_of_a_day_are_one(database: Database, conn: C
             Action(cash, "dividend", 0.3),
             Action(cash, "dividend", 0.5),
         ]
-        first = storage.store_actions(inside, "ACME", "csv", told, ratio, cash, rebased=False)
-        again = storage.store_actions(inside, "ACME", "other", told, ratio, cash, rebased=False)
+        first = bars_table.store_actions(inside, "ACME", "csv", told, ratio, cash, rebased=False)
+        again = bars_table.store_actions(inside, "ACME", "other", told, ratio, cash, rebased=False)
     assert (first, again) == (2, 0)
     assert actions(conn) == [(ratio, "split", 3.0, "csv"), (cash, "dividend", 0.8, "csv")]
 

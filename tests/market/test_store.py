@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from market.prices import storage
+from market.prices import bars_table
 from market.providers import Bar
 from sql.database import Database
 from tests.support.clock import at, day
@@ -24,7 +24,7 @@ def days(conn: Conn) -> list[dt.date]:
 
 def store(database: Database, bars: list[Bar], source: str = "test") -> dict[str, int]:
     with at(database) as conn:
-        return storage.store(
+        return bars_table.store(
             conn,
             "ACME",
             source,
@@ -156,7 +156,7 @@ def test_two_stores_in_one_transaction(database: Database, conn: Conn, days: lis
     conn.execute("INSERT INTO ticker_registry (symbol) VALUES ('BETA')")
     with at(database) as inside:
         for symbol, some in (("ACME", days[:2]), ("BETA", days[2:5])):
-            storage.store(inside, symbol, "test", plain_bars(some), some[0], some[-1])
+            bars_table.store(inside, symbol, "test", plain_bars(some), some[0], some[-1])
     assert value(conn, "SELECT count(*) FROM market_prices WHERE symbol = 'ACME'") == 2
     assert value(conn, "SELECT count(*) FROM market_prices WHERE symbol = 'BETA'") == 3
 
@@ -172,7 +172,7 @@ def test_plans_made_on_an_empty_table_do_not_read_all_that_it_becomes(
         for n in range(10):
             ours.execute("INSERT INTO ticker_registry (symbol) VALUES (%s)", [f"S{n}"])
             with ours.transaction():
-                storage.store(ours, f"S{n}", "test", plain_bars(days), days[0], days[-1])
+                bars_table.store(ours, f"S{n}", "test", plain_bars(days), days[0], days[-1])
                 scans = (
                     "SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'market_prices'"
                 )
@@ -189,7 +189,7 @@ def test_plans_made_on_an_empty_table_rewrite_a_long_history_too(url: str, conn:
     with connect(url) as ours:
         ours.execute("SET statement_timeout = '8s'")
         for factor in (1.0, 4.0):
-            counts = storage.store(
+            counts = bars_table.store(
                 ours,
                 "ACME",
                 "test",
@@ -206,8 +206,8 @@ def test_price_stats_of_a_symbol_in_any_case(database: Database, days: list[dt.d
     bars[1] = bars[1]._replace(has_split=True)
     store(database, bars)
     with at(database) as conn:
-        stats = storage.stats(conn, " acme")
-        assert storage.stats(conn, "NOBODY") == []
+        stats = bars_table.stats(conn, " acme")
+        assert bars_table.stats(conn, "NOBODY") == []
     assert len(stats) == 1
     row = stats[0]
     assert (row["symbol"], row["bars"], row["splits"]) == ("ACME", len(days), 1)

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from market.prices import storage
+from market.prices import bars_table
 from market.providers import Bar
 from sql.database import Database
 from tests.support.backends import Backend, Work, backends, until_waiting
@@ -24,7 +24,7 @@ def days(conn: Conn) -> list[dt.date]:
 
 
 def storing(bars: list[Bar]) -> Work:
-    return lambda conn: storage.store(conn, "ACME", "test", bars, bars[0].date, bars[-1].date)
+    return lambda conn: bars_table.store(conn, "ACME", "test", bars, bars[0].date, bars[-1].date)
 
 
 def theirs(other: Backend, date: dt.date, close: float = 55.0) -> None:

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from market import outcomes
-from market.prices import storage
+from market.prices import bars_table
 from market.providers import Bar
 from sql.database import Database
 from tests.support.backends import Work, backends, crossing, until_waiting, until_waiting_at_all
@@ -91,7 +91,7 @@ def storing(conn: Conn, claimed: dict[str, Any]) -> None:
     assert lock(conn, claimed) == [claimed["id"]]
     days = sessions(conn, "2024-01-01", "2024-06-30")
     bars = [Bar(day, 100.0, 101.0, 99.0, 100.0) for day in days]
-    storage.store(conn, "GOOD", "csv", bars, days[0], days[-1])
+    bars_table.store(conn, "GOOD", "csv", bars, days[0], days[-1])
     outcomes.fill_symbol(conn, "GOOD")
 
 

@@ -112,7 +112,7 @@ class Doorbell:
             self._check_echo()
 
     def arm(self) -> State:
-        """Prepare to sleep; unless `polling` or `busy`, claim once more before `sleep`."""
+        """Prepare to sleep; unless `polling`, claim once more before `sleep`."""
         self._check_echo()
         if self._conn is None or self._mode == "polling":
             return "polling"
