@@ -1,0 +1,117 @@
+"""The loop's parts, each built alone: retry, claims in flight, the claim cursor."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from worker.queue.claim_cursor import ClaimCursor
+from worker.queue.in_flight import InFlight
+from worker.queue.outbox import Claim
+from worker.retry import until_available
+from worker.shutdown import Shutdown, ShutdownRequested
+
+
+def claim(number: int, lease: int) -> Claim:
+    return Claim(
+        id=number,
+        topic="prediction",
+        key=str(number),
+        payload=None,
+        priority=0,
+        attempts=0,
+        crashes=0,
+        available_at=f"2026-01-01 00:00:0{number}+00",
+        lease=lease,
+    )
+
+
+def failing(times: int, error: Exception) -> Callable[[], str]:
+    """An action that fails so often, and then succeeds."""
+    left = iter([error] * times)
+
+    def action() -> str:
+        for each in left:
+            raise each
+        return "done"
+
+    return action
+
+
+AWAY = psycopg.OperationalError("connection refused")
+
+
+def test_an_action_is_retried_until_the_database_answers() -> None:
+    ticks: list[int] = []
+    shutdown = Shutdown(lambda: ticks.append(1))
+    assert until_available(shutdown, "testing", failing(2, AWAY)) == "done"
+    assert ticks  # the worker is alive meanwhile
+
+
+@pytest.mark.parametrize("error", [psycopg.errors.CheckViolation("bad row"), KeyError("ours")])
+def test_an_error_that_waiting_does_not_mend_is_raised(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        until_available(Shutdown(), "testing", failing(1, error))
+
+
+def test_where_no_event_can_be_at_fault_every_error_of_the_database_is_waited_out() -> None:
+    error = psycopg.errors.CheckViolation("bad row")
+    assert until_available(Shutdown(), "testing", failing(1, error), any_error=True) == "done"
+    with pytest.raises(KeyError):
+        until_available(Shutdown(), "testing", failing(1, KeyError("ours")), any_error=True)
+
+
+def test_a_forced_shutdown_and_a_deadline_end_the_retries() -> None:
+    forced = Shutdown()
+    forced.forced.set()
+    with pytest.raises(ShutdownRequested):
+        until_available(forced, "testing", failing(99, AWAY))
+    late = Shutdown(deadline=time.monotonic() - 1)
+    with pytest.raises(ShutdownRequested):
+        until_available(late, "testing", failing(99, AWAY))
+    requested = Shutdown()
+    requested.requested.set()
+    with pytest.raises(ShutdownRequested):
+        until_available(requested, "testing", failing(99, AWAY))
+
+
+def test_a_wait_ends_with_the_request_to_end() -> None:
+    shutdown = Shutdown()
+    threading.Timer(0.05, shutdown.requested.set).start()
+    with pytest.raises(ShutdownRequested):
+        shutdown.wait(60)
+
+
+def test_leases_are_certain_again_only_after_the_newest_loss_was_handed_back() -> None:
+    in_flight = InFlight()
+    in_flight.add([claim(1, 11), claim(2, 12)])
+    assert (len(in_flight), sorted(in_flight.leases)) == (2, [11, 12])
+    certain = [in_flight.is_certain]
+    in_flight.unconfirmed()
+    handed_back = in_flight.unconfirmed_count
+    in_flight.unconfirmed()  # once more, while the first is handed back
+    in_flight.handed_back(handed_back)
+    certain.append(in_flight.is_certain)
+    in_flight.handed_back(in_flight.unconfirmed_count)
+    certain.append(in_flight.is_certain)
+    assert certain == [True, False, True]
+    in_flight.remove([claim(1, 11)])
+    assert in_flight.leases == [12]
+
+
+def test_a_full_scan_may_take_a_fiftieth_of_the_time() -> None:
+    now = 0.0
+    cursor = ClaimCursor(clock=lambda: now)
+    assert cursor.position("prediction") == {}
+    cursor.record("prediction", [claim(1, 11)], seconds=0.1, began={})
+    here = cursor.position("prediction")
+    assert here == {0: ("2026-01-01 00:00:01+00", 1)}
+    assert cursor.seconds_to_full_scan(["prediction"]) is None  # the last claim was one
+    cursor.record("prediction", [], seconds=0.0, began=here)
+    assert cursor.seconds_to_full_scan(["prediction"]) == pytest.approx(5)
+    now = 5.0
+    assert cursor.position("prediction") == {}
+    cursor.reset()
+    assert cursor.position("prediction") == {}
