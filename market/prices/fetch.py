@@ -36,12 +36,12 @@ def fetch(
     the order of the providers. Returns None when nothing is missing. Raises psycopg.Error, and
     every error of `wait`.
     """
-    if not plan.has_sessions:
-        return plan.waits or Failed(f"the calendar {plan.calendar} has no sessions")
-    if plan.request is None or plan.whole is None:
+    if plan.has_sessions and plan.request is None:
         return None
     with database.transaction() as conn:
-        mark_started(conn, plan)
+        mark_started(conn, plan)  # also the calendar, by which health finds one that fails
+    if plan.request is None or plan.whole is None:
+        return plan.waits or Failed(f"the calendar {plan.calendar} has no sessions")
     result = _fetch_range(database, providers, plan, plan.request, wait, by_merit)
     attempts = result.attempts
     if isinstance(result, Fetched) and result.has_new_basis and plan.request != plan.whole:
