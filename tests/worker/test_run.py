@@ -126,6 +126,7 @@ def test_sigterm_lets_what_is_in_flight_finish_and_claims_nothing_new(
     worker = start_worker(WORKER_DRAIN_SECONDS="60", **BELL_ONLY).ready()
     insert_prediction(conn, ["SLOW"])
     until_processing(conn, "SLOW")
+    slow.until_asked()  # what no thread has begun yet would be handed back
 
     worker.signal(signal.SIGTERM)
     worker.wait_for("stopping", in_flight=1)
