@@ -142,10 +142,11 @@ def test_sigterm_lets_what_is_in_flight_finish_and_claims_nothing_new(
 
 
 def test_a_second_signal_ends_at_once(conn: Conn, start_worker: Start, tmp_path: Path) -> None:
-    HangingTicker(tmp_path / "bars")
+    slow = HangingTicker(tmp_path / "bars")
     worker = start_worker(WORKER_DRAIN_SECONDS="3600", **BELL_ONLY).ready()
     insert_prediction(conn, ["SLOW"])
     until_processing(conn, "SLOW")
+    slow.until_asked()
 
     # Two different ones: the kernel merges two equal ones that are not taken yet.
     worker.signal(signal.SIGTERM)
