@@ -101,13 +101,7 @@ class _Fetcher:
     def attempt(self, provider: Provider) -> Response:
         """Acquire a place, fetch once, and grade the answer."""
         started = time.monotonic()
-        answer: Answer | Paused | None = limits.acquire(
-            self.database, provider, provider.capabilities.credits, self.wait
-        )
-        if answer is None:
-            [fetched] = limits.guarded_fetch(lambda: [provider.fetch(self.request)], 1)
-            with self.database.transaction() as conn:
-                answer = limits.note(conn, provider, self.request.symbol, fetched)
+        answer = limits.attempt(self.database, provider, self.request, self.wait)
         seconds = time.monotonic() - started
         if isinstance(answer, Paused) or answer.kind is not Kind.OK:
             return Response(provider.name, self.request, answer, seconds)
