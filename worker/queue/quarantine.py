@@ -25,7 +25,7 @@ class Quarantine:
         self.is_due = True  # an earlier worker may have crashed
 
     def run(self) -> bool:
-        """Start one crashed event once nothing is in flight; True when a claim was made.
+        """Start one crashed event once nothing is in flight; True when the loop may go on at once.
 
         Nothing else is claimed until the event ends.
         """
