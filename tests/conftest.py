@@ -2,7 +2,7 @@
 
 The server is the embedded one, or TEST_DATABASE_URL (a role that may create databases).
 Databases are copied from a template that is migrated and has its sessions loaded, which
-takes a few hundredths of a second.
+takes a few hundredths of a second where files are kept in memory.
 """
 
 import importlib.util
@@ -19,6 +19,7 @@ from sql.schema import migrate
 from tests.support.db import Conn, connect, copy_of, database_of, drop, server_folder
 from tests.support.process import WorkerProcess, cleaned_up
 from tests.support.roles import roles
+from tests.support.scratch import use_memory
 
 # The suite kills workers, not this server: it may forget its last seconds.
 _FAST = {
@@ -27,6 +28,11 @@ _FAST = {
     "synchronous_commit": "off",
     "max_connections": "200",
 }
+
+
+def pytest_configure() -> None:
+    """Choose the folder for temporary files before the first one is made."""
+    use_memory()
 
 
 @pytest.fixture(scope="session")

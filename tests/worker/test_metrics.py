@@ -12,7 +12,16 @@ from market.settings import PROVIDER_NAMES
 from tests.support.db import Conn, value
 from tests.support.hanging import HangingTicker
 from tests.support.market import MOMENT, bars, insert_prediction, make_known, until_complete
-from tests.support.process import BELL_ONLY, BRISK, LASTING, ROOT, SHORT, Start, freeze, until_asleep
+from tests.support.process import (
+    BELL_ONLY,
+    BRISK,
+    LASTING,
+    ROOT,
+    SHORT,
+    Start,
+    freeze,
+    until_asleep,
+)
 from tests.support.queue import event, history, until_done, until_processing
 from tests.support.waiting import until
 from tests.worker.scrape import Port, Scrape, measured
