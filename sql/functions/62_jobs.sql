@@ -9,14 +9,14 @@ SELECT pg_advisory_xact_lock(1380271947, 2);
 -- why none is. p_symbols NULL: all active tickers; p_from, p_to: the job's range.
 --   backfill  from the first day of the range that price_coverage does not cover
 --   missing   the same, for tickers without a bar of ours
---   sync      from the first session of the range that is over and has no bar
+--   sync      from the first session of the range that is over and has no bar; the range begins with the
+--             session that health expects at the latest (session_due), also after a week of holidays
 --   update    the newest session that is over, where it has no bar
--- A ticker without a bar for 30 days is not traded any more: a sync or update of all tickers leaves it
--- out, or it would be requested every day. sync and update return only symbols that lack a bar.
+-- A sync or update of all tickers takes expected_tickers (43_symbol_stats.sql). sync and update return only symbols that lack a bar.
 CREATE OR REPLACE FUNCTION job_wants(p_kind text, p_symbols text[], p_from date, p_to date)
 RETURNS TABLE (symbol text, want_from date, state text, reason text) LANGUAGE sql STABLE AS $$
     WITH wanted AS (
-        SELECT r.*, coalesce(r.calendar, symbol_calendar(r.symbol)) AS sessions_of, v.covered_to
+        SELECT r.*, coalesce(r.calendar, symbol_calendar(r.symbol)) AS sessions_of, v.covered_to, session_due(coalesce(r.calendar, symbol_calendar(r.symbol))) AS due
         FROM ticker_registry r CROSS JOIN LATERAL coverage_span(r.symbol, '1d') v
         WHERE CASE WHEN p_symbols IS NULL
                    THEN r.status = 'active' AND normalize_symbol(r.symbol) = r.symbol
@@ -36,13 +36,13 @@ RETURNS TABLE (symbol text, want_from date, state text, reason text) LANGUAGE sq
             SELECT min(s.session) AS session FROM market_sessions s
             WHERE s.calendar = a.sessions_of
               AND s.session BETWEEN CASE WHEN p_kind = 'update'
-                                         THEN (session_last_settled(a.sessions_of)).session ELSE p_from END
+                                         THEN (session_last_settled(a.sessions_of)).session
+                                         ELSE least(p_from, a.due) END
                                 AND p_to
               AND s.closes_at <= reckoner_now() - session_settling(a.sessions_of)
               AND NOT EXISTS (SELECT FROM our_bars p WHERE p.symbol = a.symbol AND p.date = s.session)) g
         WHERE p_kind IN ('sync', 'update') AND a.status = 'active' AND g.session IS NOT NULL
-          AND (p_symbols IS NOT NULL OR a.covered_to IS NULL
-               OR a.covered_to - a.price_data_end <= 30)
+          AND (p_symbols IS NOT NULL OR a.symbol IN (SELECT t.symbol FROM expected_tickers t))
     )
     SELECT b.symbol::text, coalesce(b.want_from, p_from),
            CASE WHEN b.status = 'inactive' THEN 'failed' WHEN b.is_there THEN 'done' ELSE 'open' END,
@@ -207,6 +207,6 @@ REVOKE ALL ON FUNCTION
     job_runs(p_job bigint)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/62_jobs.sql', '8a69b35c4a786efdda99f60d791366b6792ec61275f1c73e48f19746a8010a7e')
+    ('functions/62_jobs.sql', '2a69c796812eed9aff82649b72bfb6c0af4b73f7eac3c41143ef2979c1d3cb1c')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
