@@ -54,13 +54,16 @@ RETURNS TABLE (symbol text, want_from date, state text, reason text) LANGUAGE sq
 $$;
 
 -- Writes a job with its rows and events. p_named: a person starts it, so that dead events are requeued
--- too; the sweep does not requeue them. Returns the job's id.
+-- too; the sweep does not requeue them. Returns the job's id; in a dry run, which writes nothing, NULL.
 CREATE OR REPLACE FUNCTION job_write(
     p_kind text, p_from date, p_to date, p_priority integer, p_named boolean, p_symbols text[]
 ) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_id bigint;
 BEGIN
+    IF reckoner_dry_run() THEN
+        RETURN NULL;
+    END IF;
     INSERT INTO price_jobs (kind, range_from, range_to, priority)
     VALUES (p_kind, p_from, p_to, p_priority) RETURNING id INTO v_id;
     INSERT INTO price_job_symbols (job_id, symbol, want_from, state, reason, settled_at)
@@ -87,6 +90,27 @@ BEGIN
     WHERE topic = 'ticker' AND status <> 'processing' AND key = ANY (v_new);
     RETURN v_id;
 END
+$$;
+
+-- The progress that a person's job would begin with, in the columns of job_progress(); writes nothing.
+-- Symbols that are not registered would be, and fetched.
+CREATE OR REPLACE FUNCTION job_preview(p_kind text, p_symbols text[], p_from date, p_to date)
+RETURNS TABLE (job bigint, kind text, range_from date, range_to date, symbols bigint, done bigint,
+               failed bigint, "left" bigint, rows bigint, rows_per_second double precision,
+               eta interval, providers jsonb, workers bigint, waits_for text,
+               created_at timestamptz, settled_at timestamptz)
+LANGUAGE sql STABLE AS $$
+    WITH wanted AS (
+        SELECT w.state FROM job_wants(p_kind, p_symbols, p_from, p_to) w
+        UNION ALL
+        SELECT 'open' FROM (SELECT DISTINCT unnest(p_symbols) AS symbol) n
+        WHERE NOT EXISTS (SELECT FROM ticker_registry r WHERE r.symbol = n.symbol)
+    )
+    SELECT NULL::bigint, p_kind, p_from, p_to, count(*), count(*) FILTER (WHERE state = 'done'),
+           count(*) FILTER (WHERE state = 'failed'), count(*) FILTER (WHERE state = 'open'), 0::bigint,
+           0::double precision, NULL::interval, '{}'::jsonb,
+           (SELECT count(*) FROM worker_status WHERE alive), NULL::text, reckoner_now(), NULL::timestamptz
+    FROM wanted
 $$;
 
 -- Resumes a job: opens its failed rows again, and writes an event for each open row that has no waiting
@@ -200,6 +224,7 @@ REVOKE ALL ON FUNCTION
     job_wants(p_kind text, p_symbols text[], p_from date, p_to date),
     job_write(p_kind text, p_from date, p_to date, p_priority integer, p_named boolean, p_symbols text[] ),
     job_start(p_kind text, p_symbols text[], p_from date, p_to date, p_priority integer),
+    job_preview(p_kind text, p_symbols text[], p_from date, p_to date),
     job_resume(p_job bigint),
     job_settle(p_symbol text, p_jobs bigint[], p_state text, p_rows integer, p_provider text, p_reason text ),
     job_symbols(p_job bigint),
@@ -207,6 +232,6 @@ REVOKE ALL ON FUNCTION
     job_runs(p_job bigint)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/62_jobs.sql', '2a69c796812eed9aff82649b72bfb6c0af4b73f7eac3c41143ef2979c1d3cb1c')
+    ('functions/62_jobs.sql', 'e0109a11d611a8f404a6abfd27bb944cb84cd2fcafdf0365b0c18a054682a89a')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
