@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from sql.database import Connection, Database, one
+from sql.database import Connection, Database, one, trying
 
 STATES = ("awaiting_prices", "maturing", "complete", "unresolvable")
 # Transactions of `calculate` at once, and outcomes in each: rows are locked for less than a second.
@@ -94,7 +94,7 @@ def process(
         " p_check_calendars => %s, p_max_symbols => %s, p_budget => %s, p_bulk => %s::integer[])",
         [ids, backfill_days, check_calendars, max_symbols, budget, bulk],
     ):
-        if row["missing_calendar"]:
+        if row["missing_calendar"] is not None:
             missing.append(row["missing_calendar"])
             continue
         if row["deferred"]:
@@ -167,7 +167,7 @@ def calculate(database: Database, *, force: bool, dry_run: bool) -> Calculated:
 
     def fill(symbols: list[str]) -> tuple[dict[str, int], Counter[str]]:
         changed, moved = dict.fromkeys(symbols, 0), Counter[str]()
-        with database.transaction(seconds=300) as conn, conn.transaction(force_rollback=dry_run):
+        with database.transaction(seconds=300) as conn, trying(conn, dry_run=dry_run):
             if dry_run:
                 moved.subtract(_counts(conn, symbols))
             for row in conn.execute(

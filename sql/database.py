@@ -223,6 +223,18 @@ def one(conn: Connection, query: LiteralString, parameters: Sequence[Any] = ()) 
     return row
 
 
+@contextlib.contextmanager
+def trying(conn: Connection, *, dry_run: bool) -> Iterator[None]:
+    """Run a block in a transaction of its own; a dry run does it all and rolls it back.
+
+    Statements of a dry run take no ids of sequences, which a rollback would not give back.
+    """
+    with conn.transaction(force_rollback=dry_run):
+        if dry_run:
+            conn.execute("SELECT set_config('reckoner.dry_run', 'on', true)")
+        yield
+
+
 def is_away(error: BaseException) -> bool:
     """Whether an error comes from the state of the database or the system, not from the statement.
 

@@ -8,7 +8,8 @@ Printed text is often strangers' text. `run` replaces stdout and stderr by `sql.
 control character reaches the terminal, whichever module prints it. rich draws on the stream beneath
 (`drawing`), with texts that went through `sql.visible`. TSV is for reading and for spreadsheets:
 white space is folded, other unprintable characters are escapes, and a text that a spreadsheet would
-compute begins with an apostrophe. Only `--json` keeps every text as it was.
+compute begins with an apostrophe. Only `--json` keeps every text as it was. Numbers and times are
+exact in both. A command prints one TSV table, and its header also without rows.
 """
 
 import contextlib
@@ -28,6 +29,7 @@ from sql.access import open_database
 from sql.database import Database
 from sql.errors import InvalidInput, ReckonerError, Unhealthy
 from sql.redaction import redact
+from sql.rows import Rows
 from sql.schema import migrate
 from sql.settings import DatabaseSettings, load
 from sql.streams import beneath, guard
@@ -150,8 +152,11 @@ def fail(message: str, code: int) -> None:
     sys.exit(code)
 
 
-def emit(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str = "nothing") -> None:
-    """Print rows that have the same columns.
+Table = Sequence[Mapping[str, Any]]
+
+
+def emit(rows: Table, *, as_json: bool, empty: str = "nothing") -> None:
+    """Print a table: rows, or `Rows` where it may be empty.
 
     A JSON list with as_json, a table on a terminal, TSV with a header in a pipe.
     """
@@ -159,10 +164,33 @@ def emit(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str = "noth
         emit_json(rows)
     elif sys.stdout.isatty():
         _table(rows, empty)
-    elif rows:
-        sys.stdout.write("\t".join(map(_tsv, rows[0])) + "\n")
-        for row in rows:
-            sys.stdout.write("\t".join(_tsv(value) for value in row.values()) + "\n")
+    else:
+        _write_tsv(rows, _columns(rows))
+
+
+def emit_tables(tables: Mapping[str, Table], empty: Mapping[str, str] | None = None) -> None:
+    """Print several tables, one below the other; in a pipe one with all columns.
+
+    Its first column `part` has each row's key. empty: what a terminal shows for a table without rows.
+    """
+    if sys.stdout.isatty():
+        for name, rows in tables.items():
+            _table(rows, (empty or {}).get(name, "nothing"))
+        return
+    columns = dict.fromkeys(name for rows in tables.values() for name in _columns(rows))
+    named = [{"part": name, **row} for name, rows in tables.items() for row in rows]
+    _write_tsv(named, ["part", *columns])
+
+
+def _columns(rows: Table) -> list[str]:
+    known = rows.columns if isinstance(rows, Rows) else ()
+    return list(dict.fromkeys([*known, *(name for row in rows for name in row)]))
+
+
+def _write_tsv(rows: Table, columns: Sequence[str]) -> None:
+    sys.stdout.write("\t".join(map(_tsv, columns)) + "\n")
+    for row in rows:
+        sys.stdout.write("\t".join(_tsv(row.get(name)) for name in columns) + "\n")
 
 
 def emit_json(document: Any) -> None:
@@ -188,20 +216,20 @@ def emit_bytes(body: bytes) -> None:
         sys.stdout.buffer.flush()
 
 
-def _table(rows: Sequence[Mapping[str, Any]], empty: str) -> None:
-    from rich.table import Table  # noqa: PLC0415 - only a terminal needs it
+def _table(rows: Table, empty: str) -> None:
+    from rich.table import Table as Drawn  # noqa: PLC0415 - only a terminal needs it
     from rich.text import Text  # noqa: PLC0415 - the same
 
     console = drawing(sys.stdout)
     if not rows:
         console.print(Text(empty))
         return
-    table = Table()
-    for name in rows[0]:
+    table, columns = Drawn(), _columns(rows)
+    for name in columns:
         table.add_column(Text(_cell(name)))
     for row in rows:
         # A str would be markup: `[/x]` ends the program, `[red]` vanishes.
-        table.add_row(*(console.highlighter(Text(_cell(value))) for value in row.values()))
+        table.add_row(*(console.highlighter(Text(_cell(row.get(name)))) for name in columns))
     console.print(table)
 
 
@@ -212,7 +240,13 @@ _NUMBER = re.compile(r"[-+]?(\d[\d,]*)?(\.\d+)?([eE][-+]?\d+)?( ?[%✓✗])?")
 
 
 def _tsv(value: Any) -> str:
-    """Format a cell of TSV as on a terminal; no spreadsheet computes its text."""
+    """Format a cell of TSV, exactly; no spreadsheet computes its text."""
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, dt.datetime):
+        return value.isoformat(sep=" ")
+    if isinstance(value, dt.timedelta):
+        return str(value)
     cell = _cell(value)
     if isinstance(value, str) and cell.startswith(_COMPUTED) and not _NUMBER.fullmatch(cell):
         return "'" + cell

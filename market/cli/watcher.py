@@ -65,7 +65,7 @@ class Watcher:
                     time.sleep(_REST_SECONDS)
                     self._wait(max(_REFRESH_SECONDS, took * _SHARE) - _REST_SECONDS)
             finally:
-                self._close()
+                self.close()
 
     def _refresh(self) -> None:
         try:
@@ -91,9 +91,10 @@ class Watcher:
         if self._lost is None:
             since = time.strftime("%H:%M:%S", time.gmtime())
             self._lost = f"no answer since {since}, trying again: {error_line(error)}"
-        self._close()
+        self.close()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Close the connection."""
         if self._conn is not None:
             self._conn.close()
             self._conn = None

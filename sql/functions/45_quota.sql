@@ -107,7 +107,8 @@ CREATE OR REPLACE FUNCTION provider_resume(p_name text) RETURNS bigint LANGUAGE 
 DECLARE
     v_ready bigint;
 BEGIN
-    UPDATE reckoner_providers SET paused_until = NULL, pause_reason = NULL, failures = 0, bad_symbol = NULL
+    UPDATE reckoner_providers SET paused_until = NULL, pause_reason = NULL, failures = 0, failed_in_row = 0,
+                                  bad_symbol = NULL
     WHERE name = p_name;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'there is no provider "%", or it was never asked', p_name
@@ -126,6 +127,6 @@ REVOKE ALL ON FUNCTION
     provider_resume(p_name text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/45_quota.sql', '690a6f739ac0247aafb366ccf8e9144278043c3c56f8845f01694514d045708e')
+    ('functions/45_quota.sql', '8da3e3a5cd39748710569c1f7005240ab70ed313943c8adaa0f67a5215771479')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

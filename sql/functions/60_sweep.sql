@@ -42,7 +42,7 @@ $$;
 -- Writes an event for each of these predictions. Returns how many.
 CREATE OR REPLACE FUNCTION sweep_write(p_keys text[]) RETURNS bigint LANGUAGE plpgsql AS $$
 BEGIN
-    IF p_keys <> '{}' THEN -- an INSERT of no row would ring the doorbell
+    IF p_keys <> '{}' AND NOT reckoner_dry_run() THEN -- an INSERT of no row would ring the doorbell
         INSERT INTO outbox (topic, key)
         SELECT 'prediction', key FROM unnest(p_keys) AS key ORDER BY key::bigint;
     END IF;
@@ -215,6 +215,6 @@ REVOKE ALL ON FUNCTION
     sweep_ended()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/60_sweep.sql', '277ccd030200efa2fee00c7241b958125a6de72b27abfa2763f99b7c3974e8db')
+    ('functions/60_sweep.sql', 'c2b0a3527a32e696d5453eb7a7b7c1356923322284de5c584f30443cbc18eef3')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

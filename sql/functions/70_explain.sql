@@ -234,9 +234,7 @@ BEGIN
     IF v_symbol IS NULL THEN
         RAISE EXCEPTION '"%" is not a symbol', symbol USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    IF NOT EXISTS (SELECT FROM ticker_registry r WHERE r.symbol = v_symbol)
-       AND NOT EXISTS (SELECT FROM outbox o WHERE o.topic = 'ticker' AND o.key = v_symbol)
-       AND NOT EXISTS (SELECT FROM outbox_history h WHERE h.topic = 'ticker' AND h.key = v_symbol) THEN
+    IF NOT ticker_is_known(v_symbol) THEN
         RAISE EXCEPTION '% is not registered, and no event names it', v_symbol USING ERRCODE = 'no_data_found';
     END IF;
     RETURN QUERY
@@ -279,6 +277,6 @@ REVOKE ALL ON FUNCTION
     explain_event(event_id bigint)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/70_explain.sql', '0a389970fb7d8db0dcc0a613393fb90d96b8d72d75675165278eccbd5c4d3b58')
+    ('functions/70_explain.sql', 'd8cf57bbf729a899b4180d2e0294f61e7390024717d56efdb32b4f9ceda95ef0')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

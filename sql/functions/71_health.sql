@@ -167,10 +167,15 @@ BEGIN
                CASE WHEN pg_notification_queue_usage() > 0.25
                     THEN ': a listener sits in a transaction, see SELECT pid FROM pg_stat_activity WHERE state = ''idle in transaction''; from half on writers ring no more' ELSE '' END);
 
-    SELECT string_agg(format('%s by %s s', w.name, round(w.clock_skew)), '; ') AS text INTO v_row
+    SELECT string_agg(format('%s by %s s', w.name, round(w.clock_skew)), '; ') AS text,
+           (SELECT format('the database''s clock was set back, by about %s: %s lie ahead of it; workers move the times of '
+                          'the queue with it at their next heartbeat', date_trunc('second', max(a.ahead)),
+                          string_agg(format('%s %s', a.n, a.what), ', ' ORDER BY a.what)) FROM clock_ahead a
+            HAVING count(*) > 0) AS ahead
+    INTO v_row
     FROM reckoner_workers w JOIN worker_status s USING (name) WHERE s.alive AND abs(w.clock_skew) > 5;
-    RETURN QUERY SELECT 'clocks', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
-        coalesce('the clock of a worker is off: ' || v_row.text || '; only its log shows it, for times are the database''s: set the host''s clock',
+    RETURN QUERY SELECT 'clocks', CASE WHEN v_row.text IS NULL AND v_row.ahead IS NULL THEN 'ok' ELSE 'warn' END,
+        coalesce(v_row.ahead, 'the clock of a worker is off: ' || v_row.text || '; only its log shows it, for times are the database''s: set the host''s clock',
                  'every worker''s clock agrees with the database''s');
 END
 $$;
@@ -180,6 +185,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', 'e925d4203d09e23f1fa674a88c86fa4fc0f6f08db153558d4836211fab1b1f2c')
+    ('functions/71_health.sql', '8035a7ad26c1825e71c3f3001aefad10f6668fb2390002f886e735c3d12e2922')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -166,7 +166,15 @@ BEGIN
         WHERE r.symbol = old;
         DELETE FROM price_coverage c WHERE c.symbol = old;
         SELECT * INTO v_from FROM coverage_span(nullif(new, old), '1d');
-        IF v_from.covered_from IS NOT NULL THEN
+        IF v_from.covered_from IS NOT NULL AND reckoner_dry_run() THEN
+            -- Takes the bars themselves instead of copies, which would take ids.
+            DELETE FROM market_prices p
+            WHERE p.symbol = old AND p.date BETWEEN v_from.covered_from AND v_from.covered_to;
+            UPDATE market_prices p SET symbol = old
+            WHERE p.symbol = new AND p.fetched_at IS NOT NULL
+              AND p.date BETWEEN v_from.covered_from AND v_from.covered_to;
+            GET DIAGNOSTICS bars_taken = ROW_COUNT;
+        ELSIF v_from.covered_from IS NOT NULL THEN
             SELECT g.bars INTO bars_taken
             FROM (SELECT count(*) AS bars, (array_agg(p.source ORDER BY p.date DESC))[1] AS source,
                          array_agg(p.date ORDER BY p.date) AS dates, array_agg(p.open ORDER BY p.date) AS opens,
@@ -228,6 +236,6 @@ REVOKE ALL ON FUNCTION
     ticker_remap(p_old text, p_new text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/83_ticker_verbs.sql', '5252e22b7abde55e60841821af5a38d489599e3285eba24a0dd9a37f99cff8e8')
+    ('functions/83_ticker_verbs.sql', '12811504dff410d90a3c6ad7be7b55f91c01cfe3e7fa9fa9f7b57aa1e30a4d7a')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -9,11 +9,11 @@ import contextlib
 import datetime as dt
 import secrets
 from dataclasses import dataclass
-from typing import Any
 
 import psycopg
 
 from sql.database import Connection, Database, error_line, one
+from sql.rows import Rows, fetch_rows
 from sql.schema import own
 from sql.schema.catalogue import recorded
 from sql.schema.files import SHARED
@@ -52,18 +52,19 @@ def check(database: Database, listen_url: str) -> list[Check]:
     ]
 
 
-def sizes(database: Database) -> list[dict[str, Any]]:
+def sizes(database: Database) -> Rows:
     """Return for each table of ours bytes with indexes and TOAST, live and dead rows, and vacuum."""
     tables = {item.parent for item in recorded() if item.kind == "column"}
     with database.transaction(seconds=30) as conn:
-        return conn.execute(
+        return fetch_rows(
+            conn,
             "SELECT s.relname AS table, pg_total_relation_size(s.relid) AS bytes,"
             " pg_indexes_size(s.relid) AS index_bytes, s.n_live_tup AS live_rows,"
             " s.n_dead_tup AS dead_rows, greatest(s.last_vacuum, s.last_autovacuum) AS last_vacuum"
             " FROM pg_stat_user_tables s WHERE s.schemaname = 'public' AND s.relname = ANY (%s)"
             " ORDER BY 2 DESC, 1",
             [sorted(tables)],
-        ).fetchall()
+        )
 
 
 def _version(conn: Connection) -> Check:

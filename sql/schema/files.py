@@ -36,6 +36,7 @@ PUBLIC = frozenset(
         "quota_window",
         "reckoner_benchmark",
         "reckoner_clock_now",
+        "reckoner_dry_run",
         "reckoner_now",
         "safe_jsonb",
         "symbol_asset_type",
@@ -43,6 +44,7 @@ PUBLIC = frozenset(
         "symbol_default_calendar",
         "symbol_rule",
         "symbols_by_rule",
+        "usable_price",
     }
 )
 

@@ -13,7 +13,8 @@ from worker.__main__ import app as worker
 _ANSWER = """\
 `./dev worker …` and `./dev market …` are `python -m worker …` and `python -m market …` in the project's
 environment. Every command takes `--help`. Commands that print take `--json`; on a terminal they print a
-table, in a pipe TSV. Commands that change rows take `--dry-run` and print counts before and after.
+table, in a pipe one TSV table with its header and exact values. Commands that change rows take `--dry-run`
+and print counts before and after; a dry run takes no ids of sequences. An unknown symbol or id is exit 1.
 
 Strangers' text (symbols, reasons, providers' words) is printed as text: characters that a terminal obeys or an eye
 cannot see are escapes such as `\\x1b`. TSV is for the eye and for spreadsheets. White space in it is folded, and a text

@@ -1,7 +1,7 @@
 """`worker migrate`: apply the schema, print what is missing, or remove what Reckoner made."""
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Annotated
 
 import psycopg
@@ -10,6 +10,7 @@ import typer
 from market.cli.console import JsonOption, command_database, emit, say, waiting
 from sql.database import Database
 from sql.errors import InvalidInput, ReckonerError
+from sql.rows import Rows
 from sql.schema import migrate, remove
 from sql.schema.migrate import Change
 
@@ -57,7 +58,8 @@ def migrate_command(
 def _print_changes(changes: list[Change], *, as_json: bool) -> None:
     """Print what was or would be done, and the SQL that resolves what is blocked."""
     if as_json or not sys.stdout.isatty():
-        emit([asdict(change) for change in changes], as_json=as_json)
+        rows = [asdict(change) for change in changes]
+        emit(Rows(rows, [field.name for field in fields(Change)]), as_json=as_json)
         return
     rows = [{"action": change.action, "name": change.name} for change in changes]
     emit(rows, as_json=False, empty="up to date")
@@ -90,7 +92,11 @@ def _remove(database: Database, *, apply: bool, as_json: bool) -> None:
         with database.transaction() as conn:
             lines = remove.statements(conn)
     if as_json or apply:
-        rows = [{"removed" if apply else "would_remove": line} for line in lines]
-        emit(rows, as_json=as_json, empty="nothing of ours is here")
+        name = "removed" if apply else "would_remove"
+        emit(
+            Rows([{name: line} for line in lines], [name]),
+            as_json=as_json,
+            empty="nothing of ours is here",
+        )
     elif lines:
         say(remove.script(lines).rstrip())

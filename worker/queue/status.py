@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 
 from sql.database import Connection, Database, error_line, one
+from sql.rows import fetch_rows
 from sql.schema import migrate
 
 
@@ -23,8 +24,8 @@ class Check:
 
 def status(conn: Connection) -> dict[str, Any]:
     """Return queue, workers, oldest event, pace and ETA as one document."""
-    queue = conn.execute("SELECT * FROM outbox_status").fetchall()
-    workers = conn.execute("SELECT * FROM worker_status ORDER BY name").fetchall()
+    queue = fetch_rows(conn, "SELECT * FROM outbox_status")
+    workers = fetch_rows(conn, "SELECT * FROM worker_status ORDER BY name")
     totals = one(
         conn,
         "SELECT (SELECT count(*) FROM outbox WHERE status IN ('pending', 'failed', 'processing')) AS waiting,"
