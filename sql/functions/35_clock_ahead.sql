@@ -15,16 +15,16 @@ FROM (
     SELECT 'events' AS what, count(*) AS n, max(greatest(o.created_at, o.updated_at)) AS until
     FROM outbox o WHERE greatest(o.created_at, o.updated_at) > reckoner_now() + interval '1 minute'
     UNION ALL
-    SELECT 'finished events', count(*), max(h.finished_at)
+    SELECT 'finished events' AS what, count(*) AS n, max(h.finished_at) AS until
     FROM outbox_history h WHERE h.finished_at > reckoner_now() + interval '1 minute'
     UNION ALL
-    SELECT 'workers', count(*), max(w.last_seen_at)
+    SELECT 'workers' AS what, count(*) AS n, max(w.last_seen_at) AS until
     FROM reckoner_workers w WHERE w.last_seen_at > reckoner_now() + interval '1 minute'
     UNION ALL
-    SELECT 'sweeps', count(*), max(i.swept_at)
+    SELECT 'sweeps' AS what, count(*) AS n, max(i.swept_at) AS until
     FROM reckoner_installation i WHERE i.swept_at > reckoner_now() + interval '1 minute'
     UNION ALL
-    SELECT 'providers', count(*), max(greatest(p.last_error_at, p.last_ok_at))
+    SELECT 'providers' AS what, count(*) AS n, max(greatest(p.last_error_at, p.last_ok_at)) AS until
     FROM reckoner_providers p
     WHERE greatest(p.last_error_at, p.last_ok_at) > reckoner_now() + interval '1 minute'
 ) a WHERE a.n > 0;
@@ -86,6 +86,6 @@ REVOKE ALL ON FUNCTION
     clock_settle()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/35_clock_ahead.sql', 'c483c9ece33a6c69e0728b5655e51a81d808f4eb276c8cef1387a931f6d52352')
+    ('functions/35_clock_ahead.sql', '1ca86ae27385ab1fc3598c690dfb241627534e55fb19c26db36b0340c639288b')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
