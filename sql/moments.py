@@ -68,6 +68,7 @@ class _IsoTimestamptz(_Timestamptz):
 class _IsoInterval(IntervalLoader):
     def __init__(self, oid: int, _context: AdaptContext | None = None) -> None:
         super().__init__(oid)
+        self._load_method = self._load_postgres
 
 
 def assume_iso(conn: psycopg.Connection[Any]) -> None:

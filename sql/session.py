@@ -77,16 +77,20 @@ class Session(psycopg.Connection[DictRow]):
     opened_at = 0.0  # time.monotonic()
     _every_time = ""
 
+    @property
+    def told_pid(self) -> int:
+        """The number of the server's process; a pooler tells one of its own."""
+        return self.info.backend_pid
+
     def settle(self) -> None:
         """Replace inherited settings that our statements cannot bear; takes one round trip."""
         fixed = dict(_FIXED)
         if self.info.server_version >= _PG_17:
             fixed["transaction_timeout"] = "0"
         values = ", ".join(f"('{name}', '{text}')" for name, text in (fixed | _FIXED_ALONE).items())
-        # A pooler tells another process number than the one of the server's process behind it.
         query = f"""
 SELECT count(set_config(s.name, s.value, false)) AS n FROM (VALUES {values}) AS s(name, value)
-WHERE pg_backend_pid() = {self.info.backend_pid}
+WHERE pg_backend_pid() = {self.told_pid}
 """  # noqa: S608 - all from this module
         done = self.execute(query.encode()).fetchone()
         if not done or not done["n"]:
@@ -119,6 +123,17 @@ def connect(url: str, name: str, seconds: float) -> Session:
     return Session.connect(url, **_CONNECT, connect_timeout=timeout, application_name=name)
 
 
+def fitted(conn: Connection, text: str) -> str:
+    """Return a text with a question mark for what the database's encoding lacks."""
+    server = conn.info.parameter_status("server_encoding") or "UTF8"
+    if text.isascii() or server in {"UTF8", "SQL_ASCII"}:
+        return text
+    try:
+        return _fit_text(pg2pyenc(server.encode()), text)
+    except psycopg.NotSupportedError:
+        return text.encode("ascii", "replace").decode()
+
+
 def _literal(name: str, value: str) -> str:
     """Return a value for SET, where a quoted list would be one name."""
     return value if name in {"search_path", "DateStyle"} else f"'{value}'"
@@ -147,17 +162,19 @@ def _fitting(server: str) -> tuple[type[StrDumperUnknown], Callable[[Any], bytes
     # SQL_ASCII takes any bytes, but no \u65e5 in JSON.
     codec = "utf-8" if server == "SQL_ASCII" else pg2pyenc(server.encode())
 
-    def fit(text: str) -> str:
-        return text.encode(codec, "replace").decode(codec)
-
     class Fitting(StrDumperUnknown):
         def dump(self, obj: str) -> Buffer | None:
-            return super().dump(fit(obj))
+            return super().dump(_fit_text(codec, obj))
 
-    def dumps(document: Any) -> bytes:
-        return fit(json.dumps(document, ensure_ascii=False)).encode()
+    return Fitting, functools.partial(_fit_json, codec)
 
-    return Fitting, dumps
+
+def _fit_text(codec: str, text: str) -> str:
+    return text.encode(codec, "replace").decode(codec)
+
+
+def _fit_json(codec: str, document: Any) -> bytes:
+    return _fit_text(codec, json.dumps(document, ensure_ascii=False)).encode()
 
 
 class _AnyText(TextLoader):

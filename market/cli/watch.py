@@ -21,9 +21,9 @@ def command(as_json: JsonOption = False) -> None:
     with command_database() as database:
         watcher = Watcher(database, settings.listen_database_url or database.url)
         if as_json:
-            emit_json(watcher.read())
+            emit_json(watcher.read_once())
         elif not sys.stdout.isatty():
-            for rows in tables(watcher.read()):
+            for rows in tables(watcher.read_once()):
                 emit(rows, as_json=False)
         else:
             signal.signal(signal.SIGTERM, signal.default_int_handler)

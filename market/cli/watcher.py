@@ -46,6 +46,13 @@ class Watcher:
         page: dict[str, Any] = row["page"]
         return page
 
+    def read_once(self) -> dict[str, Any]:
+        """Read the page's document and close the connection. Raises psycopg.Error."""
+        try:
+            return self.read()
+        finally:
+            self._close()
+
     def show(self) -> None:
         """Draw until interrupted; shows when the database is away, and retries."""
         console = drawing(sys.stdout)

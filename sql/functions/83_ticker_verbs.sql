@@ -102,7 +102,7 @@ $$;
 
 -- A pattern for symbol_rules that matches this symbol alone.
 CREATE OR REPLACE FUNCTION symbol_pattern(p_symbol text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-    SELECT regexp_replace(p_symbol, '([.^])', '\\\1', 'g')
+    SELECT regexp_replace(p_symbol, '([.^])', E'\\\\\\1', 'g')
 $$;
 
 -- Remaps p_old to p_new, for a rename, a merger or another spelling. Predictions and outcomes keep the
@@ -228,6 +228,6 @@ REVOKE ALL ON FUNCTION
     ticker_remap(p_old text, p_new text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/83_ticker_verbs.sql', '5252e22b7abde55e60841821af5a38d489599e3285eba24a0dd9a37f99cff8e8')
+    ('functions/83_ticker_verbs.sql', '8c08a53190b2a18079f469422d36eebd7919bc95afca516f47094d696393c0d6')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -19,6 +19,7 @@ from sql.errors import ReckonerError, Unhealthy
 from sql.schema import indexes, locks, rights
 from sql.schema.files import SchemaFile, schema_files
 from sql.schema.locks import until_free
+from sql.session import fitted
 
 # How long one migration waits for another.
 _TURN_SECONDS = 60
@@ -250,7 +251,7 @@ def _apply(conn: Connection, file: SchemaFile) -> None:
     if not file.is_stamped:
         raise SchemaMismatch(f"{file.name} does not record itself: run ./dev sql")
     try:
-        conn.execute(file.body.encode())
+        conn.execute(fitted(conn, file.body).encode())  # old migrations have "…" in comments
     except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
         raise
     except psycopg.Error as error:
