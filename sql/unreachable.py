@@ -23,7 +23,7 @@ _LASTING = re.compile(
     r"|no pg_hba\.conf entry|pg_hba\.conf rejects|is not permitted to log in"
     r"|permission denied for database|definition of service .* not found"
     r"|does not support SSL, but SSL was required|certificate|invalid .* value"
-    r"|[Ii]nvalid (?:port|integer|connection option)|unrecognized .* option"
+    r"|could not match .* (?:port|host)|[Ii]nvalid (?:port|integer|connection option)|unrecognized .* option"
 )
 
 

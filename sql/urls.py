@@ -52,7 +52,9 @@ def place(url: str) -> str:
     hosts = (given.get("host") or given.get("hostaddr") or "a local socket").split(",")
     ports = given.get("port", "5432").split(",")
     shown = [
-        host if host.startswith(("/", "@", "a ")) else f"{host}:{ports[min(n, len(ports) - 1)]}"
+        host
+        if host.startswith(("/", "@", "a "))
+        else f"{host}:{ports[min(n, len(ports) - 1)] or '5432'}"
         for n, host in enumerate(hosts)
     ]
     name = given.get("dbname") or given.get("user") or "of the user's name"
