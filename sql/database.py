@@ -19,7 +19,7 @@ from typing import Any, LiteralString, Self, TypeVar
 import psycopg
 from psycopg.rows import BaseRowFactory
 
-from sql import session, unreachable
+from sql import session, unreachable, urls
 from sql.descriptors import is_short
 from sql.pool import Pool
 from sql.redaction import one_line
@@ -90,10 +90,14 @@ class Database:
     """One database: a pool for transactions, single connections for LISTEN.
 
     url: a libpq URL. name: what pg_stat_activity shows. size: most connections at once.
+    place: which database this is, in words and without a password; by default from the URL.
     """
 
-    def __init__(self, url: str, *, name: str = "reckoner", size: int = 4) -> None:
+    def __init__(
+        self, url: str, *, name: str = "reckoner", size: int = 4, place: str | None = None
+    ) -> None:
         self.url = url
+        self.place = place or urls.place(url)
         self._name = name
         self._watchdog = Watchdog()
         self.size = size
@@ -179,7 +183,9 @@ class Database:
                 conn.close()
                 raise
         except psycopg.OperationalError as error:
-            raise unreachable.failed(url, error) from error
+            raise unreachable.failed(
+                self.place if url == self.url else urls.place(url), error
+            ) from error
         return conn
 
     @contextlib.contextmanager

@@ -8,11 +8,9 @@ import re
 
 import psycopg
 
-from sql.urls import place
-
-# What libpq and psycopg say of the address before the reason. `place` says it better.
+# What libpq and psycopg say of the address before the reason; the place says it better.
 _ADDRESS = re.compile(
-    r"(?:connection failed: )?(?:connection to server (?:at|on) .*?(?:, port \d+)? failed: )?"
+    r"(?:connection (?:failed|is bad): )?(?:connection to server (?:at|on) .*?(?:, port \d+)? failed: )?"
 )
 _ATTEMPT = re.compile(r"- host: (?P<host>'[^']*'|None), port: .*?, hostaddr: (?:'[^']*'|None): ")
 
@@ -35,12 +33,15 @@ class ConnectionFailed(psycopg.OperationalError):
         self.is_lasting = is_lasting
 
 
-def failed(url: str, error: psycopg.Error) -> ConnectionFailed:
-    """Return the error of opening a connection as one line, with every host's reason."""
+def failed(place: str, error: psycopg.Error) -> ConnectionFailed:
+    """Return the error of opening a connection as one line, with every host's reason.
+
+    place: which database, without its password.
+    """
     reasons = _reasons(str(error))
     said = "; ".join(dict.fromkeys(reasons)) or type(error).__name__
     return ConnectionFailed(
-        f"{place(url)}: {said}", is_lasting=all(_LASTING.search(each) for each in reasons)
+        f"{place}: {said}", is_lasting=all(_LASTING.search(each) for each in reasons)
     )
 
 
