@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 
 from sql.database import Connection, Database, error_line, one
+from sql.schema import rights
 from sql.schema.audit import SHARED
 from sql.schema.catalogue import recorded
 
@@ -37,6 +38,7 @@ def check(database: Database, listen_url: str) -> list[Check]:
             _version(conn),
             _writable(conn),
             _rights(conn),
+            _roles(conn),
             _creators(conn),
             _longest(conn),
             _dead(conn),
@@ -165,6 +167,18 @@ def _rights(conn: Connection) -> Check:
     if row["lacking"]:
         said += f"; a worker would lack rights on {row['lacking']}: python -m market db roles"
     return Check("rights", "ok" if may else "warn", said)
+
+
+def _roles(conn: Connection) -> Check:
+    """Find roles that work or read here and lack rights: on what `migrate` added, or where PUBLIC has none."""
+    found = []
+    for role, writes in rights.users(conn):
+        if missing := rights.lacking(conn, role, writes=writes):
+            others = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+            found.append(f"{role} lacks {', '.join(missing[:3])}{others}")
+    if found:
+        return Check("roles", "warn", f"{'; '.join(found)}: run python -m market db roles again")
+    return Check("roles", "ok", "each role with rights on the outbox has all that it needs")
 
 
 def _creators(conn: Connection) -> Check:
