@@ -9,10 +9,8 @@ import sys
 import tempfile
 from typing import IO
 
-import market.__main__
-import worker.__main__
 from market.cli.console import run
-from tests.system.test_session_settings import COMMANDS
+from tests.support.every_command import APPS, COMMANDS
 
 
 def ended(arguments: tuple[str, ...], *, is_read: bool, errors: IO[bytes]) -> int:
@@ -28,7 +26,7 @@ def ended(arguments: tuple[str, ...], *, is_read: bool, errors: IO[bytes]) -> in
     sys.argv = list(arguments)
     code = 70
     try:
-        run({"worker": worker.__main__.app, "market": market.__main__.app}[arguments[0]])
+        run(APPS[arguments[0]])
     except SystemExit as error:
         code = int(error.code or 0)
         sys.stdout.flush()  # as at the interpreter's end

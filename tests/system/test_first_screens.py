@@ -11,18 +11,15 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql as psql
-from typer.testing import CliRunner
 
-import market.__main__
-import worker.__main__
 from sql import embedded
 from sql.database import Database
 from sql.schema import check, migrate
 from tests.support.cli import command, document, error_line
 from tests.support.db import Conn, database_of, server_folder, value
+from tests.support.every_command import COMMANDS, invoke
 from tests.support.process import ROOT, environment
 from tests.support.roles import as_role, roles
-from tests.system.test_session_settings import COMMANDS
 
 
 def test_a_closed_pipe_ends_every_command_with_0(url: str) -> None:
@@ -59,13 +56,8 @@ READING = [each for each in COMMANDS if each != ("worker", "migrate")]
 def test_no_command_that_reads_makes_a_database(
     arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, text in environment("").items():
-        monkeypatch.setenv(name, text)
     monkeypatch.chdir(tmp_path)
-    for module in (worker.__main__, market.__main__):
-        monkeypatch.setattr(module, "configure", lambda _: None)
-    app = {"worker": worker.__main__.app, "market": market.__main__.app}[arguments[0]]
-    result = CliRunner().invoke(app, arguments[1:])
+    result = invoke(arguments, environment(""), monkeypatch)
     assert str(result.exception) == (
         "DATABASE_URL: not set, and there is no database in .reckoner:"
         " set it, or make one with python -m worker migrate"

@@ -16,10 +16,7 @@ import pytest
 from psycopg import sql as psql
 from psycopg.rows import dict_row, tuple_row
 from typer.main import get_command
-from typer.testing import CliRunner
 
-import market.__main__
-import worker.__main__
 from market.cli.console import exit_code
 from market.universe import sessions
 from sql.database import Database
@@ -36,6 +33,7 @@ from tests.support.db import (
     value,
     with_database,
 )
+from tests.support.every_command import APPS, COMMANDS, invoke
 from tests.support.market import bars
 from tests.support.process import environment
 
@@ -169,53 +167,6 @@ OTHERS = {
     "default_transaction_isolation": "repeatable read",
 }
 
-# Every command that needs no network and no terminal, and its exit code.
-COMMANDS: dict[tuple[str, ...], int] = {
-    ("worker", "migrate"): 0,
-    ("worker", "migrate", "--check"): 0,
-    ("worker", "migrate", "--remove"): 0,
-    ("worker", "status", "--json"): 0,
-    ("worker", "sweep", "--json"): 0,
-    ("worker", "requeue", "--ticker", "GOOD", "--dry-run", "--json"): 0,
-    ("worker", "enqueue", "--all", "--json"): 0,
-    ("worker", "explain", "1", "--json"): 0,
-    ("worker", "explain", "GOOD", "--json"): 0,
-    ("worker", "health", "--json"): 3,  # no worker is alive
-    ("worker", "url"): 0,
-    ("worker", "watch", "--json"): 0,
-    ("market", "accuracy-report", "--json"): 0,
-    ("market", "calibration-report", "--json"): 0,
-    ("market", "register-tickers", "OTHER", "--json"): 0,
-    ("market", "ticker-registry", "--json"): 0,
-    (
-        "market",
-        "set-ticker",
-        "OTHER",
-        "--status",
-        "inactive",
-        "--reason",
-        "tr\u00e8s, \u65e5",
-        "--json",
-    ): 0,
-    ("market", "remap-ticker", "OTHER", "ANOTHER", "--yes", "--json"): 0,
-    ("market", "fetch-prices", "-s", "GOOD", "--json"): 0,
-    ("market", "payload", "1"): 0,
-    ("market", "price-stats", "GOOD", "--json"): 0,
-    ("market", "providers", "--json"): 0,
-    ("market", "calculate-outcomes", "--json"): 0,
-    ("market", "backfill", "--start", "2024-01-01", "--symbols", "GOOD", "--dry-run", "--json"): 0,
-    ("market", "backfill-status", "1", "--json"): 1,
-    ("market", "health-check", "--json"): 3,
-    ("market", "validation-report", "--start", "2024-03-01", "--end", "2024-03-31", "--json"): 3,
-    ("market", "stats", "--json"): 0,
-    ("market", "processing-stats", "--json"): 0,
-    ("market", "watch", "--json"): 0,
-    ("market", "db", "audit", "--json"): 0,
-    ("market", "db", "repair", "--json"): 0,
-    ("market", "db", "check", "--json"): 0,
-    ("market", "db", "roles", "--json"): 0,
-}
-
 
 def set_for_all(conn: psycopg.Connection[Any], settings: dict[str, str]) -> None:
     name = psql.Identifier(str(value(conn, "SELECT current_database()")))
@@ -289,14 +240,9 @@ def test_an_insert_becomes_a_complete_outcome_and_every_command_runs(
         assert history["verdict"] == "done", history
 
     settings = environment(odd_url, MARKET_PROVIDERS="csv", MARKET_CSV_DIR=str(tmp_path))
-    for name, text in settings.items():
-        monkeypatch.setenv(name, text)
-    for module in (worker.__main__, market.__main__):
-        monkeypatch.setattr(module, "configure", lambda _: None)  # the log would go to CliRunner's
     failed = {}
     for arguments, code in COMMANDS.items():
-        app = {"worker": worker.__main__.app, "market": market.__main__.app}[arguments[0]]
-        result = CliRunner().invoke(app, arguments[1:])
+        result = invoke(arguments, settings, monkeypatch)
         error = result.exception
         ended = exit_code(error) if isinstance(error, ReckonerError) else result.exit_code
         if ended != code:
@@ -325,7 +271,7 @@ def test_every_command_is_in_the_list_or_named_here() -> None:
         ("market", "db", "backup"),
     }
     known = {arguments[:n] for arguments in COMMANDS for n in (2, 3)} | elsewhere
-    for root, app in (("worker", worker.__main__.app), ("market", market.__main__.app)):
+    for root, app in APPS.items():
         for name, group in get_command(app).commands.items():  # type: ignore[attr-defined]
             below = getattr(group, "commands", {})
             assert all((root, name, each) in known for each in below)

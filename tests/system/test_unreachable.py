@@ -4,24 +4,20 @@ import contextlib
 import socket
 import struct
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
-from typer.testing import CliRunner
 
-import market.__main__
-import worker.__main__
 from sql.database import Database, error_line, is_away
 from sql.unreachable import ConnectionFailed
 from tests.support.cli import command
 from tests.support.cli import error_line as only_line
 from tests.support.db import connect, database_of, with_database
+from tests.support.every_command import COMMANDS, invoke
 from tests.support.process import Start, environment
 from tests.support.waiting import until
-from tests.system.test_session_settings import COMMANDS
 
 HIDDEN = "hidden-word"
 
@@ -187,14 +183,8 @@ def test_every_command_says_it_at_once(
     arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = closed_port()
-    for name, text in environment(f"postgresql://u:{HIDDEN}@127.0.0.1:{port}/d").items():
-        monkeypatch.setenv(name, text)
-    for module in (worker.__main__, market.__main__):
-        monkeypatch.setattr(module, "configure", lambda _: None)
-    app = {"worker": worker.__main__.app, "market": market.__main__.app}[arguments[0]]
-    began = time.monotonic()
-    result = CliRunner().invoke(app, arguments[1:])
-    assert time.monotonic() - began < 10, "less than the pool's timeout was"
+    settings = environment(f"postgresql://u:{HIDDEN}@127.0.0.1:{port}/d")
+    result = invoke(arguments, settings, monkeypatch)
     said = f"{result.output} {result.exception}"
     assert HIDDEN not in said
     if arguments != ("worker", "url"):
