@@ -14,7 +14,6 @@ exact in both. A command prints one TSV table, and its header also without rows.
 
 import contextlib
 import datetime as dt
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,7 +31,8 @@ from sql.redaction import redact
 from sql.rows import Rows
 from sql.schema import migrate
 from sql.settings import DatabaseSettings, load
-from sql.streams import beneath, guard
+from sql.streams import ReaderGone, beneath, guard
+from sql.unreachable import ConnectionFailed
 from sql.visible import json_text, visible_line, visible_lines
 
 if TYPE_CHECKING:
@@ -59,20 +59,40 @@ def application(help_text: str, **options: Any) -> typer.Typer:
 
 
 @contextlib.contextmanager
-def command_database(*, any_schema: bool = False) -> Iterator[Database]:
+def command_database(*, any_schema: bool = False, may_make: bool = False) -> Iterator[Database]:
     """Yield the database of the settings; raises at once when it does not answer.
 
-    Raises MigrationError where the schema is not this version's, unless any_schema.
+    may_make: make an embedded database where none is. Raises MigrationError where the schema is not
+    this version's, unless any_schema. Its errors carry a note that names the database.
     """
     with contextlib.ExitStack() as stack:
         with waiting("reaching the database"):
             settings = load(DatabaseSettings)
-            database = stack.enter_context(open_database(settings, name="reckoner command", size=2))
-            database.connect().close()  # the pool would retry for its whole timeout, and a person waits
-            if not any_schema:
-                with database.transaction() as conn:
+            database = stack.enter_context(
+                open_database(settings, name="reckoner command", size=2, may_make=may_make)
+            )
+            stack.enter_context(_naming(database.place))
+            with database.transaction() as conn:
+                if not any_schema:
                     migrate.expect(conn)
         yield database
+
+
+@contextlib.contextmanager
+def _naming(place: str) -> Iterator[None]:
+    """Note on errors of the database which one it is."""
+    try:
+        yield
+    except (psycopg.Error, migrate.MigrationError) as error:
+        if place not in str(error):
+            error.add_note(place)
+        raise
+
+
+def _named(error: Exception, message: str) -> str:
+    """Return a message with the database that the error came from."""
+    notes = getattr(error, "__notes__", [])
+    return f"{message} ({notes[0]})" if notes else message
 
 
 @contextlib.contextmanager
@@ -116,23 +136,30 @@ def run(app: Callable[..., Any]) -> None:
     completion_init()
     guard()
     try:
+        _run(app)
+    finally:
+        with contextlib.suppress(ReaderGone):  # else at the interpreter's end, as a traceback
+            sys.stdout.flush()
+
+
+def _run(app: Callable[..., Any]) -> None:
+    try:
         app(complete_var=_COMPLETE)
     except ReckonerError as error:
-        fail(str(error), exit_code(error))
-    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction):
-        fail("the database lacks Reckoner's tables or functions: run python -m worker migrate", 3)
+        fail(_named(error, str(error)), exit_code(error))
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction) as error:
+        lacks = "the database lacks Reckoner's tables or functions: run python -m worker migrate"
+        fail(_named(error, lacks), 3)
+    except ConnectionFailed as error:
+        fail(str(error), 2 if error.is_lasting else 1)
     except psycopg.Error as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        fail(f"the database: {lines[0]}", 1)
+        fail(_named(error, f"the database: {lines[0]}"), 1)
     except UnicodeEncodeError as error:
         # Surrogates: bytes of an argument or a file name that are not UTF-8.
         fail(f"not a text: {error.object[:50]!r} has bytes that are not UTF-8", 2)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader of the pipe closed it (`… | head`), which is not an error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
 
 
 def exit_code(error: ReckonerError) -> int:
@@ -212,8 +239,12 @@ def emit_bytes(body: bytes) -> None:
         say(body.decode(errors="backslashreplace"))
     else:
         sys.stdout.flush()
-        sys.stdout.buffer.write(body)
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(body)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            sys.stdout.flush()  # which ends the command
+            raise
 
 
 def _table(rows: Table, empty: str) -> None:

@@ -12,7 +12,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     -- What is far too long is not looked at: btrim() takes eight times its size, and of 200 MB that failed.
     FROM (SELECT CASE WHEN octet_length(p_text) <= 1000
                       THEN upper(btrim(p_text, E' \t\r\n\f\x0b') COLLATE "C") END AS symbol) s
-    WHERE symbol ~ '^[-A-Z0-9.^=:/]{1,20}$' AND symbol !~ '^\.+$|(^|/)\.{0,2}(/|$)'
+    WHERE symbol ~ '^[-A-Z0-9.^=:/]{1,20}$' AND symbol !~ '^[.]+$|(^|/)[.]{0,2}(/|$)'
 $$;
 
 CREATE OR REPLACE FUNCTION symbol_asset_type(p_symbol text) RETURNS text
@@ -82,13 +82,20 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT coalesce((SELECT calendar FROM symbol_rule(p_symbol)), symbol_default_calendar(p_symbol))
 $$;
 
--- JSON that jsonb cannot hold (\u0000, lone surrogates, numbers beyond numeric) as its text:
+-- JSON that jsonb cannot hold (lone surrogates, numbers beyond numeric) as its text:
 -- otherwise one such row would fail the batch of all others.
 CREATE OR REPLACE FUNCTION safe_jsonb(p_json json) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
     RETURN p_json::jsonb;
-EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+EXCEPTION WHEN untranslatable_character THEN
+    -- A character that no text of this database can hold (in LATIN1 \u65e5, anywhere \u0000).
+    BEGIN
+        RETURN regexp_replace(p_json::text, E'(?<!\\\\)((?:\\\\\\\\)*)\\\\u[0-9a-fA-F]{4}', E'\\1?', 'g')::jsonb;
+    EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+        RETURN to_jsonb('unreadable JSON: ' || left(p_json::text, 100));
+    END;
+WHEN data_exception OR program_limit_exceeded THEN
     RETURN to_jsonb('unreadable JSON: ' || left(p_json::text, 100));
 END
 $$;
@@ -99,9 +106,9 @@ $$;
 CREATE OR REPLACE FUNCTION has_assets(p_assets text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT coalesce(p_assets LIKE '["_%' OR octet_length(p_assets) > 10000
-                    OR p_assets !~ '^\s*(null|\[\s*\]|\{\s*\}|"\s*")?\s*$', false)
+                    OR p_assets !~ '^[[:space:]]*(null|[[][[:space:]]*[]]|[{][[:space:]]*[}]|"[[:space:]]*")?[[:space:]]*$', false)
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/11_symbols.sql', '7e40603f4543a254f17a6364b930012009d8fa985b1e5ac25c08773077b47724')
+    ('functions/11_symbols.sql', 'f6068a3a9dfff0a43331ea32f9a0303210f15c1886e5da901969a7641a267cdc')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -102,7 +102,7 @@ $$;
 
 -- A pattern for symbol_rules that matches this symbol alone.
 CREATE OR REPLACE FUNCTION symbol_pattern(p_symbol text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-    SELECT regexp_replace(p_symbol, '([.^])', '\\\1', 'g')
+    SELECT regexp_replace(p_symbol, '([.^])', E'\\\\\\1', 'g')
 $$;
 
 -- Remaps p_old to p_new, for a rename, a merger or another spelling. Predictions and outcomes keep the
@@ -236,6 +236,6 @@ REVOKE ALL ON FUNCTION
     ticker_remap(p_old text, p_new text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/83_ticker_verbs.sql', '12811504dff410d90a3c6ad7be7b55f91c01cfe3e7fa9fa9f7b57aa1e30a4d7a')
+    ('functions/83_ticker_verbs.sql', 'cfec541b57ff66222fc8efb19208981376cff8a1032aa729eb7fa71e8e9b8709')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

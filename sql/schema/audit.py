@@ -258,13 +258,18 @@ def _rights(want: list[Item], have: _Have, conn: Connection) -> list[Difference]
         conn,
         "SELECT pg_get_userbyid(relowner) AS name FROM pg_class WHERE oid = 'public.reckoner_schema'::regclass",
     )["name"]
+    is_hardened = rights.public_is_shut_out(conn)
     found = []
     for item in (item for item in want if item.kind == "rights"):
         live = have.get(item.identity)
         if live is None or (item.parent != "function" and _is_theirs(item)):
             continue  # a missing object is a difference of its own; rights on another program's table are its owner's
         found += drift.ownership(item, live, owner)
-        found += drift.public_rights(item, live)
+        found += [
+            each
+            for each in drift.public_rights(item, live)
+            if not (is_hardened and each.difference == "PUBLIC lacks EXECUTE")
+        ]
         if item.parent == "function":
             is_inner = item.detail["definer"] or item.name.partition("(")[0] in rights.NOBODYS
             forbidden = set(live.detail["roles"]) if is_inner else set()

@@ -14,7 +14,7 @@ import psycopg
 
 from sql.database import Connection, Database, error_line, one
 from sql.rows import Rows, fetch_rows
-from sql.schema import own
+from sql.schema import own, rights
 from sql.schema.catalogue import recorded
 from sql.schema.files import SHARED
 
@@ -36,7 +36,9 @@ def check(database: Database, listen_url: str) -> list[Check]:
     with database.transaction(seconds=30) as conn:
         found = [
             _version(conn),
+            _writable(conn),
             _rights(conn),
+            _roles(conn),
             _creators(conn),
             _names(conn),
             _longest(conn),
@@ -78,6 +80,37 @@ def _version(conn: Connection) -> Check:
     size = row["bytes"] / 2**20
     said = f"PostgreSQL {row['version']}, database {row['name']} of {size:.0f} MB"
     return Check("version", state, said if state == "ok" else f"{said}: 15 or newer is needed")
+
+
+def read_only(conn: Connection) -> str | None:
+    """Return why the workers of this database cannot write, with the remedy; None where they can.
+
+    A role without rights to write says nothing about workers: its own transactions may well be
+    read-only, as those of the dashboard's role are.
+    """
+    row = one(
+        conn,
+        "SELECT pg_is_in_recovery() AS standby, s.setting = 'on' AS is_on, s.source,"
+        " current_database() AS name, current_user AS role,"
+        " coalesce(has_table_privilege(to_regclass('public.outbox'), 'INSERT'), true) AS writes"
+        " FROM pg_settings s WHERE s.name = 'default_transaction_read_only'",
+    )
+    if row["standby"]:
+        return "it is a standby, to which nobody can write: name the primary in DATABASE_URL"
+    if not row["is_on"] or (row["source"] in {"user", "database user"} and not row["writes"]):
+        return None
+    where = {
+        "user": f'ALTER ROLE "{row["role"]}" RESET default_transaction_read_only',
+        "database user": f'ALTER ROLE "{row["role"]}" IN DATABASE "{row["name"]}"'
+        " RESET default_transaction_read_only",
+        "database": f'ALTER DATABASE "{row["name"]}" RESET default_transaction_read_only',
+    }.get(row["source"], f"it comes from the {row['source']}")
+    return f"is read-only (default_transaction_read_only), so that workers wait: {where}"
+
+
+def _writable(conn: Connection) -> Check:
+    why = read_only(conn)
+    return Check("writable", "fail" if why else "ok", why or "transactions may write")
 
 
 def _endpoint(database: Database) -> Check:
@@ -136,6 +169,18 @@ def _rights(conn: Connection) -> Check:
     if row["lacking"]:
         said += f"; a worker would lack rights on {row['lacking']}: python -m market db roles"
     return Check("rights", "ok" if may else "warn", said)
+
+
+def _roles(conn: Connection) -> Check:
+    """Find roles that work or read here and lack rights: on what `migrate` added, or where PUBLIC has none."""
+    found = []
+    for role, writes in rights.users(conn):
+        if missing := rights.lacking(conn, role, writes=writes):
+            others = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+            found.append(f"{role} lacks {', '.join(missing[:3])}{others}")
+    if found:
+        return Check("roles", "warn", f"{'; '.join(found)}: run python -m market db roles again")
+    return Check("roles", "ok", "each role with rights on the outbox has all that it needs")
 
 
 def _creators(conn: Connection) -> Check:

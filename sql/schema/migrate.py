@@ -20,6 +20,7 @@ from sql.schema import indexes, locks, own, rights
 from sql.schema.clash import Clash
 from sql.schema.files import SchemaFile, schema_files
 from sql.schema.locks import until_free
+from sql.session import fitted
 
 # How long one migration waits for another.
 _TURN_SECONDS = 60
@@ -286,7 +287,7 @@ def _apply(conn: Connection, file: SchemaFile) -> None:
         raise SchemaMismatch(f"{file.name} does not record itself: run ./dev sql")
     try:
         body = own.spare(conn, file.body) if file.name == DROPS else file.body
-        conn.execute(body.encode())
+        conn.execute(fitted(conn, body).encode())  # old migrations have "…" in comments
     except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
         raise
     except psycopg.Error as error:

@@ -25,7 +25,7 @@ reads `--json`, which loses nothing and is plain ASCII.
 |---|---|
 | 0 | done |
 | 1 | failed, or not found |
-| 2 | wrong usage or settings |
+| 2 | wrong usage or settings, or a database that waiting cannot reach (wrong password, no such database) |
 | 3 | unhealthy, or the database has another schema than this version |
 | 130 | interrupted |
 

@@ -34,7 +34,10 @@ def migrate_command(
         raise InvalidInput("--apply goes with --remove")
     if check and removing:
         raise InvalidInput("give one of --check and --remove")
-    with command_database(any_schema=True) as database:
+    making = not (check or removing)
+    with command_database(any_schema=True, may_make=making) as database:
+        if sys.stdout.isatty() and not as_json and not removing:
+            say(database.place)
         if removing:
             _remove(database, apply=apply, as_json=as_json)
             return

@@ -25,10 +25,12 @@ def status(as_json: JsonOption = False) -> None:
     `python -m worker status`, `python -m worker status --json | jq .totals`.
     """
     with command_database() as database, database.transaction() as conn:
-        document = queue_status.status(conn)
+        document = {"database": database.place, **queue_status.status(conn)}
     if as_json:
         emit_json(document)
         return
+    if sys.stdout.isatty():
+        say(str(document["database"]))
     emit_tables(
         {
             "totals": [document["totals"]],
