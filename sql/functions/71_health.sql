@@ -117,6 +117,14 @@ BEGIN
         coalesce('trigger ' || v_row.text || ': run python -m worker migrate; the sweep finds what they miss',
                  'all are there and enabled');
 
+    -- What the views read, and whether they show every row of it. source_hides() repeats a part.
+    SELECT string_agg(s.said, '; ' ORDER BY s.said) || ': run python -m worker migrate' AS stale,
+           source_lacks() AS lacks, source_hides() AS hides
+    INTO v_row FROM (SELECT source_stale() UNION ALL SELECT source_swapped()) AS s(said);
+    RETURN QUERY SELECT 'source',
+        CASE WHEN coalesce(v_row.stale, v_row.lacks, v_row.hides) IS NULL THEN 'ok' ELSE 'fail' END,
+        coalesce(nullif(concat_ws('. ', v_row.lacks, coalesce(v_row.stale, v_row.hides)), ''), 'the views read the tables that are there');
+
     -- Sweeps come every minute, or when sleeping workers wake. Without a worker the check `workers` fails.
     SELECT i.swept_at, extract(epoch FROM v_now - i.swept_at)::bigint AS age,
            v_now - greatest(i.swept_at, i.installed_at) > interval '15 minutes' AND w.awake AS late,
@@ -180,6 +188,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', 'e925d4203d09e23f1fa674a88c86fa4fc0f6f08db153558d4836211fab1b1f2c')
+    ('functions/71_health.sql', '2a79d442ca05eec568d828fd3d0566b299b167741c58921e9b8af8295da61f78')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

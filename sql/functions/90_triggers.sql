@@ -189,25 +189,48 @@ LANGUAGE sql STABLE AS $$
     WHERE g.tgenabled IS NULL OR g.tgenabled NOT IN ('O', 'A')
 $$;
 
+-- Triggers of ours on tables that were renamed: every statement there would get a warning from them.
+CREATE OR REPLACE FUNCTION source_stray_triggers()
+RETURNS TABLE (tablename text, trigger_name text) LANGUAGE sql STABLE AS $$
+    SELECT g.tgrelid::regclass::text, t.trigger_name
+    FROM reckoner_triggers() t
+    JOIN pg_proc p ON p.proname = t.trigger_name AND p.pronamespace = 'public'::regnamespace
+    JOIN pg_trigger g ON g.tgfoid = p.oid AND g.tgname = t.trigger_name AND NOT g.tgisinternal
+    JOIN pg_class c ON c.oid = g.tgrelid
+    WHERE g.tgrelid <> to_regclass('public.' || t.source) AND pg_has_role(c.relowner, 'USAGE')
+$$;
+
 -- Creates the objects that depend on the tables that are found: the view and the triggers. It leaves
 -- those that exist and work, so that migrating again takes no lock on the owner's tables. Called by
 -- this file and at every `worker migrate`.
 CREATE OR REPLACE FUNCTION source_attach() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    v_missing record;
+    v_row   record;
+    v_stale boolean := EXISTS (SELECT FROM source_stale());
 BEGIN
-    PERFORM source_attach_view();
+    PERFORM source_attach_view(); -- before the stray triggers go, which tell it that a table was renamed
+    IF to_regclass('public.predictions') IS NULL THEN
+        RAISE '%', source_lacks();
+    END IF;
     INSERT INTO reckoner_installation (last_prediction_id)
     SELECT coalesce(max(id), 0) FROM predictions
     HAVING NOT EXISTS (SELECT FROM reckoner_installation);
-    FOR v_missing IN SELECT * FROM source_missing_triggers() LOOP
-        IF v_missing.is_there THEN
-            EXECUTE format('ALTER TABLE public.%I ENABLE TRIGGER %I', v_missing.source, v_missing.trigger_name);
+    FOR v_row IN SELECT * FROM source_stray_triggers() LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', v_row.trigger_name, v_row.tablename);
+    END LOOP;
+    FOR v_row IN SELECT * FROM source_missing_triggers() LOOP
+        IF v_row.is_there THEN
+            EXECUTE format('ALTER TABLE public.%I ENABLE TRIGGER %I', v_row.source, v_row.trigger_name);
         ELSE
             EXECUTE format('CREATE TRIGGER %I %s EXECUTE FUNCTION %I()',
-                           v_missing.trigger_name, v_missing.definition, v_missing.trigger_name);
+                           v_row.trigger_name, v_row.definition, v_row.trigger_name);
         END IF;
     END LOOP;
+    IF v_stale THEN -- events that wait because the view did not show their predictions
+        UPDATE outbox SET status = 'pending'
+        WHERE topic = 'prediction' AND lease IS NULL AND status <> 'dead'
+          AND last_error LIKE 'the prediction cannot be seen: %';
+    END IF;
 END
 $$;
 
@@ -217,7 +240,12 @@ CREATE OR REPLACE FUNCTION source_missing() RETURNS SETOF text LANGUAGE sql STAB
                   CASE WHEN is_there THEN 'disabled' ELSE 'missing' END)
     FROM source_missing_triggers()
     UNION ALL
-    SELECT 'view prediction_inputs is missing' WHERE to_regclass('public.prediction_inputs') IS NULL
+    SELECT format('trigger %s is on %s, which is another table now', trigger_name, tablename)
+    FROM source_stray_triggers()
+    UNION ALL
+    SELECT source_stale()
+    UNION ALL
+    SELECT source_lacks() WHERE source_lacks() IS NOT NULL
 $$;
 
 SELECT source_attach();
@@ -228,10 +256,11 @@ REVOKE ALL ON FUNCTION
     registry_inserted(),
     reckoner_triggers(),
     source_missing_triggers(),
+    source_stray_triggers(),
     source_attach(),
     source_missing()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/90_triggers.sql', 'c3a28b52bf489bc0d389dce3c0554356ae58c2413725285591faa7f4bbd6c6c8')
+    ('functions/90_triggers.sql', 'd3c9439c2916932d26386425c71f91ef8b8a2c800c639a5839584f22ceb37ece')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -209,14 +209,18 @@ def _is_view(conn: Connection, view: str) -> bool:
                 " = pg_get_viewdef(('public.' || quote_ident(%s))::regclass) AS same",
                 [view],
             ).fetchone()
-    except (psycopg.errors.UndefinedObject, psycopg.errors.SyntaxErrorOrAccessRuleViolation):
+    except (
+        psycopg.errors.UndefinedFunction,
+        psycopg.errors.UndefinedObject,
+        psycopg.errors.SyntaxErrorOrAccessRuleViolation,
+    ):
         return False  # an object that it reads is missing, which is a difference of its own
     return bool(row and row["same"])
 
 
 def _source(item: Item, live: Item | None) -> list[Difference]:
     """Compare the view of the source, which the owner may have replaced for another source."""
-    if live is not None and live.detail == item.detail:
+    if live is not None and live.detail["columns"] == item.detail["columns"]:
         return []
     return [
         Difference(

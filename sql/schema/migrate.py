@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import psycopg
 import structlog
 
-from sql.database import Connection, Database, one
+from sql.database import Connection, Database, error_line, one
 from sql.errors import ReckonerError, Unhealthy
-from sql.schema import indexes, locks, rights
+from sql.schema import indexes, locks, reads, rights
 from sql.schema.files import SchemaFile, schema_files
 from sql.schema.locks import until_free
 
@@ -106,7 +106,8 @@ def _detached(conn: Connection) -> list[Change]:
     if not _scalar(conn, "SELECT to_regproc('public.source_missing') IS NOT NULL"):
         return []
     missing = conn.execute("SELECT source_missing AS text FROM public.source_missing()")
-    return [Change("attach", row["text"]) for row in missing]
+    found = [row["text"] for row in missing]
+    return [Change("attach", text) for text in (*found, *reads.elsewhere(conn))]
 
 
 def expect(conn: Connection) -> list[Change]:
@@ -238,11 +239,15 @@ def _step(database: Database, files: Sequence[SchemaFile]) -> list[Change]:
 
 
 def _attach(database: Database) -> list[Change]:
-    """Create the missing view and triggers; leave those that work."""
+    """Create the missing views and triggers; leave those that work."""
     with _locked(database) as conn:
         changes = [change for change in pending(conn) if change.action == "attach"]
         conn.execute("SET LOCAL search_path = public")
-        conn.execute("SELECT source_attach()")
+        try:
+            reads.replace(conn)
+            conn.execute("SELECT source_attach()")
+        except psycopg.errors.RaiseException as error:
+            raise MigrationError(error_line(error)) from error
         return changes
 
 
