@@ -50,13 +50,14 @@ _GRACE_SECONDS = 5.0
 def _begin(seconds: float, lock_seconds: float = 10.0) -> str:
     """Begin a transaction in which every statement ends within `seconds`.
 
-    It sets the isolation, because the owner's default may hide rows that others just committed.
+    It sets the isolation, because the owner's default may hide rows that others just committed, and the
+    search_path, because a role's own may name other schemas first, or not `public`.
     """
     return (
         f"BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = {int(seconds * 1000)};"
         f" SET LOCAL lock_timeout = {int(lock_seconds * 1000)};"
         " SET LOCAL idle_in_transaction_session_timeout = 120000;"
-        " SET LOCAL TimeZone = 'UTC'"
+        " SET LOCAL TimeZone = 'UTC'; SET LOCAL search_path = public, pg_temp"
     )
 
 

@@ -20,9 +20,9 @@ $$;
 CREATE OR REPLACE FUNCTION outcome_correct(p_sentiment text, p_return double precision)
 RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE p_sentiment
-        WHEN 'bullish' THEN p_return > neutral_band()
-        WHEN 'bearish' THEN p_return < -neutral_band()
-        WHEN 'neutral' THEN abs(p_return) <= neutral_band()
+        WHEN 'bullish' THEN p_return > public.neutral_band()
+        WHEN 'bearish' THEN p_return < -public.neutral_band()
+        WHEN 'neutral' THEN abs(p_return) <= public.neutral_band()
     END
 $$;
 
@@ -39,6 +39,6 @@ REVOKE ALL ON FUNCTION
     horizon_sessions()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/14_horizons.sql', '3807a28491c324539ab7ee080be39c3d89bb8299a9bc1912dda7a5a6eb908808')
+    ('functions/14_horizons.sql', 'ac24ffbc4317b6e08d69b7d880cade41e21d1b6076af4e407125d55d5deb4c3e')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,13 +1,13 @@
 BEGIN;
 -- The functions for operators, called from psql and by `worker requeue`. An event that does not exist
--- is an error with SQLSTATE P0002 (no_data_found).
+-- is an error with SQLSTATE P0002 (no_data_found). They work with any search_path of the session.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
 -- Requeues one event: a live one itself, a finished one as a new event. Returns the event's id.
 CREATE OR REPLACE FUNCTION outbox_requeue(event_id bigint) RETURNS bigint
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
     v_done outbox_history;
     v_id   bigint;
@@ -34,7 +34,7 @@ $$;
 -- Requeues a prediction: its waiting, failed or dead events, or where it has none a new event. Returns
 -- the event's id.
 CREATE OR REPLACE FUNCTION outbox_requeue_prediction(prediction_id bigint) RETURNS bigint
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     v_prediction bigint := prediction_id;
@@ -58,7 +58,7 @@ $$;
 -- Requeues a ticker: its whole range is fetched again, also when it is stored, or the ticker is invalid
 -- or its event dead. Returns the event's id.
 CREATE OR REPLACE FUNCTION outbox_requeue_ticker(symbol text) RETURNS bigint
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     v_symbol text := normalize_symbol(symbol);
@@ -78,7 +78,7 @@ $$;
 -- Requeues all dead events, or those of a topic, or those whose last error is LIKE a pattern. Returns
 -- their number.
 CREATE OR REPLACE FUNCTION outbox_requeue_dead(topic text DEFAULT NULL, error_like text DEFAULT NULL)
-RETURNS bigint LANGUAGE sql AS $$
+RETURNS bigint LANGUAGE sql SET search_path = public, pg_temp AS $$
     WITH requeued AS (
         UPDATE outbox o SET status = 'pending'
         WHERE o.status = 'dead'
@@ -90,7 +90,7 @@ $$;
 
 -- Sets an event aside as dead until someone requeues it. Ends its lease where a worker has one.
 CREATE OR REPLACE FUNCTION outbox_park(event_id bigint, reason text) RETURNS text
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
     v_event outbox;
 BEGIN
@@ -116,7 +116,7 @@ $$;
 
 -- Moves an event to history as cancelled.
 CREATE OR REPLACE FUNCTION outbox_cancel(event_id bigint, reason text) RETURNS text
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
     WITH gone AS (DELETE FROM outbox WHERE id = event_id RETURNING *)
     INSERT INTO outbox_history (id, topic, key, verdict, attempts, crashes, created_at,
@@ -140,6 +140,6 @@ REVOKE ALL ON FUNCTION
     outbox_cancel(event_id bigint, reason text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/34_outbox_operator.sql', '5621fa64a144cb45d755d7b84c6a562afbe2b464e1dbf16c10623ef0f40ffc69')
+    ('functions/34_outbox_operator.sql', 'ddf37888627dca891131eb537eaeb78a4e16a05930010377c69abfae4d763ce2')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

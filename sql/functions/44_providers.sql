@@ -113,7 +113,7 @@ $$;
 -- The part of a weight that is left after a time: half of it after a week.
 CREATE OR REPLACE FUNCTION provider_decay(p_since timestamptz) RETURNS double precision
 LANGUAGE sql STABLE AS $$
-    SELECT coalesce(0.5 ^ (greatest(extract(epoch FROM reckoner_now() - p_since), 0) / 604800.0), 0)::double precision
+    SELECT coalesce(0.5 ^ (greatest(extract(epoch FROM public.reckoner_now() - p_since), 0) / 604800.0), 0)::double precision
 $$;
 
 -- Adds one answer to the score: p_worth from 0 (unusable) to 1 (complete and fresh).
@@ -191,6 +191,6 @@ REVOKE ALL ON FUNCTION
     provider_overview(p_names text[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/44_providers.sql', '092faf9a3ece7b73339f6fbfc1c497dd4e8802ab6f2671d5b2bb457f80750141')
+    ('functions/44_providers.sql', '5141a0fbc9c8707eac143615c05ff1e213e5b712cbf6c9910599de6bdd8b7371')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

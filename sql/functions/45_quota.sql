@@ -9,18 +9,18 @@ SELECT pg_advisory_xact_lock(1380271947, 2);
 -- The beginning of the present minute, day or month. A window never goes back: a statement that waited
 -- for the row may have begun before the one that it waited for.
 CREATE OR REPLACE FUNCTION quota_window(p_per text, p_from timestamptz, p_zone text) RETURNS timestamptz
-LANGUAGE sql STABLE AS $$ SELECT greatest(p_from, date_trunc(p_per, reckoner_now(), p_zone)) $$;
+LANGUAGE sql STABLE AS $$ SELECT greatest(p_from, date_trunc(p_per, public.reckoner_now(), p_zone)) $$;
 
 -- The number of requests used in the present window.
 CREATE OR REPLACE FUNCTION quota_used(p_per text, p_from timestamptz, p_used integer, p_zone text)
 RETURNS integer LANGUAGE sql STABLE AS $$
-    SELECT CASE WHEN quota_window(p_per, p_from, p_zone) = p_from THEN p_used ELSE 0 END
+    SELECT CASE WHEN public.quota_window(p_per, p_from, p_zone) = p_from THEN p_used ELSE 0 END
 $$;
 
 -- The end of that window in the provider's time zone: its day may have 23 or 25 hours.
 CREATE OR REPLACE FUNCTION quota_resets_at(p_per text, p_from timestamptz, p_zone text)
 RETURNS timestamptz LANGUAGE sql STABLE AS $$
-    SELECT ((quota_window(p_per, p_from, p_zone) AT TIME ZONE p_zone) + ('1 ' || p_per)::interval)
+    SELECT ((public.quota_window(p_per, p_from, p_zone) AT TIME ZONE p_zone) + ('1 ' || p_per)::interval)
            AT TIME ZONE p_zone
 $$;
 
@@ -126,6 +126,6 @@ REVOKE ALL ON FUNCTION
     provider_resume(p_name text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/45_quota.sql', '690a6f739ac0247aafb366ccf8e9144278043c3c56f8845f01694514d045708e')
+    ('functions/45_quota.sql', '7dfc3f66f15cae3d5287bf4c4cba01a4d56b9c1d740e1404267fc7256b3d13ce')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -48,7 +48,7 @@ CREATE OR REPLACE FUNCTION schema_creators() RETURNS text LANGUAGE sql STABLE AS
 $$;
 
 CREATE OR REPLACE FUNCTION reckoner_health()
-RETURNS TABLE (name text, state text, message text) LANGUAGE plpgsql STABLE AS $$
+RETURNS TABLE (name text, state text, message text) LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     v_now timestamptz := reckoner_now();
@@ -188,6 +188,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', '2a79d442ca05eec568d828fd3d0566b299b167741c58921e9b8af8295da61f78')
+    ('functions/71_health.sql', 'bb0c60b9ce412da470ef06ea5fc6bc4600cb53956b79fd8b145988d3f0b2e44b')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

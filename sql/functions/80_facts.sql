@@ -10,7 +10,7 @@ SELECT pg_advisory_xact_lock(1380271947, 2);
 -- The symbol with which returns are compared: SPY, or what a session says:
 --   SET reckoner.benchmark_symbol = 'QQQ';
 CREATE OR REPLACE FUNCTION reckoner_benchmark() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT coalesce(normalize_symbol(current_setting('reckoner.benchmark_symbol', true)), 'SPY')
+    SELECT coalesce(public.normalize_symbol(current_setting('reckoner.benchmark_symbol', true)), 'SPY')
 $$;
 
 -- The last tier includes its upper end, 1.
@@ -120,6 +120,6 @@ COMMENT ON COLUMN event_paths.session_offset IS 'sessions of the symbol''s calen
 COMMENT ON COLUMN event_paths.session IS 'the date of that session';
 COMMENT ON COLUMN event_paths.path_pct IS 'its close against the entry''s, percent; 0 at the entry';
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/80_facts.sql', 'bfa2c203123ae5dba0112117355c47c8b2356f591f25a5e7b4f9ce3eacb7a336')
+    ('functions/80_facts.sql', 'ba9502cecaf80511aaecf189659d9ccac35729645285881df38f6a8f98616ee1')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 
 from sql.database import Connection, Database, error_line, one
+from sql.schema import trials
 from sql.schema.audit import SHARED
 from sql.schema.catalogue import recorded
 
@@ -36,6 +37,7 @@ def check(database: Database, listen_url: str) -> list[Check]:
         found = [
             _version(conn),
             _rights(conn),
+            *_trials(conn),
             _creators(conn),
             _longest(conn),
             _dead(conn),
@@ -133,6 +135,25 @@ def _rights(conn: Connection) -> Check:
     if row["lacking"]:
         said += f"; a worker would lack rights on {row['lacking']}: python -m market db roles"
     return Check("rights", "ok" if may else "warn", said)
+
+
+def _trials(conn: Connection) -> list[Check]:
+    """Try what the source and each role must do; nothing is tried before `migrate` made the tables."""
+    wrong = trials.source(conn)
+    found = [
+        Check("source", "fail" if wrong else "ok", ". ".join(wrong) or "the views read predictions")
+    ]
+    if one(conn, "SELECT to_regproc('public.source_hides') IS NULL AS new")["new"]:
+        return found
+    for check, state, attempt, does in (
+        ("writers", "fail", trials.writers, "can insert a prediction"),
+        # Not every role that may write the outbox is a worker's.
+        ("workers", "warn", trials.workers, "can see predictions and call every function"),
+    ):
+        names, said = attempt(conn)
+        ok = f"{', '.join(names) or 'no role that you may become'} {does}"
+        found.append(Check(check, state if said else "ok", ". ".join(said) or ok))
+    return found
 
 
 def _creators(conn: Connection) -> Check:

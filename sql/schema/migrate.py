@@ -16,7 +16,7 @@ import structlog
 
 from sql.database import Connection, Database, error_line, one
 from sql.errors import ReckonerError, Unhealthy
-from sql.schema import indexes, locks, reads, rights
+from sql.schema import elsewhere, indexes, locks, reads, rights
 from sql.schema.files import SchemaFile, schema_files
 from sql.schema.locks import until_free
 
@@ -54,8 +54,10 @@ def pending(conn: Connection) -> list[Change]:
     """Return the changes that `migrate` would make; none where the database is as expected.
 
     Raises MigrationError when an applied migration's text is no longer the one that was applied,
-    or when the database has one that this version does not know.
+    when the database has one that this version does not know, or when predictions is elsewhere.
     """
+    if refusal := elsewhere.refusal(conn):
+        raise SchemaMismatch(refusal)
     changes = _pending_files(conn)
     # A file that is applied revokes its own functions from PUBLIC.
     open_to_all = [] if changes else _open_to_all(conn)

@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from psycopg import sql as psql
@@ -92,7 +91,7 @@ def test_row_security_that_does_not_concern_the_views_owner(database: Database, 
 
 
 def test_a_worker_delays_what_it_cannot_see_and_does_the_rest(
-    conn: Conn, owner: str, start_worker: Start, tmp_path: Path
+    conn: Conn, owner: str, start_worker: Start
 ) -> None:
     hidden, seen = insert_prediction(conn, ["GOOD"]), insert_prediction(conn, ["GOOD"])
     force(conn)
