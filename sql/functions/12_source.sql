@@ -193,6 +193,9 @@ DECLARE
                    WHERE v.name = 'prediction_inputs' AND NOT v.is_theirs
                      AND (to_regclass('public.predictions') = ANY (v.reads)) IS NOT TRUE);
 BEGIN
+    IF NOT has_table_privilege(to_regclass('public.prediction_inputs'), 'SELECT') THEN
+        RETURN format('role %s may not read prediction_inputs: python -m market db roles', current_user);
+    END IF;
     IF v_why IS NULL THEN
         PERFORM FROM public.prediction_inputs p WHERE p.prediction_id = ANY (p_ids) LIMIT 1;
         IF FOUND THEN
@@ -237,6 +240,6 @@ REVOKE ALL ON FUNCTION
     source_hides(p_ids bigint[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/12_source.sql', 'cf615b5e198bf7619eb02d44ebee76a21ce6102552ae60fa68c69819b1ec8a6e')
+    ('functions/12_source.sql', 'de1e57d11cbcb775f388cb7a50f80f5939445971812c228f425f3530f564a512')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

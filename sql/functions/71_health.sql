@@ -119,7 +119,8 @@ BEGIN
 
     -- What the views read, and whether they show every row of it. source_hides() repeats a part.
     SELECT string_agg(s.said, '; ' ORDER BY s.said) || ': run python -m worker migrate' AS stale,
-           source_lacks() AS lacks, source_hides() AS hides
+           source_lacks() AS lacks,
+           CASE WHEN has_table_privilege(to_regclass('public.prediction_inputs'), 'SELECT') THEN source_hides() END AS hides
     INTO v_row FROM (SELECT source_stale() UNION ALL SELECT source_swapped()) AS s(said);
     RETURN QUERY SELECT 'source',
         CASE WHEN coalesce(v_row.stale, v_row.lacks, v_row.hides) IS NULL THEN 'ok' ELSE 'fail' END,
@@ -188,6 +189,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', 'bb0c60b9ce412da470ef06ea5fc6bc4600cb53956b79fd8b145988d3f0b2e44b')
+    ('functions/71_health.sql', '647907b5d358c446f2408d6926b236a1e3add103d65675e80800b5ca5b4213d5')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -192,7 +192,7 @@ def test_signals_that_were_swapped(empty_url: str, owners: Conn) -> None:
 
 
 def test_a_column_that_was_renamed(empty_url: str, owners: Conn) -> None:
-    """The trigger fails, the sweep finds the prediction, and everything names the column."""
+    """The writer's statement succeeds, health and migrate name the column, and the sweep catches up."""
     with Database(empty_url) as database:
         migrate.migrate(database)
         owners.execute("ALTER TABLE predictions RENAME assets TO tickers")
@@ -206,6 +206,8 @@ def test_a_column_that_was_renamed(empty_url: str, owners: Conn) -> None:
     done = command(empty_url, "worker", "migrate")
     assert done.returncode == 1
     assert "public.predictions has no column assets" in done.stderr
+    owners.execute("ALTER TABLE predictions RENAME tickers TO assets")
+    assert value(owners, "SELECT sweep_forgotten(1000)") == 1
 
 
 def test_a_table_that_is_away_is_named(database: Database, conn: Conn) -> None:
