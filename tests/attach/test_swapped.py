@@ -219,23 +219,41 @@ def test_a_table_that_is_away_is_named(database: Database, conn: Conn) -> None:
     assert migrate.migrate(database) == []
 
 
-VIEW = """
-CREATE TABLE theirs (id integer, at timestamptz, symbols jsonb);
-CREATE OR REPLACE VIEW prediction_inputs AS SELECT id AS prediction_id, at AS moment, symbols AS assets,
-    '{}'::jsonb AS market_impact, 0.5::double precision AS confidence, true AS eligible FROM theirs;
-"""
+COLUMNS = (
+    "'[\"MINE\"]'::jsonb AS assets, '{}'::jsonb AS market_impact,"
+    " 0.5::double precision AS confidence, true AS eligible"
+)
+OTHER_TABLE = (
+    "CREATE TABLE theirs (id integer, at timestamptz); CREATE OR REPLACE VIEW prediction_inputs AS"
+    f" SELECT id AS prediction_id, at AS moment, {COLUMNS} FROM theirs;"
+)
+SAME_TABLE = (
+    "CREATE OR REPLACE VIEW prediction_inputs AS"
+    f" SELECT id AS prediction_id, created_at AS moment, {COLUMNS} FROM predictions;"
+)
 
 
-@pytest.mark.parametrize("comment", [None, "'ours'"])
+@pytest.mark.parametrize("view", [OTHER_TABLE, SAME_TABLE])
+@pytest.mark.parametrize(
+    "comment",
+    [
+        None,  # the one of our own view, which CREATE OR REPLACE keeps
+        "COMMENT ON VIEW prediction_inputs IS 'ours'",
+        # As an older release made it, or as it is after a restore.
+        "DO $$ BEGIN EXECUTE format('COMMENT ON VIEW prediction_inputs IS %L', split_part("
+        "obj_description('prediction_inputs'::regclass, 'pg_class'), ' reads ', 1)); END $$",
+    ],
+)
 def test_a_view_of_the_owners_is_left_alone(
-    database: Database, conn: Conn, comment: str | None
+    database: Database, conn: Conn, view: str, comment: str | None
 ) -> None:
-    conn.execute(VIEW)
+    conn.execute(view.encode())
     if comment:
-        conn.execute(f"COMMENT ON VIEW prediction_inputs IS {comment}".encode())
+        conn.execute(comment.encode())
+    before = value(conn, "SELECT pg_get_viewdef('prediction_inputs'::regclass)")
     assert look(database, "source")[0] == "ok"
     assert migrate.migrate(database) == []
-    assert reads(conn, "prediction_inputs") == {"theirs"}
+    assert value(conn, "SELECT pg_get_viewdef('prediction_inputs'::regclass)") == before
     # It is the owner's view that says whether a prediction exists.
     assert process(database, 5).predictions[5].reason == GONE
 
