@@ -220,16 +220,16 @@ def test_a_table_that_is_away_is_named(database: Database, conn: Conn) -> None:
 
 
 COLUMNS = (
-    "'[\"MINE\"]'::jsonb AS assets, '{}'::jsonb AS market_impact,"
+    "created_at AS moment, '[\"MINE\"]'::jsonb AS assets, '{}'::jsonb AS market_impact,"
     " 0.5::double precision AS confidence, true AS eligible"
 )
-OTHER_TABLE = (
-    "CREATE TABLE theirs (id integer, at timestamptz); CREATE OR REPLACE VIEW prediction_inputs AS"
-    f" SELECT id AS prediction_id, at AS moment, {COLUMNS} FROM theirs;"
-)
-SAME_TABLE = (
-    "CREATE OR REPLACE VIEW prediction_inputs AS"
-    f" SELECT id AS prediction_id, created_at AS moment, {COLUMNS} FROM predictions;"
+VIEW = f"CREATE OR REPLACE VIEW prediction_inputs AS SELECT id AS prediction_id, {COLUMNS}"
+OTHER_TABLE = f"CREATE TABLE theirs (id integer, created_at timestamptz); {VIEW} FROM theirs"
+SAME_TABLE = f"{VIEW} FROM predictions"
+# As an older release made the comment, or as it is after a restore.
+OLD_COMMENT = (
+    "DO $$ BEGIN EXECUTE format('COMMENT ON VIEW prediction_inputs IS %L', split_part("
+    "obj_description('prediction_inputs'::regclass, 'pg_class'), ' reads ', 1)); END $$"
 )
 
 
@@ -239,9 +239,7 @@ SAME_TABLE = (
     [
         None,  # the one of our own view, which CREATE OR REPLACE keeps
         "COMMENT ON VIEW prediction_inputs IS 'ours'",
-        # As an older release made it, or as it is after a restore.
-        "DO $$ BEGIN EXECUTE format('COMMENT ON VIEW prediction_inputs IS %L', split_part("
-        "obj_description('prediction_inputs'::regclass, 'pg_class'), ' reads ', 1)); END $$",
+        OLD_COMMENT,
     ],
 )
 def test_a_view_of_the_owners_is_left_alone(
