@@ -41,7 +41,8 @@ class Watcher:
             self._conn = self._database.connect(self._url)
             with self._database.deadline(self._conn, _STATEMENT_SECONDS):
                 self._conn.execute(f"LISTEN {_CHANNEL}")
-        with self._database.deadline(self._conn, _STATEMENT_SECONDS):
+        with self._database.deadline(self._conn, _STATEMENT_SECONDS), self._conn.transaction():
+            self._conn.execute("SET LOCAL search_path = public, pg_temp")
             row = one(self._conn, "SELECT watch_page(%s) AS page", [MAX_ROWS])
         page: dict[str, Any] = row["page"]
         return page

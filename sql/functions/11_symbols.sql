@@ -41,17 +41,17 @@ BEGIN
     WITH given AS MATERIALIZED (
         SELECT a.symbol, a.n FROM unnest(p_symbols) WITH ORDINALITY AS a(symbol, n)
     ), matching AS (
-        SELECT a.n, r.* FROM given a JOIN symbol_rules r ON r.kind = 'exact' AND r.literal = a.symbol
+        SELECT a.n, r.* FROM given a JOIN public.symbol_rules r ON r.kind = 'exact' AND r.literal = a.symbol
         UNION ALL
         SELECT a.n, r.*
         FROM given a CROSS JOIN LATERAL generate_series(2, length(a.symbol)) AS start
-        JOIN symbol_rules r ON r.kind = 'suffix' AND r.literal = substr(a.symbol, start)
+        JOIN public.symbol_rules r ON r.kind = 'suffix' AND r.literal = substr(a.symbol, start)
         UNION ALL
         SELECT a.n, r.*
-        FROM given a JOIN symbol_rules r ON r.kind = 'prefix' AND r.literal = left(a.symbol, strpos(a.symbol, ':'))
+        FROM given a JOIN public.symbol_rules r ON r.kind = 'prefix' AND r.literal = left(a.symbol, strpos(a.symbol, ':'))
         WHERE a.symbol ~ ('^(?:' || r.pattern || ')$')
         UNION ALL
-        SELECT a.n, r.* FROM given a JOIN symbol_rules r ON r.kind = 'pattern'
+        SELECT a.n, r.* FROM given a JOIN public.symbol_rules r ON r.kind = 'pattern'
             AND a.symbol ~ ('^(?:' || r.pattern || ')$')
     ), best AS MATERIALIZED (
         SELECT DISTINCT ON (m.n) m.n, m.pattern, m.provider_symbol, m.calendar
@@ -67,19 +67,19 @@ $$;
 -- The same for one symbol; no row where no rule matches.
 CREATE OR REPLACE FUNCTION symbol_rule(p_symbol text)
 RETURNS TABLE (provider_symbol text, calendar text) LANGUAGE sql STABLE AS $$
-    SELECT s.provider_symbol, s.calendar FROM symbols_by_rule(ARRAY[p_symbol]) s WHERE s.matched
+    SELECT s.provider_symbol, s.calendar FROM public.symbols_by_rule(ARRAY[p_symbol]) s WHERE s.matched
 $$;
 
 -- The calendar of a symbol for which no rule names one.
 CREATE OR REPLACE FUNCTION symbol_default_calendar(p_symbol text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT CASE WHEN symbol_asset_type(p_symbol) = 'crypto' THEN '24/7' ELSE 'XNYS' END
+    SELECT CASE WHEN public.symbol_asset_type(p_symbol) = 'crypto' THEN '24/7' ELSE 'XNYS' END
 $$;
 
 -- The calendar's name in exchange_calendars; market/universe/sessions.py loads it.
 CREATE OR REPLACE FUNCTION symbol_calendar(p_symbol text) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT coalesce((SELECT calendar FROM symbol_rule(p_symbol)), symbol_default_calendar(p_symbol))
+    SELECT coalesce((SELECT calendar FROM public.symbol_rule(p_symbol)), public.symbol_default_calendar(p_symbol))
 $$;
 
 -- JSON that jsonb cannot hold (lone surrogates, numbers beyond numeric) as its text:
@@ -109,6 +109,6 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
                     OR p_assets !~ '^[[:space:]]*(null|[[][[:space:]]*[]]|[{][[:space:]]*[}]|"[[:space:]]*")?[[:space:]]*$', false)
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/11_symbols.sql', 'f6068a3a9dfff0a43331ea32f9a0303210f15c1886e5da901969a7641a267cdc')
+    ('functions/11_symbols.sql', '9bcade077b73ce8945f8fcbd4025849ea0b4634935ad2700322198095a6adc24')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -20,9 +20,9 @@ $$;
 CREATE OR REPLACE FUNCTION outcome_correct(p_sentiment text, p_return double precision)
 RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE p_sentiment
-        WHEN 'bullish' THEN p_return > neutral_band()
-        WHEN 'bearish' THEN p_return < -neutral_band()
-        WHEN 'neutral' THEN abs(p_return) <= neutral_band()
+        WHEN 'bullish' THEN p_return > public.neutral_band()
+        WHEN 'bearish' THEN p_return < -public.neutral_band()
+        WHEN 'neutral' THEN abs(p_return) <= public.neutral_band()
     END
 $$;
 
@@ -46,6 +46,6 @@ REVOKE ALL ON FUNCTION
     horizon_sessions()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/14_horizons.sql', '1e9d13c226194c73ddd2e59b92c5a96154c9bd4ab57d17fc4c29409afd10ae86')
+    ('functions/14_horizons.sql', '195cd50c58e11ba6565fdcc47b0da0d246b41959ef1408c7d0bdc8b92e6c54b6')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

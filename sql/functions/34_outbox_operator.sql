@@ -1,14 +1,14 @@
 BEGIN;
 -- The functions for operators, called from psql and by `worker requeue`. An event that does not exist
 -- is an error with SQLSTATE P0002 (no_data_found). In a dry run (10_clock.sql) a requeue that would
--- write a new event returns NULL.
+-- write a new event returns NULL. They work with any search_path of the session.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
 -- Requeues one event: a live one itself, a finished one as a new event. Returns the event's id.
 CREATE OR REPLACE FUNCTION outbox_requeue(event_id bigint) RETURNS bigint
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
     v_done outbox_history;
     v_id   bigint;
@@ -37,7 +37,7 @@ $$;
 -- Requeues a prediction: its waiting, failed or dead events, or where it has none a new event. Returns
 -- the event's id.
 CREATE OR REPLACE FUNCTION outbox_requeue_prediction(prediction_id bigint) RETURNS bigint
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     v_prediction bigint := prediction_id;
@@ -70,7 +70,7 @@ $$;
 -- or its event dead. Returns the event's id. The command refuses a symbol that ticker_is_known() does not
 -- know; its event would end without having done anything.
 CREATE OR REPLACE FUNCTION outbox_requeue_ticker(symbol text) RETURNS bigint
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     v_symbol text := normalize_symbol(symbol);
@@ -95,7 +95,7 @@ $$;
 -- Requeues all dead events, or those of a topic, or those whose last error is LIKE a pattern. Returns
 -- their number.
 CREATE OR REPLACE FUNCTION outbox_requeue_dead(topic text DEFAULT NULL, error_like text DEFAULT NULL)
-RETURNS bigint LANGUAGE sql AS $$
+RETURNS bigint LANGUAGE sql SET search_path = public, pg_temp AS $$
     WITH requeued AS (
         UPDATE outbox o SET status = 'pending'
         WHERE o.status = 'dead'
@@ -107,7 +107,7 @@ $$;
 
 -- Sets an event aside as dead until someone requeues it. Ends its lease where a worker has one.
 CREATE OR REPLACE FUNCTION outbox_park(event_id bigint, reason text) RETURNS text
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
     v_event outbox;
 BEGIN
@@ -133,7 +133,7 @@ $$;
 
 -- Moves an event to history as cancelled.
 CREATE OR REPLACE FUNCTION outbox_cancel(event_id bigint, reason text) RETURNS text
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
     WITH gone AS (DELETE FROM outbox WHERE id = event_id RETURNING *)
     INSERT INTO outbox_history (id, topic, key, verdict, attempts, crashes, created_at,
@@ -158,6 +158,6 @@ REVOKE ALL ON FUNCTION
     outbox_cancel(event_id bigint, reason text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/34_outbox_operator.sql', '06357aa1974613c6b8b6c25a61052489f63db5aeeabfcd3b4ee9d36bcc4301f8')
+    ('functions/34_outbox_operator.sql', '54345912999c7413adbb0b2377c795cbce9dc523f5803ada9bfc796cc51e4691')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -116,7 +116,7 @@ $$;
 -- The part of a weight that is left after a time: half of it after a week.
 CREATE OR REPLACE FUNCTION provider_decay(p_since timestamptz) RETURNS double precision
 LANGUAGE sql STABLE AS $$
-    SELECT coalesce(0.5 ^ (greatest(extract(epoch FROM reckoner_now() - p_since), 0) / 604800.0), 0)::double precision
+    SELECT coalesce(0.5 ^ (greatest(extract(epoch FROM public.reckoner_now() - p_since), 0) / 604800.0), 0)::double precision
 $$;
 
 -- Adds one answer to the score: p_worth from 0 (unusable) to 1 (complete and fresh).
@@ -195,6 +195,6 @@ REVOKE ALL ON FUNCTION
     provider_overview(p_names text[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/44_providers.sql', '4ba164f6bc0400b1506cc688840a85226f0bf87caf390bb6df5a63eb35b8d384')
+    ('functions/44_providers.sql', '6ff3e450699638aa6ec04350fd192ffc4458845a6c121cc0452d192b4029e187')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -9,18 +9,18 @@ SELECT pg_advisory_xact_lock(1380271947, 2);
 -- The beginning of the present minute, day or month. A window never goes back: a statement that waited
 -- for the row may have begun before the one that it waited for.
 CREATE OR REPLACE FUNCTION quota_window(p_per text, p_from timestamptz, p_zone text) RETURNS timestamptz
-LANGUAGE sql STABLE AS $$ SELECT greatest(p_from, date_trunc(p_per, reckoner_now(), p_zone)) $$;
+LANGUAGE sql STABLE AS $$ SELECT greatest(p_from, date_trunc(p_per, public.reckoner_now(), p_zone)) $$;
 
 -- The number of requests used in the present window.
 CREATE OR REPLACE FUNCTION quota_used(p_per text, p_from timestamptz, p_used integer, p_zone text)
 RETURNS integer LANGUAGE sql STABLE AS $$
-    SELECT CASE WHEN quota_window(p_per, p_from, p_zone) = p_from THEN p_used ELSE 0 END
+    SELECT CASE WHEN public.quota_window(p_per, p_from, p_zone) = p_from THEN p_used ELSE 0 END
 $$;
 
 -- The end of that window in the provider's time zone: its day may have 23 or 25 hours.
 CREATE OR REPLACE FUNCTION quota_resets_at(p_per text, p_from timestamptz, p_zone text)
 RETURNS timestamptz LANGUAGE sql STABLE AS $$
-    SELECT ((quota_window(p_per, p_from, p_zone) AT TIME ZONE p_zone) + ('1 ' || p_per)::interval)
+    SELECT ((public.quota_window(p_per, p_from, p_zone) AT TIME ZONE p_zone) + ('1 ' || p_per)::interval)
            AT TIME ZONE p_zone
 $$;
 
@@ -127,6 +127,6 @@ REVOKE ALL ON FUNCTION
     provider_resume(p_name text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/45_quota.sql', '8da3e3a5cd39748710569c1f7005240ab70ed313943c8adaa0f67a5215771479')
+    ('functions/45_quota.sql', '05d13dab6cedbb3f0e3c2c1aab98a73ec0259d90d0f4c63e7000e8a48ab78206')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

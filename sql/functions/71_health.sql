@@ -48,7 +48,7 @@ CREATE OR REPLACE FUNCTION schema_creators() RETURNS text LANGUAGE sql STABLE AS
 $$;
 
 CREATE OR REPLACE FUNCTION reckoner_health()
-RETURNS TABLE (name text, state text, message text) LANGUAGE plpgsql STABLE AS $$
+RETURNS TABLE (name text, state text, message text) LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     v_now timestamptz := reckoner_now();
@@ -116,6 +116,15 @@ BEGIN
     RETURN QUERY SELECT 'triggers', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'fail' END,
         coalesce('trigger ' || v_row.text || ': run python -m worker migrate; the sweep finds what they miss',
                  'all are there and enabled');
+
+    -- What the views read, and whether they show every row of it. source_hides() repeats a part.
+    SELECT string_agg(s.said, '; ' ORDER BY s.said) || ': run python -m worker migrate' AS stale,
+           source_lacks() AS lacks,
+           CASE WHEN has_table_privilege(to_regclass('public.prediction_inputs'), 'SELECT') THEN source_hides() END AS hides
+    INTO v_row FROM (SELECT source_stale() UNION ALL SELECT source_swapped()) AS s(said);
+    RETURN QUERY SELECT 'source',
+        CASE WHEN coalesce(v_row.stale, v_row.lacks, v_row.hides) IS NULL THEN 'ok' ELSE 'fail' END,
+        coalesce(nullif(concat_ws('. ', v_row.lacks, coalesce(v_row.stale, v_row.hides)), ''), 'the views read the tables that are there');
 
     -- Sweeps come every minute, or when sleeping workers wake. Without a worker the check `workers` fails.
     SELECT i.swept_at, extract(epoch FROM v_now - i.swept_at)::bigint AS age,
@@ -185,6 +194,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', '8035a7ad26c1825e71c3f3001aefad10f6668fb2390002f886e735c3d12e2922')
+    ('functions/71_health.sql', 'c53fd96bf5acd318105ee2820d88c12b9c8457151bbfa631ab63b0b38e02f46e')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -10,7 +10,7 @@ SELECT pg_advisory_xact_lock(1380271947, 2);
 -- The symbol with which returns are compared: SPY, or what a session says:
 --   SET reckoner.benchmark_symbol = 'QQQ';
 CREATE OR REPLACE FUNCTION reckoner_benchmark() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT coalesce(normalize_symbol(current_setting('reckoner.benchmark_symbol', true)), 'SPY')
+    SELECT coalesce(public.normalize_symbol(current_setting('reckoner.benchmark_symbol', true)), 'SPY')
 $$;
 
 -- The last tier includes its upper end, 1.
@@ -120,6 +120,6 @@ COMMENT ON COLUMN event_paths.session_offset IS 'sessions of the symbol''s calen
 COMMENT ON COLUMN event_paths.session IS 'the date of that session';
 COMMENT ON COLUMN event_paths.path_pct IS 'its close against the entry''s, percent; 0 at the entry';
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/80_facts.sql', 'e5af7511a99968793fd49399f80682e90f63067301a05365ad60f50fe332678d')
+    ('functions/80_facts.sql', 'c2362a510c2572d2337d28a15d760141c7f2a3e494e27bbe91059888e4ae772b')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

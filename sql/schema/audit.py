@@ -206,7 +206,7 @@ def _is_view(conn: Connection, view: str) -> bool:
 
 def _source(item: Item, live: Item | None) -> list[Difference]:
     """Compare the view of the source, which the owner may have replaced for another source."""
-    if live is not None and live.detail == item.detail:
+    if live is not None and live.detail["columns"] == item.detail["columns"]:
         return []
     return [
         Difference(

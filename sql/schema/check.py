@@ -14,7 +14,7 @@ import psycopg
 
 from sql.database import Connection, Database, error_line, one
 from sql.rows import Rows, fetch_rows
-from sql.schema import own, rights
+from sql.schema import own, rights, trials
 from sql.schema.catalogue import recorded
 from sql.schema.files import SHARED
 
@@ -39,6 +39,7 @@ def check(database: Database, listen_url: str) -> list[Check]:
             _writable(conn),
             _rights(conn),
             _roles(conn),
+            *_trials(conn),
             _creators(conn),
             _names(conn),
             _longest(conn),
@@ -181,6 +182,25 @@ def _roles(conn: Connection) -> Check:
     if found:
         return Check("roles", "warn", f"{'; '.join(found)}: run python -m market db roles again")
     return Check("roles", "ok", "each role with rights on the outbox has all that it needs")
+
+
+def _trials(conn: Connection) -> list[Check]:
+    """Try what the source and each role must do; nothing is tried before `migrate` made the tables."""
+    wrong = trials.source(conn)
+    found = [
+        Check("source", "fail" if wrong else "ok", ". ".join(wrong) or "the views read predictions")
+    ]
+    if one(conn, "SELECT to_regproc('public.source_hides') IS NULL AS new")["new"]:
+        return found
+    for check, state, attempt, does in (
+        ("writers", "fail", trials.writers, "can insert a prediction"),
+        # Not every role that may write the outbox is a worker's.
+        ("workers", "warn", trials.workers, "can see predictions and call every function"),
+    ):
+        names, said = attempt(conn)
+        ok = f"{', '.join(names) or 'no role that you may become'} {does}"
+        found.append(Check(check, state if said else "ok", ". ".join(said) or ok))
+    return found
 
 
 def _creators(conn: Connection) -> Check:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import psycopg
 import structlog
 
-from sql.database import Connection, Database, one
+from sql.database import Connection, Database, error_line, one
 from sql.errors import ReckonerError, Unhealthy
-from sql.schema import indexes, locks, own, rights
+from sql.schema import elsewhere, indexes, locks, own, reads, rights
 from sql.schema.clash import Clash
 from sql.schema.files import SchemaFile, schema_files
 from sql.schema.locks import until_free
@@ -71,8 +71,10 @@ def pending(conn: Connection) -> list[Change]:
     none where the database is as expected.
 
     Raises MigrationError when an applied migration's text is no longer the one that was applied,
-    or when the database has one that this version does not know.
+    when the database has one that this version does not know, or when predictions is elsewhere.
     """
+    if refusal := elsewhere.refusal(conn):
+        raise SchemaMismatch(refusal)
     if clashes := own.look(conn).clashes:
         return [_as_change(each) for each in clashes]
     return _pending(conn)
@@ -129,7 +131,8 @@ def _detached(conn: Connection) -> list[Change]:
     if not _scalar(conn, "SELECT to_regproc('public.source_missing') IS NOT NULL"):
         return []
     missing = conn.execute("SELECT source_missing AS text FROM public.source_missing()")
-    return [Change("attach", row["text"]) for row in missing]
+    found = [row["text"] for row in missing]
+    return [Change("attach", text) for text in (*found, *reads.elsewhere(conn))]
 
 
 def expect(conn: Connection) -> list[Change]:
@@ -274,11 +277,15 @@ def _refuse_clashes(conn: Connection) -> None:
 
 
 def _attach(database: Database) -> list[Change]:
-    """Create the missing view and triggers; leave those that work."""
+    """Create the missing views and triggers; leave those that work."""
     with _locked(database) as conn:
         changes = _detached(conn)
         conn.execute("SET LOCAL search_path = public")
-        conn.execute("SELECT source_attach()")
+        try:
+            reads.replace(conn)
+            conn.execute("SELECT source_attach()")
+        except psycopg.errors.RaiseException as error:
+            raise MigrationError(error_line(error)) from error
         return changes
 
 

@@ -84,7 +84,7 @@ def statements(conn: Connection) -> list[str]:
         " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relname = ANY (%(tables)s)"
         "   AND c.oid = ANY (%(our_relations)s)"
         " UNION ALL SELECT 6, false, format('DROP SEQUENCE %%s', c.oid::regclass) FROM pg_class c"
-        " WHERE c.relnamespace = 'public'::regnamespace AND c.relname = 'outbox_lease'"
+        " WHERE c.relnamespace = 'public'::regnamespace AND c.relname IN ('outbox_lease', 'reckoner_lastval')"
         "   AND c.oid = ANY (%(our_relations)s)"
         " UNION ALL SELECT 7, false, format('DROP TYPE %%s', t.oid::regtype) FROM pg_type t"
         " WHERE t.typnamespace = 'public'::regnamespace AND t.typname = 'outcome_key'"
