@@ -15,7 +15,7 @@ CREATE OR REPLACE FUNCTION enqueue_predictions(
                 first_days date[], last_days date[])
 LANGUAGE plpgsql AS $$
 DECLARE
-    v_ids integer[];
+    v_ids bigint[];
 BEGIN
     IF NOT p_dry_run THEN
         -- Two calls at once would write two events (05_locks.sql).
@@ -33,8 +33,8 @@ BEGIN
         -- EXCEPT reads the outbox once, also where the planner's statistics of it are old.
         EXCEPT SELECT o.key FROM outbox o WHERE o.topic = 'prediction'
     )
-    SELECT (SELECT count(*) FROM part), (SELECT max(id) FROM part),
-           ARRAY(SELECT key::integer FROM wanted ORDER BY 1)
+    SELECT (SELECT count(*) FROM part), (SELECT max(id)::bigint FROM part),
+           ARRAY(SELECT key::bigint FROM wanted ORDER BY 1)
     INTO seen, last_id, v_ids;
     missing := cardinality(v_ids);
     IF p_dry_run THEN
@@ -75,6 +75,6 @@ REVOKE ALL ON FUNCTION
     enqueue_cost(p_symbols text[], p_first_days date[], p_last_days date[], p_backfill_days integer )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/61_enqueue.sql', 'd647275c5786ea8a8e6d549863700d7239b2208c828ae4f2621cd5c9aedf78d9')
+    ('functions/61_enqueue.sql', '34cef90bdcce8cb905668cb95feba66424e275e15d15ac17d8a147c664e550f6')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

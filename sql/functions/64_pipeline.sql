@@ -8,10 +8,10 @@ SELECT pg_advisory_xact_lock(1380271947, 2);
 -- Writes events for the newest p_limit (NULL: all) eligible predictions of moments from p_since on that
 -- are not complete: a prediction event where there is no outcome, event and history; a ticker event for
 -- each outcome that is due. Returns the predictions' ids.
-CREATE OR REPLACE FUNCTION pipeline_start(p_since timestamptz, p_limit integer) RETURNS integer[]
+CREATE OR REPLACE FUNCTION pipeline_start(p_since timestamptz, p_limit integer) RETURNS bigint[]
 LANGUAGE plpgsql AS $$
 DECLARE
-    v_ids integer[];
+    v_ids bigint[];
 BEGIN
     v_ids := ARRAY(
         SELECT i.prediction_id FROM prediction_inputs i
@@ -39,7 +39,7 @@ $$;
 
 -- The progress of these predictions. left: events of theirs and of their tickers that are not dead;
 -- parked: dead ones. The other columns count outcomes.
-CREATE OR REPLACE FUNCTION pipeline_state(p_ids integer[])
+CREATE OR REPLACE FUNCTION pipeline_state(p_ids bigint[])
 RETURNS TABLE (predictions bigint, "left" bigint, parked bigint, outcomes bigint, complete bigint,
                maturing bigint, awaiting_prices bigint, unresolvable bigint) LANGUAGE sql STABLE AS $$
     WITH rows AS MATERIALIZED (
@@ -60,9 +60,9 @@ RETURNS TABLE (predictions bigint, "left" bigint, parked bigint, outcomes bigint
 $$;
 REVOKE ALL ON FUNCTION
     pipeline_start(p_since timestamptz, p_limit integer),
-    pipeline_state(p_ids integer[])
+    pipeline_state(p_ids bigint[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/64_pipeline.sql', '8fb1ab83d9702538c686df997890971768d06cb6ef512daa478ff3d7517c3ac2')
+    ('functions/64_pipeline.sql', '32ca054cc011de13061e11ac7d14976bb4d449ccbe7f83a8575108f18b110a85')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

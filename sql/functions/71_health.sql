@@ -117,6 +117,13 @@ BEGIN
         coalesce('trigger ' || v_row.text || ': run python -m worker migrate; the sweep finds what they miss',
                  'all are there and enabled');
 
+    -- Until an id is too large for the column, all is well.
+    SELECT string_agg(i.problem || coalesce(': ' || i.remedy, ''), '. ') AS text,
+           bool_or(i.is_refused) OR (SELECT max(p.id) > 2147483647 OR min(p.id) < -2147483648 FROM predictions p) AS now
+    INTO v_row FROM source_ids_wrong() i;
+    RETURN QUERY SELECT 'ids', CASE WHEN v_row.text IS NULL THEN 'ok' WHEN v_row.now THEN 'fail' ELSE 'warn' END,
+        coalesce(v_row.text, 'every column takes the ids of predictions');
+
     -- Sweeps come every minute, or when sleeping workers wake. Without a worker the check `workers` fails.
     SELECT i.swept_at, extract(epoch FROM v_now - i.swept_at)::bigint AS age,
            v_now - greatest(i.swept_at, i.installed_at) > interval '15 minutes' AND w.awake AS late,
@@ -180,6 +187,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', 'e925d4203d09e23f1fa674a88c86fa4fc0f6f08db153558d4836211fab1b1f2c')
+    ('functions/71_health.sql', '05dce07fa30d7a7dbf1b9696dc863d4c31bcb6efa391cc1d3c5382f8ff133d04')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

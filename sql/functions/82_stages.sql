@@ -122,7 +122,7 @@ BEGIN
                extract(epoch FROM h.finished_at - h.created_at)::float8 AS took
         FROM recent h ORDER BY h.finished_at DESC, h.id DESC LIMIT p_rows
     ), named AS (
-        SELECT h.key::integer AS prediction_id FROM recent h
+        SELECT h.key::bigint AS prediction_id FROM recent h
         WHERE h.topic = 'prediction' AND h.verdict = 'done'
         ORDER BY h.finished_at DESC, h.id DESC LIMIT p_rows
     ), outcomes AS (
@@ -150,6 +150,6 @@ REVOKE ALL ON FUNCTION
     watch_page(p_rows integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/82_stages.sql', '29661f993d3b15239469c8f3a893c3a3a171eef89f32aef4c62f7cec4bf9edcc')
+    ('functions/82_stages.sql', 'b093d8737654f8fd4a01d3b44d84226c5e65253a201c2ef3e4fff458c2a8b634')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

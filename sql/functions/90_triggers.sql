@@ -143,7 +143,8 @@ DECLARE
 BEGIN
     PERFORM source_attach_view();
     INSERT INTO reckoner_installation (last_prediction_id)
-    SELECT coalesce(max(id), 0) FROM predictions
+    -- Below every id where there is none: the first may be negative.
+    SELECT coalesce(max(id)::bigint, '-9223372036854775808') FROM predictions
     HAVING NOT EXISTS (SELECT FROM reckoner_installation);
     FOR v_missing IN SELECT * FROM source_missing_triggers() LOOP
         IF v_missing.is_there THEN
@@ -177,6 +178,6 @@ REVOKE ALL ON FUNCTION
     source_missing()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/90_triggers.sql', 'b400f03d8d17841db59650db2215ce5b4879862f5a30f255ccd794815d6df077')
+    ('functions/90_triggers.sql', 'b8104c3f77d8b5f35fbef9f81a11dc63313b222ecf17526773d7c72a8546ea6c')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -34,6 +34,8 @@ _UNUSED = {"id", "sector"}
 _TIMES = {"created_at", "updated_at", "last_price_update", "last_updated", "post_timestamp"}
 _TEXTS = re.compile(r"(?:character varying|text)(?:\((\d+)\))?")
 _ALSO = {"integer": {"bigint"}, "jsonb": {"json"}}
+# Types of the id of a prediction, by size.
+_IDS = {"smallint": 2, "integer": 4, "bigint": 8}
 # Lengths of our values, where they are shorter than the column that `migrate` makes.
 _LENGTHS = {"exchange": 20}
 
@@ -50,7 +52,7 @@ def audit(conn: Connection) -> list[Difference]:
     needed = _called_by_tables(want)
     routines = _routines(want, have, conn)
     found = [each for each in routines if _function_name(each) in needed]
-    found += _tables(want, have)
+    found += _tables(want, have) + _ids(have)
     found += [each for each in routines if _function_name(each) not in needed]
     checks: tuple[tuple[str, Callable[[Item], Difference], _Change], ...] = (
         ("index", drift.missing_index, drift.changed_index),
@@ -159,11 +161,37 @@ def _shared(table: str, columns: list[Item], have: _Have) -> list[Difference]:
     return found
 
 
+def _ids(have: _Have) -> list[Difference]:
+    """Find a column that does not take every id of predictions.id."""
+    types = {
+        table: live.detail["type"]
+        for table, column in (("predictions", "id"), ("prediction_outcomes", "prediction_id"))
+        if (live := have.get(("column", table, column)))
+    }
+    sizes = {table: _IDS.get(type_, 0) for table, type_ in types.items()}
+    if not 0 < sizes.get("prediction_outcomes", 0) < sizes.get("predictions", 0):
+        return []
+    return [
+        Difference(
+            "column prediction_outcomes.prediction_id",
+            f"is {types['prediction_outcomes']}, predictions.id is {types['predictions']}",
+            "danger",
+            "the outcomes of larger ids cannot be stored",
+            False,
+            "-- python -m worker migrate --remove --apply, then\n"
+            "ALTER TABLE public.prediction_outcomes ALTER COLUMN prediction_id TYPE"
+            f" {types['predictions']};\n-- then python -m worker migrate",
+        )
+    ]
+
+
 def _fits(item: Item, have: str) -> bool:
     """Whether a column of this type accepts all values that we write and gives those that we read."""
     want = item.detail["type"]
     if want == have or have in _ALSO.get(want, ()):
         return True
+    if item.name == "prediction_id" or (item.parent, item.name) == ("predictions", "id"):
+        return have in _IDS
     if item.name in _TIMES and have == "timestamp without time zone":
         return True
     wanted, given = _TEXTS.fullmatch(want), _TEXTS.fullmatch(have)

@@ -24,7 +24,17 @@ LABELS = {
     "status": {"pending", "processing", "failed", "dead"},
     "provider": set(PROVIDER_NAMES),
     "kind": {"ok", "empty", "unknown", "throttled", "plan", "bad_answer", "down"},
-    "part": {"forgotten", "changed", "closures", "due", "unfetched", "pruned", "records", "sync"},
+    "part": {
+        "forgotten",
+        "changed",
+        "closures",
+        "restated",
+        "due",
+        "unfetched",
+        "pruned",
+        "records",
+        "sync",
+    },
     "wake": {"ring", "poll", "call"},
     "mode": {"notify", "polling"},
 }

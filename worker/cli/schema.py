@@ -39,9 +39,9 @@ def migrate_command(
             return
         if check:
             with database.transaction(seconds=300) as conn:
-                changes = missing = migrate.pending(conn)
-                if advice := migrate.advise(conn):
-                    changes = [*changes, advice]
+                migrate.refuse_ids(conn)
+                missing = migrate.pending(conn)
+                changes = [*missing, *migrate.advise(conn)]
         else:
             with waiting("applying sql/"):
                 changes, missing = migrate.migrate(database), []
@@ -59,7 +59,7 @@ def _print_changes(changes: list[Change], *, as_json: bool) -> None:
     emit(rows, as_json=False, empty="up to date")
     for change in changes:
         if change.sql:
-            say(f"When you want that index, look at those rows, then:\n{change.sql}")
+            say(f"For {change.name.partition(':')[0]}, when you want it:\n{change.sql}")
 
 
 def _remove(database: Database, *, apply: bool, as_json: bool) -> None:
