@@ -31,6 +31,7 @@ _OURS = "sweep_turn()"
 # Who has that turn.
 _HOLDER = "SELECT pid, role, app FROM lock_holders() WHERE number = lock_number('sweeping') LIMIT 1"
 _PARTS = (
+    "sequences",
     "forgotten",
     "changed",
     "closures",
@@ -55,6 +56,12 @@ def once(
     """
     found: dict[str, Any] = {}
     parts: dict[str, tuple[Any, ...]] = {
+        # First, because the others write rows that need numbers. No rollback takes a number back.
+        "sequences": (
+            "(SELECT count(*) FROM sequences_behind() WHERE is_ours)"
+            if dry_run
+            else "sequences_mend()",
+        ),
         "forgotten": ("sweep_forgotten(%s)", _FORGOTTEN_SPAN),
         "changed": ("sweep_changed(%s, %s)", _CHANGED_SPAN, settings.worker_max_symbols),
         "closures": ("sweep_closures() + sweep_misplaced()",),

@@ -119,10 +119,17 @@ BEGIN
 
     -- Until an id is too large for the column, all is well.
     SELECT string_agg(i.problem || coalesce(': ' || i.remedy, ''), '. ') AS text,
-           bool_or(i.is_refused) OR (SELECT max(p.id) > 2147483647 OR min(p.id) < -2147483648 FROM predictions p) AS now
+           -- Reads predictions only where a column is too narrow.
+           CASE WHEN count(*) > 0 THEN bool_or(i.is_refused)
+               OR (SELECT max(p.id) > 2147483647 OR min(p.id) < -2147483648 FROM predictions p) END AS now
     INTO v_row FROM source_ids_wrong() i;
     RETURN QUERY SELECT 'ids', CASE WHEN v_row.text IS NULL THEN 'ok' WHEN v_row.now THEN 'fail' ELSE 'warn' END,
         coalesce(v_row.text, 'every column takes the ids of predictions');
+
+    SELECT string_agg(format('%s is at %s, %s has %s: %s', b.sequence, b.last, b.source, b.highest, b.remedy), '. ') AS text
+    INTO v_row FROM sequences_behind() b;
+    RETURN QUERY SELECT 'sequences', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'fail' END,
+        coalesce(v_row.text, 'none is behind its table');
 
     -- Sweeps come every minute, or when sleeping workers wake. Without a worker the check `workers` fails.
     SELECT i.swept_at, extract(epoch FROM v_now - i.swept_at)::bigint AS age,
@@ -187,6 +194,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', '05dce07fa30d7a7dbf1b9696dc863d4c31bcb6efa391cc1d3c5382f8ff133d04')
+    ('functions/71_health.sql', 'a3451ebaf69543d4a3213a4263bcfa70ff05f372b695cd4bbe5313479d413e18')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

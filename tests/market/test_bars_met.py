@@ -121,8 +121,9 @@ def test_a_hole_that_is_filled_while_a_batch_gives_it_up(
     assert is_current(conn, new)
 
 
+@pytest.mark.usefixtures("days")
 def test_batches_of_one_symbol_go_side_by_side_and_leave_no_note(
-    conn: Conn, sides: list[Backend], days: list[dt.date]
+    conn: Conn, sides: list[Backend]
 ) -> None:
     numbers = [insert_prediction(conn, ["ACME", "OTHER"]) for _ in sides]
     for side, number in zip(sides, numbers, strict=True):
@@ -194,8 +195,9 @@ def test_a_batch_of_thousands_of_symbols_takes_few_locks(conn: Conn, sides: list
     assert held == 128
 
 
+@pytest.mark.usefixtures("days")
 def test_a_stranger_who_holds_every_lock_stops_nothing(
-    conn: Conn, database: Database, sides: list[Backend], days: list[dt.date]
+    conn: Conn, database: Database, sides: list[Backend]
 ) -> None:
     stranger = sides[0]
     stranger.conn.execute(
@@ -214,13 +216,15 @@ def test_a_stranger_who_holds_every_lock_stops_nothing(
 RESTATED = {
     "a close": "UPDATE market_prices SET close = 7 WHERE symbol = 'ACME'",
     "a bar is deleted": "DELETE FROM market_prices WHERE symbol = 'ACME' AND date = '2024-03-06'",
-    "a bar is another program's": "UPDATE market_prices SET fetched_at = NULL WHERE symbol = 'ACME' AND date = '2024-03-06'",
+    "a bar is another program's": "UPDATE market_prices SET fetched_at = NULL"
+    " WHERE symbol = 'ACME' AND date = '2024-03-06'",
 }
 
 
+@pytest.mark.usefixtures("days")
 @pytest.mark.parametrize("how", RESTATED)
 def test_bars_changed_by_hand_are_found_by_the_walk(
-    conn: Conn, database: Database, days: list[dt.date], how: str
+    conn: Conn, database: Database, how: str
 ) -> None:
     mine = [insert_prediction(conn, ["ACME", "OTHER"]) for _ in range(5)]
     process(database, *mine)

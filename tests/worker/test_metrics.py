@@ -25,6 +25,7 @@ LABELS = {
     "provider": set(PROVIDER_NAMES),
     "kind": {"ok", "empty", "unknown", "throttled", "plan", "bad_answer", "down"},
     "part": {
+        "sequences",
         "forgotten",
         "changed",
         "closures",
