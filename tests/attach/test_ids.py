@@ -18,6 +18,7 @@ from tests.support.providers import serving
 from tests.worker.inline import Inline
 from worker import sweep
 from worker.queue.enqueue import enqueue, estimate
+from worker.queue.explain import explain
 from worker.settings import WorkerSettings
 
 OUTCOMES = """
@@ -65,10 +66,10 @@ def ids_of(conn: Conn, query: str) -> list[int]:
     return sorted(row["id"] for row in conn.execute(query.encode()))
 
 
-def check_all_read_it(conn: Conn, ids: list[int]) -> None:
+def check_all_read_it(conn: Conn, database: Database, ids: list[int]) -> None:
     """Every report, verb and view takes these ids."""
     for number in ids:
-        told = conn.execute("SELECT * FROM explain_prediction(%s)", [number]).fetchall()
+        told = explain(database, what=str(number))
         assert f"prediction {number}" in {row["subject"] for row in told}
         assert value(conn, "SELECT outbox_requeue_prediction(%s)", [number]) is not None
     assert value(conn, "SELECT pipeline_start('-infinity', NULL)") == sorted(ids, reverse=True)
@@ -117,7 +118,7 @@ def test_every_whole_number_is_an_id(empty_url: str, case: str) -> None:
             assert ids_of(conn, done) == sorted(ids)
             finished = "SELECT key::bigint AS id FROM outbox_history WHERE topic = 'prediction' AND verdict = 'done'"
             assert ids_of(conn, finished) == sorted(ids)
-            check_all_read_it(conn, ids)
+            check_all_read_it(conn, database, ids)
             worker.drain()
             conn.execute('UPDATE predictions SET market_impact = \'{"ACME": "bearish"}\'')
             conn.execute("DELETE FROM outbox")
