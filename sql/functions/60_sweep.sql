@@ -138,7 +138,8 @@ $$;
 -- p_symbols symbols, or of 20,000 rows. A symbol whose lock is taken waits for the next sweep: the batch or the store that
 -- has it may not have committed. Waits for it a quarter of a second, during which new batches leave notes
 -- instead of taking it, so that a stream of batches does not keep it for ever; after four such waits it
--- only tries. Returns the number of rows that changed.
+-- only tries. A note of ten minutes ago needs no lock, because no batch and no store lasts so long: whoever
+-- holds the lock then is a stranger. Returns the number of rows that changed.
 CREATE OR REPLACE FUNCTION sweep_refill(p_symbols integer DEFAULT 100) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_symbol  text;
@@ -149,24 +150,29 @@ DECLARE
     v_changed bigint := 0;
     v_waits   integer := 0;
     v_read    integer := 0;
+    v_until   timestamptz;
     v_timeout CONSTANT text := current_setting('lock_timeout');
 BEGIN
     FOR v_symbol IN
         SELECT r.symbol FROM outcome_refills r GROUP BY r.symbol ORDER BY min(r.id) LIMIT p_symbols
     LOOP
-        IF NOT pg_try_advisory_xact_lock(1380271947, bars_lock(v_symbol)) THEN
-            CONTINUE WHEN v_waits = 4;
+        v_until := reckoner_now() - interval '10 minutes';
+        IF pg_try_advisory_xact_lock(1380271947, bars_lock(v_symbol)) THEN
+            v_until := 'infinity';
+        ELSIF v_waits < 4 THEN
             BEGIN
                 v_waits := v_waits + 1;
                 SET LOCAL lock_timeout = '250ms'; -- undone where the wait fails
                 PERFORM pg_advisory_xact_lock(1380271947, bars_lock(v_symbol));
                 PERFORM set_config('lock_timeout', v_timeout, true);
+                v_until := 'infinity';
             EXCEPTION WHEN lock_not_available THEN
-                CONTINUE;
+                NULL;
             END;
         END IF;
+        CONTINUE WHEN NOT EXISTS (SELECT FROM outcome_refills r WHERE r.symbol = v_symbol AND r.noted_at <= v_until);
         WITH gone AS (
-            DELETE FROM outcome_refills r WHERE r.symbol = v_symbol RETURNING r.prediction_ids, r.since
+            DELETE FROM outcome_refills r WHERE r.symbol = v_symbol AND r.noted_at <= v_until RETURNING r.prediction_ids, r.since
         )
         SELECT min(g.since) FILTER (WHERE g.prediction_ids IS NULL),
                ARRAY(SELECT DISTINCT id FROM gone, unnest(prediction_ids) AS id)
@@ -313,6 +319,6 @@ REVOKE ALL ON FUNCTION
     sweep_ended()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/60_sweep.sql', '4ae8c04627116cef195a519fcb4dbd7119d0b1226a4982901a981c5cfa351bff')
+    ('functions/60_sweep.sql', 'c0308ed87ab0d649bbb7c14ac49eeb8f902cca47fa77e6cb28029ccc1802a0b7')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -208,6 +208,13 @@ def test_a_stranger_who_holds_every_lock_stops_nothing(
     assert is_current(conn, new)
     assert refill(conn) == 0
     assert value(conn, "SELECT prediction_ids FROM outcome_refills") == [new]
+    # No batch lasts for ten minutes, so that the notes do not grow for ever.
+    conn.execute("UPDATE outcome_refills SET noted_at = noted_at - interval '11 minutes'")
+    process(database, new)
+    conn.execute("UPDATE market_prices SET close = close + 1 WHERE symbol = 'ACME'")
+    assert refill(conn) == 1
+    assert is_current(conn, new)
+    assert value(conn, "SELECT count(*) FROM outcome_refills") == 1
     stranger.end("ROLLBACK")
     refill(conn)
     assert value(conn, "SELECT count(*) FROM outcome_refills") == 0
