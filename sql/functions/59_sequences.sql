@@ -74,6 +74,10 @@ DECLARE
     v_each   record;
     v_mended bigint := 0;
 BEGIN
+    -- An event that was written before the sequence had passed its history: it cannot end under that id.
+    UPDATE outbox o SET id = nextval(pg_get_serial_sequence('public.outbox', 'id'))
+    WHERE o.last_error LIKE '%outbox_history_pkey%' AND o.lease IS NULL
+      AND EXISTS (SELECT FROM outbox_history h WHERE h.id = o.id);
     IF NOT EXISTS (SELECT FROM sequences_behind() b WHERE b.is_ours) THEN
         RETURN 0;
     END IF;
@@ -89,6 +93,11 @@ BEGIN
             -- Others draw numbers meanwhile, which setval() could give out again.
             WHILE nextval(v_each.sequence::regclass) < v_each.highest LOOP END LOOP;
         END IF;
+        IF v_each.sequence::regclass = pg_get_serial_sequence('public.outbox', 'id')::regclass THEN
+            -- Events that were written meanwhile could not end: history has their ids.
+            UPDATE outbox o SET id = nextval(v_each.sequence::regclass)
+            WHERE o.lease IS NULL AND EXISTS (SELECT FROM outbox_history h WHERE h.id = o.id);
+        END IF;
         RAISE WARNING 'reckoner: sequence % was behind and is now at %', v_each.sequence, v_each.highest;
         v_mended := v_mended + 1;
     END LOOP;
@@ -100,6 +109,6 @@ REVOKE ALL ON FUNCTION
     sequences_mend()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/59_sequences.sql', '28a62f38915bdc5f0bc8e67b8e017450f95464208707134a8e45ca9a048cf905')
+    ('functions/59_sequences.sql', 'e9e9328bde645301264d60fbd331da00be8bc6ecf0f8bd86981542e5adb1cba5')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

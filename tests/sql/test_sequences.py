@@ -149,11 +149,21 @@ def test_a_worker_that_starts_moves_them(
 ) -> None:
     bars(conn, tmp_path / "bars", "GOOD")
     conn.execute("SELECT setval('outbox_lease', 900)")
-    first = add(conn, key="9")
-    conn.execute("UPDATE outbox SET id = %s + 3", [first])
-    finish(conn, claim_one(conn))
+    for number in (2, 6):  # the writer's event gets the 2 again
+        conn.execute("UPDATE outbox SET id = %s WHERE id = %s", [number, add(conn, key="9")])
+        finish(conn, claim_one(conn))
+    conn.execute("SELECT setval(pg_get_serial_sequence('outbox', 'id'), 1)")
     with connect(url) as writer:
         insert_prediction(writer, ["GOOD"])
     assert start_worker("run", "--drain").process.wait(60) == 0
     until_complete(conn, 1)
     assert value(conn, "SELECT count(*) FROM outbox") == 0
+
+
+def test_an_event_that_failed_for_its_id_gets_another(conn: Conn) -> None:
+    number = add(conn, key="9")
+    finish(conn, claim_one(conn))
+    conn.execute("INSERT INTO outbox (id, topic, key, status, last_error) VALUES"
+                 " (%s, 'prediction', '1', 'failed', 'violates \"outbox_history_pkey\"')", [number])  # fmt: skip
+    assert mend(conn) == 0
+    assert value(conn, "SELECT id FROM outbox") == number + 1
