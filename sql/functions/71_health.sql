@@ -126,6 +126,20 @@ BEGIN
         CASE WHEN coalesce(v_row.stale, v_row.lacks, v_row.hides) IS NULL THEN 'ok' ELSE 'fail' END,
         coalesce(nullif(concat_ws('. ', v_row.lacks, coalesce(v_row.stale, v_row.hides)), ''), 'the views read the tables that are there');
 
+    -- Until an id is too large for the column, all is well.
+    SELECT string_agg(i.problem || coalesce(': ' || i.remedy, ''), '. ') AS text,
+           -- Reads predictions only where a column is too narrow.
+           CASE WHEN count(*) > 0 THEN bool_or(i.is_refused)
+               OR (SELECT max(p.id) > 2147483647 OR min(p.id) < -2147483648 FROM predictions p) END AS now
+    INTO v_row FROM source_ids_wrong() i;
+    RETURN QUERY SELECT 'ids', CASE WHEN v_row.text IS NULL THEN 'ok' WHEN v_row.now THEN 'fail' ELSE 'warn' END,
+        coalesce(v_row.text, 'every column takes the ids of predictions');
+
+    SELECT string_agg(format('%s is at %s, %s has %s: %s', b.sequence, b.last, b.source, b.highest, b.remedy), '. ') AS text
+    INTO v_row FROM sequences_behind() b;
+    RETURN QUERY SELECT 'sequences', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'fail' END,
+        coalesce(v_row.text, 'none is behind its table');
+
     -- Sweeps come every minute, or when sleeping workers wake. Without a worker the check `workers` fails.
     SELECT i.swept_at, extract(epoch FROM v_now - i.swept_at)::bigint AS age,
            v_now - greatest(i.swept_at, i.installed_at) > interval '15 minutes' AND w.awake AS late,
@@ -194,6 +208,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', 'c53fd96bf5acd318105ee2820d88c12b9c8457151bbfa631ab63b0b38e02f46e')
+    ('functions/71_health.sql', 'a48daa063367dbd6f20636a99e74405d848d90af052ef7dc002db3fb1dc3d373')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
