@@ -7,7 +7,7 @@ import structlog
 
 from sql.database import Database
 from sql.schema import migrate
-from worker.retry import until_available
+from worker.retry import away, until_available
 from worker.shutdown import Shutdown
 
 log = structlog.get_logger()
@@ -30,5 +30,5 @@ def expect_schema(database: Database, shutdown: Shutdown) -> None:
         with database.transaction(seconds=10) as conn:
             return migrate.expect(conn)
 
-    for change in until_available(shutdown, "checking the schema", changes):
+    for change in until_available(shutdown, "checking the schema", changes, away(database)):
         log.warning("the schema is incomplete: run python -m worker migrate", missing=change.name)

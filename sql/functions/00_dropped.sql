@@ -21,6 +21,7 @@ DROP FUNCTION IF EXISTS ingestion_story(text, timestamptz);
 DROP FUNCTION IF EXISTS job_owed(text);
 DROP FUNCTION IF EXISTS job_settle(text, date, text, integer, text, text);
 DROP FUNCTION IF EXISTS outbox_claim_suspect(text, double precision);
+DROP FUNCTION IF EXISTS outbox_fail(bigint, bigint, text, integer);
 DROP FUNCTION IF EXISTS outbox_hold(jsonb);
 DROP FUNCTION IF EXISTS outbox_redriven();
 DROP FUNCTION IF EXISTS outbox_release(text, bigint[]);
@@ -40,6 +41,6 @@ DROP FUNCTION IF EXISTS worker_beat(
     integer, bigint[]);
 DROP FUNCTION IF EXISTS worker_nap(text, double precision);
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/00_dropped.sql', 'c2b7c63a5ec570def5f66e4bad3ad7de92e22a02bf5369f51bc96a53e6e03ca8')
+    ('functions/00_dropped.sql', 'a2e9ccf4428b17528c5668195690520428cf939c7d4bb101ee2caf4c2f623898')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -48,6 +48,14 @@ LANGUAGE sql AS $$
     WHERE name = p_name
 $$;
 
+-- Records what a worker cannot do at present, NULL: it can do everything. Called when that changes.
+CREATE OR REPLACE FUNCTION worker_fault(p_name text, p_fault text) RETURNS void LANGUAGE sql AS $$
+    UPDATE reckoner_workers
+    SET fault = one_line(p_fault),
+        fault_since = CASE WHEN p_fault IS NOT NULL THEN coalesce(fault_since, reckoner_now()) END
+    WHERE name = p_name
+$$;
+
 -- Deletes the row of a worker that stops.
 CREATE OR REPLACE FUNCTION worker_leave(p_name text) RETURNS void LANGUAGE sql AS $$
     DELETE FROM reckoner_workers WHERE name = p_name
@@ -55,9 +63,10 @@ $$;
 REVOKE ALL ON FUNCTION
     worker_heartbeat(p_name text, p_host text, p_pid integer, p_mode text, p_heard_ago double precision, p_lease_seconds double precision, p_channel text, p_clock timestamptz, p_exports boolean, p_max_crashes integer, p_leases bigint[], p_topics text[]),
     worker_suspend(p_name text, p_seconds double precision),
+    worker_fault(p_name text, p_fault text),
     worker_leave(p_name text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/36_workers.sql', 'b319cd44d53686cf19752e2821083010190ec112923527d06c2487ce1bbbf045')
+    ('functions/36_workers.sql', 'bcf89a738e54f22e94be3fd0cb3ad9e084e27c067c3b0cb7a60867470755fa01')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

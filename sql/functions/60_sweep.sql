@@ -135,23 +135,32 @@ END
 $$;
 
 -- Writes a ticker event for each symbol that has a due outcome; outcome_rows() (50_outcomes.sql) sets
--- due_at. The outcomes of a ticker that is not active are filled at once. Returns the number of events.
-CREATE OR REPLACE FUNCTION sweep_due() RETURNS bigint LANGUAGE plpgsql AS $$
+-- due_at. The outcomes of a ticker that is not active are filled at once. Where that fails, or another
+-- session holds one of the rows, the symbol gets an event as well, which counts and delays failures; the
+-- other symbols go on. Returns the number of events.
+CREATE OR REPLACE FUNCTION sweep_due() RETURNS bigint LANGUAGE plpgsql SET lock_timeout = '200ms' AS $$
 DECLARE
     v_symbol  text;
     v_symbols text[];
+    v_failed  text[] := '{}';
 BEGIN
     FOR v_symbol IN
         SELECT DISTINCT o.symbol FROM prediction_outcomes o JOIN ticker_registry r USING (symbol)
         WHERE o.outcome_state IN ('awaiting_prices', 'maturing')
           AND o.due_at <= reckoner_now() AND r.status <> 'active'
+        EXCEPT SELECT e.key FROM outbox e WHERE e.topic = 'ticker' AND e.status <> 'dead'
     LOOP
-        PERFORM outcomes_fill_symbol(v_symbol, false);
+        BEGIN
+            PERFORM outcomes_fill_symbol(v_symbol, false);
+        EXCEPTION WHEN OTHERS OR query_canceled OR assert_failure THEN
+            v_failed := v_failed || v_symbol;
+            EXIT WHEN SQLSTATE = '57014'; -- perhaps the statement's own timeout, which fires only once
+        END;
     END LOOP;
     v_symbols := ARRAY(
         SELECT o.symbol::text FROM prediction_outcomes o JOIN ticker_registry r USING (symbol)
         WHERE o.outcome_state IN ('awaiting_prices', 'maturing') AND o.due_at <= reckoner_now()
-          AND r.status = 'active'
+          AND (r.status = 'active' OR o.symbol = ANY (v_failed))
         EXCEPT SELECT e.key FROM outbox e WHERE e.topic = 'ticker');
     RETURN ticker_enqueue(coalesce(v_symbols, '{}'), 0, false);
 END
@@ -215,6 +224,6 @@ REVOKE ALL ON FUNCTION
     sweep_ended()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/60_sweep.sql', '277ccd030200efa2fee00c7241b958125a6de72b27abfa2763f99b7c3974e8db')
+    ('functions/60_sweep.sql', 'dfc91d4e69438d76e6ddfe1ce365231263cf2dc263323e293ad6531610a671f8')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
