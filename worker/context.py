@@ -68,7 +68,10 @@ class Context:
             self.faults.note(doing, why)
             return why
 
-        return until_available(self.shutdown, doing, attempt, reason, tries=self.tries)
+        try:
+            return until_available(self.shutdown, doing, attempt, reason, tries=self.tries)
+        finally:
+            self.faults.note(doing, None)
 
     def _watched(self, action: Callable[[], T]) -> T:
         with blockers.watched(self.database) as blocker:
