@@ -12,6 +12,7 @@ import psycopg
 
 from sql.database import BEGUN, Connection, Database, one
 from sql.descriptors import is_short
+from sql.redaction import one_line
 
 _PAUSE_SECONDS = 0.05
 # A prepared transaction has no process.
@@ -58,7 +59,7 @@ class Blocker:
                 with self._database.transaction(seconds=5, connect_seconds=2) as conn:
                     row = conn.execute(_BLOCKER, [pid]).fetchone()
                 if row:
-                    self.text = _in_words(row["pid"], row["role"], row["app"])
+                    self.text = one_line(_in_words(row["pid"], row["role"], row["app"]))
 
 
 def _in_words(pid: int, role: str, app: str) -> str:
