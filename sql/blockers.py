@@ -14,7 +14,7 @@ from sql.database import BEGUN, Connection, Database, one
 from sql.descriptors import is_short
 from sql.redaction import one_line
 
-_PAUSE_SECONDS = 0.05
+_PAUSE_SECONDS = 0.02
 # A prepared transaction has no process.
 _BLOCKER = """
 SELECT b.pid, coalesce(a.usename::text, '?') AS role,
