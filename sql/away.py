@@ -70,7 +70,19 @@ def is_locked(error: BaseException) -> bool:
 
     False where a trigger raised the same code with RAISE.
     """
-    return (
-        isinstance(error, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected)
-        and error.diag.source_function != "exec_stmt_raise"
+    return isinstance(
+        error, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected
+    ) and not _was_raised(error)
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether the connection was lost, or the server ended it."""
+    return may_be_away(error) and (
+        not isinstance(error, psycopg.Error)
+        or error.sqlstate is None
+        or (error.sqlstate[:4] == "57P0" and not _was_raised(error))
     )
+
+
+def _was_raised(error: psycopg.Error) -> bool:
+    return error.diag.source_function == "exec_stmt_raise"

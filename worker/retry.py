@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import structlog
 
-from sql.away import is_away, may_be_away, may_pass
+from sql.away import is_away, is_lost, may_be_away, may_pass
 from sql.database import Database, error_line, is_external
 from sql.descriptors import is_short
 from worker.shutdown import Shutdown, ShutdownRequested
@@ -64,6 +64,9 @@ def until_available(
                 failures += 1
                 if failures >= tries or not may_pass(error):
                     raise
+                if is_lost(error):  # and back already: the probe waited for a new connection
+                    _give_up_or_log(shutdown, doing, error, AWAY, pauses)
+                    pauses += 1
                 pause(shutdown, failures)
                 continue
             outages += 1
