@@ -226,8 +226,8 @@ BROKEN = {
         "ALTER TABLE prediction_outcomes RENAME COLUMN gone TO pnl_t30",
     ),
     "a function of the handler": (
-        "ALTER FUNCTION registry_register(text[], integer[]) RENAME TO gone",
-        "ALTER FUNCTION gone(text[], integer[]) RENAME TO registry_register",
+        "ALTER FUNCTION registry_register(text[], bigint[]) RENAME TO gone",
+        "ALTER FUNCTION gone(text[], bigint[]) RENAME TO registry_register",
     ),
     "the end of an event": (
         "ALTER TABLE outbox_history RENAME COLUMN verdict TO gone",
@@ -328,7 +328,9 @@ def test_the_probe_tells_a_read_only_database_from_a_trigger_that_says_so(
     error = psycopg.errors.ReadOnlySqlTransaction("cannot execute INSERT")
     assert not is_away(database, error)
     assert value(conn, "SELECT count(*) FROM reckoner_workers") == 0
-    with Database(f"{database.url}?options=-cdefault_transaction_read_only%3Don") as other:
+    mark = "&" if "?" in database.url else "?"
+    url = f"{database.url}{mark}options=-cdefault_transaction_read_only%3Don"
+    with Database(url) as other:
         assert is_away(other, error)
         assert not is_away(other, psycopg.errors.UndefinedFunction("no such function"))
     assert is_away(Database("postgresql://127.0.0.1:1/nowhere"), psycopg.OperationalError("gone"))
