@@ -158,7 +158,7 @@ def record(
 
 
 def _check(symbol: str, attempt: Attempt, report: Report) -> dict[str, Any]:
-    notes = [*report.faults, *report.rejected, *report.flags]
+    notes = [*report.faults, *report.rejected, *report.flags, *report.notes]
     return {
         "symbol": symbol,
         "provider": attempt.provider,
@@ -166,7 +166,7 @@ def _check(symbol: str, attempt: Attempt, report: Report) -> dict[str, Any]:
         "range_to": str(attempt.request.end),
         "given": report.given,
         "rejected": len(report.rejected),
-        "flagged": len(report.flags),
+        "flagged": len(report.flags) + len(report.notes),
         "expected": report.expected,
         "missing": report.missing,
         "parts": {name: round(part, 4) for name, part in report.parts.items()},

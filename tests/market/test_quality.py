@@ -102,7 +102,7 @@ def test_a_good_batch_has_a_score_of_one(
 CRASH = [23.25, 22.76, 18.37, 17.55, 12.14, 4.76, 3.75, 2.05, 2.69, 3.85, 4.72, 5.00, 3.31, 3.12]
 
 
-def test_a_true_crash_is_flagged_and_every_bar_of_it_stored(
+def test_a_true_crash_is_noted_and_every_bar_of_it_stored(
     url: str, conn: Conn, folder: Path, days: list[dt.date]
 ) -> None:
     rows = flat_bars(days, start=CRASH[0], step=0.0)
@@ -119,14 +119,14 @@ def test_a_true_crash_is_flagged_and_every_bar_of_it_stored(
     assert row["expected"] == len(stored(conn))
     big = sum(abs(b / a - 1) > 0.25 for a, b in itertools.pairwise(CRASH))
     assert big >= 5
-    assert (row["rejected"], row["flagged"], row["verdict"]) == (0, big, "flagged")
+    assert (row["rejected"], row["flagged"], row["verdict"]) == (0, big, "accepted")
     assert LEAST_SCORE < row["score"] < 1
     assert all("no split or dividend explains it" in note for note in row["notes"])
 
 
 @pytest.mark.parametrize("factor", [100.0, 0.01, 1000.0])
 @pytest.mark.parametrize("length", [1, 5])
-def test_days_in_another_unit_are_rejected_and_the_rest_is_stored(
+def test_days_in_another_unit_are_mended_and_noted(
     url: str, conn: Conn, folder: Path, days: list[dt.date], factor: float, length: int
 ) -> None:
     rows = flat_bars(days, step=0.1)
@@ -135,12 +135,35 @@ def test_days_in_another_unit_are_rejected_and_the_rest_is_stored(
     write_csv(folder, "ACME", faulty)
     ingest(url, CsvFiles(folder))
 
-    wanted = closes([row for n, row in enumerate(rows) if n not in wrong])
-    found = stored(conn)
-    assert found == {date: close for date, close in wanted.items() if date >= min(found)}
+    wanted, found = closes(rows), stored(conn)
+    assert found == pytest.approx({date: wanted[date] for date in found})
     row = checked(conn)
-    assert (row["rejected"], row["missing"], row["verdict"]) == (length, length, "flagged")
-    assert "a hundred times off" in row["notes"][0]
+    assert (row["rejected"], row["missing"], row["flagged"]) == (0, 0, length)
+    assert row["score"] == pytest.approx(1 - length / row["given"], abs=1e-4)
+    assert "a hundred times off, and mended" in row["notes"][0]
+
+
+@pytest.mark.parametrize("factor", [100.0, 0.01])
+def test_the_level_before_decides_however_long_another_unit_lasts(
+    url: str, conn: Conn, folder: Path, days: list[dt.date], factor: float
+) -> None:
+    rows = flat_bars(days, step=0.1)
+    write_csv(folder, "ACME", rows)
+    ingest(url, CsvFiles(folder))
+    # The provider changes its unit, and leaves the days before as they are.
+    since = [n for n, row in enumerate(rows) if row["date"] >= "2024-05-13"]
+    later = [scaled(row, factor) if n in since else row for n, row in enumerate(rows)]
+    write_csv(folder, "ACME", later)
+    (told,) = again(url, conn, CsvFiles(folder), since="2024-05-10")
+
+    assert told["verdict"] == "done", told
+    wanted = closes(rows)
+    found = stored(conn)
+    assert max(found) == day("2024-05-17")
+    assert found == pytest.approx({date: wanted[date] for date in found})
+    row = checked(conn)
+    assert (row["rejected"], row["verdict"]) == (0, "flagged")
+    assert "in another unit than" in row["notes"][0]
 
 
 def rubbish(rows: Rows) -> Rows:
@@ -238,21 +261,24 @@ def test_another_instrument_under_the_same_name_is_refused(
     assert stored(conn) == {d: close for d, close in before.items() if d <= day("2024-05-16")}
 
 
-def test_closes_that_leave_out_a_known_split_are_refused(
-    url: str, conn: Conn, folder: Path, days: list[dt.date]
+@pytest.mark.parametrize("told", ["2024-03-11", "2024-03-08", "2024-03-18"])
+def test_closes_that_leave_out_a_known_split_are_mended(
+    url: str, conn: Conn, folder: Path, days: list[dt.date], told: str
 ) -> None:
-    rows = flat_bars(days, step=0.0)
-    split = "2024-03-11"
-    raw = [scaled(row, 4.0) if row["date"] < split else row for row in rows]
+    rows = flat_bars(days, step=0.1)
+    raw = [scaled(row, 4.0) if row["date"] < "2024-03-11" else row for row in rows]
     write_csv(folder, "ACME", raw)
     conn.execute(
         "INSERT INTO corporate_actions VALUES ('ACME', %s, 'split', 4, 'yahoo', now(), now())",
-        [split],
+        [told],
     )
-    (told,) = ingest(url, CsvFiles(folder))
-    assert told["verdict"] == "failed"
-    assert f"{split}: closes are not adjusted for a split of 4" in told["reason"]
-    assert stored(conn) == {}
+    (done,) = ingest(url, CsvFiles(folder))
+    assert done["verdict"] == "done", done
+    wanted, found = closes(rows), stored(conn)
+    assert found == pytest.approx({date: wanted[date] for date in found})
+    row = checked(conn)
+    assert (row["verdict"], row["flagged"]) == ("flagged", 1)
+    assert row["notes"][0].startswith(f"{told}: a split of 4 is told, and the close moves from")
 
 
 def test_adjusted_closes_that_know_of_a_split_give_it_away(
@@ -329,7 +355,7 @@ def flat(*changed: tuple[int, float]) -> list[Bar]:
     [
         (flat(), None, 1.0),
         (flat((4, -1.0)), None, 1 - 0.1 - 0.3 * 0.1),  # a row, and its session
-        (flat((4, 1000.0)), None, 1 - 0.1 - 0.3 * 0.1),  # a unit, and its session
+        (flat((4, 1000.0)), None, 1 - 0.1),  # a unit, and mended
         (flat((4, 20.0)), None, round(1 - 0.5 * 2 / 9, 4)),  # there and back
         (flat()[5:], None, 1.0),  # listed later
         (flat()[:5], None, 1 - 0.3 * 0.5),
