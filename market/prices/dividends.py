@@ -56,6 +56,7 @@ def check_dividends(report: Report, all_actions: Sequence[Action]) -> None:
     usual = spread(closes_of(bars))
     steps = sorted(abs(day.step) for day in days if day.step is not None and not day.told)
     noise = quantiles(steps, n=20)[-1] if len(steps) > 1 else 0.0
+    noise = max(noise, _rounding(bars) / 2)
     for day in days:
         words = _disagree(day, noise, usual)
         if words is None and day.told:
@@ -66,6 +67,15 @@ def check_dividends(report: Report, all_actions: Sequence[Action]) -> None:
     report.flags += _repeated(inside)
     report.flags += _hundredfold(inside, {day.date: day for day in days})
     report.flags += _all_too_small(days, usual)
+
+
+def _rounding(bars: Sequence[Bar]) -> float:
+    """Return the last decimal of the adjusted closes as a share of the lowest; 0 for many decimals."""
+    prices = [bar.adjusted_close for bar in bars if bar.adjusted_close is not None]
+    for decimals in range(6):
+        if all(abs(round(price, decimals) - price) < 1e-9 for price in prices):
+            return 10.0**-decimals / min(prices, default=1.0)
+    return 0.0
 
 
 def _days(bars: Sequence[Bar], told: Sequence[Action]) -> list[_Day]:

@@ -63,6 +63,9 @@ def known(
         "SELECT * FROM validation_known(%s, %s, %s, %s)",
         [symbol, calendar, request.start, request.end],
     )
+    listing = conn.execute(
+        "SELECT currency FROM ticker_registry WHERE symbol = %s", [symbol]
+    ).fetchone()
     actions = [
         Action(*each)
         for each in zip(
@@ -78,6 +81,7 @@ def known(
         others=dict(others),
         last_bar=last_bar,
         is_refetch=is_refetch,
+        currency=listing["currency"] if listing and (row["dates"] or last_bar) else None,
     )
 
 

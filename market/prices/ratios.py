@@ -89,6 +89,9 @@ def split_left_out(before: Bar, bar: Bar, between: Sequence[Action]) -> float | 
     if before.adjusted_close is None or bar.adjusted_close is None:
         return None
     more = ratio / (bar.adjusted_close / before.adjusted_close)
+    paid = sum(action.value for action in between if action.kind == "dividend")
+    if paid < before.close:  # a special dividend of a fifth is no split of 5:4
+        more /= 1 - paid / before.close
     return next(
         (
             split if more < 1 else 1 / split

@@ -30,8 +30,8 @@ def in_stored_unit(answer: Answer, known: Known) -> Answer:
 
     Closes that already fit the stored ones are left: then only the word changed.
     """
-    if not (answer.currency and known.currency) or answer.currency == known.currency:
-        return answer
+    if not (answer.currency and known.currency) or known.is_refetch:
+        return answer  # a person who asks for everything again is obeyed
     told, count = _PARTS.get(answer.currency, (answer.currency, 1.0))
     stored, stored_count = _PARTS.get(known.currency, (known.currency, 1.0))
     factor = stored_count / count

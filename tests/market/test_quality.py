@@ -124,6 +124,95 @@ def test_a_true_crash_is_noted_and_every_bar_of_it_stored(
     assert all("no split or dividend explains it" in note for note in row["notes"])
 
 
+BAD_FIELDS: dict[str, dict[str, Any]] = {
+    "2024-05-13": {"open": 900.0},  # above its high
+    "2024-05-14": {"high": 0, "low": "nan"},
+    "2024-05-15": {"volume": "NaN", "adjusted_close": -4331},
+}
+
+
+def test_a_good_close_is_stored_whatever_its_other_fields_are(
+    url: str, conn: Conn, folder: Path, days: list[dt.date]
+) -> None:
+    rows = [row | {"adjusted_close": row["close"]} for row in flat_bars(days, step=0.1)]
+    write_csv(folder, "ACME", [row | BAD_FIELDS.get(row["date"], {}) for row in rows])
+    ingest(url, CsvFiles(folder))
+
+    wanted, found = closes(rows), stored(conn)
+    assert found == {date: wanted[date] for date in found}
+    flagged = conn.execute(
+        "SELECT date::text, open, high, low, volume, adjusted_close, bar_flags FROM market_prices"
+        " WHERE bar_flags IS NOT NULL ORDER BY date"
+    ).fetchall()
+    assert [(row["date"], row["bar_flags"]) for row in flagged] == [
+        ("2024-05-13", "open"),
+        ("2024-05-14", "high, low"),
+        ("2024-05-15", "adjusted_close, volume"),
+    ]
+    for row in flagged:
+        assert all(row[name] is None for name in row["bar_flags"].split(", "))
+    row = checked(conn)
+    assert (row["score"], row["rejected"], row["missing"]) == (1, 0, 0)
+    assert len([note for note in row["notes"] if "left out" in note]) == 3
+
+    # The flag goes when a provider gives the field.
+    (folder / "ACME.csv").unlink()
+    write_csv(folder, "ACME", rows)
+    again(url, conn, CsvFiles(folder), since="2024-05-16")
+    assert value(conn, "SELECT count(*) FROM market_prices WHERE bar_flags IS NOT NULL") == 0
+
+
+def test_another_programs_table_that_demands_every_field_gets_the_close(
+    url: str, conn: Conn, folder: Path, days: list[dt.date]
+) -> None:
+    for name in ("open", "high", "low", "adjusted_close", "volume"):
+        conn.execute(f"ALTER TABLE market_prices ALTER {name} SET NOT NULL".encode())
+    rows = [row | {"adjusted_close": row["close"]} for row in flat_bars(days, step=0.1)]
+    write_csv(folder, "ACME", [row | BAD_FIELDS.get(row["date"], {}) for row in rows])
+    (told,) = ingest(url, CsvFiles(folder))
+    assert told["verdict"] == "done", told
+    wanted, found = closes(rows), stored(conn)
+    assert found == {date: wanted[date] for date in found}
+    row = conn.execute(
+        "SELECT open, high, low, volume, adjusted_close, close, bar_flags FROM market_prices"
+        " WHERE date = '2024-05-14'"
+    ).fetchone()
+    assert row is not None
+    assert row["high"] == row["low"] == row["adjusted_close"] == row["close"]
+    assert row["bar_flags"] == "high, low"
+    assert value(conn, "SELECT volume FROM market_prices WHERE date = '2024-05-15'") == 0
+
+
+@pytest.mark.parametrize(
+    ("stored_in", "told_in", "factor"),
+    [("GBp", "GBP", 0.01), ("GBP", "GBp", 100.0), ("ZAc", "ZAR", 0.01), ("ILS", "ILA", 100.0)],
+)
+@pytest.mark.parametrize("changed", [True, False])
+def test_a_unit_that_the_provider_tells_is_believed(
+    url: str,
+    conn: Conn,
+    days: list[dt.date],
+    stored_in: str,
+    told_in: str,
+    factor: float,
+    changed: bool,
+) -> None:
+    """From pence to pounds, and -3.97 % is -3.97 %. A changed word without other prices is no change."""
+    level = dict.fromkeys(days, 500.0) | {days[-1]: 480.15}
+
+    def provider(currency: str, factor: float) -> FakeProvider:
+        good = serving(lambda date: level[date] * factor)
+        return FakeProvider("remote", lambda request: replace(good(request), currency=currency))
+
+    ingest(url, provider(stored_in, 1.0))
+    (told,) = again(url, conn, provider(told_in, factor if changed else 1.0), since=f"{days[-2]}")
+    assert told["verdict"] == "done", told
+    found = stored(conn)
+    assert found[days[-1]] / found[days[-2]] - 1 == pytest.approx(-0.0397)
+    assert max(found.values()) == pytest.approx(500.0)
+    assert value(conn, "SELECT currency FROM ticker_registry") == stored_in
+
+
 @pytest.mark.parametrize("factor", [100.0, 0.01, 1000.0])
 @pytest.mark.parametrize("length", [1, 5])
 def test_days_in_another_unit_are_mended_and_noted(
