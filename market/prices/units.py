@@ -11,6 +11,7 @@ from statistics import median
 
 from market.prices.ratios import is_unit, nearest_unit, scaled, shares_step, spread
 from market.prices.report import MANY, Known, Report
+from market.prices.rows import is_price
 from market.providers.base import Answer, Bar
 
 # The currencies that are a part of another: its name, and how many make one of it.
@@ -41,7 +42,7 @@ def in_stored_unit(answer: Answer, known: Known) -> Answer:
     if factor != 1 and not (met and 0.4 < median(met) < 2.5):
         answer = replace(
             answer,
-            bars=[scaled(bar, factor) for bar in answer.bars],
+            bars=[_times(bar, factor) for bar in answer.bars],
             actions=[
                 action._replace(value=action.value * factor)
                 if action.kind == "dividend"
@@ -102,8 +103,25 @@ def check_units(report: Report, known: Known) -> None:
 def _met(bars: Sequence[Bar], known: Known) -> list[float]:
     """List the ratios to stored closes."""
     return [
-        bar.close / known.closes[bar.date] for bar in bars if bar.close and bar.date in known.closes
+        bar.close / known.closes[bar.date]
+        for bar in bars
+        if bar.close is not None and is_price(bar.close) and bar.date in known.closes
     ]
+
+
+def _times(bar: Bar, factor: float) -> Bar:
+    """Return a bar that is not validated yet with its prices multiplied."""
+
+    def times(price: float | None) -> float | None:
+        return None if price is None else price * factor
+
+    return bar._replace(
+        open=times(bar.open),
+        high=times(bar.high),
+        low=times(bar.low),
+        close=times(bar.close),
+        adjusted_close=times(bar.adjusted_close),
+    )
 
 
 def _off(bars: Sequence[Bar], closes: Sequence[float]) -> tuple[set[int], list[int]]:

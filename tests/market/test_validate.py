@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from market.prices.report import LEAST_SCORE, Known
+from market.prices.units import in_stored_unit
 from market.prices.validation import validate
-from market.providers import Action, Bar
+from market.providers import Action, Answer, Bar, Kind
 from tests.support.clock import day
 
 SESSIONS = [day("2024-03-04") + dt.timedelta(days=n) for n in range(12)]
@@ -123,6 +124,22 @@ def test_whatever_comes_has_a_score_and_a_verdict(
     assert (found.grade == "refused") == (found.score < LEAST_SCORE)
     assert found.reason
     assert len(found.bars) + len(found.rejected) == found.given
+
+
+@unhurried
+@given(
+    bars=st.lists(any_bar, max_size=20),
+    stored=st.dictionaries(st.sampled_from(SESSIONS), st.floats(1e-6, 1e6)),
+    currencies=st.tuples(*[st.sampled_from(["GBp", "GBP", "ILA", "USD", "", None])] * 2),
+)
+def test_a_told_unit_breaks_on_no_answer(
+    bars: list[Bar], stored: dict[dt.date, float], currencies: tuple[str | None, str | None]
+) -> None:
+    known = Known(SESSIONS[-1], stored, currency=currencies[0])
+    answer = Answer(Kind.OK, bars, currency=currencies[1])
+    found = in_stored_unit(answer, known)
+    assert [bar.date for bar in found.bars] == [bar.date for bar in bars]
+    assert 0 <= validate(found.bars, SESSIONS, known=known).score <= 1
 
 
 @pytest.mark.parametrize(
