@@ -26,6 +26,9 @@ _LEAST_FAR = math.log(1.4)
 _LEAST_BLOCK = math.log(1.2)
 # The largest move beside a split; reverse splits of small companies come with -50 %.
 _MOVE = math.log(2.01)
+# Companies consolidate their shares by the share of the price that they pay out: the dividend
+# explains a step first, with a day's move beside it.
+_PAID = math.log(1.15)
 # Bars between a wrong step and the one back.
 _BLOCK = 10
 # No answer in good faith has more.
@@ -82,6 +85,8 @@ def _steps(bars: Sequence[Bar], split: Action, paid: Sequence[Action], usual: fl
         rest = move - math.log(ratio)
         left = 1 - _paid(paid, bars[n - 1].date, bars[n].date) / before
         without = abs(move - math.log(left)) if left > 0 else math.inf
+        if left != 1 and without < _PAID:
+            continue
         if abs(rest) <= allowed and abs(rest) < min(abs(move), without) and abs(move) > 5 * usual:
             found.append(_Step(n, ratio, rest))
     return found

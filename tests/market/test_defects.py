@@ -138,6 +138,21 @@ def test_returns_over_a_step(
     assert grade == ("flagged" if split else "accepted")
 
 
+@pytest.mark.parametrize("move", [0.95, 1.0, 1.05])
+def test_a_return_of_capital_beside_its_consolidation_is_a_dividend(move: float) -> None:
+    """Of 461 a share, 244 are paid out, and 17 new shares stand for 36 old ones: as Capricorn did."""
+    calm = [461.0 * (1 + 0.01 * (n % 3 - 1)) for n in range(40)]
+    after = (calm[-1] - 244) * move
+    days = [dt.date(2024, 1, 1) + dt.timedelta(days=n) for n in range(42)]
+    bars = [
+        Bar(day, None, None, None, close)
+        for day, close in zip(days, [*calm, after, after], strict=True)
+    ]
+    actions = [Action(days[40], "dividend", 244.0), Action(days[40], "split", 17 / 36)]
+    report = validate(bars, days, actions=actions)
+    assert (report.bars, report.grade) == (bars, "accepted")
+
+
 def test_so_many_mends_are_refused() -> None:
     """An answer that tells thirty splits that its closes do not know is not one in good faith."""
     days = [dt.date(2020, 1, 1) + dt.timedelta(days=n) for n in range(1200)]
