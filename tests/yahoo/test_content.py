@@ -71,6 +71,22 @@ def test_a_bar_with_a_good_close_is_stored(town: Town, kind: str, factor: float)
     assert str(BETWEEN) in note
 
 
+@pytest.mark.parametrize("kind", ["split_missed", "split_told_early", "split_told_late"])
+@pytest.mark.parametrize("ratio", [2.0, 1 / 256])
+def test_a_told_split_that_is_not_in_the_prices_changes_no_outcome(
+    town: Town, kind: str, ratio: float
+) -> None:
+    """Also one of 1:256, by which the price of the entry would be a 256th."""
+    wanted = expected_closes(town.list_("ACME", splits={BETWEEN: ratio}), FETCHED_FROM, LAST)
+    town.yahoo.fail("ACME", kind)
+    number = town.predict("ACME")
+    town.until_complete()
+
+    assert closes(town.conn) == wanted
+    check_outcome(town.conn, number, "ACME", wanted)
+    assert value(town.conn, "SELECT verdict FROM data_quality_log") == "flagged"
+
+
 # Tomorrow tells whether the last day's other unit lasts.
 @pytest.mark.parametrize(("kind", "factor"), [*BAD_ROWS, *MENDED[1:]])
 def test_the_same_at_the_end_of_the_range(town: Town, kind: str, factor: float) -> None:
