@@ -41,6 +41,7 @@ class _Step(NamedTuple):
     n: int
     ratio: float
     rest: float  # the logarithm of the move that is left
+    is_near: bool  # the other end of a block may be further from the split
 
 
 def mend_splits(report: Report, all_actions: Sequence[Action]) -> None:
@@ -57,10 +58,10 @@ def mend_splits(report: Report, all_actions: Sequence[Action]) -> None:
             back = next((step for step in steps if _is_back(first, step)), None)
             if back:
                 steps = [step for step in steps if step.n > back.n]
-                if size < _LEAST_BLOCK:
+                if size < _LEAST_BLOCK or not any(step.is_near for step in (first, back)):
                     continue
                 _mend(report, split, range(first.n, back.n), 1 / first.ratio)
-            elif _may_last(report.bars[first.n], first, split):
+            elif first.is_near and _may_last(report.bars[first.n], first, split):
                 _mend(report, split, range(first.n), first.ratio)
             else:
                 continue
@@ -74,8 +75,8 @@ def _steps(bars: Sequence[Bar], split: Action, paid: Sequence[Action], usual: fl
     """List the steps near a split that are better explained by it than by a move alone."""
     size = abs(math.log(split.value))
     allowed = min(_MOVE, 0.45 * size)
-    low = bisect.bisect_left(bars, split.date - NEAR, key=lambda bar: bar.date)
-    high = bisect.bisect_right(bars, split.date + NEAR, key=lambda bar: bar.date)
+    low = bisect.bisect_left(bars, split.date - 2 * NEAR, key=lambda bar: bar.date)
+    high = bisect.bisect_right(bars, split.date + 2 * NEAR, key=lambda bar: bar.date)
     found = []
     for n in range(max(1, low), high):
         before, close = (bars[k].close or math.nan for k in (n - 1, n))
@@ -88,7 +89,7 @@ def _steps(bars: Sequence[Bar], split: Action, paid: Sequence[Action], usual: fl
         if left != 1 and without < _PAID:
             continue
         if abs(rest) <= allowed and abs(rest) < min(abs(move), without) and abs(move) > 5 * usual:
-            found.append(_Step(n, ratio, rest))
+            found.append(_Step(n, ratio, rest, abs(bars[n].date - split.date) <= NEAR))
     return found
 
 

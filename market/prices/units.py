@@ -9,10 +9,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 
-from market.prices.ratios import is_unit, nearest_unit, scaled, shares_step, spread
+from market.prices.ratios import (
+    ROUNDING,
+    is_split,
+    is_unit,
+    nearest_unit,
+    scaled,
+    shares_step,
+    spread,
+)
 from market.prices.report import MANY, Known, Report
 from market.prices.rows import is_price
-from market.providers.base import Answer, Bar
+from market.providers.base import Action, Answer, Bar
 
 # The currencies that are a part of another: its name, and how many make one of it.
 _PARTS = {
@@ -53,12 +61,14 @@ def in_stored_unit(answer: Answer, known: Known) -> Answer:
     return replace(answer, currency=known.currency)
 
 
-def check_units(report: Report, known: Known) -> None:
+def check_units(report: Report, known: Known, all_actions: Sequence[Action] = ()) -> None:
     """Mend bars that step to another unit, for some days or for good.
 
     A single bar at either end is rejected, because tomorrow tells; so is one that is no whole
     unit off.
     """
+    if not known.is_refetch:
+        _to_stored_level(report, known, all_actions)
     bars, closes = report.bars, closes_of(report.bars)
     wrong, lasting = _off(bars, closes)
     if len(wrong) * 2 > len(bars) or (lasting and len(bars) == 2 and not _knows(bars[0], known)):
@@ -94,10 +104,26 @@ def check_units(report: Report, known: Known) -> None:
                 kept.append(mended)
         else:
             kept.append(scaled(bar, factor, adjusted=adjusted) if factor != 1 else bar)
-    if factor != 1 and (met := _met(kept, known)) and is_unit(median(met)):
-        factor = 1 / nearest_unit(median(met))  # the stored level is before all of these
-        kept = [scaled(bar, factor) for bar in kept]
     report.bars = kept
+    if factor != 1 and not known.is_refetch:
+        _to_stored_level(report, known, all_actions)
+
+
+def _to_stored_level(report: Report, known: Known, all_actions: Sequence[Action]) -> None:
+    """Mend an answer that is a whole unit off the stored bars, on each of several days."""
+    met = _met(report.bars, known)
+    if len(met) < 2 or not is_unit(median(met)):
+        return
+    if any(each.kind == "split" and is_split(median(met), each.value) for each in all_actions):
+        return  # a new basis
+    factor = 1 / nearest_unit(median(met))
+    if any(abs(ratio * factor - 1) > ROUNDING for ratio in met):
+        return
+    report.flags.append(
+        f"{report.bars[0].date}: closes are {1 / factor:g} times the stored ones on {len(met)} days;"
+        f" all are multiplied by {factor:g}"
+    )
+    report.bars = [scaled(bar, factor) for bar in report.bars]
 
 
 def _met(bars: Sequence[Bar], known: Known) -> list[float]:

@@ -50,7 +50,7 @@ def validate(
     if report.bars:
         all_actions = _check_actions(report, actions, known.actions)
         mend_splits(report, all_actions)
-        check_units(report, known)
+        check_units(report, known, all_actions)
         if not known.is_refetch:
             _check_stored(report, known.closes, all_actions)
         _check_jumps(report, all_actions)

@@ -314,26 +314,60 @@ def test_old_broken_lines_of_a_file_do_not_spoil_the_newest_day(
     assert max(stored(conn)) == day("2024-05-17")
 
 
-def test_a_whole_answer_in_another_unit_is_not_taken_for_a_new_basis(
-    url: str, conn: Conn, folder: Path, days: list[dt.date]
+@pytest.mark.parametrize("factor", [100.0, 0.01, 1000.0])
+def test_a_whole_answer_in_another_unit_is_mended_to_the_stored_level(
+    url: str, conn: Conn, folder: Path, days: list[dt.date], factor: float
 ) -> None:
     rows = flat_bars(days)
     write_csv(folder, "ACME", rows)
     ingest(url, CsvFiles(folder))
-    write_csv(folder, "ACME", [scaled(row, 100.0) for row in rows])
+    write_csv(folder, "ACME", [scaled(row, factor) for row in rows])
     (told,) = again(url, conn, CsvFiles(folder), since="2024-05-16")
 
-    assert told["verdict"] == "failed"
-    assert "times the stored ones" in told["reason"]
-    assert max(stored(conn).values()) < 1000
-    assert checked(conn)["parts"]["units"] == 0
+    assert told["verdict"] == "done"
+    wanted, found = closes(rows), stored(conn)
+    assert max(found) == day("2024-05-17")
+    assert found == pytest.approx({date: wanted[date] for date in found})
+    assert "times the stored ones" in checked(conn)["notes"][0]
 
     # A person who knows better asks for everything again, and is obeyed.
     with connect(url) as living_then:
         living_then.execute("SELECT outbox_requeue_ticker('ACME')")
     (told,) = Desk(url, CsvFiles(folder)).turn(NOW + dt.timedelta(hours=1))
     assert told["verdict"] == "done"
-    assert min(stored(conn).values()) > 1000
+    assert stored(conn)[days[-1]] == pytest.approx(wanted[days[-1]] * factor)
+
+
+def test_a_told_split_of_a_hundred_is_a_new_basis_and_no_unit(
+    url: str, conn: Conn, folder: Path, days: list[dt.date]
+) -> None:
+    rows = flat_bars(days)
+    write_csv(folder, "ACME", rows[:-1])
+    again_from = f"{days[-2]}"
+    ingest(url, CsvFiles(folder))
+    # One new share for a hundred: the provider adjusts what came before.
+    newest = scaled(rows[-1], 100.0) | {"split": 0.01}
+    write_csv(folder, "ACME", [*[row | {"split": ""} for row in rows[:-1]], newest])
+    (told,) = again(url, conn, CsvFiles(folder), since=again_from)
+
+    assert (told["verdict"], told["rebased"]) == ("done", True)
+    wanted, found = closes(rows), stored(conn)
+    assert found == pytest.approx({date: wanted[date] * 100 for date in found})
+
+
+def test_a_whole_answer_that_is_no_whole_unit_off_is_refused(
+    url: str, conn: Conn, folder: Path, days: list[dt.date]
+) -> None:
+    rows = flat_bars(days)
+    write_csv(folder, "ACME", rows)
+    ingest(url, CsvFiles(folder))
+    write_csv(folder, "ACME", [scaled(row, 93.0) for row in rows])
+    (told,) = again(url, conn, CsvFiles(folder), since="2024-05-16")
+
+    assert told["verdict"] == "failed"
+    assert "times the stored ones" in told["reason"]
+    assert max(stored(conn).values()) < 1000
+    assert checked(conn)["parts"]["units"] == 0
 
 
 def test_another_instrument_under_the_same_name_is_refused(
@@ -368,6 +402,41 @@ def test_closes_that_leave_out_a_known_split_are_mended(
     row = checked(conn)
     assert (row["verdict"], row["flagged"]) == ("flagged", 1)
     assert row["notes"][0].startswith(f"{told}: a split of 4 is told, and the close moves from")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "split", "told", "right"),
+    [
+        (100.0, 50.3, 2.0, -2, 0.006),  # a day early: -49.7 %
+        (100.0, 50.3, 2.0, -1, 0.006),
+        (0.0105, 0.0105 * 190 * 0.695, 1 / 190, -1, -0.305),  # +13,105 %
+        (10.0, 10.0 / 0.031 * 0.97, 0.031, -1, -0.03),
+    ],
+)
+def test_a_split_that_only_the_newest_bar_knows_rewrites_the_stored_ones(
+    url: str,
+    conn: Conn,
+    days: list[dt.date],
+    before: float,
+    after: float,
+    split: float,
+    told: int,
+    right: float,
+) -> None:
+    """Yahoo's history is on the old basis for hours or days after a split, and the split is told."""
+
+    def provider(newest: float) -> FakeProvider:
+        good = serving(lambda date: newest if date == days[-1] else before)
+        actions = [Action(days[told], "split", split)]
+        return FakeProvider("remote", lambda request: replace(good(request), actions=actions))
+
+    ingest(url, provider(before))
+    (done,) = again(url, conn, provider(after), since=f"{days[-2]}")
+    assert done["verdict"] == "done", done
+    found = stored(conn)
+    assert found[days[-1]] / found[days[-2]] - 1 == pytest.approx(right, abs=1e-9)
+    assert found[days[-1]] == after
+    assert {close for date, close in found.items() if date < days[-1]} == {before / split}
 
 
 def test_adjusted_closes_that_know_of_a_split_give_it_away(
@@ -448,7 +517,8 @@ def flat(*changed: tuple[int, float]) -> list[Bar]:
         (flat((4, 20.0)), None, round(1 - 0.5 * 2 / 9, 4)),  # there and back
         (flat()[5:], None, 1.0),  # listed later
         (flat()[:5], None, 1 - 0.3 * 0.5),
-        (flat(), Known(closes=dict.fromkeys(SESSIONS, 1000.0)), 0.0),
+        (flat(), Known(closes=dict.fromkeys(SESSIONS, 1000.0)), 1.0),  # a unit, and mended
+        (flat(), Known(closes=dict.fromkeys(SESSIONS, 930.0)), 0.0),
         (flat(), Known(closes={date: 3.0 * n + 20 for n, date in enumerate(SESSIONS)}), 0.0),
         (flat(), Known(closes=dict.fromkeys(SESSIONS, 20.0)), 1.0),  # restated: flagged
         ([], None, 0.0),
