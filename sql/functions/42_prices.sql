@@ -56,6 +56,7 @@ DECLARE
     v_last  date := greatest(p_to, p_dates[cardinality(p_dates)]);
     v_name  name;
 BEGIN
+    PERFORM bars_writing(p_symbol); -- before the caller fills the outcomes (42_bars_met.sql)
     -- Another program's table may demand a value: the close stands in for a price that is not known.
     FOR v_name IN SELECT a.attname FROM pg_attribute a
                   WHERE a.attrelid = 'market_prices'::regclass AND a.attnotnull
@@ -189,6 +190,6 @@ REVOKE ALL ON FUNCTION
     bars_merge(p_symbol text, p_source text, p_payload_id bigint, p_from date, p_to date, p_rebased boolean, p_dates date[], p_opens double precision[], p_highs double precision[], p_lows double precision[], p_closes double precision[], p_adjusted_closes double precision[], p_volumes bigint[], p_splits date[], p_dividends date[] )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_prices.sql', '0fe0a6ece1bcba9ba1bfd7557c5a4c7630a8e6672cac2edb0d1bfa3f0f5f07de')
+    ('functions/42_prices.sql', '41bd0b08a46e87e295bb1302ca619b51b18987da49fed3fa352aad2d546e2236')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
