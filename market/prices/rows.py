@@ -112,8 +112,23 @@ def _disagree(bar: Bar, other: Bar) -> bool:
     return abs((bar.close or math.nan) / (other.close or math.nan) - 1) > ROUNDING
 
 
+def _is_sound(bar: Bar) -> bool:
+    """Whether nothing is to be left out: a quick look at the many bars that are whole."""
+    _, opens, high, low, close, adjusted, volume, *_ = bar
+    if opens is None or high is None or low is None or close is None:
+        return False
+    return (
+        PRICES[0] < low <= opens <= high < PRICES[1]
+        and low <= close <= high
+        and (adjusted is None or PRICES[0] < adjusted < PRICES[1])
+        and (volume is None or 0 <= volume < _MAX_VOLUME)
+    )
+
+
 def _believed(report: Report, bar: Bar) -> Bar:
     """Leave out the fields that cannot be, and note each."""
+    if _is_sound(bar):
+        return bar
     prices: Mapping[str, float | None] = {
         name: getattr(bar, name) for name in ("open", "high", "low", "adjusted_close")
     }

@@ -6,7 +6,7 @@ noted and used. Bars that miss a told split, or are in another unit, are mended.
 is below `LEAST_SCORE` is refused: none of it is stored, and the next provider is asked. `report`
 defines the score.
 
-Plain Python: 2,500 bars take a few milliseconds, less than making a data frame of them.
+Plain Python: 2,500 bars take some tens of milliseconds, much less than a request.
 """
 
 import datetime as dt
