@@ -7,13 +7,13 @@ random steps: a fault that needs few changes at the right places is found soon.
 """
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from tests.interleavings.scheduler import Choose
 
-# Acts (kills, jumps) have a dot or a colon in their names, and are chosen less often than steps.
-_ACT_WEIGHT = 0.12
+# How much less often an act (a kill, a jump) is chosen than a step; each order has one of these.
+_ACT_WEIGHTS = (0.05, 0.3, 1.0)
 _TYPICAL = 60  # steps of an order
 
 
@@ -24,17 +24,18 @@ def is_act(name: str) -> bool:
 
 def walk(rng: random.Random) -> Choose:
     """Anybody, each time."""
-    return lambda names, _last: _weighted(rng, names)
+    weight = rng.choice(_ACT_WEIGHTS)
+    return lambda names, _last: _weighted(rng, names, weight)
 
 
 def lazy(rng: random.Random) -> Choose:
     """Whoever had the last turn, mostly."""
-    change = rng.choice([0.05, 0.15, 0.3])
+    change, weight = rng.choice([0.05, 0.15, 0.3]), rng.choice(_ACT_WEIGHTS)
 
     def choose(names: Sequence[str], last: str | None) -> str:
         if last in names and rng.random() > change:
             return last
-        return _weighted(rng, names)
+        return _weighted(rng, names, weight)
 
     return choose
 
@@ -59,8 +60,8 @@ def priorities(rng: random.Random) -> Choose:
     return choose
 
 
-def _weighted(rng: random.Random, names: Sequence[str]) -> str:
-    weights = [_ACT_WEIGHT if is_act(name) else 1.0 for name in names]
+def _weighted(rng: random.Random, names: Sequence[str], weight: float) -> str:
+    weights = [weight if is_act(name) else 1.0 for name in names]
     return rng.choices(names, weights)[0]
 
 
@@ -159,6 +160,3 @@ def _read(text: str) -> Iterator[str]:
     for part in text.split():
         name, _, n = part.partition("*")
         yield from [name] * int(n or 1)
-
-
-KINDS: Sequence[Callable[[random.Random], Choose]] = (walk, lazy, priorities)
