@@ -14,7 +14,8 @@ from tests.interleavings.scheduler import Choose
 
 # How much less often an act (a kill, a jump) is chosen than a step; each order has one of these.
 _ACT_WEIGHTS = (0.05, 0.3, 1.0)
-_TYPICAL = 60  # steps of an order
+# Steps of an order, within which its few changes lie: scenes differ.
+_TYPICAL = (10, 30, 60)
 
 
 def is_act(name: str) -> bool:
@@ -43,7 +44,8 @@ def lazy(rng: random.Random) -> Choose:
 def priorities(rng: random.Random) -> Choose:
     """The highest, until one of a few changes comes."""
     ranks: dict[str, float] = {}
-    changes = {rng.randrange(_TYPICAL) for _ in range(rng.randint(1, 4))}
+    steps = rng.choice(_TYPICAL)
+    changes = {rng.randrange(steps) for _ in range(rng.randint(1, 4))}
     step = 0
 
     def choose(names: Sequence[str], _last: str | None) -> str:
