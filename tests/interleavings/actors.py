@@ -45,6 +45,7 @@ class Group:
     is_dead: bool = False
     conns: dict[int, psycopg.Connection[Any]] = field(default_factory=dict)
     users: dict[int, "Actor"] = field(default_factory=dict)  # of its connections, the last ones
+    only_reads: dict[int, bool] = field(default_factory=dict)  # of a connection's transaction
     ends: list[Callable[[], None]] = field(default_factory=list)  # what wakes it at the order's end
 
 
@@ -61,6 +62,7 @@ class Actor:
         self.pid = 0  # of the backend that runs its statement
         self.blockers: list[int] = []
         self.error: BaseException | None = None
+        self.is_inside = False  # at a gate within a function of the server
         self.is_free = False  # gates no longer stop it
         self.thread: threading.Thread | None = None
         self._arrived = arrived

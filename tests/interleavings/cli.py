@@ -1,6 +1,9 @@
 """`./dev explore`: run many orders, and print the shortest of those that fail."""
 
+# ruff: noqa: T201 - what a command prints
+
 import argparse
+import os
 import secrets
 import sys
 import time
@@ -31,14 +34,12 @@ _SERVER = {
 def main(arguments: list[str]) -> int:
     """Explore; returns 0 where everything held, 1 where something did not."""
     asked = _parser().parse_args(arguments)
-    names = asked.pair or (
-        [SAFEGUARDS[asked.without].scene] if asked.without else list(SCENES)
-    )
+    names = asked.pair or ([SAFEGUARDS[asked.without].scene] if asked.without else list(SCENES))
     seed = asked.seed if asked.seed is not None else str(secrets.randbelow(10**6))
     with _database() as url, world_of(url) as world, ExitStack() as stack:
         out = SAFEGUARDS[asked.without].take_out(world) if asked.without else nullcontext()
         stack.enter_context(out)
-        explorer = Explorer(world)
+        explorer = Explorer(world, inside=asked.inside)
         if asked.order is not None:
             ran = explorer.given_order(names[0], seed, orders.read(asked.order), asked.left_out)
             print(ran)
@@ -81,8 +82,6 @@ def _runs(
 @contextmanager
 def _database() -> Iterator[str]:
     """A migrated database on a server of its own, or on TEST_DATABASE_URL."""
-    import os
-
     with ExitStack() as stack:
         given = os.environ.get("TEST_DATABASE_URL")
         if given is None:
@@ -103,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--orders", type=int, default=0, help="end after so many (0: no end)")
     parser.add_argument("--seconds", type=float, default=0, help="end after so long (0: no end)")
     parser.add_argument("--all", action="store_true", help="all orders there are, of the pairs")
+    parser.add_argument("--inside", action="store_true", help="with gates inside SQL functions too")
     parser.add_argument("--order", help="this order alone, as a failure prints it")
     parser.add_argument("--left-out", action="append", default=[], help="who does not take part")
     parser.add_argument("--without", choices=SAFEGUARDS, help="with this safeguard taken out")

@@ -7,12 +7,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from tests.interleavings import ledger, orders, workers
+from tests.interleavings.inside import Gates, put_in
 from tests.interleavings.invariants import Invariants
 from tests.interleavings.scenes import SCENES
 from tests.interleavings.scheduler import Choose, Scheduler, Step, Violation
 from tests.interleavings.stage import Stage
 from tests.interleavings.statements import gated
-from tests.interleavings.workers import OurWorker, drain, quiet, stand_ins
+from tests.interleavings.workers import drain, quiet, stand_ins
 from tests.interleavings.world import World
 
 
@@ -45,10 +46,13 @@ class Ran:
 
 
 class Explorer:
-    """Orders on one world, one after the other."""
+    """Orders on one world, one after the other. inside: with gates within SQL functions too."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, inside: bool = False) -> None:
         self._world = world
+        self._gates = Gates(world.watch) if inside else None
+        if inside:
+            put_in(world.watch)
         self._invariants = Invariants(world)
         self.count = 0
 
@@ -96,14 +100,12 @@ class Explorer:
         best.order = short
         return best
 
-    def run(
-        self, scene: str, seed: str, choose: Choose, without: Collection[str] = ()
-    ) -> Ran:
+    def run(self, scene: str, seed: str, choose: Choose, without: Collection[str] = ()) -> Ran:
         """Run one order, then let a clean worker drain, and check everything."""
         self.count += 1
         world = self._world
         world.reset()
-        scheduler = Scheduler(world.watch, choose)
+        scheduler = Scheduler(world.watch, choose, self._gates)
         ran = Ran(scene, seed, scheduler.order, scheduler.steps, without=tuple(without))
         with _scene_put_up(scheduler):
             stage = Stage(world, scheduler, random.Random(seed), without)  # noqa: S311

@@ -18,7 +18,7 @@ CREATE OR REPLACE FUNCTION interleavings_ledger() RETURNS trigger LANGUAGE plpgs
 SET search_path = public AS $$
 BEGIN
     INSERT INTO interleavings_ledger (xid, at, program, op, was, now)
-    SELECT txid_current(), reckoner_now(), current_setting('application_name'), TG_OP,
+    SELECT txid_current(), reckoner_now(), split_part(current_setting('application_name'), ' ', 1), TG_OP,
            CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END, CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
     RETURN NULL;
 END $$;

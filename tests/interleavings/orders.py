@@ -34,7 +34,7 @@ def lazy(rng: random.Random) -> Choose:
     change, weight = rng.choice([0.05, 0.15, 0.3]), rng.choice(_ACT_WEIGHTS)
 
     def choose(names: Sequence[str], last: str | None) -> str:
-        if last in names and rng.random() > change:
+        if last is not None and last in names and rng.random() > change:
             return last
         return _weighted(rng, names, weight)
 

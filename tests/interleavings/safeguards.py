@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from market.prices import store
 from tests.chaos.safeguards import WITHOUT
 from tests.interleavings.world import World
 from worker.handlers import tickers
@@ -66,8 +65,8 @@ def _finish_before_fill(_world: World) -> Iterator[None]:
 
     def work(self: Any) -> dict[str, Any]:
         with (
-            patch.object(store.outcomes, "fill_symbol", lambda *_, **__: 0),
-            patch.object(store.outcomes, "fill_due", lambda *_: 0),
+            patch("market.prices.store.outcomes.fill_symbol", lambda *_, **__: 0),
+            patch("market.prices.store.outcomes.fill_due", lambda *_: 0),
         ):
             done = real(self)
         with self._context.database.transaction() as conn:

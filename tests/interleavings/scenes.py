@@ -35,16 +35,21 @@ def batch_and_update(stage: Stage) -> None:
     stage.world.know(["AAA", "ZZZ"])
     stage.have(insert(["AAA"]))
     worker = stage.worker("w1")
-    stage.thread(worker, lambda: [worker.turn("prediction") for _ in range(2)])
+
+    def twice() -> None:
+        worker.turn("prediction")
+        worker.turn("prediction")
+
+    stage.thread(worker, twice)
     stage.plain("writer", "BEGIN", update(1, ["ZZZ", "AAA"]), "COMMIT", is_writer=True)
 
 
 def batch_and_batch(stage: Stage) -> None:
     """Two workers process predictions that name the same new symbols in opposite order."""
     stage.have(insert(["AAA", "ZZZ"]), insert(["ZZZ", "AAA"]))
-    for name in ("w1", "w2"):
-        worker = stage.worker(name)
-        stage.thread(worker, lambda worker=worker: worker.turn("prediction", 1))  # type: ignore[misc]
+    one, two = stage.worker("w1"), stage.worker("w2")
+    stage.thread(one, lambda: one.turn("prediction", 1))
+    stage.thread(two, lambda: two.turn("prediction", 1))
 
 
 def claim_and_requeue(stage: Stage) -> None:
@@ -117,18 +122,25 @@ def sleepers(stage: Stage) -> None:
         stage.run(worker)
     stage.plain("writer", insert(["AAA"]), is_writer=True)
     if stage.rng.random() < 0.5:
-        stage.plain("writer2", "BEGIN", insert(["AAA"]), "ROLLBACK", insert(["ZZZ"]), is_writer=True)
+        stage.plain(
+            "writer2", "BEGIN", insert(["AAA"]), "ROLLBACK", insert(["ZZZ"]), is_writer=True
+        )
     stage.plain("operator", "SELECT outbox_requeue_prediction(1)", REFETCH)
 
 
 def tickers(stage: Stage) -> None:
     """Workers, and a DBA who registers a ticker, with the same new symbols in several orders."""
     stage.have(insert(["AAA", "MMM", "ZZZ"]), insert(["ZZZ", "MMM", "AAA"]))
-    for name in ("w1", "w2"):
-        worker = stage.worker(name)
-        stage.thread(worker, lambda worker=worker: worker.turn("prediction", 1))  # type: ignore[misc]
+    one, two = stage.worker("w1"), stage.worker("w2")
+    stage.thread(one, lambda: one.turn("prediction", 1))
+    stage.thread(two, lambda: two.turn("prediction", 1))
     end = stage.rng.choice(["COMMIT", "ROLLBACK"])
-    stage.plain("dba", "BEGIN", "INSERT INTO ticker_registry (symbol) VALUES ('MMM') ON CONFLICT DO NOTHING", end)
+    stage.plain(
+        "dba",
+        "BEGIN",
+        "INSERT INTO ticker_registry (symbol) VALUES ('MMM') ON CONFLICT DO NOTHING",
+        end,
+    )
 
 
 def changes(stage: Stage) -> None:

@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tests.interleavings.actors import Act, Actor, Group, State
+from tests.interleavings.actors import ALWAYS, Act, Actor, Group, State
+from tests.interleavings.inside import Gates
 from tests.support.db import Conn
 
-_LONGEST = 600  # steps; an order that has more does not end
+_LONGEST = 1000  # steps; an order that has more does not end
 _HANGS_SECONDS = 30.0
 # After this time without an answer, the server is asked whether a statement waits for a lock.
 _LOOK_SECONDS = 0.004
@@ -54,8 +55,9 @@ class Clock:
 class Scheduler:
     """Runs one order. choose: who of those that may go on has the turn."""
 
-    def __init__(self, watch: Conn, choose: Choose) -> None:
+    def __init__(self, watch: Conn, choose: Choose, gates: Gates | None = None) -> None:
         self._watch = watch
+        self._gates = gates
         self._choose = choose
         self._arrivals = threading.Semaphore(0)
         self.clock = Clock()
@@ -84,12 +86,13 @@ class Scheduler:
                 self._await_timeout()
                 continue
             acts = [act for act in self.acts if not act.is_done and act.may()]
-            names = [each.name for each in able] + [act.name for act in acts]
-            last = self._choose(names, last)
+            last = self._choose([each.name for each in able] + [act.name for act in acts], last)
             if len(self.order) >= _LONGEST:
                 raise Violation("endless", f"no end after {_LONGEST} steps")
             self.order.append(last)
-            self._step(next(each for each in [*able, *acts] if each.name == last))
+            by_name: dict[str, Actor | Act] = {each.name: each for each in able}
+            by_name.update({act.name: act for act in acts})
+            self._step(by_name[last])
 
     def _step(self, chosen: Actor | Act) -> None:
         if isinstance(chosen, Act):
@@ -98,10 +101,21 @@ class Scheduler:
             chosen.do()
         else:
             text = chosen.label
-            chosen.go()
+            self._go(chosen)
         self._settle()
         parked = tuple(each.name for each in self.actors if each.state is State.PARKED)
         self.steps.append(Step(chosen.name, text, parked))
+
+    def _go(self, actor: Actor) -> None:
+        if self._gates is None:
+            actor.go()
+        elif actor.is_inside:
+            actor.is_inside = False
+            actor.turn(State.READY, State.RUNNING)
+            self._gates.pass_one(actor.pid)
+        else:
+            self._gates.hold(actor.pid)
+            actor.go()
 
     def _lull(self) -> list[Actor]:
         """Everybody sleeps: let time go on for the one that sleeps the shortest."""
@@ -128,9 +142,8 @@ class Scheduler:
                     patience = min(2 * patience, 8 * _LOOK_SECONDS)
                     blockers = self._blockers(running)
                     for each in running:
-                        if blockers.get(each.pid):
-                            each.blockers = blockers[each.pid]
-                            each.turn(State.RUNNING, State.PARKED)
+                        if by := blockers.get(each.pid):
+                            self._stop(each, by, State.RUNNING)
                     if time.monotonic() > deadline:
                         names = [f"{each.name} after {each.label}" for each in running]
                         raise RuntimeError(f"hangs outside of the database: {names}")
@@ -141,13 +154,23 @@ class Scheduler:
             blockers = self._blockers(parked)
             woken = False
             for each in parked:
-                if blockers.get(each.pid):
-                    each.blockers = blockers[each.pid]
+                if by := blockers.get(each.pid):
+                    self._stop(each, by, State.PARKED)
                 else:
                     woken = True
                     each.turn(State.PARKED, State.RUNNING)
             if not woken:
                 return
+
+    def _stop(self, actor: Actor, blockers: list[int], before: State) -> None:
+        """The server makes it wait: for a lock, or at a gate inside of a function."""
+        if self._gates is not None and self._gates.pid in blockers:
+            if actor.turn(before, State.READY):
+                actor.is_inside, actor.may, actor.timed = True, ALWAYS, None
+                actor.label = self._gates.label(actor.pid)
+            return
+        actor.blockers = blockers
+        actor.turn(before, State.PARKED)
 
     def _blockers(self, actors: Sequence[Actor]) -> dict[int, list[int]]:
         rows = self._watch.execute(
@@ -190,6 +213,8 @@ class Scheduler:
 
     def finish(self) -> None:
         """End every thread: at rest, they run on without gates."""
+        if self._gates is not None:
+            self._gates.open()
         for group in {each.group for each in self.actors}:
             for end in group.ends:
                 end()
@@ -199,6 +224,8 @@ class Scheduler:
 
     def abort(self) -> None:
         """End every thread wherever it is, after a violation."""
+        if self._gates is not None:
+            self._gates.open()
         for each in self.actors:
             each.group.is_dead = True
         pids = [pid for each in self.actors for pid in each.group.conns]

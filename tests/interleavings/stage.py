@@ -11,15 +11,13 @@ from tests.interleavings.scheduler import Scheduler
 from tests.interleavings.workers import OurWorker
 from tests.interleavings.world import MOMENT, World
 
-_INSERT = (
-    "INSERT INTO predictions (assets, market_impact, confidence, analysis_status, post_timestamp)"
-    " VALUES ('{}', '{}', 0.5, 'completed', '" + MOMENT + "')"
-)
-
 
 def insert(assets: Sequence[str], word: str = "bullish") -> str:
     """A writer's statement for one prediction."""
-    return _INSERT.format(_list(assets), _impact(assets, word))
+    return (
+        "INSERT INTO predictions (assets, market_impact, confidence, analysis_status, post_timestamp)"  # noqa: S608
+        f" VALUES ('{_list(assets)}', '{_impact(assets, word)}', 0.5, 'completed', '{MOMENT}')"
+    )
 
 
 def update(number: int, assets: Sequence[str], word: str = "bearish") -> str:
@@ -149,7 +147,10 @@ class Stage:
         return [each for each in self.scheduler.actors if each.group is group]
 
     def _is_between_statements(self, group: Group) -> bool:
-        states = {each.state for each in self._actors(group)}
+        actors = self._actors(group)
+        states = {each.state for each in actors}
+        if any(each.is_inside for each in actors):
+            return False  # its server process would go on with the statement
         return not group.is_dead and State.READY in states and State.PARKED not in states
 
     def _cut(self, group: Group) -> None:

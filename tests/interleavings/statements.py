@@ -56,33 +56,33 @@ def gated() -> Iterator[None]:
 def _step(actor: Actor, conn: Any, gen: Any) -> str | None:
     """Stop at the gate of a statement; returns `after` where its answer is to be lost."""
     kind = gen.gi_code.co_name
-    if kind not in _STEPS:
+    text = _text(kind, gen) if kind in _STEPS else None
+    if text is None or _passes(actor, conn, kind, text):
         return None
-    if kind != "_execute_gen" and conn.pgconn.transaction_status == TransactionStatus.IDLE:
-        return None
-    group, pid = actor.group, conn.pgconn.backend_pid
-    group.conns[pid] = conn
-    group.users[pid] = actor
-    text = _text(kind, gen)
-    if kind == "_execute_gen":
-        actor.pid = pid
-        if _is_begin(text):
-            conn._only_reads = True
-            return None
-        if _PASSING.search(text):
-            return None
-        if not _READING.search(text):
-            conn._only_reads = False
-    elif getattr(conn, "_only_reads", False):
-        return None
-    actor.pid = pid
     actor.gate(label(text))
-    if group.cut is None:
-        return None
-    cut, group.cut = group.cut, None
+    cut, actor.group.cut = actor.group.cut, None
     if cut == "before":
         _break(conn)
     return cut
+
+
+def _passes(actor: Actor, conn: Any, kind: str, text: str) -> bool:
+    """Whether a statement has no gate."""
+    group, pid = actor.group, conn.pgconn.backend_pid
+    group.conns[pid] = conn
+    group.users[pid] = actor
+    actor.pid = pid
+    if kind != "_execute_gen":
+        is_idle = conn.pgconn.transaction_status == TransactionStatus.IDLE
+        return is_idle or group.only_reads.get(pid, False)
+    if _is_begin(text):
+        group.only_reads[pid] = True
+        return True
+    if _PASSING.search(text):
+        return True
+    if not _READING.search(text):
+        group.only_reads[pid] = False
+    return False
 
 
 def _text(kind: str, gen: Any) -> str:

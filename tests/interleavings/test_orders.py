@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from tests.interleavings import orders
 from tests.interleavings.orders import All
+from tests.interleavings.scheduler import Choose
 
 
-def run(choose: orders.Choose, left: dict[str, int]) -> list[str]:
+def run(choose: Choose, left: dict[str, int]) -> list[str]:
     """An order of actors with so many steps each."""
     left, order = dict(left), []
     last: str | None = None

@@ -7,7 +7,12 @@ from tests.interleavings.safeguards import SAFEGUARDS
 from tests.interleavings.world import World
 
 # The seed whose orders begin shortly before the first that fails, and the most steps that it needs then.
-_SEEDS = {"fence": ("1", 150, 6), "second-look": ("1", 0, 6), "lock-order": ("1", 0, 6), "fill-order": ("1", 0, 8)}
+_SEEDS = {
+    "fence": ("1", 150, 6),
+    "second-look": ("1", 0, 6),
+    "lock-order": ("1", 0, 6),
+    "fill-order": ("1", 0, 8),
+}
 _ORDERS = 60
 
 

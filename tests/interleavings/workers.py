@@ -10,13 +10,14 @@ import os
 import queue
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 import psycopg
 import structlog
 
 from market.settings import MarketSettings
+from sql.descriptors import readable
 from tests.interleavings.actors import Group, Killed, current
 from tests.interleavings.scheduler import Clock, Scheduler
 from tests.interleavings.world import World
@@ -25,6 +26,7 @@ from worker.listening import doorbell, idle_suspend, sleeper
 from worker.listening.doorbell import Doorbell, Wake
 from worker.queue import claimer
 from worker.queue.claim_cursor import ClaimCursor
+from worker.queue.claimer import Claimer
 from worker.queue.lanes import LaneRunner
 from worker.queue.outbox import Claim
 from worker.settings import WorkerSettings
@@ -66,21 +68,23 @@ class GatedDoorbell(Doorbell):
         actor = current()
         if actor is None or actor.is_free:
             return super().sleep(seconds if actor is None else 0)
-        woken = doorbell.readable([self._wake_read], 0)
+        woken = readable([self._wake_read], 0)
         until = self.clock.now + seconds
         self.asleep = True
         actor.gate(
             f"sleeps {seconds:.3g} s",
             lambda: bool(
-                woken
-                or self.clock.now >= until
-                or self.rung()
-                or doorbell.readable([self._wake_read], 0)
+                woken or self.clock.now >= until or self.rung() or readable([self._wake_read], 0)
             ),
             timed=seconds if seconds < POLL_SECONDS else None,
         )
         self.asleep = False
         return super().sleep(0)
+
+    def close_pipe(self) -> None:
+        """Close what a process's end closes by itself."""
+        for descriptor in (self._wake_read, self._wake_write):
+            os.close(descriptor)
 
 
 class GatedQueue(queue.SimpleQueue[Sequence[Claim]]):
@@ -127,119 +131,118 @@ def stand_ins(clock: Clock) -> Iterator[None]:
         yield
 
 
+class GatedWorker(process.Worker):
+    """The worker with its parts within reach of an order."""
+
+    def __init__(
+        self, world: World, group: Group, settings: WorkerSettings, *, listens: bool
+    ) -> None:
+        database = world.database(group.name)
+        self.shutdown = Shutdown()
+        url = database.url if listens else None
+        super().__init__(database, settings, _MARKET, [world.provider], url, self.shutdown)
+        self.claimer = Claimer(
+            database,
+            self.name,
+            settings.worker_lease_seconds,
+            self._lanes,
+            self._in_flight,
+            self._metrics,
+        )
+        self.loop = self._loop
+        self.heartbeat = self._heartbeat
+        self.doorbell = cast("GatedDoorbell", self._doorbell)
+        self.lanes = {runner.lane.topic: cast("GatedLane", runner) for runner in self._lanes}
+
+
 class OurWorker:
     """One process of ours. listens: it sleeps with LISTEN; otherwise it drains and ends."""
 
-    def __init__(self, world: World, name: str, *, listens: bool = False, **settings: Any) -> None:
-        self._world = world
+    def __init__(self, world: World, name: str, *, listens: bool = False) -> None:
         self.group = Group(name, is_ours=True)
-        self.settings = _SETTINGS.model_copy(update=settings)
-        database = world.database(name)
-        self._shutdown = Shutdown()
-        self._worker = process.Worker(
-            database,
-            self.settings,
-            _MARKET,
-            [world.provider],
-            database.url if listens else None,
-            self._shutdown,
-        )
+        self.listens = listens
+        self._database = world.database(name)
+        self._worker = GatedWorker(world, self.group, _SETTINGS, listens=listens)
         self.name = self._worker.name
         self.group.ends.append(self._end)
-        self.listens = listens
-
-    @property
-    def doorbell(self) -> GatedDoorbell:
-        assert isinstance(self._worker._doorbell, GatedDoorbell)
-        return self._worker._doorbell
 
     def _end(self) -> None:
-        self._shutdown.requested.set()
-        self._shutdown.forced.set()
-        for lane in self._worker._lanes:
-            assert isinstance(lane, GatedLane)
+        self._worker.shutdown.requested.set()
+        self._worker.shutdown.forced.set()
+        for lane in self._worker.lanes.values():
             lane.end()
 
     def listen(self, clock: Clock) -> None:
         """Hear itself over LISTEN, before the order begins."""
-        GatedDoorbell.clock = clock
+        self._worker.doorbell.clock = clock
         if self.listens:
-            self._worker._doorbell.probe()
+            self._worker.doorbell.probe()
+
+    @property
+    def sleeps_for_a_ring(self) -> bool:
+        """Whether it sleeps until somebody rings: no poll comes before."""
+        bell = self._worker.doorbell
+        return self.listens and bell.asleep and bell.mode == "notify"
 
     def cut(self) -> None:
         """End its LISTEN connection, as its process's end does."""
-        self._worker._doorbell.close()
+        self._worker.doorbell.close()
 
     def close(self) -> None:
         """Give its descriptors back, after its threads have ended."""
         self.cut()
-        for descriptor in (self.doorbell._wake_read, self.doorbell._wake_write):
-            os.close(descriptor)
+        self._worker.doorbell.close_pipe()
 
     # What its threads do.
 
-    def loop(self) -> None:
-        """The main thread."""
-        self._worker._loop.run()
-
-    def lane(self, topic: str) -> Callable[[], None]:
-        """A thread of a lane."""
-        return self._runner(topic).run
+    def take_part(self, scheduler: Scheduler) -> None:
+        """The main thread, and the one that fetches tickers."""
+        scheduler.actor(self.group.name, self.group).start(self._worker.loop.run)
+        ticker = scheduler.actor(f"{self.group.name}.ticker", self.group)
+        ticker.start(self._worker.lanes["ticker"].run)
 
     def heartbeats(self, count: int) -> Callable[[], None]:
         """The heartbeat's thread, for so many."""
+        shutdown, send = self._worker.shutdown, self._worker.heartbeat.send
 
         def beat() -> None:
             for _ in range(count):
-                retry.until_available(
-                    self._shutdown, "a heartbeat", self._worker._heartbeat.send, any_error=True
-                )
+                retry.until_available(shutdown, "a heartbeat", send, any_error=True)
 
         return beat
-
-    def takeover(self) -> None:
-        """A heartbeat, which ends leases that are over, and a claim of what crashed."""
-        self._worker._heartbeat.send()
-        while claim := self._worker._loop._claimer.claim_crashed(["prediction", "ticker"]):
-            self._runner(claim.topic).work_here([claim])
 
     def sweeps(self, count: int) -> Callable[[], None]:
         """The sweep's thread, for so many."""
 
         def run() -> None:
             for _ in range(count):
-                sweep.once(self._world.database(self.group.name), self.settings)
+                retry.until_available(
+                    self._worker.shutdown, "a sweep", lambda: sweep.once(self._database, _SETTINGS)
+                )
 
         return run
 
+    # Parts of the loop alone, for scenes with fewer steps.
+
+    def takeover(self) -> None:
+        """A heartbeat, which ends leases that are over, and the events that crashed, one by one."""
+        self._worker.heartbeat.send()
+        while claim := self._worker.claimer.claim_crashed(list(self._worker.lanes)):
+            self._work(claim.topic, [claim])
 
     def turn(self, topic: str, limit: int = 10) -> None:
         """Claim events of a topic and work on them in this thread, as the loop does for an inline lane."""
-        self._work(topic, self._worker._loop._claimer.claim(topic, limit))
+        self._work(topic, self._worker.claimer.claim(topic, limit))
 
     def claimed(self, topic: str, limit: int = 10) -> Callable[[], None]:
         """The same, with the claim made now, before the order begins."""
-        claims = self._worker._loop._claimer.claim(topic, limit)
+        claims = self._worker.claimer.claim(topic, limit)
         return lambda: self._work(topic, claims)
 
     def _work(self, topic: str, claims: Sequence[Claim]) -> None:
-        runner = self._runner(topic)
+        runner = self._worker.lanes[topic]
         for first in range(0, len(claims), runner.lane.batch_size):
             runner.work_here(claims[first : first + runner.lane.batch_size])
-
-    def _runner(self, topic: str) -> LaneRunner:
-        return next(lane for lane in self._worker._lanes if lane.lane.topic == topic)
-
-    def take_part(self, scheduler: Scheduler) -> None:
-        """Its loop and the lane that is not the main thread's."""
-        scheduler.actor(self.group.name, self.group).start(self.loop)
-        ticker = scheduler.actor(f"{self.group.name}.ticker", self.group)
-        ticker.start(self.lane("ticker"))
-
-    @property
-    def sleeps_for_a_ring(self) -> bool:
-        """Whether it sleeps until somebody rings: no poll comes before."""
-        return self.listens and self.doorbell.asleep and self.doorbell.mode == "notify"
 
 
 @contextmanager

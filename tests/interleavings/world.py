@@ -12,8 +12,8 @@ from sql.database import Database
 from tests.interleavings import ledger
 from tests.support.clock import use_everywhere, write_clock
 from tests.support.db import Conn, connect, value
-from tests.support.waiting import until
 from tests.support.providers import FakeProvider, serving
+from tests.support.waiting import until
 
 SYMBOLS = ("AAA", "MMM", "ZZZ")
 MOMENT = "2024-03-05 15:00+00"
@@ -82,9 +82,7 @@ class World:
     def database(self, name: str) -> Database:
         """The database as one process of ours sees it, with a pool of its own."""
         if name not in self._databases:
-            self._databases[name] = self._stack.enter_context(
-                Database(self.url, name=name, size=6)
-            )
+            self._databases[name] = self._stack.enter_context(Database(self.url, name=name, size=6))
         return self._databases[name]
 
     def conn(self, name: str) -> Conn:
