@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     with _database() as url, world_of(url) as world, ExitStack() as stack:
         out = SAFEGUARDS[asked.without].take_out(world) if asked.without else nullcontext()
         stack.enter_context(out)
-        explorer = Explorer(world, inside=asked.inside)
+        explorer = Explorer(world, inside=asked.inside, without=asked.without)
         if asked.order is not None:
             ran = explorer.given_order(names[0], seed, orders.read(asked.order), asked.left_out)
             print(ran)

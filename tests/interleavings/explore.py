@@ -27,6 +27,7 @@ class Ran:
     steps: list[Step] = field(default_factory=list)
     violation: Violation | None = None
     without: tuple[str, ...] = ()
+    options: str = ""  # of the command
 
     def __str__(self) -> str:
         lines = [f"{self.scene}, seed {self.seed}: {self.violation or 'all holds'}"]
@@ -41,15 +42,19 @@ class Ran:
         left_out = "".join(f" --left-out {name}" for name in self.without)
         return (
             f"./dev explore --pair {self.scene} --seed {self.seed}"
-            f' --order "{orders.written(self.order)}"{left_out}'
+            f' --order "{orders.written(self.order)}"{left_out}{self.options}'
         )
 
 
 class Explorer:
-    """Orders on one world, one after the other. inside: with gates within SQL functions too."""
+    """Orders on one world, one after the other. inside: with gates within SQL functions too.
 
-    def __init__(self, world: World, *, inside: bool = False) -> None:
+    without: the safeguard that the caller took out; for the command that is printed.
+    """
+
+    def __init__(self, world: World, *, inside: bool = False, without: str | None = None) -> None:
         self._world = world
+        self._options = " --inside" * inside + (f" --without {without}" if without else "")
         self._gates = Gates(world.watch) if inside else None
         if inside:
             put_in(world.watch)
@@ -106,7 +111,14 @@ class Explorer:
         world = self._world
         world.reset()
         scheduler = Scheduler(world.watch, choose, self._gates)
-        ran = Ran(scene, seed, scheduler.order, scheduler.steps, without=tuple(without))
+        ran = Ran(
+            scene,
+            seed,
+            scheduler.order,
+            scheduler.steps,
+            without=tuple(without),
+            options=self._options,
+        )
         with _scene_put_up(scheduler):
             stage = Stage(world, scheduler, random.Random(seed), without)  # noqa: S311
             try:

@@ -34,7 +34,8 @@ WHERE p.pronamespace = 'public'::regnamespace AND l.lanname = 'plpgsql' AND p.pr
   AND p.proname ~ %s ORDER BY 1
 """
 _STATEMENT = re.compile(
-    r"(SELECT|INSERT|UPDATE|DELETE|MERGE|PERFORM|WITH|LOCK|RETURN QUERY|FOR)\b|RETURN \w+\(|v_\w+ := (ARRAY|\(SELECT)|IF (NOT )?EXISTS",
+    r"(SELECT|INSERT|UPDATE|DELETE|MERGE|PERFORM|WITH|LOCK|RETURN QUERY|FOR)\b"
+    r"|RETURN \w+\(|v_\w+ := (ARRAY|\(SELECT)|IF (NOT )?EXISTS"
 )
 _OPENING = re.compile(r"(;|\bBEGIN|\bTHEN|\bELSE|\bLOOP)$")
 
