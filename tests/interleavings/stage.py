@@ -85,12 +85,17 @@ class Stage:
 
     # Others.
 
-    def plain(self, name: str, *statements: str, is_writer: bool = False) -> None:
-        """Another program's statements, on a connection of its own."""
+    def plain(
+        self, name: str, *statements: str, begun: Sequence[str] = (), is_writer: bool = False
+    ) -> None:
+        """Another program's statements, on a connection of its own. begun: those before the order."""
         if not self.takes_part(name):
             return
         conn = self.world.conn(name)
         group = Group(name, is_writer=is_writer)
+        group.conns[conn.info.backend_pid] = conn
+        for statement in begun:
+            conn.execute(statement.encode())
 
         def body() -> None:
             for statement in statements:

@@ -16,7 +16,9 @@ BARS_RACE = pytest.mark.xfail(
     [
         pytest.param("batch-store", 100, marks=BARS_RACE),
         ("batch-update", 20),
+        ("batch-batch", 30),
         ("claim-requeue", 6),
+        ("claim-expire", 40),
         ("store-killed", 7),
         ("sleeper-writer", 20),
     ],

@@ -3,13 +3,10 @@
 import pytest
 
 from tests.interleavings.explore import Explorer
-from tests.interleavings.scenes import SCENES
+from tests.interleavings.scenes import PAIRS, SCENES
 
 # The others' orders are all run in test_pairs.py.
-_RANDOM = [
-    "batch-batch", "claim-expire", "leases", "sleepers", "tickers", "changes", "people", "sweeps",
-    "everything",
-]  # fmt: skip
+_RANDOM = [name for name in SCENES if name not in PAIRS]
 _ORDERS = 20
 
 
