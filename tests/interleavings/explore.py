@@ -145,6 +145,7 @@ class Explorer:
     def _check(self, stage: Stage) -> None:
         if clean := drain(self._world):
             stage.workers.append(clean)
+        self._world.refill()
         names = {each.name: each.group.name for each in stage.workers}
         ledger.check(self._world.watch, names)
         self._invariants.events()

@@ -22,11 +22,12 @@ SELECT o.id, o.topic, o.key FROM outbox o
 WHERE o.lease IS NULL AND o.status <> 'dead' AND o.available_at <= reckoner_now()
   AND NOT EXISTS (SELECT FROM outbox p WHERE p.topic = o.topic AND p.key = o.key AND p.lease IS NOT NULL)
 """
-# The parts of a sweep that write events.
+# The parts of a sweep that write events, and those that write outcomes.
 _SWEEP = (
     "SELECT sweep_forgotten(1000) AS forgotten, sweep_changed(1000, 100) AS changed,"
     " sweep_due() AS due, sweep_unfetched() AS unfetched"
 )
+_REFILL = ", sweep_refill() AS refill, sweep_restated(1000) AS restated"
 
 
 class Invariants:
@@ -122,7 +123,7 @@ class Invariants:
 
     def sweep_finds_nothing(self) -> None:
         """Where every trigger ran, the sweep has nothing to do."""
-        [found] = self._world.rows(_SWEEP)
+        [found] = self._world.rows(_SWEEP + (_REFILL if self._world.refills else ""))
         if any(found.values()):
             raise Violation("swept", str(found))
 

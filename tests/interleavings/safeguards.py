@@ -77,6 +77,13 @@ def _finish_before_fill(_world: World) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _no_refill(world: World) -> Iterator[None]:
+    """Nobody reads the notes of outcomes whose bars changed while they were computed."""
+    with patch.object(world, "refills", False):
+        yield
+
+
 SAFEGUARDS = {
     "fence": Safeguard(
         "an event is ended by the holder of its newest lease alone",
@@ -101,5 +108,11 @@ SAFEGUARDS = {
         "store-killed",
         frozenset({"outcome"}),
         _finish_before_fill,
+    ),
+    "refill": Safeguard(
+        "an outcome that was computed while its bars changed is filled again",
+        "batch-store",
+        frozenset({"outcome"}),
+        _no_refill,
     ),
 }

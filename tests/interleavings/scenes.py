@@ -10,10 +10,6 @@ from tests.interleavings.stage import Stage, insert, update
 
 Scene = Callable[[Stage], None]
 
-# Revised closes, in scenes of more than two: an outcome that is computed while its bars are revised keeps
-# the old ones (issue 15, "An outcome computed …"). True once that is mended; batch-store has it always.
-REVISIONS = False
-
 REFETCH = "SELECT outbox_requeue_ticker('AAA')"
 
 
@@ -98,7 +94,7 @@ def leases(stage: Stage) -> None:
     """Workers that stand still, die and lose their connections; leases that end; heartbeats."""
     stage.world.know(["AAA"])
     stage.have(insert(["AAA"]), insert(["ZZZ", "AAA"]), REFETCH)
-    if REVISIONS and stage.rng.random() < 0.5:
+    if stage.world.refills and stage.rng.random() < 0.5:
         stage.world.revise()
     one, two = stage.worker("w1"), stage.worker("w2")
     stage.run(one)
@@ -157,7 +153,7 @@ def changes(stage: Stage) -> None:
     )  # fmt: skip
     stage.plain("writer2", insert(["ZZZ", "AAA"]), is_writer=True)
     stage.plain("operator", REFETCH)
-    if REVISIONS:
+    if stage.world.refills:
         stage.act("market:revise", stage.world.revise)
 
 
@@ -208,7 +204,7 @@ def everything(stage: Stage) -> None:
     if stage.rng.random() < 0.3:
         register = "INSERT INTO ticker_registry (symbol) VALUES ('ZZZ') ON CONFLICT DO NOTHING"
         stage.plain("dba", "BEGIN", register, "COMMIT")
-    if REVISIONS and stage.rng.random() < 0.5:
+    if stage.world.refills and stage.rng.random() < 0.5:
         stage.act("market:revise", stage.world.revise)
     stage.jump()
     if stage.rng.random() < 0.5:
