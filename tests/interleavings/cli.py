@@ -45,7 +45,11 @@ def main(arguments: list[str]) -> int:
             print(ran)
             return 1 if ran.violation else 0
         print(f"seed {seed}, scenes: {', '.join(names)}", flush=True)
-        return _explore(explorer, names, seed, asked)
+        try:
+            return _explore(explorer, names, seed, asked)
+        except KeyboardInterrupt:
+            print(f"{explorer.count} orders, the last one not to its end: all hold")
+            return 130
 
 
 def _explore(explorer: Explorer, names: list[str], seed: str, asked: argparse.Namespace) -> int:

@@ -23,9 +23,9 @@ END $$;
 """
 # What may see or change what others do meanwhile.
 _FUNCTIONS = (
-    "outcomes_(process|write|fill|fill_symbols|fill_due|resession)|bars_merge|ticker_enqueue"
+    "bars_(reading|writing)|outcomes_(process|write|fill|fill_symbols|fill_due|resession)|bars_merge|ticker_enqueue"
     "|outbox_(put_back|expire|release|requeue|requeue_prediction|requeue_ticker|park|cancel|claim|requeued)"
-    "|registry_(register|inserted)|sweep_(forgotten|changed|due|unfetched)|doorbell_(ring|arm)"
+    "|registry_(register|inserted)|sweep_(forgotten|changed|due|unfetched|refill|restated)|doorbell_(ring|arm)"
     "|predictions_(inserted|updated)|worker_heartbeat"
 )
 _LISTED = """

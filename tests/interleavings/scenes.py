@@ -186,6 +186,9 @@ def sweeps(stage: Stage) -> None:
     stage.run(one)
     stage.thread(one, one.sweeps(1), "sweep")
     stage.thread(two, two.sweeps(1), "sweep")
+    if stage.world.refills:
+        stage.act("market:revise", stage.world.revise)
+        stage.plain("operator", REFETCH)
     stage.plain("writer", insert(["ZZZ"]), update(1, ["AAA"]), is_writer=True)
 
 
