@@ -50,7 +50,7 @@ class GatedDoorbell(Doorbell):
     """The doorbell; its sleep is a gate that opens for a ring, a call, or when the time is over."""
 
     clock: Clock
-    asleep = False
+    sleeps = 0.0  # seconds, while it sleeps
 
     def rung(self) -> bool:
         """Read what the server has sent. The round trip brings all that was committed before it."""
@@ -70,7 +70,7 @@ class GatedDoorbell(Doorbell):
             return super().sleep(seconds if actor is None else 0)
         woken = readable([self._wake_read], 0)
         until = self.clock.now + seconds
-        self.asleep = True
+        self.sleeps = seconds
         actor.gate(
             f"sleeps {seconds:.3g} s",
             lambda: bool(
@@ -78,7 +78,7 @@ class GatedDoorbell(Doorbell):
             ),
             timed=seconds if seconds < POLL_SECONDS else None,
         )
-        self.asleep = False
+        self.sleeps = 0.0
         return super().sleep(0)
 
     def close_pipe(self) -> None:
@@ -182,7 +182,7 @@ class OurWorker:
     def sleeps_for_a_ring(self) -> bool:
         """Whether it sleeps until somebody rings: no poll comes before."""
         bell = self._worker.doorbell
-        return self.listens and bell.asleep and bell.mode == "notify"
+        return self.listens and bell.sleeps >= POLL_SECONDS and bell.mode == "notify"
 
     def cut(self) -> None:
         """End its LISTEN connection, as its process's end does."""
