@@ -84,7 +84,7 @@ def _merged(row: Mapping[str, Any], rows: list[dict[str, Any]], who: str, column
             other["xid"] == row["xid"]
             and other["op"] == "DELETE"
             and other["was"]["key"] == row["was"]["key"]
-            and row["now"][column] == other["was"][column] + 1
+            and row["now"][column] - other["was"][column] in (0, 1)
         ):
             return
     raise Violation(

@@ -178,6 +178,26 @@ def people(stage: Stage) -> None:
         stage.plain("dba", "DELETE FROM predictions WHERE id = 2")
 
 
+def failures(stage: Stage) -> None:
+    """Fetches that fail, are requeued and asked for again, and leases of them that end."""
+    stage.world.know(["AAA"])
+    stage.have(insert(["ZZZ", "AAA"]))
+    stage.world.failing = stage.rng.randint(1, 3)
+    one, two = stage.worker("w1"), stage.worker("w2")
+    for worker in (one, two):
+        stage.run(worker)
+        stage.thread(worker, worker.heartbeats(2), "heart")
+    stage.plain("writer", insert(["ZZZ"]), is_writer=True)
+    stage.plain(
+        "operator",
+        "SELECT outbox_requeue_ticker('ZZZ')",
+        stage.rng.choice([REFETCH, "UPDATE outbox SET status = 'pending' WHERE status = 'failed'"]),
+        "SELECT * FROM outcomes_fill_symbols('{ZZZ,AAA}', true)",
+    )
+    stage.jump()
+    stage.jump(20, "clock:again")
+
+
 def sweeps(stage: Stage) -> None:
     """Two sweeps beside a writer and a worker: they find nothing that has an event."""
     stage.world.know(["AAA"])
@@ -230,6 +250,7 @@ SCENES: dict[str, Scene] = {
     "tickers": tickers,
     "changes": changes,
     "people": people,
+    "failures": failures,
     "sweeps": sweeps,
     "everything": everything,
 }

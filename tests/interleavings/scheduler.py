@@ -211,7 +211,8 @@ class Scheduler:
             for other in (users[pid] for pid in each.blockers if pid in users):
                 if each.group.is_writer and other.group.is_ours:
                     raise Violation("writer waits", f"{each.name} at {each.label} for {other.name}")
-                if each.group.is_ours and other.group.is_ours:
+                # Its own, where a connection that was cut has not ended yet.
+                if each.group.is_ours and other.group.is_ours and other is not each:
                     waits.setdefault(each.name, set()).add(other.name)
         for name in waits:
             if _reaches(waits, name, name):

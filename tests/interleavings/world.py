@@ -66,6 +66,7 @@ class World:
             value(self.watch, "SELECT to_regproc('public.sweep_refill') IS NOT NULL")
         )
         self.revised = False  # whether the provider now gives another close
+        self.failing = 0  # how many of its next answers are bad
         self.provider = FakeProvider("csv", self._answer)
         self.now = NOW
 
@@ -114,6 +115,9 @@ class World:
         self.revised = True
 
     def _answer(self, request: Request) -> Answer:
+        if self.failing:
+            self.failing -= 1
+            return Answer(Kind.BAD_ANSWER, message="as this order wants it")
         answer = serving(self.close_of)(request)
         assert answer.kind is Kind.OK
         return answer
@@ -123,7 +127,7 @@ class World:
     def reset(self) -> None:
         """Empty the tables, set the clock back."""
         self._orders += 1
-        self.revised = False
+        self.revised, self.failing = False, 0
         how = "TRUNCATE {}" if self._orders % 100 == 0 else "DELETE FROM {}"
         statements = [sql.SQL(how).format(sql.Identifier(name)) for name in self._tables]
         self._owner.execute(
