@@ -111,9 +111,20 @@ class GatedLane(LaneRunner):
         self._batches.put(())
 
 
-def _pause(_shutdown: Shutdown, tries: int) -> None:
+def _pause(_shutdown: Shutdown | None, tries: int) -> None:
     if actor := current():
         actor.gate("pauses before a retry", lambda: False, timed=0.1 * 2**tries)
+
+
+def _each_until_done(count: int, action: Callable[[], object]) -> None:
+    """So often, and each again after an error of the database, as the threads do between whose turns time goes."""
+    for _ in range(count):
+        for tries in range(5):
+            try:
+                action()
+                break
+            except psycopg.Error:
+                _pause(None, tries)
 
 
 @contextmanager
@@ -203,24 +214,11 @@ class OurWorker:
 
     def heartbeats(self, count: int) -> Callable[[], None]:
         """The heartbeat's thread, for so many."""
-        shutdown, send = self._worker.shutdown, self._worker.heartbeat.send
-
-        def beat() -> None:
-            for _ in range(count):
-                retry.until_available(shutdown, "a heartbeat", send, any_error=True)
-
-        return beat
+        return lambda: _each_until_done(count, self._worker.heartbeat.send)
 
     def sweeps(self, count: int) -> Callable[[], None]:
         """The sweep's thread, for so many."""
-
-        def run() -> None:
-            for _ in range(count):
-                retry.until_available(
-                    self._worker.shutdown, "a sweep", lambda: sweep.once(self._database, _SETTINGS)
-                )
-
-        return run
+        return lambda: _each_until_done(count, lambda: sweep.once(self._database, _SETTINGS))
 
     # Parts of the loop alone, for scenes with fewer steps.
 
