@@ -2,7 +2,7 @@
 
 The server is the embedded one, or TEST_DATABASE_URL (a role that may create databases).
 Databases are copied from a template that is migrated and has its sessions loaded, which
-takes a few hundredths of a second.
+takes a few hundredths of a second where files are kept in memory.
 """
 
 import importlib.util
@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from market.universe import sessions
@@ -19,6 +20,7 @@ from sql.schema import migrate
 from tests.support.db import Conn, connect, copy_of, database_of, drop, server_folder
 from tests.support.process import WorkerProcess, cleaned_up
 from tests.support.roles import roles
+from tests.support.scratch import use_memory
 
 # The suite kills workers, not this server: it may forget its last seconds.
 _FAST = {
@@ -27,6 +29,17 @@ _FAST = {
     "synchronous_commit": "off",
     "max_connections": "200",
 }
+
+
+def pytest_configure() -> None:
+    """Choose the folder for temporary files before the first one is made, and take no time."""
+    use_memory()
+    # An example on a busy machine takes as long as it takes. All else is as hypothesis chose, also in CI.
+    slow = [hypothesis.HealthCheck.too_slow]
+    hypothesis.settings.register_profile(
+        "reckoner", parent=hypothesis.settings(), deadline=None, suppress_health_check=slow
+    )
+    hypothesis.settings.load_profile("reckoner")
 
 
 @pytest.fixture(scope="session")

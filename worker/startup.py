@@ -3,10 +3,14 @@
 A worker of another version would run statements that the schema does not fit.
 """
 
+from typing import Any
+
 import structlog
 
 from sql.database import Database
+from sql.errors import InvalidInput
 from sql.schema import migrate
+from sql.unreachable import ConnectionFailed
 from worker.retry import until_available
 from worker.shutdown import Shutdown
 
@@ -22,13 +26,28 @@ def expect_files(database: Database) -> None:
 def expect_schema(database: Database, shutdown: Shutdown) -> None:
     """Raise migrate.SchemaMismatch on a schema of another version; retries until available.
 
-    A missing trigger is only logged: the sweep finds the predictions that it does not report.
-    Raises ShutdownRequested when the deadline passes before the database is available.
+    Moves sequences of ours that are behind their table, and logs the others. A missing trigger is
+    only logged: the sweep finds the predictions that it does not report.
+    Raises ShutdownRequested when the deadline passes before the database is available, and
+    InvalidInput where waiting cannot make it available: a wrong password, no such database.
     """
 
     def changes() -> list[migrate.Change]:
-        with database.transaction(seconds=10) as conn:
-            return migrate.expect(conn)
+        left = min(15.0, max(0.0, shutdown.seconds_left))
+        try:
+            with database.transaction(seconds=10, connect_seconds=left) as conn:
+                return migrate.expect(conn)
+        except ConnectionFailed as error:
+            if error.is_lasting:
+                raise InvalidInput(str(error)) from None
+            raise
+
+    def mend() -> list[dict[str, Any]]:
+        with database.transaction(seconds=30) as conn:
+            conn.execute("SELECT sequences_mend()")
+            return conn.execute("SELECT source, remedy FROM sequences_behind()").fetchall()
 
     for change in until_available(shutdown, "checking the schema", changes):
         log.warning("the schema is incomplete: run python -m worker migrate", missing=change.name)
+    for row in until_available(shutdown, "checking the sequences", mend):
+        log.warning("a sequence is behind its table", table=row["source"], remedy=row["remedy"])

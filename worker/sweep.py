@@ -11,7 +11,7 @@ import psycopg
 import structlog
 
 from market.universe import sessions
-from sql.database import Database, error_line, is_away
+from sql.database import Database, error_line, is_away, trying
 from sql.schema import locks
 from worker.metrics import Metrics
 from worker.queue import outbox
@@ -24,11 +24,24 @@ _RECORD_DAYS = 400
 _FORGOTTEN_SPAN = 20_000
 # The same for comparing predictions with their outcome rows, at some 20 us each.
 _CHANGED_SPAN = 2_000
+# The same for comparing outcomes with their bars, at some 40 us each.
+_RESTATED_SPAN = 1_000
 # Held for a part's transaction, so that one worker sweeps at a time.
 _OURS = "sweep_turn()"
 # Who has that turn.
 _HOLDER = "SELECT pid, role, app FROM lock_holders() WHERE number = lock_number('sweeping') LIMIT 1"
-_PARTS = ("forgotten", "changed", "closures", "due", "unfetched", "pruned", "records", "sync")
+_PARTS = (
+    "sequences",
+    "forgotten",
+    "changed",
+    "closures",
+    "restated",
+    "due",
+    "unfetched",
+    "pruned",
+    "records",
+    "sync",
+)
 
 log = structlog.get_logger()
 
@@ -43,9 +56,17 @@ def once(
     """
     found: dict[str, Any] = {}
     parts: dict[str, tuple[Any, ...]] = {
+        # First, because the others write rows that need numbers. No rollback takes a number back.
+        "sequences": (
+            "(SELECT count(*) FROM sequences_behind() WHERE is_ours)"
+            if dry_run
+            else "sequences_mend()",
+        ),
         "forgotten": ("sweep_forgotten(%s)", _FORGOTTEN_SPAN),
         "changed": ("sweep_changed(%s, %s)", _CHANGED_SPAN, settings.worker_max_symbols),
         "closures": ("sweep_closures() + sweep_misplaced()",),
+        # Outcomes whose bars changed while they were computed, or behind our backs.
+        "restated": ("sweep_refill() + sweep_restated(%s)", _RESTATED_SPAN),
         "due": ("sweep_due()",),
         "unfetched": ("sweep_unfetched()",),
         "pruned": ("sweep_prune(%s)", _HISTORY_DAYS),
@@ -61,15 +82,13 @@ def once(
         parts["sync"] = ("sweep_sync()",)
     for part, (call, *arguments) in parts.items():
         try:
-            with database.transaction() as conn:
+            with database.transaction() as conn, trying(conn, dry_run=dry_run):
                 row = conn.execute(
                     f"SELECT {call} AS n WHERE {_OURS}".encode(), arguments or None
                 ).fetchone()
                 if row is None:
                     return None
                 found[part] = row["n"]
-                if dry_run:
-                    conn.rollback()
         except psycopg.Error as error:
             if is_away(error):
                 raise
@@ -100,12 +119,10 @@ def end_leases(database: Database, settings: WorkerSettings, *, dry_run: bool = 
     Only for the command. A worker ends them with its heartbeat, which renews its own leases first:
     otherwise a worker resumed after a pause would expire its own leases.
     """
-    with database.transaction(seconds=10) as conn:
+    with database.transaction(seconds=10) as conn, trying(conn, dry_run=dry_run):
         ended = outbox.expire(conn, settings.worker_max_crashes)
-        if dry_run:
-            conn.rollback()
-            return len(ended)
-    log_crashed(ended)
+    if not dry_run:
+        log_crashed(ended)
     return len(ended)
 
 

@@ -26,9 +26,19 @@ DROP FUNCTION IF EXISTS outbox_redriven();
 DROP FUNCTION IF EXISTS outbox_release(text, bigint[]);
 DROP FUNCTION IF EXISTS outbox_renew(text, double precision, bigint[]);
 DROP FUNCTION IF EXISTS outcome_story(integer);
+DROP FUNCTION IF EXISTS outcome_story(integer, text[]);
+DROP FUNCTION IF EXISTS outcomes_duplicates();
+DROP FUNCTION IF EXISTS outcomes_fill(integer[], text[]);
 DROP FUNCTION IF EXISTS outcomes_process(integer[], integer, boolean);
+DROP FUNCTION IF EXISTS outcomes_process(integer[], integer, boolean, integer, integer, integer[]);
+DROP FUNCTION IF EXISTS pipeline_start(timestamptz, integer);
+DROP FUNCTION IF EXISTS pipeline_state(integer[]);
 DROP FUNCTION IF EXISTS prediction_elements(integer[]);
+DROP FUNCTION IF EXISTS prediction_elements(integer[], integer, integer, integer[]);
+DROP FUNCTION IF EXISTS price_freshness();
 DROP FUNCTION IF EXISTS provider_admit(text, integer);
+DROP FUNCTION IF EXISTS provider_overview(text[]);
+DROP FUNCTION IF EXISTS registry_register(text[], integer[]);
 DROP FUNCTION IF EXISTS registry_verdict(text, text, text, text, text);
 DROP FUNCTION IF EXISTS sessions_merge(text);
 DROP FUNCTION IF EXISTS sessions_wanted(integer);
@@ -40,6 +50,6 @@ DROP FUNCTION IF EXISTS worker_beat(
     integer, bigint[]);
 DROP FUNCTION IF EXISTS worker_nap(text, double precision);
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/00_dropped.sql', 'c2b7c63a5ec570def5f66e4bad3ad7de92e22a02bf5369f51bc96a53e6e03ca8')
+    ('functions/00_dropped.sql', 'f33888003636f68ba31b1ec03c08a8a62028be79efa16b156ede04285f1f6f40')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

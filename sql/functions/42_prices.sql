@@ -40,6 +40,7 @@ DECLARE
     v_first date := least(p_from, p_dates[1]);
     v_last  date := greatest(p_to, p_dates[cardinality(p_dates)]);
 BEGIN
+    PERFORM bars_writing(p_symbol); -- before the caller fills the outcomes (42_bars_met.sql)
     IF NOT EXISTS (SELECT FROM market_prices WHERE symbol = p_symbol AND date BETWEEN v_first AND v_last)
        AND source_keeps_unique('market_prices', ARRAY['date', 'symbol']) THEN
         -- All are new. ON CONFLICT would cost half as much again.
@@ -158,6 +159,6 @@ REVOKE ALL ON FUNCTION
     bars_merge(p_symbol text, p_source text, p_payload_id bigint, p_from date, p_to date, p_rebased boolean, p_dates date[], p_opens double precision[], p_highs double precision[], p_lows double precision[], p_closes double precision[], p_adjusted_closes double precision[], p_volumes bigint[], p_splits date[], p_dividends date[] )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_prices.sql', '6b3f29dba2be0259c578c2ab4c089daaebcd42dbba378c15e0df78b8e5287152')
+    ('functions/42_prices.sql', 'cdefb080da5896887bedb71ecf945e7aaa0577fcaff6578984d987a03510e23e')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

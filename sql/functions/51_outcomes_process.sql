@@ -17,8 +17,8 @@ $$;
 
 -- The pairs with more than one row, for `worker migrate`.
 CREATE OR REPLACE FUNCTION outcomes_duplicates()
-RETURNS TABLE (prediction_id integer, symbol text, n bigint) LANGUAGE sql STABLE AS $$
-    SELECT o.prediction_id, o.symbol::text, count(*) FROM prediction_outcomes o
+RETURNS TABLE (prediction_id bigint, symbol text, n bigint) LANGUAGE sql STABLE AS $$
+    SELECT o.prediction_id::bigint, o.symbol::text, count(*) FROM prediction_outcomes o
     GROUP BY o.prediction_id, o.symbol HAVING count(*) > 1 ORDER BY 1, 2
 $$;
 
@@ -110,19 +110,20 @@ $$;
 --   nothing           the reason, in the one row of a prediction without anything to process
 --   missing_calendar  only with p_check_calendars: a calendar without sessions. Then no other row is
 --                     returned, and only new tickers are written
---   deferred, reason  the one row of a prediction that was not processed ('names many', 'does not fit')
+--   deferred, reason  the one row of a prediction that was not processed ('names many', 'does not fit', or
+--                     why it cannot be seen, while it may exist: source_hides())
 -- p_max_symbols, p_budget, p_bulk: limits of one call, as for prediction_elements().
 CREATE OR REPLACE FUNCTION outcomes_process(
-    p_prediction_ids integer[], p_backfill_days integer, p_check_calendars boolean DEFAULT true,
-    p_max_symbols integer DEFAULT 100, p_budget integer DEFAULT NULL, p_bulk integer[] DEFAULT NULL
-) RETURNS TABLE (prediction_id integer, element text, symbol text, outcome_state text,
+    p_prediction_ids bigint[], p_backfill_days integer, p_check_calendars boolean DEFAULT true,
+    p_max_symbols integer DEFAULT 100, p_budget integer DEFAULT NULL, p_bulk bigint[] DEFAULT NULL
+) RETURNS TABLE (prediction_id bigint, element text, symbol text, outcome_state text,
                  wanting boolean, is_new boolean, nothing text, missing_calendar text,
                  reason text, skipped bigint, deferred boolean)
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
 #variable_conflict use_column
 DECLARE
-    v_ids         integer[];
+    v_ids         bigint[];
     v_elements    text[];
     v_symbols     text[];
     v_moments     timestamptz[];
@@ -130,9 +131,12 @@ DECLARE
     v_confidences double precision[];
     v_reasons     text[];
     v_skipped     bigint[];
-    v_deferred    integer[];
+    v_deferred    bigint[];
     v_whys        text[];
-    v_cut         integer[];
+    v_cut         bigint[];
+    v_left        bigint[];
+    v_gone        bigint[];
+    v_hidden      text;
     v_new         text[] := '{}';
     v_keys        outcome_key[];
     v_tries       integer := 0;
@@ -155,12 +159,19 @@ BEGIN
         WHERE k.id <> ALL (v_deferred);
     END IF;
 
+    v_left := ARRAY(SELECT unnest(p_prediction_ids) EXCEPT SELECT unnest(v_ids) EXCEPT SELECT unnest(v_deferred));
+    IF v_left <> '{}' THEN
+        v_gone := ARRAY(SELECT k.id FROM unnest(v_left) AS k(id)
+                        WHERE NOT EXISTS (SELECT FROM prediction_inputs p WHERE p.prediction_id = k.id));
+        v_hidden := CASE WHEN v_gone <> '{}' THEN source_hides(v_gone) END;
+    END IF;
     RETURN QUERY
     SELECT k.id, NULL, NULL, NULL, NULL::boolean, NULL::boolean,
-           CASE WHEN p.prediction_id IS NULL THEN 'the prediction no longer exists'
-                ELSE 'the prediction is not completed, or names no assets' END, NULL, NULL, NULL::bigint, false
-    FROM (SELECT unnest(p_prediction_ids) EXCEPT SELECT unnest(v_ids) EXCEPT SELECT unnest(v_deferred)) AS k(id)
-    LEFT JOIN prediction_inputs p ON p.prediction_id = k.id
+           CASE WHEN k.id <> ALL (v_gone) THEN 'the prediction is not completed, or names no assets'
+                WHEN v_hidden IS NULL THEN 'the prediction no longer exists' END,
+           NULL, CASE WHEN k.id = ANY (v_gone) THEN v_hidden END, NULL::bigint,
+           k.id = ANY (v_gone) AND v_hidden IS NOT NULL
+    FROM unnest(v_left) AS k(id)
     UNION ALL
     SELECT d.id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, d.why, NULL, true
     FROM unnest(v_deferred, v_whys) AS d(id, why);
@@ -172,7 +183,7 @@ BEGIN
     END IF;
     IF p_check_calendars THEN
         RETURN QUERY
-        SELECT NULL::integer, NULL, NULL, NULL, NULL::boolean, NULL::boolean, NULL, c.calendar, NULL, NULL::bigint, false
+        SELECT NULL::bigint, NULL, NULL, NULL, NULL::boolean, NULL::boolean, NULL, c.calendar, NULL, NULL::bigint, false
         FROM (SELECT DISTINCT coalesce(r.calendar, symbol_calendar(k.symbol)) AS calendar
               FROM (SELECT DISTINCT unnest(v_symbols) AS symbol) k
               LEFT JOIN ticker_registry r ON r.symbol = k.symbol
@@ -183,6 +194,7 @@ BEGIN
         END IF;
     END IF;
 
+    PERFORM bars_reading(v_ids, v_symbols); -- before their bars are read (42_bars_met.sql)
     -- A transaction that stores prices for one of these rows ends first, and its prices are read below.
     PERFORM FROM prediction_outcomes o WHERE o.prediction_id = ANY (v_ids)
     ORDER BY o.prediction_id, o.symbol FOR UPDATE;
@@ -258,9 +270,9 @@ REVOKE ALL ON FUNCTION
     outcomes_duplicates(),
     outcomes_resolution(),
     outcomes_write(p_keys outcome_key[]),
-    outcomes_process(p_prediction_ids integer[], p_backfill_days integer, p_check_calendars boolean, p_max_symbols integer, p_budget integer, p_bulk integer[])
+    outcomes_process(p_prediction_ids bigint[], p_backfill_days integer, p_check_calendars boolean, p_max_symbols integer, p_budget integer, p_bulk bigint[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/51_outcomes_process.sql', 'd3cb1f66ce51adf22587f87b94cbac6fc232d2f090ef18ec02e9151a8dd7886e')
+    ('functions/51_outcomes_process.sql', 'e6c1c550d179e902ece95baf1dde9f0e9153174250e781524d3a24d418f3ab55')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

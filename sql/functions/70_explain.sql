@@ -36,7 +36,7 @@ $$;
 
 -- The events of a key that ended at or after p_since or are live, or one event (p_event), line by line.
 CREATE OR REPLACE FUNCTION event_story(p_topic text, p_key text, p_since timestamptz, p_event bigint)
-RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE AS $$
+RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
@@ -105,8 +105,8 @@ $$;
 
 -- The outcomes of one prediction: when each price was known, and what is still due. At most 50 are
 -- listed, those of p_symbols first.
-CREATE OR REPLACE FUNCTION outcome_story(p_prediction_id integer, p_symbols text[])
-RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION outcome_story(p_prediction_id bigint, p_symbols text[])
+RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
@@ -167,7 +167,7 @@ $$;
 -- events, its tickers and its outcomes. at: when it happened, in the future when something is due, NULL
 -- where it has no time.
 CREATE OR REPLACE FUNCTION explain_prediction(prediction_id bigint)
-RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE AS $$
+RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     v_id      bigint := prediction_id;
@@ -183,7 +183,7 @@ BEGIN
     SELECT as_moment(p.created_at), p.analysis_status INTO v_created, v_status FROM predictions p WHERE p.id = v_id;
     -- Where outcomes exist, the symbols that were processed; else all that it names.
     v_symbols := ARRAY(
-        SELECT DISTINCT e.symbol FROM prediction_elements(ARRAY[v_id::integer], 50) e
+        SELECT DISTINCT e.symbol FROM prediction_elements(ARRAY[v_id], 50) e
         WHERE e.symbol IS NOT NULL
           AND (NOT EXISTS (SELECT FROM our_outcomes o WHERE o.prediction_id = v_id)
                OR EXISTS (SELECT FROM ticker_registry r WHERE r.symbol = e.symbol)));
@@ -216,7 +216,7 @@ BEGIN
         UNION ALL
         SELECT DISTINCT t.* FROM symbols s CROSS JOIN LATERAL ticker_standing(s.symbol) t
         UNION ALL
-        SELECT * FROM outcome_story(v_id::integer, v_symbols)
+        SELECT * FROM outcome_story(v_id, v_symbols)
     )
     SELECT s.at, s.subject, s.story
     FROM (SELECT *, row_number() OVER () AS n FROM story) s -- lines of one moment keep their order
@@ -226,7 +226,7 @@ $$;
 
 -- The story of a ticker: its events and attempts of the last 30 days, and the outcomes that wait for it.
 CREATE OR REPLACE FUNCTION explain_ticker(symbol text)
-RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE AS $$
+RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     v_symbol text := normalize_symbol(symbol);
@@ -234,9 +234,7 @@ BEGIN
     IF v_symbol IS NULL THEN
         RAISE EXCEPTION '"%" is not a symbol', symbol USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    IF NOT EXISTS (SELECT FROM ticker_registry r WHERE r.symbol = v_symbol)
-       AND NOT EXISTS (SELECT FROM outbox o WHERE o.topic = 'ticker' AND o.key = v_symbol)
-       AND NOT EXISTS (SELECT FROM outbox_history h WHERE h.topic = 'ticker' AND h.key = v_symbol) THEN
+    IF NOT ticker_is_known(v_symbol) THEN
         RAISE EXCEPTION '% is not registered, and no event names it', v_symbol USING ERRCODE = 'no_data_found';
     END IF;
     RETURN QUERY
@@ -258,7 +256,7 @@ $$;
 
 -- The story of one event, live or finished.
 CREATE OR REPLACE FUNCTION explain_event(event_id bigint)
-RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE AS $$
+RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
 BEGIN
     RETURN QUERY SELECT * FROM event_story(NULL, NULL, NULL, event_id);
     IF NOT FOUND THEN
@@ -273,12 +271,12 @@ REVOKE ALL ON FUNCTION
     result_in_words(p_topic text, p_result jsonb),
     event_story(p_topic text, p_key text, p_since timestamptz, p_event bigint),
     ticker_standing(p_symbol text),
-    outcome_story(p_prediction_id integer, p_symbols text[]),
+    outcome_story(p_prediction_id bigint, p_symbols text[]),
     explain_prediction(prediction_id bigint),
     explain_ticker(symbol text),
     explain_event(event_id bigint)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/70_explain.sql', '0a389970fb7d8db0dcc0a613393fb90d96b8d72d75675165278eccbd5c4d3b58')
+    ('functions/70_explain.sql', '6bf72c05433f70f8ede821c0176ecffe32e291fe311e9516522ff939473cd2d0')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

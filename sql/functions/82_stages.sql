@@ -80,7 +80,9 @@ BEGIN
         FROM (SELECT * FROM without_event UNION ALL SELECT l.id, l.at, l.stage FROM live l) u GROUP BY u.stage
         UNION ALL
         SELECT s.stage, count(*), sum(s.n)::bigint,
-               min(ARRAY[extract(epoch FROM a.day::timestamp AT TIME ZONE 'UTC'), a.id])
+               -- A date may lie after the last timestamp.
+               min(ARRAY[extract(epoch FROM CASE WHEN a.day < '294276-01-01' THEN a.day::timestamp
+                                                 ELSE 'infinity' END AT TIME ZONE 'UTC'), a.id])
         FROM answered a CROSS JOIN LATERAL (VALUES
             ('awaiting entry price', a.unpriced), ('priced', a.priced), ('matured t1', a.t1),
             ('matured t3', a.t3), ('matured t7', a.t7), ('matured t30', a.t30),
@@ -122,7 +124,7 @@ BEGIN
                extract(epoch FROM h.finished_at - h.created_at)::float8 AS took
         FROM recent h ORDER BY h.finished_at DESC, h.id DESC LIMIT p_rows
     ), named AS (
-        SELECT h.key::integer AS prediction_id FROM recent h
+        SELECT h.key::bigint AS prediction_id FROM recent h
         WHERE h.topic = 'prediction' AND h.verdict = 'done'
         ORDER BY h.finished_at DESC, h.id DESC LIMIT p_rows
     ), outcomes AS (
@@ -150,6 +152,6 @@ REVOKE ALL ON FUNCTION
     watch_page(p_rows integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/82_stages.sql', '29661f993d3b15239469c8f3a893c3a3a171eef89f32aef4c62f7cec4bf9edcc')
+    ('functions/82_stages.sql', 'f3a41b106d75897b58703c60704c347f106913435aacea36af777737deb785bd')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

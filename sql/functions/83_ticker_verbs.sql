@@ -62,6 +62,7 @@ BEGIN
         last_backfill = CASE WHEN p_status = 'invalid' THEN reckoner_now() ELSE r.last_backfill END,
         updated_at = reckoner_now()
     WHERE r.symbol = v_registry.symbol;
+    PERFORM bars_writing(symbol);
     outcomes_changed := outcomes_fill_symbol(symbol, p_status = 'active');
     SELECT count(*) INTO unresolvable_after FROM our_outcomes o
     WHERE o.symbol = v_registry.symbol AND o.outcome_state = 'unresolvable';
@@ -102,7 +103,7 @@ $$;
 
 -- A pattern for symbol_rules that matches this symbol alone.
 CREATE OR REPLACE FUNCTION symbol_pattern(p_symbol text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-    SELECT regexp_replace(p_symbol, '([.^])', '\\\1', 'g')
+    SELECT regexp_replace(p_symbol, '([.^])', E'\\\\\\1', 'g')
 $$;
 
 -- Remaps p_old to p_new, for a rename, a merger or another spelling. Predictions and outcomes keep the
@@ -122,7 +123,7 @@ DECLARE
     v_target   record;
     v_registry ticker_registry := ticker_named(p_old);
     v_from     record;
-    v_ids      integer[];
+    v_ids      bigint[];
 BEGIN
     SELECT * INTO v_target FROM ticker_remap_target(p_old, p_new);
     old := v_target.old;
@@ -149,6 +150,7 @@ BEGIN
 
     bars_set_aside := 0;
     bars_taken := 0;
+    PERFORM bars_writing(old);
     IF provider_before <> provider_after THEN
         UPDATE market_prices p SET fetched_at = NULL, updated_at = reckoner_now()
         WHERE p.symbol = old AND p.fetched_at IS NOT NULL;
@@ -166,7 +168,15 @@ BEGIN
         WHERE r.symbol = old;
         DELETE FROM price_coverage c WHERE c.symbol = old;
         SELECT * INTO v_from FROM coverage_span(nullif(new, old), '1d');
-        IF v_from.covered_from IS NOT NULL THEN
+        IF v_from.covered_from IS NOT NULL AND reckoner_dry_run() THEN
+            -- Takes the bars themselves instead of copies, which would take ids.
+            DELETE FROM market_prices p
+            WHERE p.symbol = old AND p.date BETWEEN v_from.covered_from AND v_from.covered_to;
+            UPDATE market_prices p SET symbol = old
+            WHERE p.symbol = new AND p.fetched_at IS NOT NULL
+              AND p.date BETWEEN v_from.covered_from AND v_from.covered_to;
+            GET DIAGNOSTICS bars_taken = ROW_COUNT;
+        ELSIF v_from.covered_from IS NOT NULL THEN
             SELECT g.bars INTO bars_taken
             FROM (SELECT count(*) AS bars, (array_agg(p.source ORDER BY p.date DESC))[1] AS source,
                          array_agg(p.date ORDER BY p.date) AS dates, array_agg(p.open ORDER BY p.date) AS opens,
@@ -228,6 +238,6 @@ REVOKE ALL ON FUNCTION
     ticker_remap(p_old text, p_new text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/83_ticker_verbs.sql', '5252e22b7abde55e60841821af5a38d489599e3285eba24a0dd9a37f99cff8e8')
+    ('functions/83_ticker_verbs.sql', '3669fccebbf945279f370072a54a5228d5cdb7b22429fb727bf198ed7926176c')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

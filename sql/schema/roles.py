@@ -9,9 +9,9 @@ that added tables; what a role has more than this is taken from it.
 from psycopg import sql as psql
 
 from sql.database import Connection, one
-from sql.schema.audit import SHARED
 from sql.schema.catalogue import recorded
-from sql.schema.rights import callable_by, grant, revoke
+from sql.schema.files import SHARED
+from sql.schema.rights import callable_by, grant, of_server, revoke
 
 # Tables of the source, where they exist (sql/functions/12_source.sql).
 _SOURCES = ("predictions", "signals", "truth_social_shitposts")
@@ -64,7 +64,12 @@ def statements(conn: Connection, worker: str, dashboard: str, analyst: str) -> l
         grant(every, worker),
         grant(callable_by(conn, writes=False), dashboard),
     ]
-    made.append(psql.SQL("GRANT USAGE ON SEQUENCE public.outbox_lease TO {}").format(roles[0]))
+    if servers := of_server(conn):  # only a superuser can grant these
+        made += [grant(servers, worker), grant(servers, dashboard)]
+    # A worker moves a sequence that fell behind its table (sql/functions/59_sequences.sql).
+    for sequence in ["public.outbox_lease", *_identities(conn, sorted(tables))]:
+        grant_all = psql.SQL("GRANT USAGE, SELECT, UPDATE ON SEQUENCE {} TO {}")
+        made.append(grant_all.format(psql.SQL(sequence), roles[0]))
     for sequence, table in _serials(conn):
         role = roles[2 if table == "predictions" else 0]
         made.append(psql.SQL("GRANT USAGE ON SEQUENCE {} TO {}").format(psql.SQL(sequence), role))
@@ -97,6 +102,19 @@ def _refuse_owners(conn: Connection, names: list[str]) -> None:
 def _grant(rights: str, table: str, role: psql.Identifier) -> psql.Composed:
     grant = psql.SQL("GRANT {} ON public.{} TO {}")
     return grant.format(psql.SQL(rights), psql.Identifier(table), role)
+
+
+def _identities(conn: Connection, tables: list[str]) -> list[str]:
+    """Return the sequences of identity columns, but for the writers' table."""
+    rows = conn.execute(
+        "SELECT d.objid::regclass::text AS sequence FROM pg_depend d"
+        " JOIN pg_class c ON c.oid = d.refobjid JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'"
+        " WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass"
+        "   AND d.deptype = 'i' AND c.relnamespace = 'public'::regnamespace"
+        "   AND c.relname = ANY (%s) AND c.relname <> 'predictions' ORDER BY 1",
+        [tables],
+    ).fetchall()
+    return [row["sequence"] for row in rows]
 
 
 def _serials(conn: Connection) -> list[tuple[str, str]]:

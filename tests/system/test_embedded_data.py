@@ -31,6 +31,8 @@ from tests.system.servers import (
     url_of,
 )
 
+# Data moves between a project and root's own folder by a rename: both on one disk.
+_DISK = "/tmp"  # noqa: S108 - only as the parent of folders with fresh names
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root's server keeps its data apart")
 
 
@@ -47,7 +49,7 @@ def closed() -> Iterator[Path]:
 
 
 def _top(mode: int) -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="reckoner-data-"))
+    folder = Path(tempfile.mkdtemp(prefix="reckoner-data-", dir=_DISK))
     folder.chmod(mode)
     before = set(data.APART.glob("data-*")) if os.geteuid() == 0 else set()
     yield folder

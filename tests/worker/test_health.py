@@ -16,7 +16,8 @@ from worker.queue import status as report
 
 CHECKS = [
     "database", "schema", "workers", "listening", "backlog", "dead", "providers", "calendars",
-    "triggers", "sweep", "locks", "creators", "vacuum", "bloat", "notifications", "clocks",
+    "triggers", "source", "ids", "sequences", "sweep", "locks", "creators", "vacuum", "bloat", "notifications",
+    "clocks",
 ]  # fmt: skip
 
 
@@ -220,7 +221,7 @@ def test_a_migration_that_is_pending(url: str, conn: Conn, database: Database) -
     conn.execute("UPDATE reckoner_schema SET checksum = 'x' WHERE name LIKE 'functions/1%'")
     state, told = look(database, "schema")
     assert state == "fail"
-    assert told.startswith("7 files pending (functions/10_clock.sql, functions/11_symbols.sql, ")
+    assert told.startswith("8 files pending (functions/10_clock.sql, functions/11_symbols.sql, ")
     assert told.endswith("run python -m worker migrate")
     assert exit_code(url) == 3
     assert command(url, "worker", "migrate").returncode == 0

@@ -3,10 +3,14 @@
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import psycopg
 import pytest
 
+from worker.listening import sleeper as sleeper_module
+from worker.listening.sleeper import Sleeper
 from worker.queue.claim_cursor import ClaimCursor
 from worker.queue.in_flight import InFlight
 from worker.queue.outbox import Claim
@@ -115,3 +119,81 @@ def test_a_full_scan_may_take_a_fiftieth_of_the_time() -> None:
     assert cursor.position("prediction") == {}
     cursor.reset()
     assert cursor.position("prediction") == {}
+
+
+class Rest:
+    """A doorbell, a claimer and an idle suspend in one, whose time passes only in sleeps.
+
+    A claim takes a millisecond and finds nothing behind the events that were claimed before.
+    """
+
+    is_due = False
+    topics = ("prediction",)
+
+    def __init__(self, state: str) -> None:
+        self.now, self.state, self.armed, self.turns = 0.0, state, False, 0
+        self.since_wake = self
+        self.cursor = ClaimCursor(lambda: self.now)
+        self.cursor.record("prediction", [claim(1, 1)], 0.001, {})
+
+    def woke(self, wake: str) -> None:
+        """Nothing is measured."""
+
+    def arm(self) -> str:
+        self.armed = self.state == "armed"
+        return self.state
+
+    def sleep(self, seconds: float) -> str:
+        self.now += seconds
+        return "poll"
+
+    def query(self, _read: object) -> None:
+        """No event waits."""
+
+    def claim(self) -> bool:
+        began = self.cursor.position("prediction")
+        self.now += 0.001
+        self.cursor.record("prediction", [], 0.001, began)
+        return False
+
+    def seconds_to_full_scan(self) -> float | None:
+        return self.cursor.seconds_to_full_scan(self.topics)
+
+
+@pytest.mark.parametrize("state", ["busy", "guarded"])
+def test_a_worker_that_has_claimed_rests_though_another_has_the_armed_lock(
+    state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It turned every 20 ms: each second claim owed a full scan, and each full scan was due soon."""
+    rest: Any = Rest(state)
+    monkeypatch.setattr(sleeper_module, "time", SimpleNamespace(monotonic=lambda: rest.now))
+    sleeper = Sleeper(rest, rest, rest, Shutdown(), poll_seconds=5)
+    while rest.now < 120:
+        rest.turns += 1
+        rest.claim()
+        found = sleeper.arm(rest.claim)
+        assert found == state
+        sleeper.sleep(None, found)
+    assert rest.turns < 60
+
+
+@pytest.mark.parametrize(("states", "claims"), [
+    (["guarded", "guarded"], [True, False]),
+    (["busy", "guarded"], [False, True]),  # the second claim comes once the lock is another's
+    (["busy", "armed"], [False, True]),
+    (["armed", "armed"], [True, False]),
+    (["guarded", "armed"], [True, True]),
+    (["armed", "busy", "armed"], [True, False, True]),
+])  # fmt: skip
+def test_a_worker_claims_once_more_where_writers_ring_since_its_last_claim(
+    states: list[str], claims: list[bool]
+) -> None:
+    rest: Any = Rest(states[0])
+    sleeper = Sleeper(rest, rest, rest, Shutdown(), poll_seconds=5)
+    claimed = []
+    for state in states:
+        rest.state = state
+        seen: list[bool] = []
+        sleeper.arm(lambda seen=seen: bool(seen.append(True)))  # type: ignore[misc]
+        claimed.append(bool(seen))
+    assert claimed == claims

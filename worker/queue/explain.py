@@ -3,10 +3,13 @@
 SQL tells the history, so that psql and a page give the same answer as the command.
 """
 
+import re
 from typing import Any
 
 from sql.database import Database
 from sql.errors import translated
+
+_IDS = re.compile(r"-?[0-9]{1,19}")
 
 
 def explain(
@@ -18,7 +21,7 @@ def explain(
     """
     if event is not None:
         query, argument = "SELECT * FROM explain_event(%s)", str(event)
-    elif what is not None and what.isdecimal() and len(what) < 19:
+    elif what is not None and _IDS.fullmatch(what) and -(2**63) <= int(what) < 2**63:
         query, argument = "SELECT * FROM explain_prediction(%s)", what
     else:
         query, argument = "SELECT * FROM explain_ticker(%s)", what or ""
