@@ -95,7 +95,9 @@ def _text(kind: str, gen: Any) -> str:
 
 
 def _is_begin(text: str) -> bool:
-    return text.startswith("BEGIN") and text.rstrip().endswith(("'UTC'", "BEGIN"))
+    """Whether a text begins a transaction, with its settings, and does no more."""
+    parts = [part.strip() for part in text.split(";")]
+    return parts[0].startswith("BEGIN") and all(part.startswith("SET ") for part in parts[1:])
 
 
 def _break(conn: Any) -> None:
