@@ -11,7 +11,7 @@ from sql.database import Database
 from sql.errors import InvalidInput
 from sql.schema import migrate
 from sql.unreachable import ConnectionFailed
-from worker.retry import until_available
+from worker.retry import away, until_available
 from worker.shutdown import Shutdown
 
 log = structlog.get_logger()
@@ -47,7 +47,7 @@ def expect_schema(database: Database, shutdown: Shutdown) -> None:
             conn.execute("SELECT sequences_mend()")
             return conn.execute("SELECT source, remedy FROM sequences_behind()").fetchall()
 
-    for change in until_available(shutdown, "checking the schema", changes):
+    for change in until_available(shutdown, "checking the schema", changes, away(database)):
         log.warning("the schema is incomplete: run python -m worker migrate", missing=change.name)
-    for row in until_available(shutdown, "checking the sequences", mend):
+    for row in until_available(shutdown, "checking the sequences", mend, away(database)):
         log.warning("a sequence is behind its table", table=row["source"], remedy=row["remedy"])

@@ -11,8 +11,10 @@ import psycopg
 import structlog
 
 from market.universe import sessions
-from sql.database import Database, error_line, is_away, trying
+from sql.away import is_away
+from sql.database import Database, error_line, trying
 from sql.schema import locks
+from worker.faults import Faults
 from worker.metrics import Metrics
 from worker.queue import outbox
 from worker.settings import WorkerSettings
@@ -47,14 +49,21 @@ log = structlog.get_logger()
 
 
 def once(
-    database: Database, settings: WorkerSettings, *, dry_run: bool = False, sync: bool = True
+    database: Database,
+    settings: WorkerSettings,
+    *,
+    dry_run: bool = False,
+    sync: bool = True,
+    faults: Faults | None = None,
 ) -> dict[str, Any] | None:
     """Sweep once; returns each part's count, or None while another worker sweeps.
 
     sync: also write the events of the daily sync; False where `worker/daily_sync.py` does it.
-    dry_run: do it all and roll it back. Raises psycopg.Error when the database is away.
+    dry_run: do it all and roll it back. faults: where parts that fail are noted. Raises
+    psycopg.Error when the database is away.
     """
     found: dict[str, Any] = {}
+    faults = faults or Faults()
     parts: dict[str, tuple[Any, ...]] = {
         # First, because the others write rows that need numbers. No rollback takes a number back.
         "sequences": (
@@ -89,10 +98,12 @@ def once(
                 if row is None:
                     return None
                 found[part] = row["n"]
+                faults.note(f"sweeping ({part})", None)
         except psycopg.Error as error:
-            if is_away(error):
+            if is_away(database, error):
                 raise
             log.error("a part of the sweep failed", part=part, error=error_line(error))
+            faults.note(f"sweeping ({part})", error_line(error))
             found[part] = None
     if not dry_run:
         with database.transaction() as conn:

@@ -21,6 +21,7 @@ DROP FUNCTION IF EXISTS ingestion_story(text, timestamptz);
 DROP FUNCTION IF EXISTS job_owed(text);
 DROP FUNCTION IF EXISTS job_settle(text, date, text, integer, text, text);
 DROP FUNCTION IF EXISTS outbox_claim_suspect(text, double precision);
+DROP FUNCTION IF EXISTS outbox_fail(bigint, bigint, text, integer);
 DROP FUNCTION IF EXISTS outbox_hold(jsonb);
 DROP FUNCTION IF EXISTS outbox_redriven();
 DROP FUNCTION IF EXISTS outbox_release(text, bigint[]);
@@ -50,6 +51,6 @@ DROP FUNCTION IF EXISTS worker_beat(
     integer, bigint[]);
 DROP FUNCTION IF EXISTS worker_nap(text, double precision);
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/00_dropped.sql', 'f33888003636f68ba31b1ec03c08a8a62028be79efa16b156ede04285f1f6f40')
+    ('functions/00_dropped.sql', 'd9bdee6661d95bf2f3673bbb89651abf6a5211c439b93b0376aea02684a2f4b4')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -240,23 +240,32 @@ END
 $$;
 
 -- Writes a ticker event for each symbol that has a due outcome; outcome_rows() (50_outcomes.sql) sets
--- due_at. The outcomes of a ticker that is not active are filled at once. Returns the number of events.
-CREATE OR REPLACE FUNCTION sweep_due() RETURNS bigint LANGUAGE plpgsql AS $$
+-- due_at. The outcomes of a ticker that is not active are filled at once. Where that fails, or another
+-- session holds one of the rows, the symbol gets an event as well, which counts and delays failures; the
+-- other symbols go on. Returns the number of events.
+CREATE OR REPLACE FUNCTION sweep_due() RETURNS bigint LANGUAGE plpgsql SET lock_timeout = '200ms' AS $$
 DECLARE
     v_symbol  text;
     v_symbols text[];
+    v_failed  text[] := '{}';
 BEGIN
     FOR v_symbol IN
         SELECT DISTINCT o.symbol FROM prediction_outcomes o JOIN ticker_registry r USING (symbol)
         WHERE o.outcome_state IN ('awaiting_prices', 'maturing')
           AND o.due_at <= reckoner_now() AND r.status <> 'active'
+        EXCEPT SELECT e.key FROM outbox e WHERE e.topic = 'ticker' AND e.status <> 'dead'
     LOOP
-        PERFORM outcomes_fill_symbol(v_symbol, false);
+        BEGIN
+            PERFORM outcomes_fill_symbol(v_symbol, false);
+        EXCEPTION WHEN OTHERS OR query_canceled OR assert_failure THEN
+            v_failed := v_failed || v_symbol;
+            EXIT WHEN SQLSTATE = '57014'; -- perhaps the statement's own timeout, which fires only once
+        END;
     END LOOP;
     v_symbols := ARRAY(
         SELECT o.symbol::text FROM prediction_outcomes o JOIN ticker_registry r USING (symbol)
         WHERE o.outcome_state IN ('awaiting_prices', 'maturing') AND o.due_at <= reckoner_now()
-          AND r.status = 'active'
+          AND (r.status = 'active' OR o.symbol = ANY (v_failed))
         EXCEPT SELECT e.key FROM outbox e WHERE e.topic = 'ticker');
     RETURN ticker_enqueue(coalesce(v_symbols, '{}'), 0, false);
 END
@@ -322,6 +331,6 @@ REVOKE ALL ON FUNCTION
     sweep_ended()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/60_sweep.sql', '3466c9afad525c1d2515b980ea25b760c3a3aec912e7c1dad9a80786f4109ed0')
+    ('functions/60_sweep.sql', 'a22fd5df5fb9c766cfdc5de59533cc33d054a1e1ff9ee4aaf961bf6e7cbfa490')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

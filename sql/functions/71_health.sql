@@ -72,15 +72,42 @@ BEGIN
                 'LISTEN_DATABASE_URL must be a direct connection, not a transaction pooler', v_row.polling)
              ELSE 'every worker hears itself' END;
 
-    SELECT extract(epoch FROM v_now - min(available_at))::bigint AS oldest, count(*) AS n,
-           count(*) FILTER (WHERE priority >= 0 AND available_at < v_now - interval '5 minutes') AS late
-    INTO v_row FROM outbox WHERE status IN ('pending', 'failed') AND available_at <= v_now;
+    -- One scan for two checks. unfinished: what was ready, leased or held up for ten minutes.
+    SELECT extract(epoch FROM v_now - min(available_at) FILTER (WHERE due))::bigint AS oldest,
+           count(*) FILTER (WHERE due) AS n,
+           count(*) FILTER (WHERE due AND priority >= 0 AND available_at < v_now - interval '5 minutes') AS late,
+           count(*) FILTER (WHERE since < v_now - interval '10 minutes') AS unfinished, min(since) AS since
+    INTO v_row
+    FROM (SELECT o.priority, o.available_at, o.lease IS NULL AND o.available_at <= v_now AS due,
+                 CASE WHEN o.lease IS NOT NULL THEN o.claimed_at
+                      WHEN o.trail -> -1 ->> 'end' = 'held up' THEN o.created_at
+                      WHEN o.available_at <= v_now THEN o.available_at END AS since
+          FROM outbox o WHERE o.status <> 'dead') e;
     RETURN QUERY SELECT 'backlog',
         CASE WHEN v_row.late > 0 THEN 'fail' ELSE 'ok' END,
         CASE WHEN v_row.n = 0 THEN 'nothing is ready'
              ELSE format('%s events are ready, the oldest for %s s%s', v_row.n, v_row.oldest,
                 CASE WHEN v_row.late > 0 THEN format('; %s for more than five minutes: SELECT * FROM outbox_stuck', v_row.late)
                      ELSE '' END) END;
+
+    -- Whatever the cause. A worker that knows a cause reports it.
+    SELECT v_row.unfinished AS n, h.minutes,
+           v_row.unfinished > 0 AND h.minutes >= 10 AS stopped,
+           (SELECT string_agg(format('worker %s reports since %s: %s', w.name, w.fault_since::timestamptz(0), w.fault),
+                              '; ' ORDER BY w.name)
+            FROM worker_status w WHERE w.alive AND w.fault IS NOT NULL) AS faults
+    INTO v_row
+    FROM (SELECT floor(extract(epoch FROM v_now - greatest(max(finished_at), v_row.since)) / 60)::bigint AS minutes
+          FROM outbox_history) h;
+    RETURN QUERY SELECT 'progress',
+        CASE WHEN v_row.stopped THEN 'fail' WHEN v_row.faults IS NOT NULL THEN 'warn' ELSE 'ok' END,
+        CASE WHEN v_row.stopped THEN
+                format('no event finished for %s minutes although %s are ready; %s; '
+                       'SELECT * FROM outbox_stuck says why each waits',
+                       v_row.minutes, v_row.n, coalesce(v_row.faults, 'no worker reports why'))
+             WHEN v_row.faults IS NOT NULL THEN
+                v_row.faults || '; mend that: what waits for it costs no attempt and goes on by itself'
+             ELSE 'events finish' END;
 
     SELECT count(*) AS n INTO v_row FROM outbox WHERE status = 'dead';
     RETURN QUERY SELECT 'dead', CASE WHEN v_row.n > 0 THEN 'warn' ELSE 'ok' END,
@@ -208,6 +235,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', 'a48daa063367dbd6f20636a99e74405d848d90af052ef7dc002db3fb1dc3d373')
+    ('functions/71_health.sql', '70408832769e3be12306734723c4749046fc54aa7efb064c3d6bc6564efe5ac6')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -233,7 +233,8 @@ def test_functions_of_an_older_release_go_away(
     names = {name for name, _ in DROPPED}
     assert {"enqueue_predictions", "outcomes_process", "outbox_renew", "worker_beat"} <= names
     with connect(empty_url) as conn, Database(empty_url) as database:
-        apply(conn, FIRST)
+        # All releases that left no marks on their objects: the later ones had some of these functions.
+        apply(conn, [file for file in MIGRATIONS if file.name < "migrations/0021"])
         record_functions(conn)
         for name, arguments in DROPPED:
             conn.execute(

@@ -14,7 +14,7 @@ from worker.listening.sleeper import Sleeper
 from worker.queue.claim_cursor import ClaimCursor
 from worker.queue.in_flight import InFlight
 from worker.queue.outbox import Claim
-from worker.retry import until_available
+from worker.retry import until_available, until_no_error
 from worker.shutdown import Shutdown, ShutdownRequested
 
 
@@ -44,41 +44,66 @@ def failing(times: int, error: Exception) -> Callable[[], str]:
     return action
 
 
-AWAY = psycopg.OperationalError("connection refused")
+LOST = psycopg.OperationalError("connection refused")
 
 
-def test_an_action_is_retried_until_the_database_answers() -> None:
+def away(times: int) -> Callable[[Exception], str | None]:
+    """A reason to wait that is there so often."""
+    left = iter(["away"] * times)
+    return lambda _: next(left, None)
+
+
+def test_an_action_waits_until_the_database_answers() -> None:
     ticks: list[int] = []
     shutdown = Shutdown(lambda: ticks.append(1))
-    assert until_available(shutdown, "testing", failing(2, AWAY)) == "done"
+    assert until_available(shutdown, "testing", failing(1, LOST), away(2)) == "done"
     assert ticks  # the worker is alive meanwhile
 
 
 @pytest.mark.parametrize("error", [psycopg.errors.CheckViolation("bad row"), KeyError("ours")])
 def test_an_error_that_waiting_does_not_mend_is_raised(error: Exception) -> None:
     with pytest.raises(type(error)):
-        until_available(Shutdown(), "testing", failing(1, error))
+        until_available(Shutdown(), "testing", failing(1, error), away(0))
+
+
+@pytest.mark.parametrize("outages", [0, 99])
+def test_an_action_that_fails_again_and_again_is_not_retried_for_ever(outages: int) -> None:
+    """Neither where the database answers, nor where each try takes it away for a moment."""
+
+    def reason(_: Exception) -> str | None:
+        said.append("away" if outages and len(said) % 2 == 0 else None)
+        return said[-1]
+
+    said: list[str | None] = []
+    with pytest.raises(psycopg.OperationalError):
+        until_available(Shutdown(), "testing", failing(99, LOST), reason, tries=1)
 
 
 def test_where_no_event_can_be_at_fault_every_error_of_the_database_is_waited_out() -> None:
+    noted: list[str | None] = []
+
+    def note(_: str, reason: str | None) -> None:
+        noted.append(reason)
+
     error = psycopg.errors.CheckViolation("bad row")
-    assert until_available(Shutdown(), "testing", failing(1, error), any_error=True) == "done"
+    assert until_no_error(Shutdown(), "testing", failing(1, error), note) == "done"
+    assert noted == ["CheckViolation: bad row", None]
     with pytest.raises(KeyError):
-        until_available(Shutdown(), "testing", failing(1, KeyError("ours")), any_error=True)
+        until_no_error(Shutdown(), "testing", failing(1, KeyError("ours")), note)
 
 
 def test_a_forced_shutdown_and_a_deadline_end_the_retries() -> None:
     forced = Shutdown()
     forced.forced.set()
     with pytest.raises(ShutdownRequested):
-        until_available(forced, "testing", failing(99, AWAY))
+        until_available(forced, "testing", failing(99, LOST), away(99))
     late = Shutdown(deadline=time.monotonic() - 1)
     with pytest.raises(ShutdownRequested):
-        until_available(late, "testing", failing(99, AWAY))
+        until_available(late, "testing", failing(99, LOST), away(99))
     requested = Shutdown()
     requested.requested.set()
     with pytest.raises(ShutdownRequested):
-        until_available(requested, "testing", failing(99, AWAY))
+        until_available(requested, "testing", failing(99, LOST), away(99))
 
 
 def test_a_wait_ends_with_the_request_to_end() -> None:
