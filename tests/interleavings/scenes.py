@@ -94,7 +94,7 @@ def leases(stage: Stage) -> None:
     """Workers that stand still, die and lose their connections; leases that end; heartbeats."""
     stage.world.know(["AAA"])
     stage.have(insert(["AAA"]), insert(["ZZZ", "AAA"]), REFETCH)
-    if stage.world.refills and stage.rng.random() < 0.5:
+    if stage.rng.random() < 0.5:
         stage.world.revise()
     one, two = stage.worker("w1"), stage.worker("w2")
     stage.run(one)
@@ -153,8 +153,7 @@ def changes(stage: Stage) -> None:
     )  # fmt: skip
     stage.plain("writer2", insert(["ZZZ", "AAA"]), is_writer=True)
     stage.plain("operator", REFETCH)
-    if stage.world.refills:
-        stage.act("market:revise", stage.world.revise)
+    stage.act("market:revise", stage.world.revise)
 
 
 def people(stage: Stage) -> None:
@@ -206,9 +205,8 @@ def sweeps(stage: Stage) -> None:
     stage.run(one)
     stage.thread(one, one.sweeps(1), "sweep")
     stage.thread(two, two.sweeps(1), "sweep")
-    if stage.world.refills:
-        stage.act("market:revise", stage.world.revise)
-        stage.plain("operator", REFETCH)
+    stage.act("market:revise", stage.world.revise)
+    stage.plain("operator", REFETCH)
     stage.plain("writer", insert(["ZZZ"]), update(1, ["AAA"]), is_writer=True)
 
 
@@ -227,7 +225,7 @@ def everything(stage: Stage) -> None:
     if stage.rng.random() < 0.3:
         register = "INSERT INTO ticker_registry (symbol) VALUES ('ZZZ') ON CONFLICT DO NOTHING"
         stage.plain("dba", "BEGIN", register, "COMMIT")
-    if stage.world.refills and stage.rng.random() < 0.5:
+    if stage.rng.random() < 0.5:
         stage.act("market:revise", stage.world.revise)
     stage.jump()
     if stage.rng.random() < 0.5:

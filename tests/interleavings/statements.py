@@ -24,7 +24,7 @@ _wait = psycopg.Connection.wait
 
 # What has no gate of its own.
 _PASSING = re.compile(
-    r"provider_|reckoner_providers|validation_known|ingestion_|payloads_keep|ticker_calendars_missing"
+    r"set_config|provider_|reckoner_providers|validation_known|ingestion_|payloads_keep|ticker_calendars_missing"
     r"|outbox_next_at|ticker_fetch_started|actions_merge|sessions_wanted|worker_leave|job"
 )
 # What changes nothing and locks nothing: it has a gate, and the COMMIT behind it has none.

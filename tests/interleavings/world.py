@@ -60,11 +60,7 @@ class World:
         self._databases: dict[str, Database] = {}
         self._conns: dict[str, Conn] = {}
         self._orders = 0
-        # An outcome that is computed while its bars are revised keeps the old ones until the sweep reads
-        # the note of it. Without these notes it keeps them for good: closes are revised in batch-store alone.
-        self.refills = bool(
-            value(self.watch, "SELECT to_regproc('public.sweep_refill') IS NOT NULL")
-        )
+        self.refills = True  # the sweep reads the notes of outcomes whose bars changed meanwhile
         self.revised = False  # whether the provider now gives another close
         self.failing = 0  # how many of its next answers are bad
         self.provider = FakeProvider("csv", self._answer)
@@ -175,7 +171,7 @@ class World:
         until("the backends end", lambda: value(self.watch, query, [list(pids)]) == 0)
 
     def refill(self) -> None:
-        """Let the sweep fill what notes name of outcomes whose bars changed meanwhile."""
+        """Let the sweep fill what its notes name."""
         if self.refills:
             self.watch.execute("SELECT sweep_refill()")
 
