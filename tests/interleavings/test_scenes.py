@@ -7,7 +7,7 @@ from tests.interleavings.scenes import PAIRS, SCENES
 
 # The others' orders are all run in test_pairs.py.
 _RANDOM = [name for name in SCENES if name not in PAIRS]
-_ORDERS = 30
+_ORDERS = 20
 
 
 @pytest.mark.parametrize("scene", _RANDOM)
