@@ -9,7 +9,7 @@ from tests.support.process import BRISK, Start
 from tests.support.queue import event
 from tests.support.waiting import until
 from tests.worker.checks import look_from
-from tests.worker.test_isolation import owners_trigger, row_held
+from tests.worker.hindrances import owners_trigger, row_held
 
 
 def fault(conn: Conn) -> str:

@@ -6,7 +6,6 @@ Without a process of its own: the lanes of `Inline` on the test's database.
 import contextlib
 import datetime as dt
 import time
-from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -19,6 +18,7 @@ from tests.support.providers import serving
 from tests.support.queue import add, event
 from tests.support.waiting import until
 from tests.worker.checks import beat
+from tests.worker.hindrances import owners_trigger, row_held
 from tests.worker.inline import Inline
 from worker import sweep
 from worker.faults import Faults
@@ -32,27 +32,6 @@ STATES = [
     "42883", "42P01", "53100", "53300", "53400", "55000", "55P03", "57014", "57P01", "57P03",
     "58030", "P0001", "P0004", "XX000", "XX001",
 ]  # fmt: skip
-# A symbol like X40001 raises that SQLSTATE; for the other symbols a statement of theirs fails.
-_TRIGGER = """
-CREATE FUNCTION owners() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    IF NEW.symbol ~ '^X.....$' THEN
-        RAISE 'not %', NEW.symbol USING ERRCODE = substr(NEW.symbol, 2);
-    ELSIF NEW.symbol = 'MISSING' THEN
-        PERFORM no_such_function(NEW.symbol);
-    ELSIF NEW.symbol = 'KILLER' THEN
-        PERFORM pg_terminate_backend(pg_backend_pid());
-    ELSIF NEW.symbol = 'TSLA' THEN
-        RAISE 'not TSLA' USING ERRCODE = '40001';
-    END IF;
-    RETURN NEW;
-END $$;
-CREATE TRIGGER owners BEFORE INSERT OR UPDATE ON {} FOR EACH ROW EXECUTE FUNCTION owners()
-"""
-
-
-def owners_trigger(conn: Conn, table: str) -> None:
-    conn.execute(_TRIGGER.format(table).encode())
 
 
 def inline(database: Database) -> Inline:
@@ -80,17 +59,6 @@ def attempts(conn: Conn, topic: str = "prediction") -> dict[str, int]:
 def done(conn: Conn, topic: str = "prediction") -> set[str]:
     rows = conn.execute("SELECT key FROM outbox_history WHERE topic = %s", [topic])
     return {row["key"] for row in rows}
-
-
-@contextlib.contextmanager
-def row_held(url: str, table: str, symbol: str) -> Iterator[Conn]:
-    """Hold the rows of a symbol as a forgotten psql does; yields its connection."""
-    with connect(url) as holder:
-        holder.autocommit = False
-        holder.execute("SET application_name = 'forgotten psql'")
-        holder.execute(f"SELECT FROM {table} WHERE symbol = %s FOR UPDATE".encode(), [symbol])
-        yield holder
-        holder.rollback()
 
 
 @pytest.mark.parametrize("table", ["prediction_outcomes", "ticker_registry"])
