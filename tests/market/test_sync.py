@@ -18,7 +18,7 @@ from tests.support.db import Conn, connect, value
 from tests.support.market import flat_bars, put_bars, sessions, set_fetched, write_csv
 from tests.support.providers import FakeProvider, serving
 from tests.support.waiting import until
-from tests.worker.test_isolation import owners_trigger, row_held
+from tests.worker.hindrances import owners_trigger, row_held
 from worker import sweep
 from worker.daily_sync import DailySync
 from worker.settings import WorkerSettings
