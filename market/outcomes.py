@@ -10,11 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from sql.database import Connection, Database, one
+from sql.database import Connection, Database, one, trying
 
 STATES = ("awaiting_prices", "maturing", "complete", "unresolvable")
 # Transactions of `calculate` at once, and outcomes in each: rows are locked for less than a second.
 _CONNECTIONS, _BATCH = 2, 50_000
+# Why prediction_elements() leaves a prediction to a later batch.
+_DEFERRED = ("names many", "does not fit")
 
 
 @dataclass
@@ -50,7 +52,8 @@ class Batch:
 
     waiting: per symbol the predictions that wait for its prices. new: symbols that were registered.
     deferred: predictions that did not fit and were not processed. wide: those of them with more
-    than 20 symbols, which all others precede.
+    than 20 symbols, which all others precede. hidden: predictions that cannot be seen and may exist,
+    each with the reason (source_hides() in 12_source.sql).
     """
 
     predictions: dict[int, Processed]
@@ -58,6 +61,7 @@ class Batch:
     new: set[str]
     deferred: set[int]
     wide: set[int]
+    hidden: dict[int, str]
 
     @property
     def wanting(self) -> list[str]:
@@ -89,15 +93,19 @@ def process(
     new: set[str] = set()
     deferred: set[int] = set()
     wide: set[int] = set()
+    hidden: dict[int, str] = {}
     for row in conn.execute(
         "SELECT * FROM outcomes_process(p_prediction_ids => %s::integer[], p_backfill_days => %s,"
         " p_check_calendars => %s, p_max_symbols => %s, p_budget => %s, p_bulk => %s::integer[])",
         [ids, backfill_days, check_calendars, max_symbols, budget, bulk],
     ):
-        if row["missing_calendar"]:
+        if row["missing_calendar"] is not None:
             missing.append(row["missing_calendar"])
             continue
         if row["deferred"]:
+            if row["reason"] not in _DEFERRED:
+                hidden[row["prediction_id"]] = row["reason"]
+                continue
             deferred.add(row["prediction_id"])
             if row["reason"] == "names many":
                 wide.add(row["prediction_id"])
@@ -109,7 +117,7 @@ def process(
             new.add(row["symbol"])
     if missing:
         raise MissingCalendarsError(missing)
-    return Batch(predictions, waiting, new, deferred, wide)
+    return Batch(predictions, waiting, new, deferred, wide, hidden)
 
 
 def _note(done: Processed, row: dict[str, Any]) -> None:
@@ -167,7 +175,7 @@ def calculate(database: Database, *, force: bool, dry_run: bool) -> Calculated:
 
     def fill(symbols: list[str]) -> tuple[dict[str, int], Counter[str]]:
         changed, moved = dict.fromkeys(symbols, 0), Counter[str]()
-        with database.transaction(seconds=300) as conn, conn.transaction(force_rollback=dry_run):
+        with database.transaction(seconds=300) as conn, trying(conn, dry_run=dry_run):
             if dry_run:
                 moved.subtract(_counts(conn, symbols))
             for row in conn.execute(

@@ -17,47 +17,20 @@ from collections.abc import Iterator, Sequence
 from typing import Any, LiteralString, Self, TypeVar
 
 import psycopg
-from psycopg.rows import BaseRowFactory, DictRow, dict_row
-from psycopg_pool import ConnectionPool
+from psycopg.rows import BaseRowFactory
 
-from sql import moments
+from sql import session, unreachable, urls
 from sql.descriptors import is_short
+from sql.pool import Pool
 from sql.redaction import one_line
+from sql.session import Session
 
-Connection = psycopg.Connection[DictRow]
+Connection = session.Connection
 T = TypeVar("T")
-moments.bound()
-
-# Keepalives find a dead peer on an idle connection, tcp_user_timeout on a busy one.
-_CONNECT: dict[str, Any] = {
-    "connect_timeout": 10,
-    "keepalives": 1,
-    "keepalives_idle": 20,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
-    # Prepared statements fail behind transaction poolers. Statements that are costly to plan are
-    # PL/pgSQL functions, which keep their plans.
-    "prepare_threshold": None,
-    "autocommit": True,
-    "row_factory": dict_row,
-}
 
 # The watchdog waits this much longer than the server's own timeout.
 _GRACE_SECONDS = 5.0
-
-
-def _begin(seconds: float, lock_seconds: float = 10.0) -> str:
-    """Begin a transaction in which every statement ends within `seconds`.
-
-    It sets the isolation, because the owner's default may hide rows that others just committed.
-    """
-    return (
-        f"BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = {int(seconds * 1000)};"
-        f" SET LOCAL lock_timeout = {int(lock_seconds * 1000)};"
-        " SET LOCAL idle_in_transaction_session_timeout = 120000;"
-        " SET LOCAL TimeZone = 'UTC'"
-    )
+_CONNECT_SECONDS = 10.0
 
 
 class Watchdog:
@@ -117,42 +90,31 @@ class Database:
     """One database: a pool for transactions, single connections for LISTEN.
 
     url: a libpq URL. name: what pg_stat_activity shows. size: most connections at once.
+    place: which database this is, in words and without a password; by default from the URL.
     """
 
-    def __init__(self, url: str, *, name: str = "reckoner", size: int = 4) -> None:
+    def __init__(
+        self, url: str, *, name: str = "reckoner", size: int = 4, place: str | None = None
+    ) -> None:
         self.url = url
+        self.place = place or urls.place(url)
         self._name = name
         self._watchdog = Watchdog()
         self.size = size
-        self._pool = self._new_pool()
-
-    def _new_pool(self) -> ConnectionPool[Connection]:
-        return ConnectionPool(
-            self.url,
-            kwargs={**_CONNECT, "application_name": self._name},
-            min_size=0,
-            max_size=self.size,
-            max_idle=120,
-            reconnect_timeout=30,
-            open=False,
-        )
+        self._pool = Pool(lambda seconds: self._open(self.url, seconds), size, idle_seconds=120)
 
     def __enter__(self) -> Self:
-        self._pool.open(wait=False)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._pool.close(timeout=2)
+        self._pool.close()
 
     def let_go(self) -> None:
         """Close every connection of the pool; the next transaction opens one again.
 
         To be called while no transaction is open.
         """
-        new = self._new_pool()
-        new.open(wait=False)  # raises where no thread can be started: the old one stays then
-        used, self._pool = self._pool, new
-        used.close(timeout=5)
+        self._pool.clear()
 
     @contextlib.contextmanager
     def transaction(
@@ -166,7 +128,7 @@ class Database:
         `is_away` distinguishes errors of the database from those of the statement.
         """
         with self._connection(seconds, connect_seconds) as conn:
-            conn.execute(_begin(seconds, lock_seconds).encode())
+            conn.execute(conn.begin(seconds, lock_seconds).encode())
             yield conn
             conn.commit()
 
@@ -186,27 +148,45 @@ class Database:
             self._connection(seconds) as conn,
             psycopg.ClientCursor(conn, row_factory=rows) as cursor,
         ):
-            cursor.execute(f"{_begin(seconds)}; {query}; COMMIT".encode(), values)
+            cursor.execute(f"{conn.begin(seconds, 10)}; {query}; COMMIT".encode(), values)
             return [row for result in cursor.results() if result.description for row in result]
 
     @contextlib.contextmanager
-    def _connection(self, seconds: float, connect_seconds: float = 15.0) -> Iterator[Connection]:
+    def _connection(self, seconds: float, connect_seconds: float = 15.0) -> Iterator[Session]:
         """Yield a connection of the pool for so long and some grace; roll back on an error."""
-        with (
-            self._pool.connection(timeout=connect_seconds) as conn,
-            self._watchdog.guard(conn, seconds + _GRACE_SECONDS),
-        ):
-            try:
-                yield conn
-            except BaseException:
-                with contextlib.suppress(psycopg.Error):
-                    conn.rollback()
-                raise
+        conn = self._pool.take(connect_seconds)
+        try:
+            with self._watchdog.guard(conn, seconds + _GRACE_SECONDS):
+                try:
+                    yield conn
+                except BaseException:
+                    with contextlib.suppress(psycopg.Error):
+                        conn.rollback()
+                    raise
+        finally:
+            self._pool.give(conn)
 
     def connect(self, url: str | None = None) -> Connection:
-        """Open a connection outside the pool, in autocommit; the caller closes it."""
-        kwargs = {**_CONNECT, "application_name": self._name}
-        return psycopg.Connection.connect(url or self.url, **kwargs)
+        """Open a connection outside the pool, in autocommit; the caller closes it.
+
+        Raises ConnectionFailed.
+        """
+        return self._open(url or self.url, _CONNECT_SECONDS)
+
+    def _open(self, url: str, seconds: float) -> Session:
+        try:
+            conn = session.connect(url, self._name, seconds)
+            try:
+                with self._watchdog.guard(conn, _CONNECT_SECONDS):
+                    conn.settle()
+            except BaseException:
+                conn.close()
+                raise
+        except psycopg.OperationalError as error:
+            raise unreachable.failed(
+                self.place if url == self.url else urls.place(url), error
+            ) from error
+        return conn
 
     @contextlib.contextmanager
     def deadline(self, conn: Connection, seconds: float) -> Iterator[None]:
@@ -221,6 +201,18 @@ def one(conn: Connection, query: LiteralString, parameters: Sequence[Any] = ()) 
     if row is None:
         raise psycopg.DataError(f"no row from: {query}")
     return row
+
+
+@contextlib.contextmanager
+def trying(conn: Connection, *, dry_run: bool) -> Iterator[None]:
+    """Run a block in a transaction of its own; a dry run does it all and rolls it back.
+
+    Statements of a dry run take no ids of sequences, which a rollback would not give back.
+    """
+    with conn.transaction(force_rollback=dry_run):
+        if dry_run:
+            conn.execute("SELECT set_config('reckoner.dry_run', 'on', true)")
+        yield
 
 
 def is_away(error: BaseException) -> bool:

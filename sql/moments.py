@@ -9,7 +9,8 @@ import datetime as dt
 from typing import Any
 
 import psycopg
-from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzLoader
+from psycopg.abc import AdaptContext
+from psycopg.types.datetime import DateLoader, IntervalLoader, TimestampLoader, TimestamptzLoader
 
 _FIRST, _LAST = dt.datetime(1, 1, 2), dt.datetime(9999, 12, 30)  # noqa: DTZ001 - with and without a zone
 
@@ -47,3 +48,39 @@ def bound() -> None:
     """Let every connection of this process read any moment."""
     for name, loader in (("date", _Date), ("timestamp", _Timestamp), ("timestamptz", _Timestamptz)):
         psycopg.adapters.register_loader(name, loader)
+
+
+class _IsoDate(_Date):
+    def __init__(self, oid: int, _context: AdaptContext | None = None) -> None:
+        super().__init__(oid)
+
+
+class _IsoTimestamp(_Timestamp):
+    def __init__(self, oid: int, _context: AdaptContext | None = None) -> None:
+        super().__init__(oid)
+
+
+class _IsoTimestamptz(_Timestamptz):
+    def __init__(self, oid: int, _context: AdaptContext | None = None) -> None:
+        super().__init__(oid)
+
+
+class _IsoInterval(IntervalLoader):
+    def __init__(self, oid: int, _context: AdaptContext | None = None) -> None:
+        super().__init__(oid)
+        self._load_method = self._load_postgres
+
+
+def assume_iso(conn: psycopg.Connection[Any]) -> None:
+    """Read moments as a transaction wrote them that set DateStyle, TimeZone and IntervalStyle.
+
+    When the rows of several statements that ended with COMMIT are read, the connection has the
+    session's own styles again, and psycopg would read by those.
+    """
+    for name, loader in (
+        ("date", _IsoDate),
+        ("timestamp", _IsoTimestamp),
+        ("timestamptz", _IsoTimestamptz),
+        ("interval", _IsoInterval),
+    ):
+        conn.adapters.register_loader(name, loader)

@@ -6,9 +6,9 @@ by a platform never falls back to a private database.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Literal, Self, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -43,6 +43,10 @@ FOREIGN_PARAMETERS = {
     "statement_cache_size",
     "server_settings",
 }
+
+
+# One of a URL's hosts: a name, an address in brackets or a quoted folder, and a port.
+_PORT = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::\d*)?")
 
 
 class SettingsError(InvalidInput):
@@ -100,16 +104,14 @@ def normalize_url(url: str) -> str:
             raise ValueError(
                 "an @ or a / of the password must be percent-encoded (%40, %2F), or its end is read as the host"
             )
-        try:
-            parts = urlsplit(f"postgresql://{rest}")
-            parts.port  # noqa: B018 - raises when it is not a number
-        except ValueError:
-            raise ValueError("the URL cannot be read; is the port a number?") from None
-        query = [_libpq_parameter(text) for text in parts.query.split("&") if text]
-        url = urlunsplit(parts._replace(query="&".join(text for text in query if text)))
-        if not parts.netloc and not url.startswith("postgresql://"):
-            # A URL of a local socket (postgresql:///shop): urlunsplit drops the empty host's slashes.
-            url = url.replace("postgresql:", "postgresql://", 1)
+        credentials = rest[: rest.index("@") + 1] if at else ""
+        where, _, query = rest.removeprefix(credentials).partition("?")
+        hosts = where.partition("/")[0].split(",")
+        if not all(_PORT.fullmatch(each) for each in hosts):
+            raise ValueError("the URL cannot be read; is the port a number?")
+        kept = filter(None, (_libpq_parameter(text) for text in query.split("&") if text))
+        parameters = "&".join(kept)
+        url = f"postgresql://{credentials}{where}{'?' if parameters else ''}{parameters}"
     try:
         psycopg.conninfo.conninfo_to_dict(url)
     except psycopg.ProgrammingError:

@@ -1,5 +1,7 @@
 """A database's URL to be shown: without its password, which goes into a file for libpq instead.
 
+`place` is for sentences: which database, on which host.
+
 What stands on a command line is in the list of processes, for everybody on the machine.
 """
 
@@ -8,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from psycopg import conninfo
+from psycopg.pq import Conninfo
 
 _PASSWORDS = frozenset({"password", "sslpassword"})
 _MARK = "# Written by Reckoner; its passwords are those of DATABASE_URL."
@@ -31,6 +34,31 @@ def without_password(url: str) -> str:
     if _PASSWORDS & conninfo.conninfo_to_dict(shown).keys():
         raise ValueError("the URL's password cannot be told from the rest; use PGPASSFILE")
     return shown
+
+
+def place(url: str) -> str:
+    """Return "database shop on db.example:5432" for a libpq URL, with libpq's own defaults.
+
+    Several hosts are all named; a server's socket is named by its folder.
+    """
+    given = {
+        option.keyword.decode(): option.val.decode(errors="replace")
+        for option in Conninfo.get_defaults()
+        if option.val and option.keyword in {b"host", b"port", b"user", b"dbname", b"service"}
+    }
+    given |= {name: str(text) for name, text in conninfo.conninfo_to_dict(url).items()}
+    if "service" in given and "host" not in given:
+        return f"service {given['service']}"
+    hosts = (given.get("host") or given.get("hostaddr") or "a local socket").split(",")
+    ports = given.get("port", "5432").split(",")
+    shown = [
+        host
+        if host.startswith(("/", "@", "a "))
+        else f"{host}:{ports[min(n, len(ports) - 1)] or '5432'}"
+        for n, host in enumerate(hosts)
+    ]
+    name = given.get("dbname") or given.get("user") or "of the user's name"
+    return f"database {name} on {', '.join(shown)}"
 
 
 def with_passfile(url: str, path: Path) -> str:

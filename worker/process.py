@@ -131,6 +131,7 @@ class Worker:
         structlog.contextvars.bind_contextvars(worker=self.name)
         log.info(
             "worker started",
+            database=self._database.place,
             lanes={runner.lane.topic: runner.lane.concurrency for runner in self._lanes},
             drain=self._drain,
         )

@@ -32,26 +32,29 @@ def until_available(
     fault. Raises ShutdownRequested when the worker ends before the action succeeds, and every other
     error of the action.
     """
-    tries = 0
+    tries, said = 0, ""
     while True:
         try:
             return action()
         except Exception as error:
             if not (is_away(error) or (any_error and is_external(error))):
                 raise
-            _give_up_or_log(shutdown, doing, error, tries)
+            said = _give_up_or_log(shutdown, doing, error, tries, said)
             tries += 1
             pause(shutdown, tries)
 
 
-def _give_up_or_log(shutdown: Shutdown, doing: str, error: Exception, tries: int) -> None:
+def _give_up_or_log(shutdown: Shutdown, doing: str, error: Exception, tries: int, said: str) -> str:
+    """Raise ShutdownRequested, or log an error that differs from the one said last; returns it."""
+    line = error_line(error)
     ending = shutdown.requested.is_set() and tries > _TRIES_WHILE_ENDING
     if shutdown.forced.is_set() or ending or shutdown.seconds_left <= 0:
         raise ShutdownRequested from error
     if not is_away(error):
-        log.error("the queue returned an error, trying again", doing=doing, error=error_line(error))
-    elif tries == 0:
-        log.warning(_reason(error), doing=doing, error=error_line(error))
+        log.error("the queue returned an error, trying again", doing=doing, error=line)
+    elif line != said:
+        log.warning(_reason(error), doing=doing, error=line)
+    return line
 
 
 def _reason(error: Exception) -> str:

@@ -6,7 +6,9 @@ A worker of another version would run statements that the schema does not fit.
 import structlog
 
 from sql.database import Database
+from sql.errors import InvalidInput
 from sql.schema import migrate
+from sql.unreachable import ConnectionFailed
 from worker.retry import until_available
 from worker.shutdown import Shutdown
 
@@ -23,12 +25,19 @@ def expect_schema(database: Database, shutdown: Shutdown) -> None:
     """Raise migrate.SchemaMismatch on a schema of another version; retries until available.
 
     A missing trigger is only logged: the sweep finds the predictions that it does not report.
-    Raises ShutdownRequested when the deadline passes before the database is available.
+    Raises ShutdownRequested when the deadline passes before the database is available, and
+    InvalidInput where waiting cannot make it available: a wrong password, no such database.
     """
 
     def changes() -> list[migrate.Change]:
-        with database.transaction(seconds=10) as conn:
-            return migrate.expect(conn)
+        left = min(15.0, max(0.0, shutdown.seconds_left))
+        try:
+            with database.transaction(seconds=10, connect_seconds=left) as conn:
+                return migrate.expect(conn)
+        except ConnectionFailed as error:
+            if error.is_lasting:
+                raise InvalidInput(str(error)) from None
+            raise
 
     for change in until_available(shutdown, "checking the schema", changes):
         log.warning("the schema is incomplete: run python -m worker migrate", missing=change.name)

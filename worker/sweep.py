@@ -11,7 +11,7 @@ import psycopg
 import structlog
 
 from market.universe import sessions
-from sql.database import Database, error_line, is_away
+from sql.database import Database, error_line, is_away, trying
 from sql.schema import locks
 from worker.metrics import Metrics
 from worker.queue import outbox
@@ -61,15 +61,13 @@ def once(
         parts["sync"] = ("sweep_sync()",)
     for part, (call, *arguments) in parts.items():
         try:
-            with database.transaction() as conn:
+            with database.transaction() as conn, trying(conn, dry_run=dry_run):
                 row = conn.execute(
                     f"SELECT {call} AS n WHERE {_OURS}".encode(), arguments or None
                 ).fetchone()
                 if row is None:
                     return None
                 found[part] = row["n"]
-                if dry_run:
-                    conn.rollback()
         except psycopg.Error as error:
             if is_away(error):
                 raise
@@ -100,12 +98,10 @@ def end_leases(database: Database, settings: WorkerSettings, *, dry_run: bool = 
     Only for the command. A worker ends them with its heartbeat, which renews its own leases first:
     otherwise a worker resumed after a pause would expire its own leases.
     """
-    with database.transaction(seconds=10) as conn:
+    with database.transaction(seconds=10) as conn, trying(conn, dry_run=dry_run):
         ended = outbox.expire(conn, settings.worker_max_crashes)
-        if dry_run:
-            conn.rollback()
-            return len(ended)
-    log_crashed(ended)
+    if not dry_run:
+        log_crashed(ended)
     return len(ended)
 
 

@@ -29,7 +29,7 @@ def complete_symbol(incomplete: str) -> list[str]:
         with psycopg.connect(url, connect_timeout=2, prepare_threshold=None) as conn:
             conn.execute("SET LOCAL statement_timeout = 1000")
             rows = conn.execute(
-                "SELECT symbol FROM ticker_registry WHERE starts_with(symbol, upper(%s))"
+                "SELECT symbol FROM public.ticker_registry WHERE starts_with(symbol, upper(%s))"
                 """ AND symbol COLLATE "C" ~ %s ORDER BY symbol LIMIT %s""",
                 [incomplete, f"^{_SYMBOL}$", _MOST],
             ).fetchall()

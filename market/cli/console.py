@@ -8,12 +8,12 @@ Printed text is often strangers' text. `run` replaces stdout and stderr by `sql.
 control character reaches the terminal, whichever module prints it. rich draws on the stream beneath
 (`drawing`), with texts that went through `sql.visible`. TSV is for reading and for spreadsheets:
 white space is folded, other unprintable characters are escapes, and a text that a spreadsheet would
-compute begins with an apostrophe. Only `--json` keeps every text as it was.
+compute begins with an apostrophe. Only `--json` keeps every text as it was. Numbers and times are
+exact in both. A command prints one TSV table, and its header also without rows.
 """
 
 import contextlib
 import datetime as dt
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,9 +28,11 @@ from sql.access import open_database
 from sql.database import Database
 from sql.errors import InvalidInput, ReckonerError, Unhealthy
 from sql.redaction import redact
+from sql.rows import Rows
 from sql.schema import migrate
 from sql.settings import DatabaseSettings, load
-from sql.streams import beneath, guard
+from sql.streams import ReaderGone, beneath, guard
+from sql.unreachable import ConnectionFailed
 from sql.visible import json_text, visible_line, visible_lines
 
 if TYPE_CHECKING:
@@ -57,20 +59,40 @@ def application(help_text: str, **options: Any) -> typer.Typer:
 
 
 @contextlib.contextmanager
-def command_database(*, any_schema: bool = False) -> Iterator[Database]:
+def command_database(*, any_schema: bool = False, may_make: bool = False) -> Iterator[Database]:
     """Yield the database of the settings; raises at once when it does not answer.
 
-    Raises MigrationError where the schema is not this version's, unless any_schema.
+    may_make: make an embedded database where none is. Raises MigrationError where the schema is not
+    this version's, unless any_schema. Its errors carry a note that names the database.
     """
     with contextlib.ExitStack() as stack:
         with waiting("reaching the database"):
             settings = load(DatabaseSettings)
-            database = stack.enter_context(open_database(settings, name="reckoner command", size=2))
-            database.connect().close()  # the pool would retry for its whole timeout, and a person waits
-            if not any_schema:
-                with database.transaction() as conn:
+            database = stack.enter_context(
+                open_database(settings, name="reckoner command", size=2, may_make=may_make)
+            )
+            stack.enter_context(_naming(database.place))
+            with database.transaction() as conn:
+                if not any_schema:
                     migrate.expect(conn)
         yield database
+
+
+@contextlib.contextmanager
+def _naming(place: str) -> Iterator[None]:
+    """Note on errors of the database which one it is."""
+    try:
+        yield
+    except (psycopg.Error, migrate.MigrationError) as error:
+        if place not in str(error):
+            error.add_note(place)
+        raise
+
+
+def _named(error: Exception, message: str) -> str:
+    """Return a message with the database that the error came from."""
+    notes = getattr(error, "__notes__", [])
+    return f"{message} ({notes[0]})" if notes else message
 
 
 @contextlib.contextmanager
@@ -114,23 +136,30 @@ def run(app: Callable[..., Any]) -> None:
     completion_init()
     guard()
     try:
+        _run(app)
+    finally:
+        with contextlib.suppress(ReaderGone):  # else at the interpreter's end, as a traceback
+            sys.stdout.flush()
+
+
+def _run(app: Callable[..., Any]) -> None:
+    try:
         app(complete_var=_COMPLETE)
     except ReckonerError as error:
-        fail(str(error), exit_code(error))
-    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction):
-        fail("the database lacks Reckoner's tables or functions: run python -m worker migrate", 3)
+        fail(_named(error, str(error)), exit_code(error))
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction) as error:
+        lacks = "the database lacks Reckoner's tables or functions: run python -m worker migrate"
+        fail(_named(error, lacks), 3)
+    except ConnectionFailed as error:
+        fail(str(error), 2 if error.is_lasting else 1)
     except psycopg.Error as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        fail(f"the database: {lines[0]}", 1)
+        fail(_named(error, f"the database: {lines[0]}"), 1)
     except UnicodeEncodeError as error:
         # Surrogates: bytes of an argument or a file name that are not UTF-8.
         fail(f"not a text: {error.object[:50]!r} has bytes that are not UTF-8", 2)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader of the pipe closed it (`… | head`), which is not an error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
 
 
 def exit_code(error: ReckonerError) -> int:
@@ -150,8 +179,11 @@ def fail(message: str, code: int) -> None:
     sys.exit(code)
 
 
-def emit(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str = "nothing") -> None:
-    """Print rows that have the same columns.
+Table = Sequence[Mapping[str, Any]]
+
+
+def emit(rows: Table, *, as_json: bool, empty: str = "nothing") -> None:
+    """Print a table: rows, or `Rows` where it may be empty.
 
     A JSON list with as_json, a table on a terminal, TSV with a header in a pipe.
     """
@@ -159,10 +191,33 @@ def emit(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str = "noth
         emit_json(rows)
     elif sys.stdout.isatty():
         _table(rows, empty)
-    elif rows:
-        sys.stdout.write("\t".join(map(_tsv, rows[0])) + "\n")
-        for row in rows:
-            sys.stdout.write("\t".join(_tsv(value) for value in row.values()) + "\n")
+    else:
+        _write_tsv(rows, _columns(rows))
+
+
+def emit_tables(tables: Mapping[str, Table], empty: Mapping[str, str] | None = None) -> None:
+    """Print several tables, one below the other; in a pipe one with all columns.
+
+    Its first column `part` has each row's key. empty: what a terminal shows for a table without rows.
+    """
+    if sys.stdout.isatty():
+        for name, rows in tables.items():
+            _table(rows, (empty or {}).get(name, "nothing"))
+        return
+    columns = dict.fromkeys(name for rows in tables.values() for name in _columns(rows))
+    named = [{"part": name, **row} for name, rows in tables.items() for row in rows]
+    _write_tsv(named, ["part", *columns])
+
+
+def _columns(rows: Table) -> list[str]:
+    known = rows.columns if isinstance(rows, Rows) else ()
+    return list(dict.fromkeys([*known, *(name for row in rows for name in row)]))
+
+
+def _write_tsv(rows: Table, columns: Sequence[str]) -> None:
+    sys.stdout.write("\t".join(map(_tsv, columns)) + "\n")
+    for row in rows:
+        sys.stdout.write("\t".join(_tsv(row.get(name)) for name in columns) + "\n")
 
 
 def emit_json(document: Any) -> None:
@@ -184,24 +239,28 @@ def emit_bytes(body: bytes) -> None:
         say(body.decode(errors="backslashreplace"))
     else:
         sys.stdout.flush()
-        sys.stdout.buffer.write(body)
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(body)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            sys.stdout.flush()  # which ends the command
+            raise
 
 
-def _table(rows: Sequence[Mapping[str, Any]], empty: str) -> None:
-    from rich.table import Table  # noqa: PLC0415 - only a terminal needs it
+def _table(rows: Table, empty: str) -> None:
+    from rich.table import Table as Drawn  # noqa: PLC0415 - only a terminal needs it
     from rich.text import Text  # noqa: PLC0415 - the same
 
     console = drawing(sys.stdout)
     if not rows:
         console.print(Text(empty))
         return
-    table = Table()
-    for name in rows[0]:
+    table, columns = Drawn(), _columns(rows)
+    for name in columns:
         table.add_column(Text(_cell(name)))
     for row in rows:
         # A str would be markup: `[/x]` ends the program, `[red]` vanishes.
-        table.add_row(*(console.highlighter(Text(_cell(value))) for value in row.values()))
+        table.add_row(*(console.highlighter(Text(_cell(row.get(name)))) for name in columns))
     console.print(table)
 
 
@@ -212,7 +271,13 @@ _NUMBER = re.compile(r"[-+]?(\d[\d,]*)?(\.\d+)?([eE][-+]?\d+)?( ?[%✓✗])?")
 
 
 def _tsv(value: Any) -> str:
-    """Format a cell of TSV as on a terminal; no spreadsheet computes its text."""
+    """Format a cell of TSV, exactly; no spreadsheet computes its text."""
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, dt.datetime):
+        return value.isoformat(sep=" ")
+    if isinstance(value, dt.timedelta):
+        return str(value)
     cell = _cell(value)
     if isinstance(value, str) and cell.startswith(_COMPUTED) and not _NUMBER.fullmatch(cell):
         return "'" + cell

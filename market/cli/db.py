@@ -6,7 +6,7 @@ They also work on a database of another schema version, because that is when the
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -17,11 +17,13 @@ from market.cli.console import (
     command_database,
     emit,
     emit_json,
+    emit_tables,
     say,
     waiting,
 )
 from market.settings import NeonSettings
 from sql.errors import InvalidInput
+from sql.rows import Rows
 from sql.schema import check as checking
 from sql.schema import repair as repairing
 from sql.schema import roles as roles_sql
@@ -79,11 +81,16 @@ def repair(
     if as_json:
         emit_json({**counts, "applied_to": results, "left": [asdict(each) for each in left]})
     else:
-        emit([counts], as_json=False)
-        emit(
-            [{"object": name, "result": result} for name, result in results.items()], as_json=False
+        done = [{"object": name, "result": result} for name, result in results.items()]
+        emit_tables(
+            {
+                "counts": [counts],
+                "applied": Rows(done, ("object", "result")),
+                "left": _differences(left),
+            },
+            {"left": "nothing is left"},
         )
-        _print_differences(left, "nothing is left")
+        _print_sql(left)
     if counts["failed"]:
         sys.exit(1)
     if left:
@@ -98,21 +105,25 @@ def _print_script(found: list[Difference], *, as_json: bool) -> None:
 
 
 def _print_differences(found: list[Difference], empty: str) -> None:
-    """Print a table and the SQL below it; in a pipe the SQL is a column."""
-    at_terminal = sys.stdout.isatty()
-    rows: list[dict[str, Any]] = [
-        {
-            "object": each.object,
-            "difference": each.difference,
-            "level": each.level,
-            "risk": each.risk,
-            "repair": "additive" if each.additive else "by hand",
-            **({} if at_terminal else {"sql": each.short}),
-        }
+    emit(_differences(found), as_json=False, empty=empty)
+    _print_sql(found)
+
+
+def _differences(found: list[Difference]) -> Rows:
+    """Return a table; in a pipe the SQL is a column."""
+    columns = ["object", "difference", "level", "risk", "repair"]
+    if not sys.stdout.isatty():
+        columns.append("sql")
+    rows = [
+        asdict(each) | {"repair": "additive" if each.additive else "by hand", "sql": each.short}
         for each in found
     ]
-    emit(rows, as_json=False, empty=empty)
-    if found and at_terminal:
+    return Rows([{name: row[name] for name in columns} for row in rows], columns)
+
+
+def _print_sql(found: list[Difference]) -> None:
+    """Print the SQL below the table of a terminal."""
+    if found and sys.stdout.isatty():
         say(repairing.script(found))
 
 
@@ -131,8 +142,7 @@ def check(as_json: JsonOption = False) -> None:
     if as_json:
         emit_json({"checks": rows, "tables": sizes})
     else:
-        emit(rows, as_json=False)
-        emit(sizes, as_json=False, empty="no table of ours")
+        emit_tables({"checks": rows, "sizes": sizes}, {"sizes": "no table of ours"})
     if any(each.state == "fail" for each in checks):
         sys.exit(3)
 

@@ -29,7 +29,7 @@ from market.prices import cross_check, jobs, sync
 from market.providers import build
 from market.settings import MarketSettings
 from market.universe import symbol_lists
-from sql.database import Database, one
+from sql.database import Database, one, trying
 from sql.errors import InvalidInput, ReckonerError
 from sql.logs import logger
 from sql.settings import load
@@ -156,7 +156,7 @@ def data_sync(
     providers = build(settings)
     with command_database() as database:
         first, last = _range(database, start, end, days=7)
-        names = _names(database, words)
+        names = _names(database, words, registered=True)
         if not dry_run:
             with waiting("fetching many symbols at once"):
                 sync.top_up(database, providers, names, time.sleep)
@@ -224,11 +224,14 @@ def _range(
     return first, last
 
 
-def _names(database: Database, words: Words | None) -> list[str] | None:
+def _names(
+    database: Database, words: Words | None, *, registered: bool = False
+) -> list[str] | None:
+    """Return the symbols; registered: raises NotFound where one is not."""
     if words is None:
         return None
     with database.transaction() as conn:
-        return symbol_lists.checked(conn, words)
+        return symbol_lists.checked(conn, words, registered=registered)
 
 
 def _start(
@@ -240,21 +243,22 @@ def _start(
     *,
     dry_run: bool,
 ) -> dict[str, Any]:
-    """Write the job; returns its progress. A dry run rolls it back and returns no number."""
+    """Write the job; returns its progress. A dry run writes nothing and returns no number."""
     names = _names(database, words)
-    with database.transaction(seconds=300) as conn, conn.transaction(force_rollback=dry_run):
-        job = jobs.start(conn, kind, names, first, last)
-        return _row(jobs.progress(conn, job), dry_run=dry_run)
+    with database.transaction(seconds=300) as conn:
+        if dry_run:
+            return jobs.preview(conn, kind, names, first, last)
+        return jobs.progress(conn, jobs.start(conn, kind, names, first, last))
 
 
 def _resume(database: Database, job: int, *, dry_run: bool) -> dict[str, Any]:
-    with database.transaction(seconds=300) as conn, conn.transaction(force_rollback=dry_run):
-        jobs.resume(conn, job)
-        return _row(jobs.progress(conn, job), dry_run=dry_run)
-
-
-def _row(row: dict[str, Any], *, dry_run: bool) -> dict[str, Any]:
-    return {**row, "job": None} if dry_run else row
+    with database.transaction(seconds=300) as conn, trying(conn, dry_run=dry_run):
+        left = jobs.resume(conn, job)
+        row = jobs.progress(conn, job)
+    if not dry_run:
+        return row
+    # Their events are not written, without which a symbol would count as failed.
+    return {**row, "job": None, "left": left, "failed": row["symbols"] - row["done"] - left}
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from market.cli.console import (
 )
 from market.providers import build
 from market.settings import MarketSettings
-from sql.database import Connection, one
+from sql.database import Connection, one, trying
 from sql.errors import ReckonerError
 from sql.settings import load
 
@@ -51,13 +51,16 @@ def auto_pipeline(
     `python -m market auto-pipeline --days-back 30 --limit 100 --json`.
     """
     with command_database() as database:
-        with database.transaction(seconds=600) as conn, conn.transaction(force_rollback=dry_run):
+        with database.transaction(seconds=600) as conn, trying(conn, dry_run=dry_run):
             ids = one(
                 conn,
                 "SELECT pipeline_start(reckoner_now() - make_interval(days => %s), %s) AS ids",
                 [days_back, limit],
             )["ids"]
             row = _state(conn, ids)
+            if dry_run:  # its events are counted, and not written
+                lacks = one(conn, "SELECT pipeline_lacks(%s::integer[]) AS n", [ids])["n"]
+                row["left"] += lacks
         with waiting(f"{len(ids)} predictions"):
             while row["left"] and not (no_wait or dry_run):
                 time.sleep(_TURN_SECONDS)  # progress is in tables only, without a notification

@@ -5,7 +5,6 @@ Prices of many symbols, which workers fetch, are in `jobs.py`.
 
 import contextlib
 import datetime as dt
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,8 +29,8 @@ from market.providers import Provider, build
 from market.providers.status import overview
 from market.settings import MarketSettings
 from market.universe import registry, sessions
-from sql.database import Connection, Database, one
-from sql.errors import InvalidInput, ReckonerError
+from sql.database import Connection, Database, one, trying
+from sql.errors import InvalidInput, NotFound, ReckonerError
 from sql.settings import load
 
 app = application("Prices now.")
@@ -68,31 +67,49 @@ def fetch_prices(
     with _audit_file(None if dry_run else audit) as file, command_database() as database:
         with waiting("loading sessions"):
             sessions.ensure(database)
-        with database.transaction() as conn, conn.transaction(force_rollback=dry_run):
+        with database.transaction() as conn, trying(conn, dry_run=dry_run):
             registered = registry.register(conn, symbol)
             if registered["rejected"]:
                 rejected = ", ".join(map(repr, registered["rejected"]))
-                raise InvalidInput(f"not a symbol: {rejected}")
+                raise NotFound(f"not a symbol: {rejected}; nothing was fetched")
             names = registered["registered"] + registered["known"]
             calendars = backfill.calendars_missing(conn, names)
         for calendar in calendars:
             with waiting(f"loading sessions of {calendar}"):
                 sessions.load(database, calendar)
-        with database.transaction() as conn, conn.transaction(force_rollback=dry_run):
-            registry.register(conn, symbol)
-            plans = [_plan(conn, name, days) for name in names]
-        rows = [
+        with database.transaction() as conn:
+            today = one(conn, "SELECT (reckoner_now() AT TIME ZONE 'UTC')::date AS date")["date"]
+            since = today - dt.timedelta(days=days)
+            new = set(registered["registered"]) if dry_run else set()
+            planned = [_planned_new(conn, name, since) for name in names if name in new]
+            plans = [_plan(conn, name, days, since) for name in names if name not in new]
+        rows = planned + [
             _planned(plan) if dry_run else _fetch(database, providers, plan, settings, run, file)
             for plan in plans
         ]
     emit(rows, as_json=as_json)
-    if any(row["result"] not in {"fetched", "up to date", "would fetch"} for row in rows):
-        sys.exit(1)
+    bad = [row for row in rows if row["result"] not in {"fetched", "up to date", "would fetch"}]
+    if bad:
+        why = bad[0].get("reason") or bad[0]["result"]
+        raise ReckonerError(
+            f"{len(bad)} of {len(rows)} symbols were not fetched; {bad[0]['symbol']}: {why}"
+        )
 
 
-def _plan(conn: Connection, symbol: str, days: int) -> backfill.Plan:
-    today = one(conn, "SELECT (reckoner_now() AT TIME ZONE 'UTC')::date AS date")["date"]
-    plan = backfill.plan(conn, symbol, days, since=today - dt.timedelta(days=days))
+def _planned_new(conn: Connection, symbol: str, since: dt.date) -> dict[str, Any]:
+    """Return what a dry run plans for a symbol that is not registered."""
+    plan = one(conn, "SELECT * FROM ticker_plan_new(%s, %s)", [symbol, since])
+    return {
+        "symbol": symbol,
+        "result": "would fetch",
+        "from": plan["request_from"] and str(plan["request_from"]),
+        "to": plan["request_to"] and str(plan["request_to"]),
+        "sessions": plan["sessions"],
+    }
+
+
+def _plan(conn: Connection, symbol: str, days: int, since: dt.date) -> backfill.Plan:
+    plan = backfill.plan(conn, symbol, days, since=since)
     if plan is None:
         raise ReckonerError(f"{symbol} left the registry meanwhile")
     return plan
@@ -164,7 +181,7 @@ def payload(
     with command_database() as database, database.transaction() as conn:
         body = ingestion.body(conn, number)
     if body is None:
-        raise ReckonerError(
+        raise NotFound(
             f"payload {number} is not kept, or no longer; RAW_RETENTION_DAYS is how long payloads are"
         )
     emit_bytes(body)
@@ -185,11 +202,10 @@ def price_stats(
     with command_database() as database, database.transaction() as conn:
         rows = bars_table.stats(conn, symbol)
         if symbol is not None:
-            rows = [row | bars_table.completeness(conn, row["symbol"]) for row in rows]
+            for row in rows:
+                row.update(bars_table.completeness(conn, row["symbol"]))
     if symbol is not None and not rows:
-        raise ReckonerError(
-            f"{symbol} is not registered: python -m market register-tickers {symbol}"
-        )
+        raise NotFound(f"{symbol} is not registered: python -m market register-tickers {symbol}")
     emit(rows, as_json=as_json, empty="no ticker")
 
 

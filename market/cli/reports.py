@@ -24,6 +24,7 @@ from market.cli.console import (
 )
 from market.settings import ReportSettings
 from sql.errors import InvalidInput, ReckonerError
+from sql.rows import Rows
 from sql.settings import load
 
 if TYPE_CHECKING:
@@ -128,7 +129,8 @@ def accuracy_report(
         report = accuracy_tables.report(groups, filters.about() | {"by": grouping})
         drawn = figures.of_accuracy(frame, paths, groups, filters.benchmark) if pictures else {}
     if form is Form.TABLE and not sys.stdout.isatty():
-        emit([_plain(group) for group in groups], as_json=False)
+        rows = [_plain(group) for group in groups]
+        emit(Rows(rows, _fields(accuracy.Group)), as_json=False)
     else:
         _show(report, frame, form, drawn, wide=wide)
     figures.save(drawn, plots)
@@ -172,7 +174,7 @@ def calibration_report(
             for one in found
             for tier in one.bins
         ]
-        emit(rows, as_json=False)
+        emit(Rows(rows, ("horizon", "split", *_fields(calibration.Bin))), as_json=False)
     else:
         _show(report, frame, form, drawn, wide=wide)
     figures.save(drawn, plots)
@@ -203,6 +205,10 @@ class _Filters:
         self.min_confidence = min_confidence
         self.since = since and since.date()
         self.until = until and until.date()
+        if self.since and self.until and self.since > self.until:
+            raise InvalidInput(
+                f"--since {self.since} is after --until {self.until}: the first day goes first"
+            )
         self.benchmark = load(ReportSettings).benchmark_symbol
 
     def about(self) -> dict[str, Any]:
@@ -236,6 +242,10 @@ def _show(
         say(show.as_page(report, about, svgs))
     else:
         show.on_terminal(report, about, wide=wide, file=sys.stdout)
+
+
+def _fields(kind: type[Any]) -> list[str]:
+    return [field.name for field in dataclasses.fields(kind)]
 
 
 def _plain(row: Any) -> dict[str, Any]:

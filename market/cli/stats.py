@@ -2,6 +2,7 @@
 
 from market.cli import watch as watching
 from market.cli.console import JsonOption, application, command_database, emit, waiting
+from sql.rows import fetch_rows
 from sql.schema.catalogue import recorded
 
 app = application("The state of the data.")
@@ -15,7 +16,7 @@ def stats(as_json: JsonOption = False) -> None:
     """
     tables = sorted({item.parent for item in recorded() if item.kind == "column"})
     with command_database() as database, database.transaction() as conn:
-        rows = conn.execute("SELECT * FROM table_rows(%s)", [tables]).fetchall()
+        rows = fetch_rows(conn, "SELECT * FROM table_rows(%s)", [tables])
     emit(rows, as_json=as_json)
 
 
@@ -32,7 +33,7 @@ def processing_stats(as_json: JsonOption = False) -> None:
         waiting("counting"),
         database.transaction(seconds=600) as conn,
     ):
-        rows = conn.execute("SELECT * FROM processing_stages()").fetchall()
+        rows = fetch_rows(conn, "SELECT * FROM processing_stages()")
     emit(rows, as_json=as_json)
 
 

@@ -16,6 +16,7 @@ from market.cli.console import (
     waiting,
 )
 from market.universe import registry, tickers
+from sql.database import trying
 from sql.errors import InvalidInput, ReckonerError
 
 app = application("The registry of tickers.")
@@ -37,7 +38,7 @@ def register_tickers(
     with (
         command_database() as database,
         database.transaction() as conn,
-        conn.transaction(force_rollback=dry_run),
+        trying(conn, dry_run=dry_run),
     ):
         done = registry.register(conn, symbols)
     rows = [

@@ -17,7 +17,8 @@ from market.cli.console import (
 from market.cli.reports import Form
 from market.prices.report import LEAST_SCORE
 from market.universe import symbol_lists
-from sql.errors import InvalidInput, NotFound, Unhealthy
+from sql.errors import InvalidInput, Unhealthy
+from sql.rows import Rows, fetch_rows
 
 app = application("The quality of stored bars.")
 
@@ -51,13 +52,12 @@ def validation_report(
     form = Form.JSON if as_json else form
     words = symbol_lists.read(symbols)
     with command_database() as database, waiting("counting"), database.transaction(600) as conn:
-        names = None if words is None else symbol_lists.checked(conn, words)
-        rows = conn.execute(
-            "SELECT * FROM validation_report(%s, %s, %s)", [start.date(), end.date(), names]
-        ).fetchall()
-    unknown = set(names or ()) - {row["symbol"] for row in rows}
-    if unknown:
-        raise NotFound(f"not registered: {', '.join(sorted(unknown))}")
+        names = None if words is None else symbol_lists.checked(conn, words, registered=True)
+        rows = fetch_rows(
+            conn,
+            "SELECT * FROM validation_report(%s, %s, %s)",
+            [start.date(), end.date(), names],
+        )
     bad = [row["symbol"] for row in rows if row["score"] is not None and row["score"] < LEAST_SCORE]
     _show(rows, bad, f"{start:%Y-%m-%d} to {end:%Y-%m-%d}", form)
     if bad:
@@ -65,7 +65,7 @@ def validation_report(
         raise Unhealthy(f"below {LEAST_SCORE}: {', '.join(bad[:5])}{more}")
 
 
-def _show(rows: list[dict[str, Any]], bad: list[str], about: str, form: Form) -> None:
+def _show(rows: Rows, bad: list[str], about: str, form: Form) -> None:
     if form is Form.JSON:
         emit_json(rows)
         return
@@ -77,7 +77,7 @@ def _show(rows: list[dict[str, Any]], bad: list[str], about: str, form: Form) ->
 
     table = Table(
         "",
-        tuple(rows[0]) if rows else ("symbol",),
+        rows.columns,
         [tuple(_cell(value) for value in row.values()) for row in rows],
         frozenset({"symbol", "providers"}),
     )

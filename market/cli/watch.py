@@ -1,9 +1,10 @@
 """`watch`, one command of both `python -m market` and `python -m worker`."""
 
+import contextlib
 import signal
 import sys
 
-from market.cli.console import JsonOption, command_database, emit, emit_json
+from market.cli.console import JsonOption, command_database, emit_json, emit_tables
 from sql.settings import DatabaseSettings, load
 
 
@@ -18,13 +19,16 @@ def command(as_json: JsonOption = False) -> None:
     from market.cli.watcher import Watcher  # noqa: PLC0415
 
     settings = load(DatabaseSettings)
-    with command_database() as database:
-        watcher = Watcher(database, settings.listen_database_url or database.url)
+    with (
+        command_database() as database,
+        contextlib.closing(
+            Watcher(database, settings.listen_database_url or database.url)
+        ) as watcher,
+    ):
         if as_json:
             emit_json(watcher.read())
         elif not sys.stdout.isatty():
-            for rows in tables(watcher.read()):
-                emit(rows, as_json=False)
+            emit_tables(tables(watcher.read()))
         else:
             signal.signal(signal.SIGTERM, signal.default_int_handler)
             watcher.show()

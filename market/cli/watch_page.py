@@ -5,6 +5,7 @@ that no row can send a command to the terminal.
 """
 
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import ConsoleDimensions, Group, RenderableType
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from market.horizons import HORIZONS
+from sql import rows as exact
 from sql.visible import blanked
 
 Page = dict[str, Any]
@@ -48,14 +50,37 @@ def draw(page: Page | None, lost: str | None, size: ConsoleDimensions) -> Render
     )
 
 
-def tables(page: Page) -> list[Rows]:
-    """Return the page for a pipe: a table of each kind, without empty ones."""
-    shown = [queue(page), _workers(page["workers"], MAX_ROWS), _events(page["events"])]
-    return [rows for rows in [*shown, _outcomes(page["outcomes"])] if rows]
+# What a pipe gets of the page, exactly, besides the queue: also the header of a table without rows.
+_COLUMNS = {
+    "workers": ("name", "mode", "in_flight", "alive", "asleep", "seen", "age"),
+    "events": ("at", "topic", "key", "verdict", "took", "result"),
+    "outcomes": (
+        "prediction_id",
+        "symbol",
+        "sentiment",
+        "entry_session",
+        *(f"{what}_{horizon}" for horizon in HORIZONS for what in ("return", "correct")),
+        "state",
+    ),
+}
 
 
-def queue(page: Page) -> Rows:
-    """Return a row for each topic: events by status, the oldest, the pace."""
+def tables(page: Page) -> dict[str, exact.Rows]:
+    """Return the page for a pipe: its tables, with durations in seconds."""
+    rows = queue(page, lambda seconds: seconds)
+    found = {"queue": exact.Rows(rows, tuple(rows[0]))}
+    for kind, columns in _COLUMNS.items():
+        rows = [{name: row[name] for name in columns} for row in page[kind]]
+        found[kind] = exact.Rows(rows, columns)
+    return found
+
+
+def queue(page: Page, duration: Callable[[float | None], Any] | None = None) -> Rows:
+    """Return a row for each topic: events by status, the oldest, the pace.
+
+    duration: what becomes of seconds, without it words.
+    """
+    duration = duration or _duration
     found: dict[str, dict[str, Any]] = defaultdict(dict)
     for row in page["queue"]:
         found[row["topic"]][row["status"]] = row
@@ -69,9 +94,9 @@ def queue(page: Page) -> Rows:
             {
                 "queue": topic,
                 **{name: by_status.get(name, {}).get("count", 0) for name in _STATUSES},
-                "oldest": _duration(max(ages, default=None)),
+                "oldest": duration(max(ages, default=None)),
                 "done/h": max(done, default=0),
-                "eta": _duration(max(etas, default=None)),
+                "eta": duration(max(etas, default=None)),
             }
         )
     return rows

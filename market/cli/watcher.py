@@ -41,7 +41,8 @@ class Watcher:
             self._conn = self._database.connect(self._url)
             with self._database.deadline(self._conn, _STATEMENT_SECONDS):
                 self._conn.execute(f"LISTEN {_CHANNEL}")
-        with self._database.deadline(self._conn, _STATEMENT_SECONDS):
+        with self._database.deadline(self._conn, _STATEMENT_SECONDS), self._conn.transaction():
+            self._conn.execute("SET LOCAL search_path = public, pg_temp")
             row = one(self._conn, "SELECT watch_page(%s) AS page", [MAX_ROWS])
         page: dict[str, Any] = row["page"]
         return page
@@ -65,7 +66,7 @@ class Watcher:
                     time.sleep(_REST_SECONDS)
                     self._wait(max(_REFRESH_SECONDS, took * _SHARE) - _REST_SECONDS)
             finally:
-                self._close()
+                self.close()
 
     def _refresh(self) -> None:
         try:
@@ -91,9 +92,10 @@ class Watcher:
         if self._lost is None:
             since = time.strftime("%H:%M:%S", time.gmtime())
             self._lost = f"no answer since {since}, trying again: {error_line(error)}"
-        self._close()
+        self.close()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Close the connection."""
         if self._conn is not None:
             self._conn.close()
             self._conn = None

@@ -114,7 +114,7 @@ def _labels(rows: pd.DataFrame, by: str | None) -> NDArray[np.object_]:
     if by is None:
         words = ["all"] * len(rows)
     elif by == "month":
-        words = rows["prediction_date"].dt.strftime("%Y-%m").to_list()
+        words = rows["prediction_date"].dt.strftime("%Y-%m").fillna(_MISSING).to_list()
     else:
         words = rows[_COLUMNS.get(by, by)].astype("object").fillna(_MISSING).to_list()
     return np.array(words, dtype=np.object_)

@@ -19,10 +19,11 @@ from market.horizons import HORIZONS
 _FACTS = """
 COPY (
     SELECT prediction_id, symbol, horizon, sessions,
-           CASE WHEN prediction_date BETWEEN '1900-01-01' AND '2199-12-31' THEN moment END AS moment,
+           CASE WHEN moment >= '1900-01-01' AND moment < '2200-01-01' THEN moment END AS moment,
            CASE WHEN prediction_date BETWEEN '1900-01-01' AND '2199-12-31' THEN prediction_date END
                AS prediction_date,
-           entry_session, exit_session, sentiment, direction,
+           CASE WHEN entry_session BETWEEN '1900-01-01' AND '2199-12-31' THEN entry_session END AS entry_session,
+           exit_session, sentiment, direction,
            CASE WHEN confidence > '-Infinity' AND confidence < 'Infinity' THEN confidence END AS confidence,
            confidence_tier, sector, model, state,
            entry_price, exit_price, return_pct, total_return_pct, correct::integer AS correct,
@@ -42,7 +43,17 @@ COPY (
     ORDER BY 1, 2, 3
 ) TO STDOUT (FORMAT csv, HEADER)
 """
+# A larger number is no price, no return and no sum of money; its square would be infinite.
+_LARGEST = 1e100
 _WORDS = ("symbol", "horizon", "sentiment", "confidence_tier", "sector", "model", "state")
+_RETURNS = (
+    "return_pct",
+    "total_return_pct",
+    "pnl_usd",
+    "benchmark_return_pct",
+    "excess_pct",
+    "total_excess_pct",
+)
 _DAYS = ("prediction_date", "entry_session", "exit_session")
 
 
@@ -99,6 +110,13 @@ def outcomes_frame(
     frame["moment"] = pd.to_datetime(frame["moment"], format="ISO8601", utc=True)
     for name in ("correct", "bullish_correct"):
         frame[name] = frame[name].astype("boolean")
+    # No report can place a return without an entry or a day, which another program may have taken away.
+    odd = frame["entry_session"].isna() | frame["prediction_date"].isna()
+    frame.loc[odd, [*_RETURNS, "correct", "bullish_correct"]] = None
+    states = frame["state"].cat.add_categories(
+        ["unresolvable"] if "unresolvable" not in frame["state"].cat.categories else []
+    )
+    frame["state"] = states.mask(odd & (states == "known"), "unresolvable")
     return frame.sort_values(["prediction_id", "symbol", "sessions"], ignore_index=True)
 
 
@@ -118,12 +136,17 @@ def _copy(
             buffer.write(chunk)
     buffer.seek(0)
     # NA and NAN are symbols; only an empty field is NULL.
-    return pd.read_csv(
+    types = _types(buffer)
+    numbers = [name for name, kind in types.items() if kind == "float64"]
+    frame = pd.read_csv(
         buffer,
         keep_default_na=False,
-        na_values=[""],
-        dtype=_types(buffer),
+        na_values={name: ["", "NaN"] if name in numbers else [""] for name in types},
+        dtype=types,
     )
+    # What another program may have written into an outcome, a price or a confidence.
+    frame[numbers] = frame[numbers].where(frame[numbers].abs() < _LARGEST)
+    return frame
 
 
 def _types(buffer: io.BytesIO) -> dict[str, str]:

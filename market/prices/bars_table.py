@@ -10,6 +10,7 @@ from typing import Any
 from market.providers import Action, Bar
 from sql.columns import Dates, Floats, Integers
 from sql.database import Connection, one
+from sql.rows import Rows, fetch_rows
 
 
 def store(
@@ -91,13 +92,14 @@ def count(conn: Connection, symbol: str) -> int:
     )
 
 
-def stats(conn: Connection, symbol: str | None) -> list[dict[str, Any]]:
+def stats(conn: Connection, symbol: str | None) -> Rows:
     """Summarise what is stored per symbol, or for one (in any case and spacing)."""
-    return conn.execute(
+    return fetch_rows(
+        conn,
         "SELECT * FROM price_stats WHERE %(symbol)s::text IS NULL OR symbol = normalize_symbol(%(symbol)s)"
         " ORDER BY symbol",
         {"symbol": symbol},
-    ).fetchall()
+    )
 
 
 def completeness(conn: Connection, symbol: str) -> dict[str, Any]:

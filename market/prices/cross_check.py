@@ -11,23 +11,25 @@ from typing import Any
 from market.providers import Kind, Provider, Request, selection
 from market.providers.limits import Paused, attempt
 from sql.database import Database
+from sql.rows import Rows, fetch_rows
 
 
 def run(
     database: Database, providers: Sequence[Provider], sample: int, wait: Callable[[float], None]
-) -> list[dict[str, Any]]:
+) -> Rows:
     """Compare up to `sample` symbols with the first other provider; returns a row for each.
 
     Each day has another sample. `compared` counts sessions, `differ` those that disagree.
     Raises psycopg.Error.
     """
-    return [_compare(database, providers, row, wait) for row in sampled(database, sample)]
+    compared = (_compare(database, providers, row, wait) for row in sampled(database, sample))
+    return Rows(compared, ("symbol", "provider", "other", "compared", "differ", "reason"))
 
 
-def sampled(database: Database, sample: int) -> list[dict[str, Any]]:
+def sampled(database: Database, sample: int) -> Rows:
     """List today's sample: symbols with their names at providers, their source and days."""
     with database.transaction() as conn:
-        return conn.execute("SELECT * FROM cross_check_sample(%s)", [sample]).fetchall()
+        return fetch_rows(conn, "SELECT * FROM cross_check_sample(%s)", [sample])
 
 
 def _compare(

@@ -7,13 +7,14 @@ has the attempts of a fetch, and why their answers were not used.
 
 import contextlib
 import datetime as dt
-import json
 import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from psycopg.types.json import Jsonb
 
 from market.files import append_to
 from market.prices.report import Known, Report
@@ -131,7 +132,7 @@ def record(
         conn,
         "SELECT to_jsonb(ingestion_audit_add(%s::jsonb, %s::jsonb)) AS run",
         [
-            json.dumps(
+            Jsonb(
                 {
                     "symbol": symbol,
                     "job": run.job,
@@ -151,7 +152,7 @@ def record(
                     "asked": [_attempt(each, ids) for each in attempts],
                 }
             ),
-            json.dumps(checks),
+            Jsonb(checks),
         ],
     )
     return dict(row["run"])

@@ -22,6 +22,7 @@ from market.prices.results import (
 from market.prices.store import Summary
 from sql.database import Connection, one
 from sql.errors import NotFound
+from sql.rows import Rows, fetch_rows
 
 Kind = Literal["backfill", "missing", "sync", "update"]
 # Below the priority of predictions; the newest days before whole years.
@@ -40,6 +41,17 @@ def start(
     return int(row["id"])
 
 
+def preview(
+    conn: Connection, kind: Kind, symbols: Sequence[str] | None, start: dt.date, end: dt.date
+) -> dict[str, Any]:
+    """Return the progress that a job would begin with; writes nothing."""
+    return one(
+        conn,
+        "SELECT * FROM job_preview(%s, %s::text[], %s, %s)",
+        [kind, None if symbols is None else list(symbols), start, end],
+    )
+
+
 def resume(conn: Connection, job: int) -> int:
     """Resume a job; returns how many of its symbols are left. Raises NotFound."""
     progress(conn, job)
@@ -54,9 +66,9 @@ def progress(conn: Connection, job: int) -> dict[str, Any]:
     return row
 
 
-def symbols(conn: Connection, job: int) -> list[dict[str, Any]]:
+def symbols(conn: Connection, job: int) -> Rows:
     """List a job's symbols with the state of each."""
-    return conn.execute("SELECT * FROM job_symbols(%s)", [job]).fetchall()
+    return fetch_rows(conn, "SELECT * FROM job_symbols(%s)", [job])
 
 
 def runs(conn: Connection, job: int) -> list[dict[str, Any]]:

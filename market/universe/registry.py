@@ -5,9 +5,9 @@ and a list cannot disagree.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from sql.database import Connection
+from sql.rows import Rows, fetch_rows
 
 STATUSES = ("active", "inactive", "invalid")
 
@@ -36,12 +36,13 @@ def register(conn: Connection, elements: Sequence[str]) -> dict[str, list[str]]:
     }
 
 
-def listing(conn: Connection, status: str | None) -> list[dict[str, Any]]:
+def listing(conn: Connection, status: str | None) -> Rows:
     """List the registry, or its tickers of one status."""
-    return conn.execute(
+    return fetch_rows(
+        conn,
         "SELECT symbol, status, status_reason, asset_type, coalesce(calendar, symbol_calendar(symbol)) AS calendar,"
         " first_seen_date, source_prediction_id, price_data_start, price_data_end, total_price_records,"
         " backfill_status, backfill_error FROM ticker_registry"
         " WHERE %(status)s::text IS NULL OR status = %(status)s ORDER BY symbol",
         {"status": status},
-    ).fetchall()
+    )

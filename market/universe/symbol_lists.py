@@ -9,7 +9,7 @@ from pathlib import Path
 
 from market.files import read_regular
 from sql.database import Connection
-from sql.errors import InvalidInput
+from sql.errors import InvalidInput, NotFound
 
 _SHOWN = 5
 _MOST_BYTES = 2**20
@@ -49,14 +49,17 @@ def _read_file(path: Path) -> list[tuple[str, str]]:
     ]
 
 
-def checked(conn: Connection, words: Sequence[tuple[str, str]]) -> list[str]:
+def checked(
+    conn: Connection, words: Sequence[tuple[str, str]], *, registered: bool = False
+) -> list[str]:
     """Return the words as symbols, each once.
 
-    Raises InvalidInput with the place of each word that is not a symbol.
+    registered: they must be. Raises NotFound with the place of each word that is not a symbol.
     """
     rows = conn.execute(
-        "SELECT normalize_symbol(word) AS symbol FROM unnest(%s::text[]) WITH ORDINALITY w(word, n)"
-        " ORDER BY n",
+        "SELECT normalize_symbol(word) AS symbol, EXISTS (SELECT FROM ticker_registry r"
+        "  WHERE r.symbol = normalize_symbol(word)) AS is_known"
+        " FROM unnest(%s::text[]) WITH ORDINALITY w(word, n) ORDER BY n",
         [[word.encode(errors="replace").decode().replace("\0", "?") for word, _ in words]],
     ).fetchall()
     found = [row["symbol"] for row in rows]
@@ -67,8 +70,15 @@ def checked(conn: Connection, words: Sequence[tuple[str, str]]) -> list[str]:
     ]
     if bad:
         more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
-        raise InvalidInput(
+        raise NotFound(
             f"not a symbol: {', '.join(bad[:_SHOWN])}{more}; nothing was written, correct the list"
             " and start again",
+        )
+    unknown = list(dict.fromkeys(row["symbol"] for row in rows if not row["is_known"]))
+    if registered and unknown:
+        more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
+        raise NotFound(
+            f"not registered: {', '.join(unknown[:_SHOWN])}{more}; python -m market"
+            f" register-tickers {unknown[0]} registers one"
         )
     return list(dict.fromkeys(found))

@@ -7,7 +7,7 @@ these functions call it. They raise NotFound where the ticker does not exist.
 from typing import Any
 
 from market.universe import sessions
-from sql.database import Database, one
+from sql.database import Database, one, trying
 from sql.errors import translated
 
 
@@ -19,9 +19,9 @@ def set_status(
     dry_run: do it all and roll it back, so that the counts are true.
     """
     with (
-        translated(),
+        translated(lookup=True),
         database.transaction(seconds=300) as conn,
-        conn.transaction(force_rollback=dry_run),
+        trying(conn, dry_run=dry_run),
     ):
         return one(conn, "SELECT * FROM ticker_set_status(%s, %s, %s)", [symbol, status, reason])
 
@@ -31,12 +31,12 @@ def remap(database: Database, old: str, new: str, *, dry_run: bool) -> dict[str,
 
     Loads the needed sessions first, also in a dry run.
     """
-    with translated(), database.transaction() as conn:
+    with translated(lookup=True), database.transaction() as conn:
         target = one(conn, "SELECT * FROM ticker_remap_target(%s, %s)", [old, new])
     sessions.ensure_one(database, target["calendar"])
     with (
-        translated(),
+        translated(lookup=True),
         database.transaction(seconds=300) as conn,
-        conn.transaction(force_rollback=dry_run),
+        trying(conn, dry_run=dry_run),
     ):
         return one(conn, "SELECT * FROM ticker_remap(%s, %s)", [old, new])

@@ -98,6 +98,11 @@ def url_of(socket_folder: str, database: str = DATABASE, *, server_user: str = "
     return f"postgresql://{USER}@/{database}?host={quote(socket_folder, safe='')}{peer}"
 
 
+def exists(path: Path) -> bool:
+    """Whether there is a database under `path`, or a link that led to one."""
+    return data.exists(path.absolute())
+
+
 def running(path: Path) -> str | None:
     """Return the URL of the server under `path` where it runs; starts and keeps none."""
     with contextlib.suppress(OSError, EmbeddedError), _existing(path.absolute()) as run:

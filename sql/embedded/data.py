@@ -53,6 +53,16 @@ def locate(path: Path, account: pwd.struct_passwd | None) -> Path:
     return apart / DATA
 
 
+def exists(path: Path) -> bool:
+    """Whether `path` has data, or a link that leads nowhere, which `locate` refuses."""
+    link = path / DATA
+    try:
+        is_lost = link.is_symlink() and not link.exists()
+        return is_lost or (link / "PG_VERSION").exists() or (path / _MOVING).is_symlink()
+    except OSError:
+        return True  # starting it says what is wrong
+
+
 def finished(data: Path) -> None:
     """Record that the database exists: from now on its absence is a loss, and not a beginning."""
     (data.parent / _UNFINISHED).unlink(missing_ok=True)

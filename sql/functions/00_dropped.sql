@@ -28,7 +28,9 @@ DROP FUNCTION IF EXISTS outbox_renew(text, double precision, bigint[]);
 DROP FUNCTION IF EXISTS outcome_story(integer);
 DROP FUNCTION IF EXISTS outcomes_process(integer[], integer, boolean);
 DROP FUNCTION IF EXISTS prediction_elements(integer[]);
+DROP FUNCTION IF EXISTS price_freshness();
 DROP FUNCTION IF EXISTS provider_admit(text, integer);
+DROP FUNCTION IF EXISTS provider_overview(text[]);
 DROP FUNCTION IF EXISTS registry_verdict(text, text, text, text, text);
 DROP FUNCTION IF EXISTS sessions_merge(text);
 DROP FUNCTION IF EXISTS sessions_wanted(integer);
@@ -40,6 +42,6 @@ DROP FUNCTION IF EXISTS worker_beat(
     integer, bigint[]);
 DROP FUNCTION IF EXISTS worker_nap(text, double precision);
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/00_dropped.sql', 'c2b7c63a5ec570def5f66e4bad3ad7de92e22a02bf5369f51bc96a53e6e03ca8')
+    ('functions/00_dropped.sql', '15882dcb4717cbf5d5b667cbd6e3182a4ca620958345ef321ddb54ae237b2f14')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -26,7 +26,16 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
                 THEN pg_catalog.statement_timestamp()
                 ELSE public.reckoner_clock_now(pg_catalog.current_setting('reckoner.clock', true)) END
 $$;
+
+-- Whether the transaction is a command's dry run: it does everything and is rolled back. What would
+-- take an id of a sequence, which no rollback gives back, is then counted and not inserted.
+-- sql/database.py sets it. It is no safeguard: a session that sets it writes no ticker events of its
+-- own, and the sweep finds those.
+CREATE OR REPLACE FUNCTION reckoner_dry_run() RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT coalesce(pg_catalog.current_setting('reckoner.dry_run', true), '') OPERATOR(pg_catalog.=) 'on'
+$$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/10_clock.sql', '2f9278b5df0518616d6ab1da201107db0c35803bb0c11408286dae5cc7e76445')
+    ('functions/10_clock.sql', '96150d1b7b4cbb25abb107b96893297d8d43109dc3bb3109d4287b6d8df55756')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -12,7 +12,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     -- What is far too long is not looked at: btrim() takes eight times its size, and of 200 MB that failed.
     FROM (SELECT CASE WHEN octet_length(p_text) <= 1000
                       THEN upper(btrim(p_text, E' \t\r\n\f\x0b') COLLATE "C") END AS symbol) s
-    WHERE symbol ~ '^[-A-Z0-9.^=:/]{1,20}$' AND symbol !~ '^\.+$|(^|/)\.{0,2}(/|$)'
+    WHERE symbol ~ '^[-A-Z0-9.^=:/]{1,20}$' AND symbol !~ '^[.]+$|(^|/)[.]{0,2}(/|$)'
 $$;
 
 CREATE OR REPLACE FUNCTION symbol_asset_type(p_symbol text) RETURNS text
@@ -41,17 +41,17 @@ BEGIN
     WITH given AS MATERIALIZED (
         SELECT a.symbol, a.n FROM unnest(p_symbols) WITH ORDINALITY AS a(symbol, n)
     ), matching AS (
-        SELECT a.n, r.* FROM given a JOIN symbol_rules r ON r.kind = 'exact' AND r.literal = a.symbol
+        SELECT a.n, r.* FROM given a JOIN public.symbol_rules r ON r.kind = 'exact' AND r.literal = a.symbol
         UNION ALL
         SELECT a.n, r.*
         FROM given a CROSS JOIN LATERAL generate_series(2, length(a.symbol)) AS start
-        JOIN symbol_rules r ON r.kind = 'suffix' AND r.literal = substr(a.symbol, start)
+        JOIN public.symbol_rules r ON r.kind = 'suffix' AND r.literal = substr(a.symbol, start)
         UNION ALL
         SELECT a.n, r.*
-        FROM given a JOIN symbol_rules r ON r.kind = 'prefix' AND r.literal = left(a.symbol, strpos(a.symbol, ':'))
+        FROM given a JOIN public.symbol_rules r ON r.kind = 'prefix' AND r.literal = left(a.symbol, strpos(a.symbol, ':'))
         WHERE a.symbol ~ ('^(?:' || r.pattern || ')$')
         UNION ALL
-        SELECT a.n, r.* FROM given a JOIN symbol_rules r ON r.kind = 'pattern'
+        SELECT a.n, r.* FROM given a JOIN public.symbol_rules r ON r.kind = 'pattern'
             AND a.symbol ~ ('^(?:' || r.pattern || ')$')
     ), best AS MATERIALIZED (
         SELECT DISTINCT ON (m.n) m.n, m.pattern, m.provider_symbol, m.calendar
@@ -67,28 +67,35 @@ $$;
 -- The same for one symbol; no row where no rule matches.
 CREATE OR REPLACE FUNCTION symbol_rule(p_symbol text)
 RETURNS TABLE (provider_symbol text, calendar text) LANGUAGE sql STABLE AS $$
-    SELECT s.provider_symbol, s.calendar FROM symbols_by_rule(ARRAY[p_symbol]) s WHERE s.matched
+    SELECT s.provider_symbol, s.calendar FROM public.symbols_by_rule(ARRAY[p_symbol]) s WHERE s.matched
 $$;
 
 -- The calendar of a symbol for which no rule names one.
 CREATE OR REPLACE FUNCTION symbol_default_calendar(p_symbol text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT CASE WHEN symbol_asset_type(p_symbol) = 'crypto' THEN '24/7' ELSE 'XNYS' END
+    SELECT CASE WHEN public.symbol_asset_type(p_symbol) = 'crypto' THEN '24/7' ELSE 'XNYS' END
 $$;
 
 -- The calendar's name in exchange_calendars; market/universe/sessions.py loads it.
 CREATE OR REPLACE FUNCTION symbol_calendar(p_symbol text) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT coalesce((SELECT calendar FROM symbol_rule(p_symbol)), symbol_default_calendar(p_symbol))
+    SELECT coalesce((SELECT calendar FROM public.symbol_rule(p_symbol)), public.symbol_default_calendar(p_symbol))
 $$;
 
--- JSON that jsonb cannot hold (\u0000, lone surrogates, numbers beyond numeric) as its text:
+-- JSON that jsonb cannot hold (lone surrogates, numbers beyond numeric) as its text:
 -- otherwise one such row would fail the batch of all others.
 CREATE OR REPLACE FUNCTION safe_jsonb(p_json json) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
     RETURN p_json::jsonb;
-EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+EXCEPTION WHEN untranslatable_character THEN
+    -- A character that no text of this database can hold (in LATIN1 \u65e5, anywhere \u0000).
+    BEGIN
+        RETURN regexp_replace(p_json::text, E'(?<!\\\\)((?:\\\\\\\\)*)\\\\u[0-9a-fA-F]{4}', E'\\1?', 'g')::jsonb;
+    EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+        RETURN to_jsonb('unreadable JSON: ' || left(p_json::text, 100));
+    END;
+WHEN data_exception OR program_limit_exceeded THEN
     RETURN to_jsonb('unreadable JSON: ' || left(p_json::text, 100));
 END
 $$;
@@ -99,9 +106,9 @@ $$;
 CREATE OR REPLACE FUNCTION has_assets(p_assets text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT coalesce(p_assets LIKE '["_%' OR octet_length(p_assets) > 10000
-                    OR p_assets !~ '^\s*(null|\[\s*\]|\{\s*\}|"\s*")?\s*$', false)
+                    OR p_assets !~ '^[[:space:]]*(null|[[][[:space:]]*[]]|[{][[:space:]]*[}]|"[[:space:]]*")?[[:space:]]*$', false)
 $$;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/11_symbols.sql', '7e40603f4543a254f17a6364b930012009d8fa985b1e5ac25c08773077b47724')
+    ('functions/11_symbols.sql', '9bcade077b73ce8945f8fcbd4025849ea0b4634935ad2700322198095a6adc24')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

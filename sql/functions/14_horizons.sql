@@ -20,9 +20,9 @@ $$;
 CREATE OR REPLACE FUNCTION outcome_correct(p_sentiment text, p_return double precision)
 RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE p_sentiment
-        WHEN 'bullish' THEN p_return > neutral_band()
-        WHEN 'bearish' THEN p_return < -neutral_band()
-        WHEN 'neutral' THEN abs(p_return) <= neutral_band()
+        WHEN 'bullish' THEN p_return > public.neutral_band()
+        WHEN 'bearish' THEN p_return < -public.neutral_band()
+        WHEN 'neutral' THEN abs(p_return) <= public.neutral_band()
     END
 $$;
 
@@ -35,10 +35,17 @@ RETURNS TABLE (horizon text, sessions integer, price double precision, return_pc
            ('t7', 7, p_outcome.price_t7, p_outcome.return_t7, p_outcome.correct_t7, p_outcome.pnl_t7),
            ('t30', 30, p_outcome.price_t30, p_outcome.return_t30, p_outcome.correct_t30, p_outcome.pnl_t30)
 $$;
+
+-- A price with which can be computed; NULL for another: zero, NaN, infinity, or so large or small that a
+-- return would overflow. None of ours is stored, but another program may write into the same tables.
+CREATE OR REPLACE FUNCTION usable_price(p_price double precision) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN p_price > 1e-100 AND p_price < 1e100 THEN p_price END
+$$;
 REVOKE ALL ON FUNCTION
     horizon_sessions()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/14_horizons.sql', '3807a28491c324539ab7ee080be39c3d89bb8299a9bc1912dda7a5a6eb908808')
+    ('functions/14_horizons.sql', '195cd50c58e11ba6565fdcc47b0da0d246b41959ef1408c7d0bdc8b92e6c54b6')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

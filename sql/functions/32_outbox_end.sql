@@ -136,6 +136,16 @@ CREATE OR REPLACE FUNCTION outbox_delay(
     FROM outbox WHERE id = p_id AND lease = p_lease
 $$;
 
+-- Delays an event whose prediction may exist and cannot be seen (source_hides() in 12_source.sql). It waits
+-- the longer the older it is, so that very many of them cost little. `worker migrate` makes them ready
+-- where it mends the cause (90_triggers.sql).
+CREATE OR REPLACE FUNCTION outbox_delay_hidden(p_id bigint, p_lease bigint, p_reason text) RETURNS text LANGUAGE sql AS $$
+    SELECT outbox_delay(id, lease,
+        reckoner_now() + least(greatest((reckoner_now() - created_at) / 4, interval '1 minute'), interval '1 hour'),
+        'the prediction cannot be seen: ' || p_reason)
+    FROM outbox WHERE id = p_id AND lease = p_lease
+$$;
+
 -- Undoes claims on which no work began, because they did not fit into the batch. The events are ready
 -- at once, behind those that wait already. p_claims: [{"id", "lease", "priority"}]. Returns how many
 -- leases were still valid.
@@ -209,11 +219,12 @@ REVOKE ALL ON FUNCTION
     outbox_backoff(p_attempts integer),
     outbox_fail(p_id bigint, p_lease bigint, p_error text, p_max_attempts integer ),
     outbox_delay(p_id bigint, p_lease bigint, p_until timestamptz, p_reason text ),
+    outbox_delay_hidden(p_id bigint, p_lease bigint, p_reason text),
     outbox_hand_back(p_claims jsonb),
     outbox_release(p_worker text, p_keep bigint[]),
     outbox_expire(p_max_crashes integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/32_outbox_end.sql', '36c8386b8b5bb23b3c75a07c8793605701e364b5f2240dc6878c6bbf4afd8499')
+    ('functions/32_outbox_end.sql', '4621dbbc091ddd86c687b2b29c1bc75bc059dbcb5158a1b60b355f6e1b4d2d86')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -18,14 +18,19 @@ BEGIN
     IF p_symbols = '{}' THEN
         RETURN 0; -- an INSERT of no row would ring the doorbell
     END IF;
-    -- The status does not change: a waiting event keeps its backoff and its failures.
-    WITH written AS (
-        INSERT INTO public.outbox AS o (topic, key, priority)
-        SELECT 'ticker', s, p_priority FROM (SELECT DISTINCT unnest(p_symbols) AS s ORDER BY 1) symbols
-        ON CONFLICT (key) WHERE topic = 'ticker' AND status <> 'processing'
-        DO UPDATE SET priority = excluded.priority WHERE o.priority < excluded.priority
-        RETURNING xmax = 0 AS is_new)
-    SELECT count(*) FILTER (WHERE is_new) INTO v_written FROM written;
+    IF public.reckoner_dry_run() THEN
+        SELECT count(DISTINCT s) INTO v_written FROM unnest(p_symbols) AS s
+        WHERE NOT EXISTS (SELECT FROM public.outbox o WHERE o.topic = 'ticker' AND o.key = s AND o.status <> 'processing');
+    ELSE
+        -- The status does not change: a waiting event keeps its backoff and its failures.
+        WITH written AS (
+            INSERT INTO public.outbox AS o (topic, key, priority)
+            SELECT 'ticker', s, p_priority FROM (SELECT DISTINCT unnest(p_symbols) AS s ORDER BY 1) symbols
+            ON CONFLICT (key) WHERE topic = 'ticker' AND status <> 'processing'
+            DO UPDATE SET priority = excluded.priority WHERE o.priority < excluded.priority
+            RETURNING xmax = 0 AS is_new)
+        SELECT count(*) FILTER (WHERE is_new) INTO v_written FROM written;
+    END IF;
     IF p_named THEN
         UPDATE public.outbox SET status = 'pending'
         WHERE topic = 'ticker' AND status = 'dead' AND key = ANY (p_symbols);
@@ -46,6 +51,6 @@ REVOKE ALL ON FUNCTION
     ticker_lower_priority(p_symbols text[], p_priority integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/33_outbox_enqueue.sql', '49a59c6ff4a7b1999f3ada6b80c0f31217225fcf0c664794ed562c533a83f836')
+    ('functions/33_outbox_enqueue.sql', '3e18544768623c683f712ddaa2be79a15765c4a79900226ff023ba1bf2fa5fe7')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

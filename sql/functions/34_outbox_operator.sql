@@ -1,13 +1,14 @@
 BEGIN;
 -- The functions for operators, called from psql and by `worker requeue`. An event that does not exist
--- is an error with SQLSTATE P0002 (no_data_found).
+-- is an error with SQLSTATE P0002 (no_data_found). In a dry run (10_clock.sql) a requeue that would
+-- write a new event returns NULL. They work with any search_path of the session.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
 -- Requeues one event: a live one itself, a finished one as a new event. Returns the event's id.
 CREATE OR REPLACE FUNCTION outbox_requeue(event_id bigint) RETURNS bigint
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
     v_done outbox_history;
     v_id   bigint;
@@ -25,8 +26,10 @@ BEGIN
     IF v_done.topic = 'ticker' THEN
         RETURN outbox_requeue_ticker(v_done.key);
     END IF;
-    INSERT INTO outbox (topic, key, payload) VALUES (v_done.topic, v_done.key, v_done.payload)
-    RETURNING id INTO v_id;
+    IF NOT reckoner_dry_run() THEN
+        INSERT INTO outbox (topic, key, payload) VALUES (v_done.topic, v_done.key, v_done.payload)
+        RETURNING id INTO v_id;
+    END IF;
     RETURN v_id;
 END
 $$;
@@ -34,7 +37,7 @@ $$;
 -- Requeues a prediction: its waiting, failed or dead events, or where it has none a new event. Returns
 -- the event's id.
 CREATE OR REPLACE FUNCTION outbox_requeue_prediction(prediction_id bigint) RETURNS bigint
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     v_prediction bigint := prediction_id;
@@ -48,17 +51,26 @@ BEGIN
         WHERE topic = 'prediction' AND key = v_prediction::text AND status <> 'processing'
         RETURNING id)
     SELECT min(id) INTO v_id FROM requeued;
-    IF v_id IS NULL THEN
+    IF v_id IS NULL AND NOT reckoner_dry_run() THEN
         INSERT INTO outbox (topic, key) VALUES ('prediction', v_prediction) RETURNING id INTO v_id;
     END IF;
     RETURN v_id;
 END
 $$;
 
+-- Whether a symbol is registered or an event names it; NULL for a text that is not a symbol.
+CREATE OR REPLACE FUNCTION ticker_is_known(symbol text) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (SELECT FROM ticker_registry r WHERE r.symbol = n.symbol)
+        OR EXISTS (SELECT FROM outbox o WHERE o.topic = 'ticker' AND o.key = n.symbol)
+        OR EXISTS (SELECT FROM outbox_history h WHERE h.topic = 'ticker' AND h.key = n.symbol)
+    FROM (SELECT normalize_symbol($1) AS symbol) n WHERE n.symbol IS NOT NULL
+$$;
+
 -- Requeues a ticker: its whole range is fetched again, also when it is stored, or the ticker is invalid
--- or its event dead. Returns the event's id.
+-- or its event dead. Returns the event's id. The command refuses a symbol that ticker_is_known() does not
+-- know; its event would end without having done anything.
 CREATE OR REPLACE FUNCTION outbox_requeue_ticker(symbol text) RETURNS bigint
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     v_symbol text := normalize_symbol(symbol);
@@ -66,6 +78,11 @@ DECLARE
 BEGIN
     IF v_symbol IS NULL THEN
         RAISE EXCEPTION '"%" is not a symbol', symbol USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF reckoner_dry_run() THEN
+        UPDATE outbox SET status = 'pending'
+        WHERE topic = 'ticker' AND key = v_symbol AND status <> 'processing' RETURNING id INTO v_id;
+        RETURN v_id;
     END IF;
     INSERT INTO outbox AS o (topic, key, payload) VALUES ('ticker', v_symbol, '{"refetch": true}')
     ON CONFLICT (key) WHERE topic = 'ticker' AND status <> 'processing'
@@ -78,7 +95,7 @@ $$;
 -- Requeues all dead events, or those of a topic, or those whose last error is LIKE a pattern. Returns
 -- their number.
 CREATE OR REPLACE FUNCTION outbox_requeue_dead(topic text DEFAULT NULL, error_like text DEFAULT NULL)
-RETURNS bigint LANGUAGE sql AS $$
+RETURNS bigint LANGUAGE sql SET search_path = public, pg_temp AS $$
     WITH requeued AS (
         UPDATE outbox o SET status = 'pending'
         WHERE o.status = 'dead'
@@ -90,7 +107,7 @@ $$;
 
 -- Sets an event aside as dead until someone requeues it. Ends its lease where a worker has one.
 CREATE OR REPLACE FUNCTION outbox_park(event_id bigint, reason text) RETURNS text
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
     v_event outbox;
 BEGIN
@@ -116,7 +133,7 @@ $$;
 
 -- Moves an event to history as cancelled.
 CREATE OR REPLACE FUNCTION outbox_cancel(event_id bigint, reason text) RETURNS text
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
     WITH gone AS (DELETE FROM outbox WHERE id = event_id RETURNING *)
     INSERT INTO outbox_history (id, topic, key, verdict, attempts, crashes, created_at,
@@ -134,12 +151,13 @@ $$;
 REVOKE ALL ON FUNCTION
     outbox_requeue(event_id bigint),
     outbox_requeue_prediction(prediction_id bigint),
+    ticker_is_known(symbol text),
     outbox_requeue_ticker(symbol text),
     outbox_requeue_dead(topic text, error_like text),
     outbox_park(event_id bigint, reason text),
     outbox_cancel(event_id bigint, reason text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/34_outbox_operator.sql', '5621fa64a144cb45d755d7b84c6a562afbe2b464e1dbf16c10623ef0f40ffc69')
+    ('functions/34_outbox_operator.sql', '54345912999c7413adbb0b2377c795cbce9dc523f5803ada9bfc796cc51e4691')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -26,7 +26,7 @@ WITH live AS (
     SELECT topic, created_at, finished_at FROM outbox_history
     WHERE finished_at > reckoner_now() - interval '1 hour'
     UNION ALL
-    SELECT topic, created_at, NULL FROM outbox WHERE created_at > reckoner_now() - interval '1 hour'
+    SELECT topic, created_at, NULL::timestamptz FROM outbox WHERE created_at > reckoner_now() - interval '1 hour'
 ), paced AS (
     SELECT m.topic, w.minutes,
            count(*) FILTER (WHERE finished_at > reckoner_now() - w.minutes * interval '1 minute') AS done,
@@ -91,6 +91,6 @@ WHERE o.status = 'dead'
                                     OR o.updated_at < reckoner_now() - interval '5 minutes'))
 ORDER BY o.created_at;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/35_outbox_views.sql', 'a8458135765de20c4b69ff351cfec2fc28699e96d89ec03597399f17fe0e5482')
+    ('functions/35_outbox_views.sql', '9b894220f80f89d1ab42271ab56c9005d58738c2238b25c3b49bcd35413f5f23')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

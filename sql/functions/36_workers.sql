@@ -5,7 +5,8 @@ SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
 -- One heartbeat: updates the worker's row, renews its leases, and sends the notification whose echo
--- must arrive over LISTEN. Then it ends leases that are over, and returns their events.
+-- must arrive over LISTEN. Moves what a clock that was set back left ahead (35_clock_ahead.sql). Then it
+-- ends leases that are over, and returns their events.
 --   p_heard_ago    seconds since the last echo, NULL before the first
 --   p_clock        the worker's own clock, compared with the database's
 --   p_exports      whether the worker serves metrics
@@ -19,9 +20,11 @@ CREATE OR REPLACE FUNCTION worker_heartbeat(
     p_topics text[] DEFAULT NULL
 ) RETURNS TABLE (id bigint, topic text, key text, worker text, status text) LANGUAGE plpgsql AS $$
 DECLARE
-    v_leases bigint := outbox_renew(p_name, p_lease_seconds, p_leases);
+    v_leases bigint;
     v_skew   double precision := extract(epoch FROM p_clock - clock_timestamp());
 BEGIN
+    PERFORM clock_settle(); -- before the leases are renewed, or it would move those too
+    v_leases := outbox_renew(p_name, p_lease_seconds, p_leases);
     INSERT INTO reckoner_workers AS w
         (name, host, pid, last_heard_at, mode, in_flight, clock_skew, exports, topics)
     VALUES (p_name, p_host, p_pid, reckoner_now() - make_interval(secs => p_heard_ago),
@@ -58,6 +61,6 @@ REVOKE ALL ON FUNCTION
     worker_leave(p_name text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/36_workers.sql', 'b319cd44d53686cf19752e2821083010190ec112923527d06c2487ce1bbbf045')
+    ('functions/36_workers.sql', '50a52eafc53731794fd16becd914660fb93e86ddb38b1d6ba60a494ade59b21d')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

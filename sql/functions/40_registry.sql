@@ -21,6 +21,10 @@ BEGIN
           WHERE named.symbol IS NOT NULL
             AND NOT EXISTS (SELECT FROM ticker_registry known WHERE known.symbol = named.symbol)
           ORDER BY named.symbol, named.prediction_id) s;
+    IF reckoner_dry_run() THEN
+        RETURN QUERY SELECT unnest(v_symbols);
+        RETURN;
+    END IF;
     RETURN QUERY
     INSERT INTO ticker_registry (symbol, first_seen_date, source_prediction_id, status, asset_type,
                                  calendar, provider_symbol, total_price_records, backfill_status,
@@ -39,6 +43,6 @@ REVOKE ALL ON FUNCTION
     registry_register(p_symbols text[], p_prediction_ids integer[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/40_registry.sql', '89a6a0ed044c9cc1770d54c4fd6b465c5e9a08edea07dfea8c43847663c60019')
+    ('functions/40_registry.sql', '9b7ca9174353770c556d3b2289b3dac119717f13b4261beaf368cca7970e3ae2')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -120,6 +120,16 @@ BEGIN
 END
 $$;
 
+-- The same for a symbol that is not registered, from p_since on: the request that registering it would
+-- lead to, and the number of its sessions. NULLs where its calendar has none yet.
+CREATE OR REPLACE FUNCTION ticker_plan_new(p_symbol text, p_since date)
+RETURNS TABLE (request_from date, request_to date, sessions bigint) LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN l.session IS NOT NULL THEN p_since END, l.session,
+           (SELECT count(*) FROM market_sessions s
+            WHERE s.calendar = l.calendar AND s.session BETWEEN p_since AND l.session)
+    FROM session_last_settled(symbol_calendar(p_symbol)) l
+$$;
+
 -- The settled sessions that an open outcome needs, among the ten until p_last, and that have no bar of
 -- ours: providers may have it by now.
 CREATE OR REPLACE FUNCTION outcome_gaps(p_symbol text, p_calendar text, p_last integer)
@@ -183,12 +193,13 @@ REVOKE ALL ON FUNCTION
     ticker_listing(p_symbol text),
     ticker_calendars_missing(p_symbols text[]),
     ticker_plan(p_symbol text, p_backfill_days integer, p_refetch boolean, p_since date),
+    ticker_plan_new(p_symbol text, p_since date),
     outcome_gaps(p_symbol text, p_calendar text, p_last integer),
     request_around(p_symbol text, p_calendar text, p_missing daterange, p_from date, p_to date ),
     ticker_fetch_started(p_symbol text, p_calendar text, p_provider_symbol text),
     ticker_fetch_concluded(p_symbol text, p_status text, p_reason text, p_backfill_status text, p_backfill_error text )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_ticker_plan.sql', '0aa6cc4960199900fa955cff9ee811786660f97dfd811b851dd473f4ad2da688')
+    ('functions/42_ticker_plan.sql', 'b14fc6dcb7312431140f853ee14582e445689d8aa484db81a78a9be9d7bc8536')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

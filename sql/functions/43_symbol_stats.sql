@@ -80,29 +80,51 @@ LANGUAGE sql STABLE AS $$
     FROM counted c ORDER BY c.symbol
 $$;
 
--- How old the newest bars of active tickers with coverage are. A ticker lags when its newest bar is
--- older than the session before the last settled one: by then a provider had a day for it.
+-- The tickers whose newest bars are expected: active, and traded. A ticker without a bar for the last
+-- 30 days of its coverage is not traded any more, or it would be requested every day. Read by health and
+-- by the syncs of all tickers (62_jobs.sql), so that a sync fetches all that health calls stale.
+-- covered_to: NULL where no provider was asked yet.
+CREATE OR REPLACE VIEW expected_tickers AS
+SELECT r.symbol::text AS symbol, coalesce(r.calendar, symbol_calendar(r.symbol)) AS calendar, v.covered_to
+FROM ticker_registry r
+LEFT JOIN LATERAL (SELECT max(c."to") AS covered_to FROM price_coverage c
+                   WHERE c.symbol = r.symbol AND c."interval" = '1d') v ON true
+WHERE r.status = 'active' AND normalize_symbol(r.symbol) = r.symbol
+  AND (v.covered_to IS NULL
+       OR v.covered_to - coalesce(r.price_data_end, (SELECT max(p.date) FROM our_bars p WHERE p.symbol = r.symbol)) <= 30);
+
+-- The session before the last settled one: by now a provider had a day for its bar.
+CREATE OR REPLACE FUNCTION session_due(p_calendar text) RETURNS date LANGUAGE sql STABLE AS $$
+    SELECT s.session FROM market_sessions s, session_last_settled(p_calendar) l
+    WHERE s.calendar = l.calendar AND s.ordinal = l.ordinal - 1
+$$;
+
+-- How old the newest bars of expected tickers with coverage are.
+-- lagging: the newest bar is older than the session that is due. silent: of those, the tickers for which
+-- providers answered up to that session, and gave no bar.
 CREATE OR REPLACE FUNCTION price_freshness()
-RETURNS TABLE (tickers bigint, lagging bigint, oldest_symbol text, oldest_bar date) LANGUAGE sql STABLE AS $$
+RETURNS TABLE (tickers bigint, lagging bigint, oldest_symbol text, oldest_bar date,
+               silent bigint, silent_symbol text) LANGUAGE sql STABLE AS $$
     WITH newest AS (
-        SELECT r.symbol::text AS symbol, b.date, (
-                   SELECT s.session FROM market_sessions s, session_last_settled(coalesce(r.calendar, symbol_calendar(r.symbol))) l
-                   WHERE s.calendar = l.calendar AND s.ordinal = l.ordinal - 1) AS due
-        FROM ticker_registry r
-        CROSS JOIN LATERAL (SELECT max(p.date) AS date FROM our_bars p WHERE p.symbol = r.symbol) b
-        WHERE r.status = 'active' AND b.date IS NOT NULL
-          AND EXISTS (SELECT FROM price_coverage v WHERE v.symbol = r.symbol AND v."interval" = '1d')
+        SELECT t.symbol, t.covered_to, b.date, session_due(t.calendar) AS due
+        FROM expected_tickers t
+        CROSS JOIN LATERAL (SELECT max(p.date) AS date FROM our_bars p WHERE p.symbol = t.symbol) b
+        WHERE t.covered_to IS NOT NULL
+    ), late AS (
+        SELECT * FROM newest n WHERE coalesce(n.date, '-infinity') < n.due
     )
-    SELECT count(*), count(*) FILTER (WHERE n.date < n.due),
-           (array_agg(n.symbol ORDER BY n.date, n.symbol) FILTER (WHERE n.date < n.due))[1],
-           min(n.date) FILTER (WHERE n.date < n.due)
-    FROM newest n
+    SELECT (SELECT count(*) FROM newest), count(*),
+           (array_agg(l.symbol ORDER BY l.date NULLS FIRST, l.symbol))[1], min(l.date),
+           count(*) FILTER (WHERE l.covered_to >= l.due),
+           (array_agg(l.symbol ORDER BY l.date NULLS FIRST, l.symbol) FILTER (WHERE l.covered_to >= l.due))[1]
+    FROM late l
 $$;
 REVOKE ALL ON FUNCTION
     validation_report(p_from date, p_to date, p_symbols text[]),
+    session_due(p_calendar text),
     price_freshness()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/43_symbol_stats.sql', 'c2d0b64ccbed85e1254cc91e4641347cdb75ab863e1293c7e42a9a8718f74d43')
+    ('functions/43_symbol_stats.sql', 'c0eec4968d2ffd7c430499c183a02ef489b0fe33cdcf292518d186a468fe0c90')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

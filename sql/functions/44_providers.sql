@@ -57,10 +57,10 @@ $$;
 CREATE OR REPLACE FUNCTION provider_answered(p_name text, p_knew boolean) RETURNS void
 LANGUAGE sql AS $$
     UPDATE reckoner_providers
-    SET failures = 0, bad_symbol = NULL, last_ok_at = CASE WHEN p_knew THEN reckoner_now() ELSE last_ok_at END,
+    SET failures = 0, failed_in_row = 0, bad_symbol = NULL, last_ok_at = CASE WHEN p_knew THEN reckoner_now() ELSE last_ok_at END,
         paused_until = NULL, pause_reason = NULL
     WHERE name = p_name
-      AND (failures > 0 OR (p_knew AND (last_ok_at IS NULL
+      AND (failures > 0 OR failed_in_row > 0 OR (p_knew AND (last_ok_at IS NULL
                                         OR last_ok_at < reckoner_now() - interval '1 minute')))
 $$;
 
@@ -101,9 +101,12 @@ BEGIN
 END
 $$;
 
--- Counts an unusable answer by its class, for `market providers`.
+-- Counts an unusable answer: in a row, for health, and by its class, for `market providers`.
 CREATE OR REPLACE FUNCTION provider_erred(p_name text, p_kind text, p_message text) RETURNS void
 LANGUAGE sql AS $$
+    UPDATE reckoner_providers
+    SET failed_in_row = failed_in_row + 1, last_error = one_line(p_message), last_error_at = reckoner_now()
+    WHERE name = p_name;
     DELETE FROM provider_errors WHERE hour < reckoner_now() - interval '7 days';
     INSERT INTO provider_errors AS e (name, hour, kind, count, message)
     VALUES (p_name, date_trunc('hour', reckoner_now(), 'UTC'), p_kind, 1, one_line(p_message))
@@ -113,7 +116,7 @@ $$;
 -- The part of a weight that is left after a time: half of it after a week.
 CREATE OR REPLACE FUNCTION provider_decay(p_since timestamptz) RETURNS double precision
 LANGUAGE sql STABLE AS $$
-    SELECT coalesce(0.5 ^ (greatest(extract(epoch FROM reckoner_now() - p_since), 0) / 604800.0), 0)::double precision
+    SELECT coalesce(0.5 ^ (greatest(extract(epoch FROM public.reckoner_now() - p_since), 0) / 604800.0), 0)::double precision
 $$;
 
 -- Adds one answer to the score: p_worth from 0 (unusable) to 1 (complete and fresh).
@@ -153,7 +156,8 @@ SELECT p.name,
        (SELECT jsonb_object_agg(e.kind, e.count)
         FROM (SELECT kind, sum(count) AS count FROM provider_errors
               WHERE name = p.name AND hour > reckoner_now() - interval '1 day' GROUP BY kind) e) AS errors,
-       CASE WHEN d.weight > 0 THEN p.good / (p.good + p.bad) END AS score, d.weight AS answers_scored
+       CASE WHEN d.weight > 0 THEN p.good / (p.good + p.bad) END AS score, d.weight AS answers_scored,
+       p.failed_in_row
 FROM reckoner_providers p
 CROSS JOIN LATERAL (SELECT (p.good + p.bad) * provider_decay(p.scored_at) AS weight) d;
 
@@ -162,13 +166,13 @@ CROSS JOIN LATERAL (SELECT (p.good + p.bad) * provider_decay(p.scored_at) AS wei
 CREATE OR REPLACE FUNCTION provider_overview(p_names text[])
 RETURNS TABLE (name text, breaker text, paused_until timestamptz, pause_reason text, used jsonb,
                remaining jsonb, last_ok_at timestamptz, score double precision,
-               answers double precision, errors jsonb, last_error text)
+               answers double precision, errors jsonb, last_error text, failed_in_row integer)
 LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN -- PL/pgSQL, because provider_quota_status is in a later file
     RETURN QUERY
     SELECT k.name, coalesce(p.breaker, 'closed'), p.paused_until, p.pause_reason, q.used, q.remaining,
-           p.last_ok_at, p.score, p.answers_scored, p.errors, p.last_error
+           p.last_ok_at, p.score, p.answers_scored, p.errors, p.last_error, coalesce(p.failed_in_row, 0)
     FROM (SELECT n.name, n.place FROM unnest(p_names) WITH ORDINALITY AS n(name, place)
           UNION ALL
           SELECT s.name, NULL FROM provider_status s WHERE s.name <> ALL (p_names)) k
@@ -191,6 +195,6 @@ REVOKE ALL ON FUNCTION
     provider_overview(p_names text[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/44_providers.sql', '092faf9a3ece7b73339f6fbfc1c497dd4e8802ab6f2671d5b2bb457f80750141')
+    ('functions/44_providers.sql', '6ff3e450699638aa6ec04350fd192ffc4458845a6c121cc0452d192b4029e187')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -9,18 +9,18 @@ SELECT pg_advisory_xact_lock(1380271947, 2);
 -- The beginning of the present minute, day or month. A window never goes back: a statement that waited
 -- for the row may have begun before the one that it waited for.
 CREATE OR REPLACE FUNCTION quota_window(p_per text, p_from timestamptz, p_zone text) RETURNS timestamptz
-LANGUAGE sql STABLE AS $$ SELECT greatest(p_from, date_trunc(p_per, reckoner_now(), p_zone)) $$;
+LANGUAGE sql STABLE AS $$ SELECT greatest(p_from, date_trunc(p_per, public.reckoner_now(), p_zone)) $$;
 
 -- The number of requests used in the present window.
 CREATE OR REPLACE FUNCTION quota_used(p_per text, p_from timestamptz, p_used integer, p_zone text)
 RETURNS integer LANGUAGE sql STABLE AS $$
-    SELECT CASE WHEN quota_window(p_per, p_from, p_zone) = p_from THEN p_used ELSE 0 END
+    SELECT CASE WHEN public.quota_window(p_per, p_from, p_zone) = p_from THEN p_used ELSE 0 END
 $$;
 
 -- The end of that window in the provider's time zone: its day may have 23 or 25 hours.
 CREATE OR REPLACE FUNCTION quota_resets_at(p_per text, p_from timestamptz, p_zone text)
 RETURNS timestamptz LANGUAGE sql STABLE AS $$
-    SELECT ((quota_window(p_per, p_from, p_zone) AT TIME ZONE p_zone) + ('1 ' || p_per)::interval)
+    SELECT ((public.quota_window(p_per, p_from, p_zone) AT TIME ZONE p_zone) + ('1 ' || p_per)::interval)
            AT TIME ZONE p_zone
 $$;
 
@@ -107,7 +107,8 @@ CREATE OR REPLACE FUNCTION provider_resume(p_name text) RETURNS bigint LANGUAGE 
 DECLARE
     v_ready bigint;
 BEGIN
-    UPDATE reckoner_providers SET paused_until = NULL, pause_reason = NULL, failures = 0, bad_symbol = NULL
+    UPDATE reckoner_providers SET paused_until = NULL, pause_reason = NULL, failures = 0, failed_in_row = 0,
+                                  bad_symbol = NULL
     WHERE name = p_name;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'there is no provider "%", or it was never asked', p_name
@@ -126,6 +127,6 @@ REVOKE ALL ON FUNCTION
     provider_resume(p_name text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/45_quota.sql', '690a6f739ac0247aafb366ccf8e9144278043c3c56f8845f01694514d045708e')
+    ('functions/45_quota.sql', '05d13dab6cedbb3f0e3c2c1aab98a73ec0259d90d0f4c63e7000e8a48ab78206')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

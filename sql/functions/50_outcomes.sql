@@ -32,7 +32,8 @@ BEGIN
         RETURN p_before;
     END IF;
     SELECT string_agg(format('return_t%s was %s', n, round(was::numeric, 4)), ', ' ORDER BY n) INTO v_returns
-    FROM (SELECT h.n, (h.old / p_old0 - 1) * 100 AS was, (h.new / p_new0 - 1) * 100 AS now
+    FROM (SELECT h.n, (usable_price(h.old) / usable_price(p_old0) - 1) * 100 AS was,
+                 (usable_price(h.new) / usable_price(p_new0) - 1) * 100 AS now
           FROM unnest(horizon_sessions(), p_old, p_new) AS h(n, old, new)
           WHERE h.old IS NOT NULL) r
     -- Providers round split-adjusted prices: a hundredth of a percent point is not a change.
@@ -50,7 +51,7 @@ SET enable_seqscan = off SET enable_bitmapscan = off
 SET enable_mergejoin = on SET enable_hashjoin = off SET enable_nestloop = off AS $$
 BEGIN
     RETURN ARRAY(
-        SELECT b.close
+        SELECT usable_price(b.close)
         FROM (SELECT s.session FROM market_sessions s
               WHERE s.calendar = p_calendar AND s.session BETWEEN p_from AND p_to) s
         LEFT JOIN (SELECT p.date, p.close FROM our_bars p
@@ -116,7 +117,7 @@ BEGIN
         -- OFFSET 0: evaluated once, and not once for each use (tests/sql/test_plans.py).
         CROSS JOIN LATERAL (SELECT ARRAY(
             SELECT CASE WHEN v_closes IS NOT NULL THEN v_closes[e.ordinal + h.n - v_before]
-                   ELSE (SELECT p.close
+                   ELSE (SELECT usable_price(p.close)
                          FROM market_sessions s
                          JOIN our_bars p ON p.symbol = k.symbol AND p.date = s.session
                          WHERE s.calendar = k.calendar AND s.ordinal = e.ordinal + h.n
@@ -204,6 +205,6 @@ REVOKE ALL ON FUNCTION
     outcome_rows(p_keys outcome_key[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/50_outcomes.sql', '319fe62405f214dc13bd6009b6b92525e91c6d245f102428220582b7c7c8a810')
+    ('functions/50_outcomes.sql', '88a8365a07a19212522afda579af12dc801f545a8b7e6c794a3ccc71cac564e8')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

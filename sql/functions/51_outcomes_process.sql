@@ -110,7 +110,8 @@ $$;
 --   nothing           the reason, in the one row of a prediction without anything to process
 --   missing_calendar  only with p_check_calendars: a calendar without sessions. Then no other row is
 --                     returned, and only new tickers are written
---   deferred, reason  the one row of a prediction that was not processed ('names many', 'does not fit')
+--   deferred, reason  the one row of a prediction that was not processed ('names many', 'does not fit', or
+--                     why it cannot be seen, while it may exist: source_hides())
 -- p_max_symbols, p_budget, p_bulk: limits of one call, as for prediction_elements().
 CREATE OR REPLACE FUNCTION outcomes_process(
     p_prediction_ids integer[], p_backfill_days integer, p_check_calendars boolean DEFAULT true,
@@ -133,6 +134,9 @@ DECLARE
     v_deferred    integer[];
     v_whys        text[];
     v_cut         integer[];
+    v_left        integer[];
+    v_gone        integer[];
+    v_hidden      text;
     v_new         text[] := '{}';
     v_keys        outcome_key[];
     v_tries       integer := 0;
@@ -155,12 +159,19 @@ BEGIN
         WHERE k.id <> ALL (v_deferred);
     END IF;
 
+    v_left := ARRAY(SELECT unnest(p_prediction_ids) EXCEPT SELECT unnest(v_ids) EXCEPT SELECT unnest(v_deferred));
+    IF v_left <> '{}' THEN
+        v_gone := ARRAY(SELECT k.id FROM unnest(v_left) AS k(id)
+                        WHERE NOT EXISTS (SELECT FROM prediction_inputs p WHERE p.prediction_id = k.id));
+        v_hidden := CASE WHEN v_gone <> '{}' THEN source_hides(v_gone) END;
+    END IF;
     RETURN QUERY
     SELECT k.id, NULL, NULL, NULL, NULL::boolean, NULL::boolean,
-           CASE WHEN p.prediction_id IS NULL THEN 'the prediction no longer exists'
-                ELSE 'the prediction is not completed, or names no assets' END, NULL, NULL, NULL::bigint, false
-    FROM (SELECT unnest(p_prediction_ids) EXCEPT SELECT unnest(v_ids) EXCEPT SELECT unnest(v_deferred)) AS k(id)
-    LEFT JOIN prediction_inputs p ON p.prediction_id = k.id
+           CASE WHEN k.id <> ALL (v_gone) THEN 'the prediction is not completed, or names no assets'
+                WHEN v_hidden IS NULL THEN 'the prediction no longer exists' END,
+           NULL, CASE WHEN k.id = ANY (v_gone) THEN v_hidden END, NULL::bigint,
+           k.id = ANY (v_gone) AND v_hidden IS NOT NULL
+    FROM unnest(v_left) AS k(id)
     UNION ALL
     SELECT d.id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, d.why, NULL, true
     FROM unnest(v_deferred, v_whys) AS d(id, why);
@@ -261,6 +272,6 @@ REVOKE ALL ON FUNCTION
     outcomes_process(p_prediction_ids integer[], p_backfill_days integer, p_check_calendars boolean, p_max_symbols integer, p_budget integer, p_bulk integer[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/51_outcomes_process.sql', 'd3cb1f66ce51adf22587f87b94cbac6fc232d2f090ef18ec02e9151a8dd7886e')
+    ('functions/51_outcomes_process.sql', '53f0a7f59889a931b004896ab57fb6d34f9672e5a4f94df8167a3cf72bfe62e4')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

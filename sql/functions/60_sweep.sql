@@ -42,7 +42,7 @@ $$;
 -- Writes an event for each of these predictions. Returns how many.
 CREATE OR REPLACE FUNCTION sweep_write(p_keys text[]) RETURNS bigint LANGUAGE plpgsql AS $$
 BEGIN
-    IF p_keys <> '{}' THEN -- an INSERT of no row would ring the doorbell
+    IF p_keys <> '{}' AND NOT reckoner_dry_run() THEN -- an INSERT of no row would ring the doorbell
         INSERT INTO outbox (topic, key)
         SELECT 'prediction', key FROM unnest(p_keys) AS key ORDER BY key::bigint;
     END IF;
@@ -54,6 +54,8 @@ $$;
 -- history: the trigger failed, was disabled or missing. Reads the newest ids and the next stretch of a
 -- slow walk over all ids: so its cost is bounded, and it also finds a prediction that became eligible
 -- long after its insert. Writes an event for each; returns their number.
+-- A prediction that was cancelled because it did not exist, and exists, is found again: the view read
+-- another table, or row-level security hid it.
 -- One statement finds them: between two an event could end, and be in neither result.
 CREATE OR REPLACE FUNCTION sweep_forgotten(p_span integer) RETURNS bigint
 LANGUAGE plpgsql AS $$
@@ -76,7 +78,8 @@ BEGIN
                OR (p.prediction_id > v_cursor AND (v_end IS NULL OR p.prediction_id <= v_end)))
           AND NOT EXISTS (SELECT FROM prediction_outcomes o WHERE o.prediction_id = p.prediction_id)
           AND NOT EXISTS (SELECT FROM outbox_history h
-                          WHERE h.topic = 'prediction' AND h.key = p.prediction_id::text)
+                          WHERE h.topic = 'prediction' AND h.key = p.prediction_id::text
+                            AND h.result ->> 'reason' IS DISTINCT FROM 'the prediction no longer exists')
         -- EXCEPT reads the outbox once, also where the planner's statistics of it are old.
         EXCEPT SELECT o.key FROM outbox o WHERE o.topic = 'prediction');
     UPDATE reckoner_installation SET forgotten_cursor = coalesce(v_end, v_first)
@@ -215,6 +218,6 @@ REVOKE ALL ON FUNCTION
     sweep_ended()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/60_sweep.sql', '277ccd030200efa2fee00c7241b958125a6de72b27abfa2763f99b7c3974e8db')
+    ('functions/60_sweep.sql', 'a24c5249bb53bb96206af8fb81eef42665536b7d814c0b4e4f285eb1e48ec2ae')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

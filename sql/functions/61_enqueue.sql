@@ -29,7 +29,8 @@ BEGIN
           AND (p_since IS NULL OR i.moment >= p_since)
           AND NOT EXISTS (SELECT FROM prediction_outcomes o WHERE o.prediction_id = i.prediction_id)
           AND NOT EXISTS (SELECT FROM outbox_history h
-                          WHERE h.topic = 'prediction' AND h.key = i.prediction_id::text)
+                          WHERE h.topic = 'prediction' AND h.key = i.prediction_id::text
+                            AND h.result ->> 'reason' IS DISTINCT FROM 'the prediction no longer exists')
         -- EXCEPT reads the outbox once, also where the planner's statistics of it are old.
         EXCEPT SELECT o.key FROM outbox o WHERE o.topic = 'prediction'
     )
@@ -75,6 +76,6 @@ REVOKE ALL ON FUNCTION
     enqueue_cost(p_symbols text[], p_first_days date[], p_last_days date[], p_backfill_days integer )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/61_enqueue.sql', 'd647275c5786ea8a8e6d549863700d7239b2208c828ae4f2621cd5c9aedf78d9')
+    ('functions/61_enqueue.sql', '7a409a8dbf8855e2ab50971405401fe78a39658382e7156c8ba4dda2d0e7b64e')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

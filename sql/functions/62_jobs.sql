@@ -9,14 +9,14 @@ SELECT pg_advisory_xact_lock(1380271947, 2);
 -- why none is. p_symbols NULL: all active tickers; p_from, p_to: the job's range.
 --   backfill  from the first day of the range that price_coverage does not cover
 --   missing   the same, for tickers without a bar of ours
---   sync      from the first session of the range that is over and has no bar
+--   sync      from the first session of the range that is over and has no bar; the range begins with the
+--             session that health expects at the latest (session_due), also after a week of holidays
 --   update    the newest session that is over, where it has no bar
--- A ticker without a bar for 30 days is not traded any more: a sync or update of all tickers leaves it
--- out, or it would be requested every day. sync and update return only symbols that lack a bar.
+-- A sync or update of all tickers takes expected_tickers (43_symbol_stats.sql). sync and update return only symbols that lack a bar.
 CREATE OR REPLACE FUNCTION job_wants(p_kind text, p_symbols text[], p_from date, p_to date)
 RETURNS TABLE (symbol text, want_from date, state text, reason text) LANGUAGE sql STABLE AS $$
     WITH wanted AS (
-        SELECT r.*, coalesce(r.calendar, symbol_calendar(r.symbol)) AS sessions_of, v.covered_to
+        SELECT r.*, coalesce(r.calendar, symbol_calendar(r.symbol)) AS sessions_of, v.covered_to, session_due(coalesce(r.calendar, symbol_calendar(r.symbol))) AS due
         FROM ticker_registry r CROSS JOIN LATERAL coverage_span(r.symbol, '1d') v
         WHERE CASE WHEN p_symbols IS NULL
                    THEN r.status = 'active' AND normalize_symbol(r.symbol) = r.symbol
@@ -36,13 +36,13 @@ RETURNS TABLE (symbol text, want_from date, state text, reason text) LANGUAGE sq
             SELECT min(s.session) AS session FROM market_sessions s
             WHERE s.calendar = a.sessions_of
               AND s.session BETWEEN CASE WHEN p_kind = 'update'
-                                         THEN (session_last_settled(a.sessions_of)).session ELSE p_from END
+                                         THEN (session_last_settled(a.sessions_of)).session
+                                         ELSE least(p_from, a.due) END
                                 AND p_to
               AND s.closes_at <= reckoner_now() - session_settling(a.sessions_of)
               AND NOT EXISTS (SELECT FROM our_bars p WHERE p.symbol = a.symbol AND p.date = s.session)) g
         WHERE p_kind IN ('sync', 'update') AND a.status = 'active' AND g.session IS NOT NULL
-          AND (p_symbols IS NOT NULL OR a.covered_to IS NULL
-               OR a.covered_to - a.price_data_end <= 30)
+          AND (p_symbols IS NOT NULL OR a.symbol IN (SELECT t.symbol FROM expected_tickers t))
     )
     SELECT b.symbol::text, coalesce(b.want_from, p_from),
            CASE WHEN b.status = 'inactive' THEN 'failed' WHEN b.is_there THEN 'done' ELSE 'open' END,
@@ -54,13 +54,16 @@ RETURNS TABLE (symbol text, want_from date, state text, reason text) LANGUAGE sq
 $$;
 
 -- Writes a job with its rows and events. p_named: a person starts it, so that dead events are requeued
--- too; the sweep does not requeue them. Returns the job's id.
+-- too; the sweep does not requeue them. Returns the job's id; in a dry run, which writes nothing, NULL.
 CREATE OR REPLACE FUNCTION job_write(
     p_kind text, p_from date, p_to date, p_priority integer, p_named boolean, p_symbols text[]
 ) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_id bigint;
 BEGIN
+    IF reckoner_dry_run() THEN
+        RETURN NULL;
+    END IF;
     INSERT INTO price_jobs (kind, range_from, range_to, priority)
     VALUES (p_kind, p_from, p_to, p_priority) RETURNING id INTO v_id;
     INSERT INTO price_job_symbols (job_id, symbol, want_from, state, reason, settled_at)
@@ -87,6 +90,27 @@ BEGIN
     WHERE topic = 'ticker' AND status <> 'processing' AND key = ANY (v_new);
     RETURN v_id;
 END
+$$;
+
+-- The progress that a person's job would begin with, in the columns of job_progress(); writes nothing.
+-- Symbols that are not registered would be, and fetched.
+CREATE OR REPLACE FUNCTION job_preview(p_kind text, p_symbols text[], p_from date, p_to date)
+RETURNS TABLE (job bigint, kind text, range_from date, range_to date, symbols bigint, done bigint,
+               failed bigint, "left" bigint, rows bigint, rows_per_second double precision,
+               eta interval, providers jsonb, workers bigint, waits_for text,
+               created_at timestamptz, settled_at timestamptz)
+LANGUAGE sql STABLE AS $$
+    WITH wanted AS (
+        SELECT w.state FROM job_wants(p_kind, p_symbols, p_from, p_to) w
+        UNION ALL
+        SELECT 'open' FROM (SELECT DISTINCT unnest(p_symbols) AS symbol) n
+        WHERE NOT EXISTS (SELECT FROM ticker_registry r WHERE r.symbol = n.symbol)
+    )
+    SELECT NULL::bigint, p_kind, p_from, p_to, count(*), count(*) FILTER (WHERE state = 'done'),
+           count(*) FILTER (WHERE state = 'failed'), count(*) FILTER (WHERE state = 'open'), 0::bigint,
+           0::double precision, NULL::interval, '{}'::jsonb,
+           (SELECT count(*) FROM worker_status WHERE alive), NULL::text, reckoner_now(), NULL::timestamptz
+    FROM wanted
 $$;
 
 -- Resumes a job: opens its failed rows again, and writes an event for each open row that has no waiting
@@ -200,6 +224,7 @@ REVOKE ALL ON FUNCTION
     job_wants(p_kind text, p_symbols text[], p_from date, p_to date),
     job_write(p_kind text, p_from date, p_to date, p_priority integer, p_named boolean, p_symbols text[] ),
     job_start(p_kind text, p_symbols text[], p_from date, p_to date, p_priority integer),
+    job_preview(p_kind text, p_symbols text[], p_from date, p_to date),
     job_resume(p_job bigint),
     job_settle(p_symbol text, p_jobs bigint[], p_state text, p_rows integer, p_provider text, p_reason text ),
     job_symbols(p_job bigint),
@@ -207,6 +232,6 @@ REVOKE ALL ON FUNCTION
     job_runs(p_job bigint)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/62_jobs.sql', '8a69b35c4a786efdda99f60d791366b6792ec61275f1c73e48f19746a8010a7e')
+    ('functions/62_jobs.sql', 'e0109a11d611a8f404a6abfd27bb944cb84cd2fcafdf0365b0c18a054682a89a')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

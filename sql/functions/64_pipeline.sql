@@ -23,6 +23,9 @@ BEGIN
                   AND NOT EXISTS (SELECT FROM outbox_history h WHERE h.topic = 'prediction'
                                   AND h.key = i.prediction_id::text))
         ORDER BY i.moment DESC, i.prediction_id DESC LIMIT p_limit);
+    IF reckoner_dry_run() THEN
+        RETURN v_ids;
+    END IF;
     LOCK TABLE reckoner_installation IN SHARE UPDATE EXCLUSIVE MODE; -- as enqueue_predictions()
     INSERT INTO outbox (topic, key)
     SELECT 'prediction', id FROM unnest(v_ids) AS id
@@ -35,6 +38,18 @@ BEGIN
           AND o.outcome_state IN ('awaiting_prices', 'maturing') AND o.due_at <= reckoner_now()), 0, true);
     RETURN v_ids;
 END
+$$;
+
+-- The number of events that pipeline_start() would write or requeue for these predictions.
+CREATE OR REPLACE FUNCTION pipeline_lacks(p_ids integer[]) RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT (SELECT count(*) FROM unnest(p_ids) AS id
+            WHERE NOT EXISTS (SELECT FROM prediction_outcomes o WHERE o.prediction_id = id)
+              AND NOT EXISTS (SELECT FROM outbox e WHERE e.topic = 'prediction' AND e.key = id::text))
+         + (SELECT count(DISTINCT o.symbol) FROM prediction_outcomes o JOIN ticker_registry r USING (symbol)
+            WHERE o.prediction_id = ANY (p_ids) AND r.status = 'active'
+              AND o.outcome_state IN ('awaiting_prices', 'maturing') AND o.due_at <= reckoner_now()
+              AND NOT EXISTS (SELECT FROM outbox e WHERE e.topic = 'ticker' AND e.key = o.symbol
+                              AND e.status IN ('pending', 'failed')))
 $$;
 
 -- The progress of these predictions. left: events of theirs and of their tickers that are not dead;
@@ -60,9 +75,10 @@ RETURNS TABLE (predictions bigint, "left" bigint, parked bigint, outcomes bigint
 $$;
 REVOKE ALL ON FUNCTION
     pipeline_start(p_since timestamptz, p_limit integer),
+    pipeline_lacks(p_ids integer[]),
     pipeline_state(p_ids integer[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/64_pipeline.sql', '8fb1ab83d9702538c686df997890971768d06cb6ef512daa478ff3d7517c3ac2')
+    ('functions/64_pipeline.sql', '35bdd9957d70a57501bc2652e81842b6358d417424d29dc6ca0472b080564e37')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -36,7 +36,7 @@ $$;
 
 -- The events of a key that ended at or after p_since or are live, or one event (p_event), line by line.
 CREATE OR REPLACE FUNCTION event_story(p_topic text, p_key text, p_since timestamptz, p_event bigint)
-RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE AS $$
+RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
@@ -106,7 +106,7 @@ $$;
 -- The outcomes of one prediction: when each price was known, and what is still due. At most 50 are
 -- listed, those of p_symbols first.
 CREATE OR REPLACE FUNCTION outcome_story(p_prediction_id integer, p_symbols text[])
-RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE AS $$
+RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
@@ -167,7 +167,7 @@ $$;
 -- events, its tickers and its outcomes. at: when it happened, in the future when something is due, NULL
 -- where it has no time.
 CREATE OR REPLACE FUNCTION explain_prediction(prediction_id bigint)
-RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE AS $$
+RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     v_id      bigint := prediction_id;
@@ -226,7 +226,7 @@ $$;
 
 -- The story of a ticker: its events and attempts of the last 30 days, and the outcomes that wait for it.
 CREATE OR REPLACE FUNCTION explain_ticker(symbol text)
-RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE AS $$
+RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     v_symbol text := normalize_symbol(symbol);
@@ -234,9 +234,7 @@ BEGIN
     IF v_symbol IS NULL THEN
         RAISE EXCEPTION '"%" is not a symbol', symbol USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    IF NOT EXISTS (SELECT FROM ticker_registry r WHERE r.symbol = v_symbol)
-       AND NOT EXISTS (SELECT FROM outbox o WHERE o.topic = 'ticker' AND o.key = v_symbol)
-       AND NOT EXISTS (SELECT FROM outbox_history h WHERE h.topic = 'ticker' AND h.key = v_symbol) THEN
+    IF NOT ticker_is_known(v_symbol) THEN
         RAISE EXCEPTION '% is not registered, and no event names it', v_symbol USING ERRCODE = 'no_data_found';
     END IF;
     RETURN QUERY
@@ -258,7 +256,7 @@ $$;
 
 -- The story of one event, live or finished.
 CREATE OR REPLACE FUNCTION explain_event(event_id bigint)
-RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE AS $$
+RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
 BEGIN
     RETURN QUERY SELECT * FROM event_story(NULL, NULL, NULL, event_id);
     IF NOT FOUND THEN
@@ -279,6 +277,6 @@ REVOKE ALL ON FUNCTION
     explain_event(event_id bigint)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/70_explain.sql', '0a389970fb7d8db0dcc0a613393fb90d96b8d72d75675165278eccbd5c4d3b58')
+    ('functions/70_explain.sql', 'e9c8c30b838d9c21646081040d94476a97be82f53d4dc7be120bce7345ee2d0f')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

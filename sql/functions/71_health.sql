@@ -48,7 +48,7 @@ CREATE OR REPLACE FUNCTION schema_creators() RETURNS text LANGUAGE sql STABLE AS
 $$;
 
 CREATE OR REPLACE FUNCTION reckoner_health()
-RETURNS TABLE (name text, state text, message text) LANGUAGE plpgsql STABLE AS $$
+RETURNS TABLE (name text, state text, message text) LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     v_now timestamptz := reckoner_now();
@@ -117,6 +117,15 @@ BEGIN
         coalesce('trigger ' || v_row.text || ': run python -m worker migrate; the sweep finds what they miss',
                  'all are there and enabled');
 
+    -- What the views read, and whether they show every row of it. source_hides() repeats a part.
+    SELECT string_agg(s.said, '; ' ORDER BY s.said) || ': run python -m worker migrate' AS stale,
+           source_lacks() AS lacks,
+           CASE WHEN has_table_privilege(to_regclass('public.prediction_inputs'), 'SELECT') THEN source_hides() END AS hides
+    INTO v_row FROM (SELECT source_stale() UNION ALL SELECT source_swapped()) AS s(said);
+    RETURN QUERY SELECT 'source',
+        CASE WHEN coalesce(v_row.stale, v_row.lacks, v_row.hides) IS NULL THEN 'ok' ELSE 'fail' END,
+        coalesce(nullif(concat_ws('. ', v_row.lacks, coalesce(v_row.stale, v_row.hides)), ''), 'the views read the tables that are there');
+
     -- Sweeps come every minute, or when sleeping workers wake. Without a worker the check `workers` fails.
     SELECT i.swept_at, extract(epoch FROM v_now - i.swept_at)::bigint AS age,
            v_now - greatest(i.swept_at, i.installed_at) > interval '15 minutes' AND w.awake AS late,
@@ -167,10 +176,15 @@ BEGIN
                CASE WHEN pg_notification_queue_usage() > 0.25
                     THEN ': a listener sits in a transaction, see SELECT pid FROM pg_stat_activity WHERE state = ''idle in transaction''; from half on writers ring no more' ELSE '' END);
 
-    SELECT string_agg(format('%s by %s s', w.name, round(w.clock_skew)), '; ') AS text INTO v_row
+    SELECT string_agg(format('%s by %s s', w.name, round(w.clock_skew)), '; ') AS text,
+           (SELECT format('the database''s clock was set back, by about %s: %s lie ahead of it; workers move the times of '
+                          'the queue with it at their next heartbeat', date_trunc('second', max(a.ahead)),
+                          string_agg(format('%s %s', a.n, a.what), ', ' ORDER BY a.what)) FROM clock_ahead a
+            HAVING count(*) > 0) AS ahead
+    INTO v_row
     FROM reckoner_workers w JOIN worker_status s USING (name) WHERE s.alive AND abs(w.clock_skew) > 5;
-    RETURN QUERY SELECT 'clocks', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
-        coalesce('the clock of a worker is off: ' || v_row.text || '; only its log shows it, for times are the database''s: set the host''s clock',
+    RETURN QUERY SELECT 'clocks', CASE WHEN v_row.text IS NULL AND v_row.ahead IS NULL THEN 'ok' ELSE 'warn' END,
+        coalesce(v_row.ahead, 'the clock of a worker is off: ' || v_row.text || '; only its log shows it, for times are the database''s: set the host''s clock',
                  'every worker''s clock agrees with the database''s');
 END
 $$;
@@ -180,6 +194,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', 'e925d4203d09e23f1fa674a88c86fa4fc0f6f08db153558d4836211fab1b1f2c')
+    ('functions/71_health.sql', 'c53fd96bf5acd318105ee2820d88c12b9c8457151bbfa631ab63b0b38e02f46e')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

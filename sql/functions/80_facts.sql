@@ -10,7 +10,7 @@ SELECT pg_advisory_xact_lock(1380271947, 2);
 -- The symbol with which returns are compared: SPY, or what a session says:
 --   SET reckoner.benchmark_symbol = 'QQQ';
 CREATE OR REPLACE FUNCTION reckoner_benchmark() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT coalesce(normalize_symbol(current_setting('reckoner.benchmark_symbol', true)), 'SPY')
+    SELECT coalesce(public.normalize_symbol(current_setting('reckoner.benchmark_symbol', true)), 'SPY')
 $$;
 
 -- The last tier includes its upper end, 1.
@@ -64,9 +64,9 @@ LEFT JOIN our_bars p1 ON p1.symbol = o.symbol AND p1.date = x.session
 LEFT JOIN our_bars b0 ON b0.symbol = reckoner_benchmark() AND b0.date = o.entry_session
 LEFT JOIN our_bars b1 ON b1.symbol = reckoner_benchmark() AND b1.date = x.session
 CROSS JOIN LATERAL (SELECT
-    CASE WHEN h.return_pct IS NOT NULL THEN (p1.adjusted_close / p0.adjusted_close - 1) * 100 END AS total_return_pct,
-    CASE WHEN h.return_pct IS NOT NULL THEN (b1.close / b0.close - 1) * 100 END AS benchmark_return_pct,
-    CASE WHEN h.return_pct IS NOT NULL THEN (b1.adjusted_close / b0.adjusted_close - 1) * 100 END
+    CASE WHEN h.return_pct IS NOT NULL THEN (usable_price(p1.adjusted_close) / usable_price(p0.adjusted_close) - 1) * 100 END AS total_return_pct,
+    CASE WHEN h.return_pct IS NOT NULL THEN (usable_price(b1.close) / usable_price(b0.close) - 1) * 100 END AS benchmark_return_pct,
+    CASE WHEN h.return_pct IS NOT NULL THEN (usable_price(b1.adjusted_close) / usable_price(b0.adjusted_close) - 1) * 100 END
         AS benchmark_total_return_pct
 ) AS m
 WHERE o.engine_version IS NOT NULL
@@ -104,7 +104,7 @@ COMMENT ON COLUMN outcome_facts.total_excess_pct IS 'the same of total returns, 
 -- The closes around each entry, once for all predictions that share it.
 CREATE OR REPLACE VIEW event_paths AS
 SELECT n.symbol, n.entry_session, s.ordinal - e.ordinal AS session_offset, s.session,
-       (p.close / p0.close - 1) * 100 AS path_pct
+       (usable_price(p.close) / usable_price(p0.close) - 1) * 100 AS path_pct
 FROM (SELECT DISTINCT o.symbol::text AS symbol, o.entry_session FROM our_outcomes o
       WHERE o.price_at_prediction IS NOT NULL) n
 LEFT JOIN ticker_registry r ON r.symbol = n.symbol
@@ -120,6 +120,6 @@ COMMENT ON COLUMN event_paths.session_offset IS 'sessions of the symbol''s calen
 COMMENT ON COLUMN event_paths.session IS 'the date of that session';
 COMMENT ON COLUMN event_paths.path_pct IS 'its close against the entry''s, percent; 0 at the entry';
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/80_facts.sql', 'bfa2c203123ae5dba0112117355c47c8b2356f591f25a5e7b4f9ce3eacb7a336')
+    ('functions/80_facts.sql', 'c2362a510c2572d2337d28a15d760141c7f2a3e494e27bbe91059888e4ae772b')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

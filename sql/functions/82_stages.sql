@@ -80,7 +80,9 @@ BEGIN
         FROM (SELECT * FROM without_event UNION ALL SELECT l.id, l.at, l.stage FROM live l) u GROUP BY u.stage
         UNION ALL
         SELECT s.stage, count(*), sum(s.n)::bigint,
-               min(ARRAY[extract(epoch FROM a.day::timestamp AT TIME ZONE 'UTC'), a.id])
+               -- A date may lie after the last timestamp.
+               min(ARRAY[extract(epoch FROM CASE WHEN a.day < '294276-01-01' THEN a.day::timestamp
+                                                 ELSE 'infinity' END AT TIME ZONE 'UTC'), a.id])
         FROM answered a CROSS JOIN LATERAL (VALUES
             ('awaiting entry price', a.unpriced), ('priced', a.priced), ('matured t1', a.t1),
             ('matured t3', a.t3), ('matured t7', a.t7), ('matured t30', a.t30),
@@ -150,6 +152,6 @@ REVOKE ALL ON FUNCTION
     watch_page(p_rows integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/82_stages.sql', '29661f993d3b15239469c8f3a893c3a3a171eef89f32aef4c62f7cec4bf9edcc')
+    ('functions/82_stages.sql', '3a02122accdef8dbfe6ad4f4489055c0565e020ea3f43a25e4e29269a0fb2018')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -102,7 +102,7 @@ $$;
 
 -- A pattern for symbol_rules that matches this symbol alone.
 CREATE OR REPLACE FUNCTION symbol_pattern(p_symbol text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-    SELECT regexp_replace(p_symbol, '([.^])', '\\\1', 'g')
+    SELECT regexp_replace(p_symbol, '([.^])', E'\\\\\\1', 'g')
 $$;
 
 -- Remaps p_old to p_new, for a rename, a merger or another spelling. Predictions and outcomes keep the
@@ -166,7 +166,15 @@ BEGIN
         WHERE r.symbol = old;
         DELETE FROM price_coverage c WHERE c.symbol = old;
         SELECT * INTO v_from FROM coverage_span(nullif(new, old), '1d');
-        IF v_from.covered_from IS NOT NULL THEN
+        IF v_from.covered_from IS NOT NULL AND reckoner_dry_run() THEN
+            -- Takes the bars themselves instead of copies, which would take ids.
+            DELETE FROM market_prices p
+            WHERE p.symbol = old AND p.date BETWEEN v_from.covered_from AND v_from.covered_to;
+            UPDATE market_prices p SET symbol = old
+            WHERE p.symbol = new AND p.fetched_at IS NOT NULL
+              AND p.date BETWEEN v_from.covered_from AND v_from.covered_to;
+            GET DIAGNOSTICS bars_taken = ROW_COUNT;
+        ELSIF v_from.covered_from IS NOT NULL THEN
             SELECT g.bars INTO bars_taken
             FROM (SELECT count(*) AS bars, (array_agg(p.source ORDER BY p.date DESC))[1] AS source,
                          array_agg(p.date ORDER BY p.date) AS dates, array_agg(p.open ORDER BY p.date) AS opens,
@@ -228,6 +236,6 @@ REVOKE ALL ON FUNCTION
     ticker_remap(p_old text, p_new text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/83_ticker_verbs.sql', '5252e22b7abde55e60841821af5a38d489599e3285eba24a0dd9a37f99cff8e8')
+    ('functions/83_ticker_verbs.sql', 'cfec541b57ff66222fc8efb19208981376cff8a1032aa729eb7fa71e8e9b8709')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

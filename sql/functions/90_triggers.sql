@@ -19,6 +19,11 @@ BEGIN;
 --   * The columns of another program's table may have types, casts and operators of its own. They are
 --     read by concat() alone, which calls a type's output function and no cast, and compared as bytes
 --     (*<>).
+--
+-- The writer's lastval() stays what it was (tests/sql/test_lastval.py). An event's id comes from a
+-- sequence, and lastval() returns the number of the session's last sequence. So each function reads
+-- lastval() first, and uses reckoner_lastval last: setval() in a session makes its number the given one.
+-- A session without a lastval() gets an error from it, and the body runs once more without.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -38,24 +43,40 @@ CREATE OR REPLACE FUNCTION predictions_inserted() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $$
 DECLARE
-    v_now     timestamptz;
-    v_payload jsonb;
+    v_now      timestamptz;
+    v_payload  jsonb;
+    v_last     bigint;
+    v_has_last boolean; -- NULL: not yet read
 BEGIN
-    IF (TG_RELID, TG_OP, TG_LEVEL) IS DISTINCT FROM ('public.predictions'::regclass::oid, 'INSERT', 'STATEMENT') THEN
-        RAISE 'not the trigger of this table';
-    END IF;
-    v_now := public.reckoner_now(); -- not in DECLARE, which the handler does not cover
-    v_payload := public.writers_payload();
-    INSERT INTO public.outbox (topic, key, payload, available_at, created_at, updated_at)
-    SELECT 'prediction', concat(n.id), v_payload, v_now, v_now, v_now FROM added n
-    WHERE concat(n.analysis_status) = 'completed' AND public.has_assets(concat(n.assets));
-    IF FOUND THEN
-        PERFORM public.doorbell_ring();
-    END IF;
-    RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
-    RAISE WARNING 'reckoner: no event written, the sweep will find these predictions: %', SQLERRM;
-    RETURN NULL;
+    LOOP
+        BEGIN
+            IF (TG_RELID, TG_OP, TG_LEVEL) IS DISTINCT FROM ('public.predictions'::regclass::oid, 'INSERT', 'STATEMENT') THEN
+                RAISE 'not the trigger of this table';
+            END IF;
+            IF v_has_last IS NULL THEN
+                v_last := lastval();
+                v_has_last := true;
+            END IF;
+            v_now := public.reckoner_now(); -- not in DECLARE, which the handler does not cover
+            v_payload := public.writers_payload();
+            INSERT INTO public.outbox (topic, key, payload, available_at, created_at, updated_at)
+            SELECT 'prediction', concat(n.id), v_payload, v_now, v_now, v_now FROM added n
+            WHERE concat(n.analysis_status) = 'completed' AND public.has_assets(concat(n.assets));
+            IF FOUND THEN
+                PERFORM public.doorbell_ring();
+                IF v_has_last THEN -- one expression, because a PERFORM of two calls goes through the executor
+                    v_last := setval('public.reckoner_lastval', v_last + 0 * nextval('public.reckoner_lastval'));
+                END IF;
+            END IF;
+            RETURN NULL;
+        EXCEPTION WHEN OTHERS THEN
+            IF v_has_last IS NOT NULL THEN
+                RAISE WARNING 'reckoner: no event written, the sweep will find these predictions: %', SQLERRM;
+                RETURN NULL;
+            END IF;
+            v_has_last := false;
+        END;
+    END LOOP;
 END
 $$;
 
@@ -63,24 +84,41 @@ $$;
 CREATE OR REPLACE FUNCTION predictions_updated() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $$
+DECLARE
+    v_last     bigint;
+    v_has_last boolean; -- as in predictions_inserted()
 BEGIN
-    IF (TG_RELID, TG_OP, TG_LEVEL) IS DISTINCT FROM ('public.predictions'::regclass::oid, 'UPDATE', 'STATEMENT') THEN
-        RAISE 'not the trigger of this table';
-    END IF;
-    INSERT INTO public.outbox (topic, key, payload, available_at, created_at, updated_at)
-    SELECT 'prediction', concat(n.id), t.payload, t.now, t.now, t.now
-    FROM changed n JOIN was o ON concat(n.id) = concat(o.id)
-    CROSS JOIN (SELECT public.reckoner_now() AS now, public.writers_payload() AS payload) t
-    WHERE concat(n.analysis_status) = 'completed' AND public.has_assets(concat(n.assets))
-      AND ROW(n.assets, n.market_impact, n.analysis_status)::record
-          *<> ROW(o.assets, o.market_impact, o.analysis_status)::record;
-    IF FOUND THEN
-        PERFORM public.doorbell_ring();
-    END IF;
-    RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
-    RAISE WARNING 'reckoner: no event written, the sweep will find these changes: %', SQLERRM;
-    RETURN NULL;
+    LOOP
+        BEGIN
+            IF (TG_RELID, TG_OP, TG_LEVEL) IS DISTINCT FROM ('public.predictions'::regclass::oid, 'UPDATE', 'STATEMENT') THEN
+                RAISE 'not the trigger of this table';
+            END IF;
+            IF v_has_last IS NULL THEN
+                v_last := lastval();
+                v_has_last := true;
+            END IF;
+            INSERT INTO public.outbox (topic, key, payload, available_at, created_at, updated_at)
+            SELECT 'prediction', concat(n.id), t.payload, t.now, t.now, t.now
+            FROM changed n JOIN was o ON concat(n.id) = concat(o.id)
+            CROSS JOIN (SELECT public.reckoner_now() AS now, public.writers_payload() AS payload) t
+            WHERE concat(n.analysis_status) = 'completed' AND public.has_assets(concat(n.assets))
+              AND ROW(n.assets, n.market_impact, n.analysis_status)::record
+                  *<> ROW(o.assets, o.market_impact, o.analysis_status)::record;
+            IF FOUND THEN
+                PERFORM public.doorbell_ring();
+                IF v_has_last THEN
+                    v_last := setval('public.reckoner_lastval', v_last + 0 * nextval('public.reckoner_lastval'));
+                END IF;
+            END IF;
+            RETURN NULL;
+        EXCEPTION WHEN OTHERS THEN
+            IF v_has_last IS NOT NULL THEN
+                RAISE WARNING 'reckoner: no event written, the sweep will find these changes: %', SQLERRM;
+                RETURN NULL;
+            END IF;
+            v_has_last := false;
+        END;
+    END LOOP;
 END
 $$;
 
@@ -88,21 +126,38 @@ $$;
 CREATE OR REPLACE FUNCTION registry_inserted() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $$
+DECLARE
+    v_last     bigint;
+    v_has_last boolean; -- as in predictions_inserted()
 BEGIN
-    IF (TG_RELID, TG_OP, TG_LEVEL) IS DISTINCT FROM ('public.ticker_registry'::regclass::oid, 'INSERT', 'STATEMENT') THEN
-        RAISE 'not the trigger of this table';
-    END IF;
-    -- Deletes the coverage of an earlier row of the symbol: with it the ticker would never be fetched.
-    DELETE FROM public.price_coverage c USING (SELECT concat(symbol) AS symbol FROM added) a
-    WHERE c.symbol OPERATOR(pg_catalog.=) a.symbol;
-    PERFORM public.ticker_enqueue(array_agg(n.symbol), 0, true), public.doorbell_ring()
-    FROM (SELECT concat(symbol) AS symbol, concat(status) AS status FROM added) n
-    WHERE n.status = 'active' AND public.normalize_symbol(n.symbol) = n.symbol
-    HAVING count(*) > 0;
-    RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
-    RAISE WARNING 'reckoner: no event written, the sweep will find these tickers: %', SQLERRM;
-    RETURN NULL;
+    LOOP
+        BEGIN
+            IF (TG_RELID, TG_OP, TG_LEVEL) IS DISTINCT FROM ('public.ticker_registry'::regclass::oid, 'INSERT', 'STATEMENT') THEN
+                RAISE 'not the trigger of this table';
+            END IF;
+            IF v_has_last IS NULL THEN
+                v_last := lastval();
+                v_has_last := true;
+            END IF;
+            -- Deletes the coverage of an earlier row of the symbol: with it the ticker would never be fetched.
+            DELETE FROM public.price_coverage c USING (SELECT concat(symbol) AS symbol FROM added) a
+            WHERE c.symbol OPERATOR(pg_catalog.=) a.symbol;
+            PERFORM public.ticker_enqueue(array_agg(n.symbol), 0, true), public.doorbell_ring()
+            FROM (SELECT concat(symbol) AS symbol, concat(status) AS status FROM added) n
+            WHERE n.status = 'active' AND public.normalize_symbol(n.symbol) = n.symbol
+            HAVING count(*) > 0;
+            IF FOUND AND v_has_last THEN
+                v_last := setval('public.reckoner_lastval', v_last + 0 * nextval('public.reckoner_lastval'));
+            END IF;
+            RETURN NULL;
+        EXCEPTION WHEN OTHERS THEN
+            IF v_has_last IS NOT NULL THEN
+                RAISE WARNING 'reckoner: no event written, the sweep will find these tickers: %', SQLERRM;
+                RETURN NULL;
+            END IF;
+            v_has_last := false;
+        END;
+    END LOOP;
 END
 $$;
 
@@ -134,25 +189,48 @@ LANGUAGE sql STABLE AS $$
     WHERE g.tgenabled IS NULL OR g.tgenabled NOT IN ('O', 'A')
 $$;
 
+-- Triggers of ours on tables that were renamed: every statement there would get a warning from them.
+CREATE OR REPLACE FUNCTION source_stray_triggers()
+RETURNS TABLE (tablename text, trigger_name text) LANGUAGE sql STABLE AS $$
+    SELECT g.tgrelid::regclass::text, t.trigger_name
+    FROM reckoner_triggers() t
+    JOIN pg_proc p ON p.proname = t.trigger_name AND p.pronamespace = 'public'::regnamespace
+    JOIN pg_trigger g ON g.tgfoid = p.oid AND g.tgname = t.trigger_name AND NOT g.tgisinternal
+    JOIN pg_class c ON c.oid = g.tgrelid
+    WHERE g.tgrelid <> to_regclass('public.' || t.source) AND pg_has_role(c.relowner, 'USAGE')
+$$;
+
 -- Creates the objects that depend on the tables that are found: the view and the triggers. It leaves
 -- those that exist and work, so that migrating again takes no lock on the owner's tables. Called by
 -- this file and at every `worker migrate`.
 CREATE OR REPLACE FUNCTION source_attach() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    v_missing record;
+    v_row   record;
+    v_stale boolean := EXISTS (SELECT FROM source_stale());
 BEGIN
-    PERFORM source_attach_view();
+    PERFORM source_attach_view(); -- before the stray triggers go, which tell it that a table was renamed
+    IF to_regclass('public.predictions') IS NULL THEN
+        RAISE '%', source_lacks();
+    END IF;
     INSERT INTO reckoner_installation (last_prediction_id)
     SELECT coalesce(max(id), 0) FROM predictions
     HAVING NOT EXISTS (SELECT FROM reckoner_installation);
-    FOR v_missing IN SELECT * FROM source_missing_triggers() LOOP
-        IF v_missing.is_there THEN
-            EXECUTE format('ALTER TABLE public.%I ENABLE TRIGGER %I', v_missing.source, v_missing.trigger_name);
+    FOR v_row IN SELECT * FROM source_stray_triggers() LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', v_row.trigger_name, v_row.tablename);
+    END LOOP;
+    FOR v_row IN SELECT * FROM source_missing_triggers() LOOP
+        IF v_row.is_there THEN
+            EXECUTE format('ALTER TABLE public.%I ENABLE TRIGGER %I', v_row.source, v_row.trigger_name);
         ELSE
             EXECUTE format('CREATE TRIGGER %I %s EXECUTE FUNCTION %I()',
-                           v_missing.trigger_name, v_missing.definition, v_missing.trigger_name);
+                           v_row.trigger_name, v_row.definition, v_row.trigger_name);
         END IF;
     END LOOP;
+    IF v_stale THEN -- events that wait because the view did not show their predictions
+        UPDATE outbox SET status = 'pending'
+        WHERE topic = 'prediction' AND lease IS NULL AND status <> 'dead'
+          AND last_error LIKE 'the prediction cannot be seen: %';
+    END IF;
 END
 $$;
 
@@ -162,7 +240,12 @@ CREATE OR REPLACE FUNCTION source_missing() RETURNS SETOF text LANGUAGE sql STAB
                   CASE WHEN is_there THEN 'disabled' ELSE 'missing' END)
     FROM source_missing_triggers()
     UNION ALL
-    SELECT 'view prediction_inputs is missing' WHERE to_regclass('public.prediction_inputs') IS NULL
+    SELECT format('trigger %s is on %s, which is another table now', trigger_name, tablename)
+    FROM source_stray_triggers()
+    UNION ALL
+    SELECT source_stale()
+    UNION ALL
+    SELECT source_lacks() WHERE source_lacks() IS NOT NULL
 $$;
 
 SELECT source_attach();
@@ -173,10 +256,11 @@ REVOKE ALL ON FUNCTION
     registry_inserted(),
     reckoner_triggers(),
     source_missing_triggers(),
+    source_stray_triggers(),
     source_attach(),
     source_missing()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/90_triggers.sql', 'b400f03d8d17841db59650db2215ce5b4879862f5a30f255ccd794815d6df077')
+    ('functions/90_triggers.sql', 'd3c9439c2916932d26386425c71f91ef8b8a2c800c639a5839584f22ceb37ece')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -47,7 +47,12 @@ WHERE p.pronamespace = 'public'::regnamespace AND p.prokind IN ('f', 'p')
 UNION ALL
 SELECT 'view', '', c.relname, jsonb_build_object('columns', (
     SELECT jsonb_agg(a.attname ORDER BY a.attnum) FROM pg_attribute a
-    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped))
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), 'reads', (
+    SELECT coalesce(jsonb_agg(DISTINCT CASE WHEN t.relnamespace = c.relnamespace THEN t.relname::text
+                                            ELSE t.oid::regclass::text END), '[]')
+    FROM pg_rewrite r JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+    JOIN pg_class t ON t.oid = d.refobjid
+    WHERE r.ev_class = c.oid AND d.refclassid = 'pg_class'::regclass AND t.oid <> c.oid))
 FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'v'
 UNION ALL
 SELECT 'sequence', '', c.relname, '{}' FROM pg_class c

@@ -9,13 +9,14 @@ import contextlib
 import datetime as dt
 import secrets
 from dataclasses import dataclass
-from typing import Any
 
 import psycopg
 
 from sql.database import Connection, Database, error_line, one
-from sql.schema.audit import SHARED
+from sql.rows import Rows, fetch_rows
+from sql.schema import own, rights, trials
 from sql.schema.catalogue import recorded
+from sql.schema.files import SHARED
 
 _ECHO_SECONDS = 2.0
 _CALL_SECONDS = 15.0
@@ -35,8 +36,12 @@ def check(database: Database, listen_url: str) -> list[Check]:
     with database.transaction(seconds=30) as conn:
         found = [
             _version(conn),
+            _writable(conn),
             _rights(conn),
+            _roles(conn),
+            *_trials(conn),
             _creators(conn),
+            _names(conn),
             _longest(conn),
             _dead(conn),
             _connections(conn),
@@ -50,18 +55,19 @@ def check(database: Database, listen_url: str) -> list[Check]:
     ]
 
 
-def sizes(database: Database) -> list[dict[str, Any]]:
+def sizes(database: Database) -> Rows:
     """Return for each table of ours bytes with indexes and TOAST, live and dead rows, and vacuum."""
     tables = {item.parent for item in recorded() if item.kind == "column"}
     with database.transaction(seconds=30) as conn:
-        return conn.execute(
+        return fetch_rows(
+            conn,
             "SELECT s.relname AS table, pg_total_relation_size(s.relid) AS bytes,"
             " pg_indexes_size(s.relid) AS index_bytes, s.n_live_tup AS live_rows,"
             " s.n_dead_tup AS dead_rows, greatest(s.last_vacuum, s.last_autovacuum) AS last_vacuum"
             " FROM pg_stat_user_tables s WHERE s.schemaname = 'public' AND s.relname = ANY (%s)"
             " ORDER BY 2 DESC, 1",
             [sorted(tables)],
-        ).fetchall()
+        )
 
 
 def _version(conn: Connection) -> Check:
@@ -75,6 +81,37 @@ def _version(conn: Connection) -> Check:
     size = row["bytes"] / 2**20
     said = f"PostgreSQL {row['version']}, database {row['name']} of {size:.0f} MB"
     return Check("version", state, said if state == "ok" else f"{said}: 15 or newer is needed")
+
+
+def read_only(conn: Connection) -> str | None:
+    """Return why the workers of this database cannot write, with the remedy; None where they can.
+
+    A role without rights to write says nothing about workers: its own transactions may well be
+    read-only, as those of the dashboard's role are.
+    """
+    row = one(
+        conn,
+        "SELECT pg_is_in_recovery() AS standby, s.setting = 'on' AS is_on, s.source,"
+        " current_database() AS name, current_user AS role,"
+        " coalesce(has_table_privilege(to_regclass('public.outbox'), 'INSERT'), true) AS writes"
+        " FROM pg_settings s WHERE s.name = 'default_transaction_read_only'",
+    )
+    if row["standby"]:
+        return "it is a standby, to which nobody can write: name the primary in DATABASE_URL"
+    if not row["is_on"] or (row["source"] in {"user", "database user"} and not row["writes"]):
+        return None
+    where = {
+        "user": f'ALTER ROLE "{row["role"]}" RESET default_transaction_read_only',
+        "database user": f'ALTER ROLE "{row["role"]}" IN DATABASE "{row["name"]}"'
+        " RESET default_transaction_read_only",
+        "database": f'ALTER DATABASE "{row["name"]}" RESET default_transaction_read_only',
+    }.get(row["source"], f"it comes from the {row['source']}")
+    return f"is read-only (default_transaction_read_only), so that workers wait: {where}"
+
+
+def _writable(conn: Connection) -> Check:
+    why = read_only(conn)
+    return Check("writable", "fail" if why else "ok", why or "transactions may write")
 
 
 def _endpoint(database: Database) -> Check:
@@ -135,6 +172,37 @@ def _rights(conn: Connection) -> Check:
     return Check("rights", "ok" if may else "warn", said)
 
 
+def _roles(conn: Connection) -> Check:
+    """Find roles that work or read here and lack rights: on what `migrate` added, or where PUBLIC has none."""
+    found = []
+    for role, writes in rights.users(conn):
+        if missing := rights.lacking(conn, role, writes=writes):
+            others = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+            found.append(f"{role} lacks {', '.join(missing[:3])}{others}")
+    if found:
+        return Check("roles", "warn", f"{'; '.join(found)}: run python -m market db roles again")
+    return Check("roles", "ok", "each role with rights on the outbox has all that it needs")
+
+
+def _trials(conn: Connection) -> list[Check]:
+    """Try what the source and each role must do; nothing is tried before `migrate` made the tables."""
+    wrong = trials.source(conn)
+    found = [
+        Check("source", "fail" if wrong else "ok", ". ".join(wrong) or "the views read predictions")
+    ]
+    if one(conn, "SELECT to_regproc('public.source_hides') IS NULL AS new")["new"]:
+        return found
+    for check, state, attempt, does in (
+        ("writers", "fail", trials.writers, "can insert a prediction"),
+        # Not every role that may write the outbox is a worker's.
+        ("workers", "warn", trials.workers, "can see predictions and call every function"),
+    ):
+        names, said = attempt(conn)
+        ok = f"{', '.join(names) or 'no role that you may become'} {does}"
+        found.append(Check(check, state if said else "ok", ". ".join(said) or ok))
+    return found
+
+
 def _creators(conn: Connection) -> Check:
     """Find roles that may create objects in `public`, where our statements look up operators and functions."""
     row = one(
@@ -156,6 +224,19 @@ def _creators(conn: Connection) -> Check:
         f"{row['who']} may create in it: an operator or a function made there can be called by our"
         f" statements, with the rights of who runs them: REVOKE CREATE ON SCHEMA public FROM {row['who']}",
     )
+
+
+def _names(conn: Connection) -> Check:
+    """Find objects of another program that have names of ours."""
+    try:
+        with conn.transaction():
+            clashes = own.look(conn).clashes
+    except psycopg.errors.InsufficientPrivilege:
+        return Check("names", "ok", "not compared: the role may not read reckoner_schema")
+    if not clashes:
+        return Check("names", "ok", "no other program has an object with a name of ours")
+    said = "; ".join(f"{each}: {each.sql}" for each in clashes)
+    return Check("names", "warn", f"migrate refuses: {said}")
 
 
 def _longest(conn: Connection) -> Check:

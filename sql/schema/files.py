@@ -36,6 +36,7 @@ PUBLIC = frozenset(
         "quota_window",
         "reckoner_benchmark",
         "reckoner_clock_now",
+        "reckoner_dry_run",
         "reckoner_now",
         "safe_jsonb",
         "symbol_asset_type",
@@ -43,6 +44,7 @@ PUBLIC = frozenset(
         "symbol_default_calendar",
         "symbol_rule",
         "symbols_by_rule",
+        "usable_price",
     }
 )
 
@@ -81,6 +83,9 @@ class SchemaFile:
             body = body.replace(line, "", 1)
         return body
 
+
+# `migrate` makes these tables where they are missing; otherwise another program made them.
+SHARED = ("predictions", "ticker_registry", "market_prices", "prediction_outcomes")
 
 # Views that source_attach_view() makes for the tables that it finds. Their text is in no file.
 ATTACHED_VIEWS = ("prediction_inputs", "prediction_models")

@@ -9,9 +9,9 @@ that added tables; what a role has more than this is taken from it.
 from psycopg import sql as psql
 
 from sql.database import Connection, one
-from sql.schema.audit import SHARED
 from sql.schema.catalogue import recorded
-from sql.schema.rights import callable_by, grant, revoke
+from sql.schema.files import SHARED
+from sql.schema.rights import callable_by, grant, of_server, revoke
 
 # Tables of the source, where they exist (sql/functions/12_source.sql).
 _SOURCES = ("predictions", "signals", "truth_social_shitposts")
@@ -64,6 +64,8 @@ def statements(conn: Connection, worker: str, dashboard: str, analyst: str) -> l
         grant(every, worker),
         grant(callable_by(conn, writes=False), dashboard),
     ]
+    if servers := of_server(conn):  # only a superuser can grant these
+        made += [grant(servers, worker), grant(servers, dashboard)]
     made.append(psql.SQL("GRANT USAGE ON SEQUENCE public.outbox_lease TO {}").format(roles[0]))
     for sequence, table in _serials(conn):
         role = roles[2 if table == "predictions" else 0]

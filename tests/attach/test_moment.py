@@ -1,6 +1,8 @@
 """`prediction_inputs` on every generation: one shape, and the moment in the contract's order."""
 
 import datetime as dt
+import json
+from typing import Any
 
 import pytest
 
@@ -87,7 +89,7 @@ def test_the_view_says_what_the_rows_say(migrated_url: str) -> None:
             their = theirs[row["prediction_id"]]
             for name in ("assets", "market_impact"):
                 if is_jsonb(their[name]):
-                    assert row[name] == their[name], row
+                    assert row[name] == without_nul(their[name]), row
                 else:
                     assert "unreadable" in row[name]
             assert row["confidence"] == their["confidence"]
@@ -96,5 +98,10 @@ def test_the_view_says_what_the_rows_say(migrated_url: str) -> None:
 
 
 def is_jsonb(document: object) -> bool:
-    """Whether a json value could be jsonb: neither NUL nor half a surrogate pair in it."""
-    return not any(sign in repr(document) for sign in (r"\x00", r"\ud800"))
+    """Whether a json value could be jsonb, but for a NUL: no half of a surrogate pair in it."""
+    return r"\ud800" not in repr(document)
+
+
+def without_nul(document: Any) -> Any:
+    """A json value with a question mark for each NUL."""
+    return json.loads(json.dumps(document).replace(r"\u0000", "?"))

@@ -205,7 +205,8 @@ def test_calibration_in_every_form(outcomes_url: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["accuracy-report", "calibration-report"])
 def test_nothing_predicted_yet(url: str, name: str, tmp_path: Path) -> None:
-    assert report(url, name).stdout == ""
+    assert report(url, name).stdout.startswith("horizon\t")
+    assert len(report(url, name).stdout.splitlines()) == 1
     assert "no outcome matches" in report(url, name, "--format", "md").stdout
     report(url, name, "--format", "html", "--plots", str(tmp_path))
     assert len(list(tmp_path.iterdir())) == (4 if name == "accuracy-report" else 1)

@@ -141,7 +141,7 @@ def test_calculate_outcomes(url: str, conn: Conn, database: Database, folder: Pa
 @pytest.mark.parametrize(
     ("arguments", "settings", "code", "words"),
     [
-        (["fetch-prices", "-s", "not one"], {"MARKET_PROVIDERS": "sample"}, 2, "'not one'"),
+        (["fetch-prices", "-s", "not one"], {"MARKET_PROVIDERS": "sample"}, 1, "'not one'"),
         (["fetch-prices", "-s", "A"], {"MARKET_PROVIDERS": "bloomberg"}, 2, "MARKET_PROVIDERS"),
         (["fetch-prices", "-s", "A"], {"MARKET_PROVIDERS": "csv"}, 2, "MARKET_CSV_DIR"),
         (["fetch-prices", "-s", "A"], {"MARKET_PROVIDERS": " "}, 2, "MARKET_PROVIDERS"),

@@ -10,7 +10,7 @@ import pytest
 
 from market.universe import tickers
 from sql.database import Database
-from sql.errors import Conflict, InvalidInput, NotFound
+from sql.errors import Conflict, NotFound
 from tests.support.cli import command, document, error_line
 from tests.support.db import Conn, value
 from tests.support.market import (
@@ -208,7 +208,7 @@ def test_another_programs_outcome_is_left_alone(
     ("old", "new", "kind", "words"),
     [
         ("NOBODY", "NEW", NotFound, "register-tickers NOBODY"),
-        ("OLD", "no symbol", InvalidInput, "no symbol"),
+        ("OLD", "no symbol", NotFound, "no symbol"),
     ],
 )
 def test_what_cannot_be_remapped_changes_nothing(
@@ -361,7 +361,7 @@ def at_terminal(
         (["set-ticker", "OLD", "--status", "lost", "--reason", "x"], 2, "lost"),
         (["set-ticker", "OLD", "--status", "inactive", "--reason", " "], 2, "--reason"),
         (["set-ticker", "NOBODY", "--status", "inactive", "--reason", "x"], 1, "NOBODY"),
-        (["set-ticker", "no symbol", "--status", "inactive", "--reason", "x"], 2, "no symbol"),
+        (["set-ticker", "no symbol", "--status", "inactive", "--reason", "x"], 1, "no symbol"),
     ],
 )
 def test_what_cannot_be_set_is_one_line(

@@ -13,7 +13,8 @@ from worker.__main__ import app as worker
 _ANSWER = """\
 `./dev worker …` and `./dev market …` are `python -m worker …` and `python -m market …` in the project's
 environment. Every command takes `--help`. Commands that print take `--json`; on a terminal they print a
-table, in a pipe TSV. Commands that change rows take `--dry-run` and print counts before and after.
+table, in a pipe one TSV table with its header and exact values. Commands that change rows take `--dry-run`
+and print counts before and after; a dry run takes no ids of sequences. An unknown symbol or id is exit 1.
 
 Strangers' text (symbols, reasons, providers' words) is printed as text: characters that a terminal obeys or an eye
 cannot see are escapes such as `\\x1b`. TSV is for the eye and for spreadsheets. White space in it is folded, and a text
@@ -24,7 +25,7 @@ reads `--json`, which loses nothing and is plain ASCII.
 |---|---|
 | 0 | done |
 | 1 | failed, or not found |
-| 2 | wrong usage or settings |
+| 2 | wrong usage or settings, or a database that waiting cannot reach (wrong password, no such database) |
 | 3 | unhealthy, or the database has another schema than this version |
 | 130 | interrupted |
 

@@ -142,6 +142,8 @@ def test_url_is_one_that_psql_can_use_without_a_home(path: Path) -> None:
     setting = f"embedded:{path}"
     homeless = environment(setting)
     homeless.pop("HOME", None)
+    with embedded.use(path):
+        pass  # `url` starts a database that is there, and makes none
     done = subprocess.run(
         [sys.executable, "-m", "worker", "url"],
         env=homeless,

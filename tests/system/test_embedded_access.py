@@ -422,19 +422,21 @@ def test_a_plain_user_has_a_server_that_root_and_it_can_use(top: Path, name: str
         "DATABASE_URL": f"embedded:{path}",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    done = subprocess.run(
-        [outside_python(), "-m", "worker", "url"],
-        user=NOBODY,
-        group=NOBODY,
-        extra_groups=[],
-        cwd=home,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    make = f"from pathlib import Path; from sql import embedded\nwith embedded.use(Path({str(path)!r})): pass"
+    for arguments in (["-c", make], ["-m", "worker", "url"]):
+        done = subprocess.run(
+            [outside_python(), *arguments],
+            user=NOBODY,
+            group=NOBODY,
+            extra_groups=[],
+            cwd=home,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
     url = done.stdout.strip()
     try:
         assert "requirepeer=nobody" in unquote(url)

@@ -75,6 +75,26 @@ def test_parameters_reach_libpq_as_they_were_meant(query: str, expected: dict[st
         ("postgres:///shop?host=/run/postgresql", {"dbname": "shop", "host": "/run/postgresql"}),
         ("postgresql:///?service=shop", {"service": "shop"}),
         ("service=shop", {"service": "shop"}),
+        (
+            "postgres://h1,h2:6/shop?target_session_attrs=read-write",
+            {"host": "h1,h2", "port": ",6", "dbname": "shop", "target_session_attrs": "read-write"},
+        ),
+        (
+            "postgresql+psycopg://u:p,w@h1:5,[::1]:6,10.0.0.1/shop?connection_limit=2",
+            {
+                "user": "u",
+                "password": "p,w",
+                "host": "h1,::1,10.0.0.1",
+                "port": "5,6,",
+                "dbname": "shop",
+            },
+        ),
+        (
+            "postgresql://u:p?w#x@h1:5,h2/d",
+            {"user": "u", "password": "p?w#x", "host": "h1,h2", "port": "5,", "dbname": "d"},
+        ),
+        ("postgresql://%2Frun%2Fpg:5/shop", {"host": "/run/pg", "port": "5", "dbname": "shop"}),
+        ("host=h1,h2 port=5,6 dbname=shop", {"host": "h1,h2", "port": "5,6", "dbname": "shop"}),
     ],
 )
 def test_a_url_without_a_host_is_a_local_socket(url: str, expected: dict[str, str]) -> None:

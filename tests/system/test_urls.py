@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
-from sql.urls import with_passfile, without_password
+from sql.urls import place, with_passfile, without_password
 from tests.support.cli import command
 
 WORD = "hid:d\\en?#w@rd&=%/"
@@ -32,6 +32,7 @@ def with_password(url: str) -> str:
         ("postgresql://h,i:6/d?target_session_attrs=any", None),
         ("postgresql://reckoner@/reckoner?host=%2Ftmp%2Fx", None),
         ("postgresql:///d?options=-c%20x%3Dy", None),
+        ("postgresql://u:p,w@h1:5,h2:6/d?host=%2Frun", "postgresql://u@h1:5,h2:6/d?host=%2Frun"),
         ("host=h password='p w\\'x' user=u", "user=u host=h"),
     ],
 )
@@ -43,6 +44,31 @@ def test_a_url_without_its_password(url: str, shown: str | None) -> None:
         if name not in {"password", "sslpassword"}
     }
     assert conninfo.conninfo_to_dict(without_password(url)) == without
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("postgresql://u:hidden@h/d", "database d on h:5432"),
+        ("postgresql://u:hidden@h1:5,h2:6/d", "database d on h1:5, h2:6"),
+        ("postgresql://u:hidden@h1,h2:6/d", "database d on h1:5432, h2:6"),
+        ("postgresql://u@/d?host=%2Frun%2Fpg&password=hidden", "database d on /run/pg"),
+        ("host=h port=7 user=u password=hidden", "database u on h:7"),
+        ("service=shop password=hidden", "service shop"),
+    ],
+)
+def test_the_place_that_sentences_name(
+    url: str, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE"):
+        monkeypatch.delenv(name, raising=False)
+    assert place(url) == named
+
+
+def test_the_place_has_libpqs_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGHOST", "h")
+    monkeypatch.setenv("PGDATABASE", "d")
+    assert place("postgresql://") == "database d on h:5432"
 
 
 @pytest.mark.parametrize("form", ["url", "keywords"])

@@ -140,8 +140,8 @@ def test_a_descriptor_beyond_1023_can_be_waited_for() -> None:
 def test_a_thread_that_cannot_start_leaves_the_watchdog_for_the_next(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Database(url) as database:
-        conn = database.connect()
+    # Not by `database.connect`, which starts the watchdog.
+    with Database(url) as database, connect(url) as conn:
 
         def refuse(_self: threading.Thread) -> None:
             raise RuntimeError("can't start new thread")
@@ -152,4 +152,3 @@ def test_a_thread_that_cannot_start_leaves_the_watchdog_for_the_next(
                 pass
         with pytest.raises(psycopg.OperationalError), database.deadline(conn, 0.2):
             conn.execute("SELECT pg_sleep(30)")
-        conn.close()

@@ -16,7 +16,7 @@ from worker.queue import status as report
 
 CHECKS = [
     "database", "schema", "workers", "listening", "backlog", "dead", "providers", "calendars",
-    "triggers", "sweep", "locks", "creators", "vacuum", "bloat", "notifications", "clocks",
+    "triggers", "source", "sweep", "locks", "creators", "vacuum", "bloat", "notifications", "clocks",
 ]  # fmt: skip
 
 

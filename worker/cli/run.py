@@ -9,6 +9,7 @@ import typer
 
 from market.settings import MarketSettings
 from sql.access import open_database
+from sql.database import error_line
 from sql.errors import Unavailable
 from sql.settings import DatabaseSettings, load
 from worker.settings import WorkerSettings
@@ -38,11 +39,12 @@ def run(
     urls, market, settings = load(DatabaseSettings), load(MarketSettings), load(WorkerSettings)
     # Each batch of a lane, the heartbeat and the sweep use a connection.
     size = sum(lane.concurrency for lane in lanes(settings)) + 2
-    with open_database(urls, name="reckoner worker", size=size) as database:
+    with open_database(urls, name="reckoner worker", size=size, may_make=True) as database:
         try:
             expect_schema(database, shutdown)
-        except ShutdownRequested:
-            raise Unavailable("time is up, and the database did not answer") from None
+        except ShutdownRequested as ended:
+            reason = error_line(ended.__cause__) if ended.__cause__ else database.place
+            raise Unavailable(f"time is up, and the database did not answer: {reason}") from None
         listen_url = None if drain else urls.listen_database_url or database.url
         code = Worker(database, settings, market, build(market), listen_url, shutdown).run()
     sys.exit(code)

@@ -1,7 +1,7 @@
 """`worker migrate`: apply the schema, print what is missing, or remove what Reckoner made."""
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Annotated
 
 import psycopg
@@ -10,6 +10,7 @@ import typer
 from market.cli.console import JsonOption, command_database, emit, say, waiting
 from sql.database import Database
 from sql.errors import InvalidInput, ReckonerError
+from sql.rows import Rows
 from sql.schema import migrate, remove
 from sql.schema.migrate import Change
 
@@ -33,7 +34,10 @@ def migrate_command(
         raise InvalidInput("--apply goes with --remove")
     if check and removing:
         raise InvalidInput("give one of --check and --remove")
-    with command_database(any_schema=True) as database:
+    making = not (check or removing)
+    with command_database(any_schema=True, may_make=making) as database:
+        if sys.stdout.isatty() and not as_json and not removing:
+            say(database.place)
         if removing:
             _remove(database, apply=apply, as_json=as_json)
             return
@@ -43,8 +47,12 @@ def migrate_command(
                 if advice := migrate.advise(conn):
                     changes = [*changes, advice]
         else:
-            with waiting("applying sql/"):
-                changes, missing = migrate.migrate(database), []
+            try:
+                with waiting("applying sql/"):
+                    changes, missing = migrate.migrate(database), []
+            except migrate.NamesTaken as error:
+                _print_changes(error.changes, as_json=as_json)
+                raise
     _print_changes(changes, as_json=as_json)
     if missing:
         sys.exit(3)
@@ -53,13 +61,19 @@ def migrate_command(
 def _print_changes(changes: list[Change], *, as_json: bool) -> None:
     """Print what was or would be done, and the SQL that resolves what is blocked."""
     if as_json or not sys.stdout.isatty():
-        emit([asdict(change) for change in changes], as_json=as_json)
+        rows = [asdict(change) for change in changes]
+        emit(Rows(rows, [field.name for field in fields(Change)]), as_json=as_json)
         return
     rows = [{"action": change.action, "name": change.name} for change in changes]
     emit(rows, as_json=False, empty="up to date")
     for change in changes:
         if change.sql:
-            say(f"When you want that index, look at those rows, then:\n{change.sql}")
+            when = (
+                f"To make room, where what uses {change.name.split()[1]} by name can follow"
+                if change.action == "clash"
+                else "When you want that index, look at those rows, then"
+            )
+            say(f"{when}:\n{change.sql}")
 
 
 def _remove(database: Database, *, apply: bool, as_json: bool) -> None:
@@ -81,7 +95,11 @@ def _remove(database: Database, *, apply: bool, as_json: bool) -> None:
         with database.transaction() as conn:
             lines = remove.statements(conn)
     if as_json or apply:
-        rows = [{"removed" if apply else "would_remove": line} for line in lines]
-        emit(rows, as_json=as_json, empty="nothing of ours is here")
+        name = "removed" if apply else "would_remove"
+        emit(
+            Rows([{name: line} for line in lines], [name]),
+            as_json=as_json,
+            empty="nothing of ours is here",
+        )
     elif lines:
         say(remove.script(lines).rstrip())

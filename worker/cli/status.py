@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from market.cli.console import JsonOption, command_database, emit, emit_json, say
+from market.cli.console import JsonOption, command_database, emit, emit_json, emit_tables, say
 from sql import embedded
 from sql.access import open_database
 from sql.errors import InvalidInput
@@ -25,13 +25,20 @@ def status(as_json: JsonOption = False) -> None:
     `python -m worker status`, `python -m worker status --json | jq .totals`.
     """
     with command_database() as database, database.transaction() as conn:
-        document = queue_status.status(conn)
+        document = {"database": database.place, **queue_status.status(conn)}
     if as_json:
         emit_json(document)
         return
-    emit([document["totals"]], as_json=False)
-    emit(document["queue"], as_json=False, empty="the queue is empty")
-    emit(document["workers"], as_json=False, empty="no worker")
+    if sys.stdout.isatty():
+        say(str(document["database"]))
+    emit_tables(
+        {
+            "totals": [document["totals"]],
+            "queue": document["queue"],
+            "workers": document["workers"],
+        },
+        {"queue": "the queue is empty", "workers": "no worker"},
+    )
 
 
 def health(as_json: JsonOption = False) -> None:

@@ -63,7 +63,8 @@ def process(context: Context, claims: Sequence[Claim]) -> dict[str, int]:
     """Process a batch in one transaction; returns counts for the log.
 
     Events whose symbols do not fit are handed back (`deferred`), those with more than 20 symbols at
-    a lower priority. `bulk`: how many had that priority already.
+    a lower priority. `bulk`: how many had that priority already. `hidden`: how many events are delayed
+    because their predictions cannot be seen and may exist.
 
     A calendar that was never loaded is loaded once. One that cannot be loaded is recorded with its
     reason, which its outcomes repeat.
@@ -101,12 +102,21 @@ def _process(
         if deferred:
             wide = [claim for claim in deferred if int(claim.key) in batch.wide]
             outbox.hand_back(conn, deferred, behind=wide, priority=_BULK_PRIORITY)
+        hidden = [claim for claim in locked if int(claim.key) in batch.hidden]
+        for claim in hidden:
+            outbox.delay_hidden(conn, claim, batch.hidden[int(claim.key)])
+        if hidden:
+            # A plan of before ALTER ROLE … BYPASSRLS hides rows for as long as the session lives.
+            conn.execute("DISCARD PLANS")
         ends = [
             _end(claim, batch.predictions[int(claim.key)])
             for claim in locked
-            if int(claim.key) not in batch.deferred
+            if int(claim.key) not in batch.deferred and int(claim.key) not in batch.hidden
         ]
         finished = outbox.finish(conn, ends)
+    if hidden:
+        reason = batch.hidden[int(hidden[0].key)]
+        log.error("predictions cannot be seen", events=len(hidden), because=reason)
     verdicts = Counter(end.verdict for end in ends)
     return {
         "events": finished,
@@ -117,7 +127,8 @@ def _process(
         "tickers": len(batch.waiting),
         "deferred": len(deferred),
         "bulk": sum(claim.priority < 0 for claim in deferred),
-        "lost": len(claims) - finished - len(deferred),
+        "hidden": len(hidden),
+        "lost": len(claims) - finished - len(deferred) - len(hidden),
     }
 
 

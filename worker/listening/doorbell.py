@@ -120,7 +120,7 @@ class Doorbell:
             return "armed"
         try:
             with self._database.deadline(self._conn, 10):
-                row = self._conn.execute("SELECT doorbell_arm() AS state").fetchone()
+                row = self._conn.execute("SELECT public.doorbell_arm() AS state").fetchone()
         except psycopg.Error as error:
             self._lose(error)
             return "polling"
@@ -149,7 +149,7 @@ class Doorbell:
         self._armed = False
         try:
             with self._database.deadline(self._conn, 10):
-                self._conn.execute("SELECT doorbell_disarm()")
+                self._conn.execute("SELECT public.doorbell_disarm()")
         except psycopg.Error as error:
             self._lose(error)
 

@@ -3,6 +3,7 @@
 SQL tells the history, so that psql and a page give the same answer as the command.
 """
 
+import re
 from typing import Any
 
 from sql.database import Database
@@ -18,7 +19,7 @@ def explain(
     """
     if event is not None:
         query, argument = "SELECT * FROM explain_event(%s)", str(event)
-    elif what is not None and what.isdecimal() and len(what) < 19:
+    elif what is not None and re.fullmatch(r"-?[0-9]{1,18}", what):
         query, argument = "SELECT * FROM explain_prediction(%s)", what
     else:
         query, argument = "SELECT * FROM explain_ticker(%s)", what or ""

@@ -133,6 +133,13 @@ def delay(conn: Connection, claim: Claim, until: dt.datetime, reason: str) -> st
     )
 
 
+def delay_hidden(conn: Connection, claim: Claim, reason: str) -> str | None:
+    """Delay an event whose prediction cannot be seen: a minute, and an older one up to an hour."""
+    return _status(
+        conn, "SELECT outbox_delay_hidden(%s, %s, %s) AS status", [claim.id, claim.lease, reason]
+    )
+
+
 def _status(conn: Connection, query: str, arguments: list[Any]) -> str | None:
     row = conn.execute(query.encode(), arguments).fetchone()
     return row["status"] if row else None

@@ -5,8 +5,8 @@ The counts show an operator what a requeue did, and in a dry run what it would d
 
 from typing import Any
 
-from sql.database import Connection, Database, one
-from sql.errors import translated
+from sql.database import Connection, Database, one, trying
+from sql.errors import NotFound, translated
 
 
 def requeue(
@@ -26,7 +26,7 @@ def requeue(
     """
     with database.transaction() as conn:
         before = _counts(conn)
-        with translated(lookup=True), conn.transaction(force_rollback=dry_run):
+        with translated(lookup=True), trying(conn, dry_run=dry_run):
             if event is not None:
                 row = conn.execute("SELECT outbox_requeue(%s) AS event", [event]).fetchone()
             elif prediction is not None:
@@ -34,12 +34,17 @@ def requeue(
                     "SELECT outbox_requeue_prediction(%s) AS event", [prediction]
                 ).fetchone()
             elif ticker is not None:
+                known = one(conn, "SELECT ticker_is_known(%s) AS known", [ticker])["known"]
+                if known is False:
+                    raise NotFound(f"{ticker} is not registered, and no event names it")
                 row = conn.execute("SELECT outbox_requeue_ticker(%s) AS event", [ticker]).fetchone()
             else:
                 row = conn.execute(
                     "SELECT outbox_requeue_dead(%s, %s) AS redriven", [topic, error_like]
                 ).fetchone()
             after = _counts(conn)
+            if row is not None and row.get("event", 0) is None:
+                after["ready"] += 1  # a dry run does not write a new event
     return {
         **(row or {}),
         "dry_run": dry_run,

@@ -9,7 +9,9 @@ from typing import Any
 import psycopg
 
 from sql.database import Connection, Database, error_line, one
+from sql.rows import fetch_rows
 from sql.schema import migrate
+from sql.schema.check import read_only
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,8 @@ class Check:
 
 def status(conn: Connection) -> dict[str, Any]:
     """Return queue, workers, oldest event, pace and ETA as one document."""
-    queue = conn.execute("SELECT * FROM outbox_status").fetchall()
-    workers = conn.execute("SELECT * FROM worker_status ORDER BY name").fetchall()
+    queue = fetch_rows(conn, "SELECT * FROM outbox_status")
+    workers = fetch_rows(conn, "SELECT * FROM worker_status ORDER BY name")
     totals = one(
         conn,
         "SELECT (SELECT count(*) FROM outbox WHERE status IN ('pending', 'failed', 'processing')) AS waiting,"
@@ -49,14 +51,13 @@ def live_events(database: Database) -> int:
 def health(database: Database) -> list[Check]:
     """Run every check that the database still allows; the first failure may be the last."""
     try:
-        database.connect().close()  # the pool would retry for its whole timeout
         with database.transaction(seconds=10) as conn:
             changes = migrate.pending(conn)
     except migrate.MigrationError as error:
-        return [Check("database", "ok", "answers"), Check("schema", "fail", str(error))]
+        return [_answers(database), Check("schema", "fail", str(error))]
     except psycopg.Error as error:
         return [Check("database", "fail", error_line(error))]
-    checks = [Check("database", "ok", "answers")]
+    checks = [_answers(database)]
     wanted = [change.name for change in changes if change.action in {"apply", "replace"}]
     if wanted:
         some = ", ".join(wanted[:3])
@@ -66,6 +67,15 @@ def health(database: Database) -> list[Check]:
     with database.transaction(seconds=10) as conn:
         rows = conn.execute("SELECT name, state, message FROM reckoner_health()").fetchall()
     return [*checks, *(Check(row["name"], row["state"], row["message"]) for row in rows)]
+
+
+def _answers(database: Database) -> Check:
+    """Check that the database, which answers, can be written to."""
+    with database.transaction(seconds=10) as conn:
+        why = read_only(conn)
+    if why:
+        return Check("database", "fail", f"{database.place} answers, and {why}")
+    return Check("database", "ok", f"answers: {database.place}")
 
 
 def as_rows(checks: list[Check]) -> list[dict[str, Any]]:
