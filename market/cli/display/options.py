@@ -4,9 +4,10 @@ A command that takes `as_json: JsonOption` gets the other two from `with_output_
 command repeats them. `emit` reads them here.
 """
 
+import contextlib
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
@@ -44,6 +45,8 @@ class Output:
 _PLAIN = Output()
 _asked: ContextVar[Output] = ContextVar("output", default=_PLAIN)
 
+_place: ContextVar[str] = ContextVar("place", default="")
+
 _OPTIONS = {
     "output": Annotated[
         Form | None,
@@ -59,6 +62,21 @@ _OPTIONS = {
 def asked() -> Output:
     """Return what was asked of the running command."""
     return _asked.get()
+
+
+@contextlib.contextmanager
+def answering_from(place: str) -> Iterator[None]:
+    """Let screens name the database that they answer from, without its password."""
+    token = _place.set(place)
+    try:
+        yield
+    finally:
+        _place.reset(token)
+
+
+def place() -> str:
+    """Return the database that the running command answers from; empty before it is reached."""
+    return _place.get()
 
 
 def with_output_options(command: Callable[..., Any]) -> Callable[..., Any]:

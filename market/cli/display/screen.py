@@ -16,7 +16,7 @@ from rich.text import Text
 
 from market.cli.display.cells import BAD, GOOD, UNSETTLED
 from market.cli.display.layout import Layout, Shown, lay_out
-from market.cli.display.options import Output
+from market.cli.display.options import Output, place
 from market.cli.display.view import Row, View
 from sql.streams import beneath
 from sql.visible import visible_line
@@ -52,7 +52,7 @@ def screen(
     if title:
         parts.append(Text(visible_line(title), style="bold"))
     if view.summary:
-        parts.append(Text(visible_line(view.summary), style="bold"))
+        parts.append(Text(visible_line(_placed(view.summary)), style="bold"))
     if not rows:
         return Group(
             *parts, *([] if view.summary else [Text(visible_line(view.empty))]), *_next(view)
@@ -70,6 +70,10 @@ def screen(
     if layout.left_out:
         parts.append(Text(f"not shown: {', '.join(layout.left_out)} (-o wide)", style="dim"))
     return Group(*parts, *_next(view))
+
+
+def _placed(summary: str) -> str:
+    return f"{summary.removesuffix('.')} ({place()})." if place() else summary
 
 
 def _table(layout: Layout, rows: int) -> Table:
