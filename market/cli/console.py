@@ -1,39 +1,32 @@
-"""The output of all commands: tables for people and programs, and errors as one line.
+"""What every command shares: its options, its database, and errors as one line.
 
-On a terminal a table, in a pipe TSV without cut columns, with `--json` one document. Exit
-codes: 0 done, 1 failed, 2 wrong usage or settings, 3 unhealthy or another schema, 130
-interrupted.
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 unhealthy or another schema, 130
+interrupted. `display` prints rows.
 
 Printed text is often strangers' text. `run` replaces stdout and stderr by `sql.streams`, so that no
 control character reaches the terminal, whichever module prints it. rich draws on the stream beneath
-(`drawing`), with texts that went through `sql.visible`. TSV is for reading and for spreadsheets:
-white space is folded, other unprintable characters are escapes, and a text that a spreadsheet would
-compute begins with an apostrophe. Only `--json` keeps every text as it was. Numbers and times are
-exact in both. A command prints one TSV table, and its header also without rows.
+(`drawing`), with texts that went through `sql.visible`.
 """
 
 import contextlib
-import datetime as dt
-import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import psycopg
 import typer
 from typer.completion import completion_init  # type: ignore[attr-defined] # in no __all__
 
+from market.cli.display.options import answering_from, with_output_options
 from sql.access import open_database
 from sql.database import Database
 from sql.errors import InvalidInput, ReckonerError, Unhealthy
 from sql.redaction import redact
-from sql.rows import Rows
 from sql.schema import migrate
 from sql.settings import DatabaseSettings, load
 from sql.streams import ReaderGone, beneath, guard
 from sql.unreachable import ConnectionFailed
-from sql.visible import json_text, visible_line, visible_lines
+from sql.visible import visible_line, visible_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,9 +40,18 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what wou
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask before rows are rewritten.")]
 
 
+class Application(typer.Typer):
+    """Commands that take `-o` and `--columns` wherever they take `--json`."""
+
+    def command(self, *arguments: Any, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+        """Register a command."""
+        register = super().command(*arguments, **options)
+        return lambda function: register(with_output_options(function))
+
+
 def application(help_text: str, **options: Any) -> typer.Typer:
     """Make a typer application with the options that all command lines share."""
-    return typer.Typer(
+    return Application(
         help=help_text,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -72,6 +74,7 @@ def command_database(*, any_schema: bool = False, may_make: bool = False) -> Ite
                 open_database(settings, name="reckoner command", size=2, may_make=may_make)
             )
             stack.enter_context(_naming(database.place))
+            stack.enter_context(answering_from(database.place))
             with database.transaction() as conn:
                 if not any_schema:
                     migrate.expect(conn)
@@ -179,52 +182,6 @@ def fail(message: str, code: int) -> None:
     sys.exit(code)
 
 
-Table = Sequence[Mapping[str, Any]]
-
-
-def emit(rows: Table, *, as_json: bool, empty: str = "nothing") -> None:
-    """Print a table: rows, or `Rows` where it may be empty.
-
-    A JSON list with as_json, a table on a terminal, TSV with a header in a pipe.
-    """
-    if as_json:
-        emit_json(rows)
-    elif sys.stdout.isatty():
-        _table(rows, empty)
-    else:
-        _write_tsv(rows, _columns(rows))
-
-
-def emit_tables(tables: Mapping[str, Table], empty: Mapping[str, str] | None = None) -> None:
-    """Print several tables, one below the other; in a pipe one with all columns.
-
-    Its first column `part` has each row's key. empty: what a terminal shows for a table without rows.
-    """
-    if sys.stdout.isatty():
-        for name, rows in tables.items():
-            _table(rows, (empty or {}).get(name, "nothing"))
-        return
-    columns = dict.fromkeys(name for rows in tables.values() for name in _columns(rows))
-    named = [{"part": name, **row} for name, rows in tables.items() for row in rows]
-    _write_tsv(named, ["part", *columns])
-
-
-def _columns(rows: Table) -> list[str]:
-    known = rows.columns if isinstance(rows, Rows) else ()
-    return list(dict.fromkeys([*known, *(name for row in rows for name in row)]))
-
-
-def _write_tsv(rows: Table, columns: Sequence[str]) -> None:
-    sys.stdout.write("\t".join(map(_tsv, columns)) + "\n")
-    for row in rows:
-        sys.stdout.write("\t".join(_tsv(row.get(name)) for name in columns) + "\n")
-
-
-def emit_json(document: Any) -> None:
-    """Print one JSON document; times in ISO 8601, durations in seconds."""
-    sys.stdout.write(json_text(document, default=_plain, indent=2) + "\n")
-
-
 def say(text: str) -> None:
     """Print text on stdout; its line ends are kept, its control characters shown."""
     sys.stdout.write(visible_lines(text) + "\n")
@@ -245,64 +202,3 @@ def emit_bytes(body: bytes) -> None:
         except BrokenPipeError:
             sys.stdout.flush()  # which ends the command
             raise
-
-
-def _table(rows: Table, empty: str) -> None:
-    from rich.table import Table as Drawn  # noqa: PLC0415 - only a terminal needs it
-    from rich.text import Text  # noqa: PLC0415 - the same
-
-    console = drawing(sys.stdout)
-    if not rows:
-        console.print(Text(empty))
-        return
-    table, columns = Drawn(), _columns(rows)
-    for name in columns:
-        table.add_column(Text(_cell(name)))
-    for row in rows:
-        # A str would be markup: `[/x]` ends the program, `[red]` vanishes.
-        table.add_row(*(console.highlighter(Text(_cell(row.get(name)))) for name in columns))
-    console.print(table)
-
-
-# Excel, LibreOffice and Google Sheets compute a text that begins so, also in full width. After a
-# quotation mark they read on over tabs and line ends.
-_COMPUTED = tuple('=+-@"\uff1d\uff0b\uff0d\uff20')
-_NUMBER = re.compile(r"[-+]?(\d[\d,]*)?(\.\d+)?([eE][-+]?\d+)?( ?[%✓✗])?")
-
-
-def _tsv(value: Any) -> str:
-    """Format a cell of TSV, exactly; no spreadsheet computes its text."""
-    if isinstance(value, float):
-        return repr(value)
-    if isinstance(value, dt.datetime):
-        return value.isoformat(sep=" ")
-    if isinstance(value, dt.timedelta):
-        return str(value)
-    cell = _cell(value)
-    if isinstance(value, str) and cell.startswith(_COMPUTED) and not _NUMBER.fullmatch(cell):
-        return "'" + cell
-    return cell
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, dt.timedelta):
-        return str(dt.timedelta(seconds=round(value.total_seconds())))
-    if isinstance(value, dt.datetime):
-        return value.isoformat(sep=" ", timespec="seconds")
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, dict | list):
-        return json_text(value, default=_plain)
-    return visible_line(str(value))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dt.timedelta):
-        return value.total_seconds()
-    if isinstance(value, dt.datetime | dt.date):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return float(value) if value.is_finite() else None
-    return str(value)

@@ -11,16 +11,8 @@ from typing import Annotated
 import typer
 
 from market.backups import dump, records
-from market.cli.console import (
-    JsonOption,
-    application,
-    command_database,
-    emit,
-    emit_json,
-    emit_tables,
-    say,
-    waiting,
-)
+from market.cli.console import JsonOption, application, command_database, say, waiting
+from market.cli.display import View, emit, emit_json, emit_tables
 from market.settings import NeonSettings
 from sql.errors import InvalidInput
 from sql.rows import Rows
@@ -88,7 +80,7 @@ def repair(
                 "applied": Rows(done, ("object", "result")),
                 "left": _differences(left),
             },
-            {"left": "nothing is left"},
+            {"left": View(empty="nothing is left")},
         )
         _print_sql(left)
     if counts["failed"]:
@@ -105,7 +97,7 @@ def _print_script(found: list[Difference], *, as_json: bool) -> None:
 
 
 def _print_differences(found: list[Difference], empty: str) -> None:
-    emit(_differences(found), as_json=False, empty=empty)
+    emit(_differences(found), View(empty=empty), as_json=False)
     _print_sql(found)
 
 
@@ -142,7 +134,7 @@ def check(as_json: JsonOption = False) -> None:
     if as_json:
         emit_json({"checks": rows, "tables": sizes})
     else:
-        emit_tables({"checks": rows, "sizes": sizes}, {"sizes": "no table of ours"})
+        emit_tables({"checks": rows, "sizes": sizes}, {"sizes": View(empty="no table of ours")})
     if any(each.state == "fail" for each in checks):
         sys.exit(3)
 

@@ -21,9 +21,9 @@ from market.cli.console import (
     JsonOption,
     application,
     command_database,
-    emit,
     waiting,
 )
+from market.cli.display import View, emit
 from market.cli.following import JobAudit, follow
 from market.prices import cross_check, jobs, sync
 from market.providers import build
@@ -124,7 +124,7 @@ def backfill_status(
         if each:
             with database.transaction() as conn:
                 rows = jobs.symbols(conn, job)
-    emit(rows, as_json=as_json, empty="no symbol")
+    emit(rows, View(empty="no symbol"), as_json=as_json)
 
 
 @app.command("data-sync")

@@ -12,9 +12,9 @@ from market.cli.console import (
     YesOption,
     application,
     command_database,
-    emit,
     waiting,
 )
+from market.cli.display import emit
 
 app = application("Outcomes.")
 

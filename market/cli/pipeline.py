@@ -7,15 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from market import health
-from market.cli.console import (
-    DryRunOption,
-    JsonOption,
-    application,
-    command_database,
-    emit,
-    emit_json,
-    waiting,
-)
+from market.cli.console import DryRunOption, JsonOption, application, command_database, waiting
+from market.cli.display import emit, emit_json
 from market.providers import build
 from market.settings import MarketSettings
 from sql.database import Connection, one, trying

@@ -19,10 +19,10 @@ from market.cli.console import (
     JsonOption,
     application,
     command_database,
-    emit,
     emit_bytes,
     waiting,
 )
+from market.cli.display import View, emit
 from market.prices import backfill, bars_table, cross_check, ingestion
 from market.prices.ingestion import AuditFile, Run
 from market.providers import Provider, build
@@ -206,7 +206,7 @@ def price_stats(
                 row.update(bars_table.completeness(conn, row["symbol"]))
     if symbol is not None and not rows:
         raise NotFound(f"{symbol} is not registered: python -m market register-tickers {symbol}")
-    emit(rows, as_json=as_json, empty="no ticker")
+    emit(rows, View(empty="no ticker"), as_json=as_json)
 
 
 @app.command("providers")
@@ -249,4 +249,4 @@ def cross_check_prices(
         else:
             with waiting("comparing"):
                 rows = cross_check.run(database, build(settings), number, time.sleep)
-    emit(rows, as_json=as_json, empty="nothing was fetched in the last day")
+    emit(rows, View(empty="nothing was fetched in the last day"), as_json=as_json)

@@ -14,14 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from market.cli import figures
-from market.cli.console import (
-    JsonOption,
-    command_database,
-    emit,
-    emit_json,
-    say,
-    waiting,
-)
+from market.cli.console import JsonOption, command_database, say, waiting
+from market.cli.display import emit, emit_json
 from market.settings import ReportSettings
 from sql.errors import InvalidInput, ReckonerError
 from sql.rows import Rows

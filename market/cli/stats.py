@@ -1,7 +1,8 @@
 """`market stats`, `processing-stats`, `watch`: rows, stages and the live page."""
 
 from market.cli import watch as watching
-from market.cli.console import JsonOption, application, command_database, emit, waiting
+from market.cli.console import JsonOption, application, command_database, waiting
+from market.cli.display import emit
 from sql.rows import fetch_rows
 from sql.schema.catalogue import recorded
 

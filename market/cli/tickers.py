@@ -12,9 +12,9 @@ from market.cli.console import (
     YesOption,
     application,
     command_database,
-    emit,
     waiting,
 )
+from market.cli.display import View, emit
 from market.universe import registry, tickers
 from sql.database import trying
 from sql.errors import InvalidInput, ReckonerError
@@ -65,7 +65,7 @@ def ticker_registry(
         raise InvalidInput(f"--status is one of {', '.join(registry.STATUSES)}, not {status}")
     with command_database() as database, database.transaction() as conn:
         rows = registry.listing(conn, status)
-    emit(rows, as_json=as_json, empty="no ticker")
+    emit(rows, View(empty="no ticker"), as_json=as_json)
 
 
 @app.command("set-ticker")

@@ -5,15 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from market.cli.console import (
-    JsonOption,
-    application,
-    command_database,
-    emit,
-    emit_json,
-    say,
-    waiting,
-)
+from market.cli.console import JsonOption, application, command_database, say, waiting
+from market.cli.display import View, emit, emit_json
 from market.cli.reports import Form
 from market.prices.report import LEAST_SCORE
 from market.universe import symbol_lists
@@ -70,7 +63,7 @@ def _show(rows: Rows, bad: list[str], about: str, form: Form) -> None:
         emit_json(rows)
         return
     if form is Form.TABLE:
-        emit(rows, as_json=False, empty="no active ticker")
+        emit(rows, View(empty="no active ticker"), as_json=False)
         return
     from market.cli.show import as_markdown, as_page  # noqa: PLC0415 - loads a second's worth
     from market.evaluation.tables import Report, Table  # noqa: PLC0415

@@ -4,7 +4,8 @@ import contextlib
 import signal
 import sys
 
-from market.cli.console import JsonOption, command_database, emit_json, emit_tables
+from market.cli.console import JsonOption, command_database
+from market.cli.display import emit_json, emit_tables
 from sql.settings import DatabaseSettings, load
 
 

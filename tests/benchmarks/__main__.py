@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from market.cli.console import application, emit, run
+from market.cli.console import application, run
+from market.cli.display import emit
 from sql.errors import InvalidInput
 from sql.logs import configure
 from sql.settings import LogSettings

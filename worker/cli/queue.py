@@ -16,9 +16,9 @@ from market.cli.console import (
     JsonOption,
     command_database,
     drawing,
-    emit,
     waiting,
 )
+from market.cli.display import emit
 from market.settings import MarketSettings
 from sql.errors import Conflict, InvalidInput
 from sql.settings import load

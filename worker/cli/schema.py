@@ -7,7 +7,8 @@ from typing import Annotated
 import psycopg
 import typer
 
-from market.cli.console import JsonOption, command_database, emit, say, waiting
+from market.cli.console import JsonOption, command_database, say, waiting
+from market.cli.display import View, emit
 from sql.database import Database
 from sql.errors import InvalidInput, ReckonerError
 from sql.rows import Rows
@@ -65,7 +66,7 @@ def _print_changes(changes: list[Change], *, as_json: bool) -> None:
         emit(Rows(rows, [field.name for field in fields(Change)]), as_json=as_json)
         return
     rows = [{"action": change.action, "name": change.name} for change in changes]
-    emit(rows, as_json=False, empty="up to date")
+    emit(rows, View(empty="up to date"), as_json=False)
     for change in changes:
         if change.sql:
             when = (
@@ -98,8 +99,8 @@ def _remove(database: Database, *, apply: bool, as_json: bool) -> None:
         name = "removed" if apply else "would_remove"
         emit(
             Rows([{name: line} for line in lines], [name]),
+            View(empty="nothing of ours is here"),
             as_json=as_json,
-            empty="nothing of ours is here",
         )
     elif lines:
         say(remove.script(lines).rstrip())

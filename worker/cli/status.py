@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from market.cli.console import JsonOption, command_database, emit, emit_json, emit_tables, say
+from market.cli.console import JsonOption, command_database, say
+from market.cli.display import View, emit, emit_json, emit_tables
 from sql import embedded
 from sql.access import open_database
 from sql.errors import InvalidInput
@@ -37,7 +38,7 @@ def status(as_json: JsonOption = False) -> None:
             "queue": document["queue"],
             "workers": document["workers"],
         },
-        {"queue": "the queue is empty", "workers": "no worker"},
+        {"queue": View(empty="the queue is empty"), "workers": View(empty="no worker")},
     )
 
 
