@@ -5,7 +5,9 @@ in which order, `limits` whether one may be asked now, `validation` how good an 
 `responses` what the answers mean together. `store` writes the result.
 """
 
+import datetime as dt
 import time
+import zoneinfo
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,7 +17,7 @@ from market.prices.report import Known, Report
 from market.prices.responses import Response, Responses
 from market.prices.results import Failed, Fetched, NoData, Plan, Result
 from market.prices.validation import validate
-from market.providers import Answer, Kind, Provider, Request, limits, selection
+from market.providers import Answer, Bar, Kind, Provider, Request, limits, selection
 from market.providers.limits import Paused
 from sql.database import Connection, Database
 
@@ -169,4 +171,20 @@ def _other_instrument(plan: Plan, answer: Answer) -> str | None:
         (plan.asset_type == "crypto" and not is_coin) or (is_coin and "-" not in plan.name)
     ):
         return f"another instrument: {answer.asset_type} where {plan.asset_type} is expected"
+    if answer.timezone and plan.timezone and _differ(answer.timezone, plan.timezone, answer.bars):
+        return (
+            f"another exchange: its time zone is {answer.timezone}, that of {plan.calendar} is"
+            f" {plan.timezone}; see symbol_rules, or set ticker_registry.calendar"
+        )
     return None
+
+
+def _differ(one: str, other: str, bars: Sequence[Bar]) -> bool:
+    """Whether two time zones have different times at the newest bar; names alone say little."""
+    noon = dt.time(12)
+    at = dt.datetime.combine(max((bar.date for bar in bars), default=dt.date(2000, 1, 1)), noon)
+    try:
+        offsets = [zoneinfo.ZoneInfo(name).utcoffset(at) for name in (one, other)]
+    except (KeyError, ValueError, OSError):
+        return False  # a provider's name that is not a time zone proves nothing
+    return offsets[0] != offsets[1]

@@ -26,7 +26,9 @@ def plan(
     refetch: the whole range again. since: everything since that date, stored or not.
     """
     row = conn.execute(
-        "SELECT * FROM ticker_plan(%s, %s, %s, %s)", [symbol, backfill_days, refetch, since]
+        "SELECT p.*, c.timezone FROM ticker_plan(%s, %s, %s, %s) p"
+        " LEFT JOIN market_calendars c ON c.calendar = p.calendar",
+        [symbol, backfill_days, refetch, since],
     ).fetchone()
     if row is None:
         return None
@@ -50,6 +52,7 @@ def plan(
         covered_to=row["covered_to"],
         last_session=row["last_session"],
         jobs=row["jobs"],
+        timezone=row["timezone"],
     )
 
 

@@ -29,6 +29,7 @@ class Plan:
     covered_to: dt.date | None  # the last day for which providers answered
     last_session: dt.date | None  # the last that settled; None: the calendar is not loaded
     jobs: Sequence[int]  # jobs that the fetch serves
+    timezone: str | None = None  # the exchange's; None: it has none
     waits: "Deferred | None" = None  # the calendar cannot be computed now
 
     @property

@@ -126,6 +126,7 @@ def _parse(request: Request, result: dict[str, Any]) -> Answer:
         asset_type=_ASSET_TYPES.get(str(meta.get("instrumentType"))),
         exchange=meta.get("exchangeName"),
         currency=meta.get("currency"),
+        timezone=meta.get("exchangeTimezoneName"),
         actions=[action for action in actions if request.start <= action.date <= request.end],
     )
 

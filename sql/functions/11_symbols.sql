@@ -70,16 +70,33 @@ RETURNS TABLE (provider_symbol text, calendar text) LANGUAGE sql STABLE AS $$
     SELECT s.provider_symbol, s.calendar FROM symbols_by_rule(ARRAY[p_symbol]) s WHERE s.matched
 $$;
 
--- The calendar of a symbol for which no rule names one.
+-- The calendar of a symbol in its provider's spelling for which no rule names one: coins have their own,
+-- plain symbols are listed in New York, and nothing else borrows its sessions. An unknown calendar begins
+-- with a question mark: ?.XX for a suffix, ?XX: for a prefix, else the symbol. calendar_unknown() says so.
 CREATE OR REPLACE FUNCTION symbol_default_calendar(p_symbol text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT CASE WHEN symbol_asset_type(p_symbol) = 'crypto' THEN '24/7' ELSE 'XNYS' END
+    SELECT CASE WHEN symbol_asset_type(p_symbol) = 'crypto' THEN '24/7'
+                WHEN p_symbol ~ '^[A-Z][A-Z0-9-]*$' THEN 'XNYS'
+                ELSE '?' || coalesce(CASE WHEN p_symbol !~ '^\^' THEN substring(p_symbol FROM '\.[A-Z0-9]+$') END,
+                                     substring(p_symbol FROM '^[A-Z0-9]+:'), p_symbol) END
 $$;
 
--- The calendar's name in exchange_calendars; market/universe/sessions.py loads it.
+-- The calendar's name in exchange_calendars, which market/universe/sessions.py loads, or an unknown one.
 CREATE OR REPLACE FUNCTION symbol_calendar(p_symbol text) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT coalesce((SELECT calendar FROM symbol_rule(p_symbol)), symbol_default_calendar(p_symbol))
+    SELECT coalesce(s.calendar, symbol_default_calendar(coalesce(s.provider_symbol, p_symbol)))
+    FROM symbols_by_rule(ARRAY[p_symbol]) s
+$$;
+
+-- Why a calendar is unknown, and the statement that makes it known. NULL for one that has a name.
+CREATE OR REPLACE FUNCTION calendar_unknown(p_calendar text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT format('no calendar is known for %s: INSERT INTO symbol_rules (pattern, calendar) VALUES (%L, %L)',
+                  CASE WHEN k.word ~ '^\.' THEN 'symbols that end in ' WHEN k.word ~ ':$' THEN 'symbols that begin with '
+                       ELSE '' END || k.word,
+                  CASE WHEN k.word ~ '^\.' THEN '.+\' || k.word WHEN k.word ~ ':$' THEN k.word || '.+'
+                       ELSE regexp_replace(k.word, '([.^])', '\\\1', 'g') END, 'XNYS or another')
+    FROM (SELECT substr(p_calendar, 2) AS word) k WHERE starts_with(p_calendar, '?')
 $$;
 
 -- JSON that jsonb cannot hold (\u0000, lone surrogates, numbers beyond numeric) as its text:
@@ -101,7 +118,10 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT coalesce(p_assets LIKE '["_%' OR octet_length(p_assets) > 10000
                     OR p_assets !~ '^\s*(null|\[\s*\]|\{\s*\}|"\s*")?\s*$', false)
 $$;
+REVOKE ALL ON FUNCTION
+    calendar_unknown(p_calendar text)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/11_symbols.sql', '7e40603f4543a254f17a6364b930012009d8fa985b1e5ac25c08773077b47724')
+    ('functions/11_symbols.sql', '2ee72a06f89ab040a5ee424ece68f9931ce0705c2662cea1e4390274bdc51676')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -27,7 +27,7 @@ BEGIN
                                  created_at, updated_at)
     SELECT r.symbol, (reckoner_now() AT TIME ZONE 'UTC')::date, v_sources[r.n], 'active',
            symbol_asset_type(coalesce(r.provider_symbol, r.symbol)),
-           coalesce(r.calendar, symbol_default_calendar(r.symbol)),
+           coalesce(r.calendar, symbol_default_calendar(coalesce(r.provider_symbol, r.symbol))),
            r.provider_symbol, 0, 'pending', reckoner_now(), reckoner_now()
     FROM symbols_by_rule(v_symbols) r -- in the order of the symbols
     ON CONFLICT DO NOTHING
@@ -39,6 +39,6 @@ REVOKE ALL ON FUNCTION
     registry_register(p_symbols text[], p_prediction_ids integer[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/40_registry.sql', '89a6a0ed044c9cc1770d54c4fd6b465c5e9a08edea07dfea8c43847663c60019')
+    ('functions/40_registry.sql', '112be9f816150e1aa75837a5596eccfab782c36ca16c6c80d54fdb113e65c0e2')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -6,11 +6,12 @@ SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
 -- A ticker's name at providers, and its calendar: from the registry, else from symbol_rules, where a
--- rule may be younger than the ticker. A calendar that is not the default was set on purpose and stays.
+-- rule may be younger than the ticker. A calendar that is not a default was set on purpose and stays.
 CREATE OR REPLACE FUNCTION ticker_listing(p_symbol text)
 RETURNS TABLE (provider_symbol text, calendar text, status text) LANGUAGE sql STABLE AS $$
     SELECT coalesce(r.provider_symbol, u.provider_symbol, r.symbol)::text,
-           CASE WHEN r.provider_symbol IS NULL AND c.calendar IN ('XNYS', '24/7')
+           CASE WHEN starts_with(c.calendar, '?') THEN symbol_calendar(r.symbol)
+                WHEN r.provider_symbol IS NULL AND c.calendar IN ('XNYS', '24/7')
                 THEN coalesce(u.calendar, c.calendar) ELSE c.calendar END,
            r.status::text
     FROM ticker_registry r
@@ -24,7 +25,8 @@ CREATE OR REPLACE FUNCTION ticker_calendars_missing(p_symbols text[]) RETURNS SE
 LANGUAGE sql STABLE AS $$
     SELECT DISTINCT l.calendar
     FROM unnest(p_symbols) AS n(symbol) CROSS JOIN LATERAL ticker_listing(n.symbol) l
-    WHERE NOT EXISTS (SELECT FROM market_sessions s WHERE s.calendar = l.calendar)
+    WHERE NOT starts_with(l.calendar, '?')
+      AND NOT EXISTS (SELECT FROM market_sessions s WHERE s.calendar = l.calendar)
 $$;
 
 -- The plan of a fetch for this symbol: one row, none for a symbol that is not registered.
@@ -189,6 +191,6 @@ REVOKE ALL ON FUNCTION
     ticker_fetch_concluded(p_symbol text, p_status text, p_reason text, p_backfill_status text, p_backfill_error text )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_ticker_plan.sql', '0aa6cc4960199900fa955cff9ee811786660f97dfd811b851dd473f4ad2da688')
+    ('functions/42_ticker_plan.sql', 'fdd35a8b1d9da340b9e03cf4005e3c2aabdc14dc5bf667622ddb6b90fc1a6f4b')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

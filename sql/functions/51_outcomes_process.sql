@@ -177,7 +177,8 @@ BEGIN
               FROM (SELECT DISTINCT unnest(v_symbols) AS symbol) k
               LEFT JOIN ticker_registry r ON r.symbol = k.symbol
               WHERE k.symbol IS NOT NULL) c
-        WHERE NOT EXISTS (SELECT FROM market_sessions s WHERE s.calendar = c.calendar);
+        WHERE NOT starts_with(c.calendar, '?')
+          AND NOT EXISTS (SELECT FROM market_sessions s WHERE s.calendar = c.calendar);
         IF FOUND THEN
             RETURN;
         END IF;
@@ -261,6 +262,6 @@ REVOKE ALL ON FUNCTION
     outcomes_process(p_prediction_ids integer[], p_backfill_days integer, p_check_calendars boolean, p_max_symbols integer, p_budget integer, p_bulk integer[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/51_outcomes_process.sql', 'd3cb1f66ce51adf22587f87b94cbac6fc232d2f090ef18ec02e9151a8dd7886e')
+    ('functions/51_outcomes_process.sql', '157f89f88182a43e07e9472e551218d9b98c75b1041294d7ec354fe315eaff79')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -107,6 +107,11 @@ BEGIN
           WHERE m.calendar IN ('XNYS', '24/7')
              OR EXISTS (SELECT FROM ticker_registry r WHERE r.calendar = m.calendar)) c
     WHERE c.text IS NOT NULL;
+    SELECT concat_ws('. ', v_row.text, string_agg(format('%s tickers are not processed: %s', t.n, t.why), '. ' ORDER BY t.why))
+           AS text INTO v_row
+    FROM (SELECT count(*) AS n, calendar_unknown(r.calendar) AS why FROM ticker_registry r
+          WHERE r.calendar LIKE '?%' AND r.status = 'active' GROUP BY r.calendar ORDER BY n DESC LIMIT 5) t;
+    v_row.text := nullif(v_row.text, '');
     RETURN QUERY SELECT 'calendars', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
         coalesce(v_row.text, 'the sessions of every calendar in use are known for more than a month');
 
@@ -180,6 +185,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', 'e925d4203d09e23f1fa674a88c86fa4fc0f6f08db153558d4836211fab1b1f2c')
+    ('functions/71_health.sql', '38fcb67ce8e436692a4ee9501a43d9c55f4e933ee5b48586ceb5a348901138db')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -90,7 +90,7 @@ BEGIN
         SELECT r.calendar INTO calendar FROM symbol_rules r
         WHERE old ~ ('^(?:' || r.pattern || ')$') AND r.pattern <> symbol_pattern(old)
         ORDER BY r.priority DESC, r.pattern LIMIT 1;
-        calendar := coalesce(calendar, CASE WHEN symbol_asset_type(old) = 'crypto' THEN '24/7' ELSE 'XNYS' END);
+        calendar := coalesce(calendar, symbol_default_calendar(old));
     ELSE
         SELECT * INTO v_new FROM ticker_registry WHERE symbol = new;
         provider_symbol := coalesce(v_new.provider_symbol, (SELECT r.provider_symbol FROM symbol_rule(new) r), new);
@@ -228,6 +228,6 @@ REVOKE ALL ON FUNCTION
     ticker_remap(p_old text, p_new text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/83_ticker_verbs.sql', '5252e22b7abde55e60841821af5a38d489599e3285eba24a0dd9a37f99cff8e8')
+    ('functions/83_ticker_verbs.sql', '7b4b0a544d07b34944d2d747c3e3ca8dc4c0d5e9296357573f6d477aba93efb5')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

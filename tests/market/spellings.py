@@ -18,7 +18,7 @@ SPELLINGS: list[tuple[str, str | None, str, str]] = [
     ("NASDAQ:AAPL", "AAPL", "XNYS", "stock"),
     ("KRX:005930", "005930.KS", "XKRX", "stock"),
     ("005930.KS", None, "XKRX", "stock"),
-    ("KRX:5930", None, "XNYS", "stock"),  # no number of that exchange
+    ("KRX:5930", None, "?KRX:", "stock"),  # not a number of that exchange
     ("VOD.L", None, "XLON", "stock"),
     ("LON:VOD", "VOD.L", "XLON", "stock"),
     ("SAP.DE", None, "XETR", "stock"),
