@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from market.universe import sessions
@@ -31,8 +32,14 @@ _FAST = {
 
 
 def pytest_configure() -> None:
-    """Choose the folder for temporary files before the first one is made."""
+    """Choose the folder for temporary files before the first one is made, and take no time."""
     use_memory()
+    # An example on a busy machine takes as long as it takes. All else is as hypothesis chose, also in CI.
+    slow = [hypothesis.HealthCheck.too_slow]
+    hypothesis.settings.register_profile(
+        "reckoner", parent=hypothesis.settings(), deadline=None, suppress_health_check=slow
+    )
+    hypothesis.settings.load_profile("reckoner")
 
 
 @pytest.fixture(scope="session")
