@@ -78,11 +78,13 @@ BEGIN
 END
 $$;
 
--- Replaces a view only where its text changed: replacing locks out its readers.
+-- Replaces a view only where its text changed: replacing locks out its readers. A view without the
+-- comment is not ours: the owner's, for another source.
 CREATE OR REPLACE FUNCTION source_attach_view() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     v_view record;
     v_made text;
+    v_there text;
 BEGIN
     FOR v_view IN
         SELECT 'prediction_inputs' AS name, source_view_text() AS text
@@ -94,7 +96,10 @@ BEGIN
             CASE WHEN source_has('predictions', 'llm_model') THEN 'predictions.llm_model' ELSE 'NULL' END)
     LOOP
         v_made := 'made by source_attach_view(), ' || md5(v_view.text);
-        IF obj_description(to_regclass('public.' || v_view.name), 'pg_class') IS DISTINCT FROM v_made THEN
+        v_there := coalesce(obj_description(to_regclass('public.' || v_view.name), 'pg_class'), '');
+        CONTINUE WHEN to_regclass('public.' || v_view.name) IS NOT NULL
+                  AND v_there NOT LIKE 'made by source\_attach\_view()%';
+        IF v_there <> v_made THEN
             EXECUTE format('CREATE OR REPLACE VIEW public.%I AS %s', v_view.name, v_view.text);
             EXECUTE format('COMMENT ON VIEW public.%I IS %L', v_view.name, v_made);
         END IF;
@@ -112,6 +117,6 @@ REVOKE ALL ON FUNCTION
     source_attach_view()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/12_source.sql', '1c29af1a9eef0c39625c8ffce7f72fa656993bbb575e9548a9cd14906cf5f408')
+    ('functions/12_source.sql', '47d28ca83ded4647376ce10172e28c2288beb6dac937b51a2c96c43ccaf68729')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -12,13 +12,11 @@ from collections.abc import Callable
 import psycopg
 
 from sql.database import Connection, one
-from sql.schema import drift, migrate, rights
+from sql.schema import drift, migrate, own, rights
 from sql.schema.catalogue import Item, definitions, describe, recorded
 from sql.schema.drift import Difference
-from sql.schema.files import ATTACHED_VIEWS
-
-# `migrate` makes them where they are missing; otherwise another program made them.
-SHARED = ("predictions", "ticker_registry", "market_prices", "prediction_outcomes")
+from sql.schema.files import ATTACHED_VIEWS, SHARED
+from sql.schema.fits import fits
 
 # The unique columns on which our statements rely there: for ON CONFLICT, and for one row per name.
 _KEYS = {
@@ -30,12 +28,6 @@ _KEYS = {
 _OPTIONAL = {"post_timestamp", "signal_id", "shitpost_id", "updated_at"}
 # Columns that we neither read nor write there.
 _UNUSED = {"id", "sector"}
-# Times that others keep without a zone; we write UTC into them.
-_TIMES = {"created_at", "updated_at", "last_price_update", "last_updated", "post_timestamp"}
-_TEXTS = re.compile(r"(?:character varying|text)(?:\((\d+)\))?")
-_ALSO = {"integer": {"bigint"}, "jsonb": {"json"}}
-# Lengths of our values, where they are shorter than the column that `migrate` makes.
-_LENGTHS = {"exchange": 20}
 
 
 def audit(conn: Connection) -> list[Difference]:
@@ -44,12 +36,15 @@ def audit(conn: Connection) -> list[Difference]:
     Raises migrate.MigrationError where the database is of another version.
     """
     migrate.expect_files(conn)
-    live = describe(conn)
+    names = own.look(conn)
+    live = [item for item in describe(conn) if not _is_of(item, names.not_ours)]
     have = {item.identity: item for item in live}
-    want = recorded()
+    # Nothing is made in the place of another program's object, nor on it.
+    want = [item for item in recorded() if not _is_of(item, names.not_ours)]
     needed = _called_by_tables(want)
     routines = _routines(want, have, conn)
-    found = [each for each in routines if _function_name(each) in needed]
+    found = [drift.taken(each) for each in names.clashes]
+    found += [each for each in routines if _function_name(each) in needed]
     found += _tables(want, have)
     found += [each for each in routines if _function_name(each) not in needed]
     checks: tuple[tuple[str, Callable[[Item], Difference], _Change], ...] = (
@@ -63,7 +58,13 @@ def audit(conn: Connection) -> list[Difference]:
                 found.append(missing(item))
             elif there.detail != item.detail:
                 found.append(changed(item, there))
-    return found + _strangers(want, live) + _rights(want, have, conn) + _elsewhere(conn)
+    return found + _strangers(want, live) + _rights(want, have, conn) + _elsewhere(want, conn)
+
+
+def _is_of(item: Item, not_ours: frozenset[tuple[str, str]]) -> bool:
+    """Whether an item is another program's object, or belongs to its table."""
+    kind, table = (item.parent, "") if item.kind == "rights" else (item.kind, item.parent)
+    return (kind, item.name) in not_ours or ("table", table) in not_ours
 
 
 def _called_by_tables(want: list[Item]) -> set[str]:
@@ -96,7 +97,8 @@ def _tables(want: list[Item], have: _Have) -> list[Difference]:
             "danger",
             "claims need its numbers: a new one must begin above every lease ever given",
             False,
-            f"CREATE SEQUENCE public.{item.name}; -- RESTART WITH a number above all leases",
+            f"CREATE SEQUENCE public.{item.name}; {own.marked('sequence', item.name)}"
+            " -- RESTART WITH a number above all leases",
         )
         for item in want
         if item.kind == "sequence" and item.identity not in have
@@ -134,7 +136,7 @@ def _shared(table: str, columns: list[Item], have: _Have) -> list[Difference]:
         if live is None:
             if not (table == "predictions" and item.name in _OPTIONAL):
                 found.append(drift.missing_column(item))
-        elif not _fits(item, live.detail["type"]):
+        elif not fits(item, live.detail["type"]):
             found.append(drift.wrong_type(item, live))
         elif table != "predictions" and live.detail["not_null"] and not item.detail["not_null"]:
             found.append(drift.refuses_null(item))
@@ -157,20 +159,6 @@ def _shared(table: str, columns: list[Item], have: _Have) -> list[Difference]:
             )
         )
     return found
-
-
-def _fits(item: Item, have: str) -> bool:
-    """Whether a column of this type accepts all values that we write and gives those that we read."""
-    want = item.detail["type"]
-    if want == have or have in _ALSO.get(want, ()):
-        return True
-    if item.name in _TIMES and have == "timestamp without time zone":
-        return True
-    wanted, given = _TEXTS.fullmatch(want), _TEXTS.fullmatch(have)
-    if wanted is None or given is None:
-        return False
-    length = _LENGTHS.get(item.name, wanted[1])
-    return given[1] is None or (length is not None and int(given[1]) >= int(length))
 
 
 def _routines(want: list[Item], have: _Have, conn: Connection) -> list[Difference]:
@@ -209,8 +197,10 @@ def _is_view(conn: Connection, view: str) -> bool:
                 " = pg_get_viewdef(('public.' || quote_ident(%s))::regclass) AS same",
                 [view],
             ).fetchone()
-    except (psycopg.errors.UndefinedObject, psycopg.errors.SyntaxErrorOrAccessRuleViolation):
-        return False  # an object that it reads is missing, which is a difference of its own
+    except psycopg.ProgrammingError:
+        return (
+            False  # what it reads is missing or another program's, which is a difference of its own
+        )
     return bool(row and row["same"])
 
 
@@ -292,8 +282,9 @@ def _is_theirs(item: Item) -> bool:
     return any(item.name == table or item.name.startswith(f"{table}_id") for table in SHARED)
 
 
-def _elsewhere(conn: Connection) -> list[Difference]:
+def _elsewhere(want: list[Item], conn: Connection) -> list[Difference]:
     """Find triggers that call a function of ours on another table than its own."""
+    triggers = [item for item in recorded() if item.kind == "trigger"]
     rows = conn.execute(
         "SELECT t.tgname AS trigger, n.nspname AS schema, c.relname AS table, p.proname AS function"
         " FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"
@@ -302,9 +293,9 @@ def _elsewhere(conn: Connection) -> list[Difference]:
         "   AND NOT (n.nspname = 'public' AND (c.relname, t.tgname) IN (SELECT * FROM unnest(%s::text[], %s::text[])))"
         " ORDER BY 2, 3, 1",
         [
-            sorted({item.name for item in recorded() if item.kind == "trigger"}),
-            [item.parent for item in recorded() if item.kind == "trigger"],
-            [item.name for item in recorded() if item.kind == "trigger"],
+            sorted({item.name for item in triggers} & {item.parent for item in want}),
+            [item.parent for item in triggers],
+            [item.name for item in triggers],
         ],
     ).fetchall()
     return [

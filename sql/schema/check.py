@@ -14,8 +14,9 @@ from typing import Any
 import psycopg
 
 from sql.database import Connection, Database, error_line, one
-from sql.schema.audit import SHARED
+from sql.schema import own
 from sql.schema.catalogue import recorded
+from sql.schema.files import SHARED
 
 _ECHO_SECONDS = 2.0
 _CALL_SECONDS = 15.0
@@ -37,6 +38,7 @@ def check(database: Database, listen_url: str) -> list[Check]:
             _version(conn),
             _rights(conn),
             _creators(conn),
+            _names(conn),
             _longest(conn),
             _dead(conn),
             _connections(conn),
@@ -156,6 +158,19 @@ def _creators(conn: Connection) -> Check:
         f"{row['who']} may create in it: an operator or a function made there can be called by our"
         f" statements, with the rights of who runs them: REVOKE CREATE ON SCHEMA public FROM {row['who']}",
     )
+
+
+def _names(conn: Connection) -> Check:
+    """Find objects of another program that have names of ours."""
+    try:
+        with conn.transaction():
+            clashes = own.look(conn).clashes
+    except psycopg.errors.InsufficientPrivilege:
+        return Check("names", "ok", "not compared: the role may not read reckoner_schema")
+    if not clashes:
+        return Check("names", "ok", "no other program has an object with a name of ours")
+    said = "; ".join(f"{each}: {each.sql}" for each in clashes)
+    return Check("names", "warn", f"migrate refuses: {said}")
 
 
 def _longest(conn: Connection) -> Check:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from psycopg import sql as psql
 
 from sql.schema.catalogue import Item, definitions
+from sql.schema.clash import Clash
 from sql.schema.files import PUBLIC
 
 Danger = Literal["danger", "warn"]
@@ -290,6 +291,18 @@ def routine(item: Item, *, missing: bool) -> Difference:
         missing,
         statement,
         definition.file,
+    )
+
+
+def taken(found: Clash) -> Difference:
+    """Report another program's object with a name of ours."""
+    return Difference(
+        found.object,
+        found.said,
+        "danger",
+        "what of ours uses the name fails, or does what the other program means by it",
+        False,
+        found.sql,
     )
 
 

@@ -82,6 +82,9 @@ class SchemaFile:
         return body
 
 
+# `migrate` makes these tables where they are missing; otherwise another program made them.
+SHARED = ("predictions", "ticker_registry", "market_prices", "prediction_outcomes")
+
 # Views that source_attach_view() makes for the tables that it finds. Their text is in no file.
 ATTACHED_VIEWS = ("prediction_inputs", "prediction_models")
 

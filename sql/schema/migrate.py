@@ -16,7 +16,8 @@ import structlog
 
 from sql.database import Connection, Database, one
 from sql.errors import ReckonerError, Unhealthy
-from sql.schema import indexes, locks, rights
+from sql.schema import indexes, locks, own, rights
+from sql.schema.clash import Clash
 from sql.schema.files import SchemaFile, schema_files
 from sql.schema.locks import until_free
 
@@ -37,12 +38,22 @@ class SchemaMismatch(MigrationError, Unhealthy):
     """The database differs from what this code expects."""
 
 
+class NamesTaken(SchemaMismatch):
+    """Another program has objects with names of ours; nothing was changed."""
+
+    def __init__(self, clashes: list[Clash]) -> None:
+        said = "; ".join(f"{each} ({each.sql})" for each in clashes)
+        super().__init__(f"names of ours are taken, nothing was changed: {said}")
+        self.changes = [_as_change(each) for each in clashes]
+
+
 @dataclass(frozen=True)
 class Change:
     """One change by `migrate`: `apply` a new file, `replace` a changed one, `attach`,
     `restrict` a function that everyone may call.
 
-    `optional` and `blocked` (by duplicates): what a person may do with `sql`.
+    `optional` and `blocked` (by duplicates): what a person may do with `sql`. `clash`: another program's
+    object has a name of ours, and `migrate` refuses; `sql` makes room.
     """
 
     action: str
@@ -50,12 +61,23 @@ class Change:
     sql: str | None = None
 
 
+def _as_change(each: Clash) -> Change:
+    return Change("clash", str(each), each.sql)
+
+
 def pending(conn: Connection) -> list[Change]:
-    """Return the changes that `migrate` would make; none where the database is as expected.
+    """Return the changes that `migrate` would make, or the clashes for which it would refuse;
+    none where the database is as expected.
 
     Raises MigrationError when an applied migration's text is no longer the one that was applied,
     or when the database has one that this version does not know.
     """
+    if clashes := own.look(conn).clashes:
+        return [_as_change(each) for each in clashes]
+    return _pending(conn)
+
+
+def _pending(conn: Connection) -> list[Change]:
     changes = _pending_files(conn)
     # A file that is applied revokes its own functions from PUBLIC.
     open_to_all = [] if changes else _open_to_all(conn)
@@ -154,11 +176,14 @@ def advise(conn: Connection) -> Change | None:
 def migrate(database: Database) -> list[Change]:
     """Bring the database to the state that this code expects; returns what was done.
 
-    Raises MigrationError when a migration was edited, or when a lock on the owner's tables
+    Raises NamesTaken before the first change where another program's object has a name of ours, and
+    MigrationError when a migration was edited, or when a lock on the owner's tables
     could not be had within a few seconds, in waits of a tenth: waiting longer at once would
     queue its inserts behind us. What was done until then stays, and the next run goes on from there.
     """
     done: list[Change] = []
+    with database.transaction(seconds=60) as conn:
+        _refuse_clashes(conn)
     try:
         for file in schema_files():
             if file.is_migration:
@@ -225,22 +250,32 @@ def _step(database: Database, files: Sequence[SchemaFile]) -> list[Change]:
             raise SchemaMismatch(
                 f"PostgreSQL 15 or newer is needed, this one is {version // 10000}"
             )
-        changes = {change.name: change for change in pending(conn)}
-        done = []
+        changes = {change.name: change for change in _pending_files(conn)}
+        done = [changes[file.name] for file in files if file.name in changes]
+        has_functions = not all(file.is_migration for file in files)
+        if done or has_functions:
+            _refuse_clashes(conn)
+            own.mark(conn)  # made by an older release, or by psql
         for file in files:
             if file.name in changes:
                 _apply(conn, file)
-                done.append(changes[file.name])
-        if not all(file.is_migration for file in files):
+        if done:
+            own.mark(conn, everything=True)
+        if has_functions:
             done += _open_to_all(conn)
             rights.restrict(conn)
         return done
 
 
+def _refuse_clashes(conn: Connection) -> None:
+    if clashes := own.look(conn).clashes:
+        raise NamesTaken(clashes)
+
+
 def _attach(database: Database) -> list[Change]:
     """Create the missing view and triggers; leave those that work."""
     with _locked(database) as conn:
-        changes = [change for change in pending(conn) if change.action == "attach"]
+        changes = _detached(conn)
         conn.execute("SET LOCAL search_path = public")
         conn.execute("SELECT source_attach()")
         return changes
@@ -250,7 +285,8 @@ def _apply(conn: Connection, file: SchemaFile) -> None:
     if not file.is_stamped:
         raise SchemaMismatch(f"{file.name} does not record itself: run ./dev sql")
     try:
-        conn.execute(file.body.encode())
+        body = own.spare(conn, file.body) if file.name == DROPS else file.body
+        conn.execute(body.encode())
     except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
         raise
     except psycopg.Error as error:

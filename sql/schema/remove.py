@@ -2,15 +2,15 @@
 
 It removes triggers, views, functions, the queue and tables that serve the queue alone. Predictions,
 tickers, prices and outcomes stay, with the columns that were added to them and the record of where the
-prices came from. To change the type of a column of `predictions` an owner needs this too, because our
-view reads it.
+prices came from. What another program made stays, whatever its name (own.py). To change the type of a
+column of `predictions` an owner needs this too, because our view reads it.
 """
 
 import re
 
 from sql.database import Connection, Database
-from sql.schema.catalogue import signatures
-from sql.schema.files import ATTACHED_VIEWS, schema_files
+from sql.schema import own
+from sql.schema.files import schema_files
 from sql.schema.locks import MILLISECONDS, until_free
 
 # Tables of ours that are useless without the functions.
@@ -35,35 +35,19 @@ _TABLES = (
     "market_syncs",
 )
 
-# The record of where the prices came from: it stays, without defaults that call a function of ours.
-_KEPT = (
-    "provider_payloads",
-    "data_quality_log",
-    "ingestion_audit",
-    "corporate_actions",
-    "market_price_revisions",
-)
-
-_FUNCTION = re.compile(r"^CREATE OR REPLACE FUNCTION (\w+)", re.MULTILINE)
-_DROPPED = re.compile(r"^DROP FUNCTION IF EXISTS (\w+\([^)]*\));", re.MULTILINE)
-_VIEW = re.compile(r"^CREATE OR REPLACE VIEW (\w+)", re.MULTILINE)
 _INDEX = re.compile(r"^CREATE INDEX IF NOT EXISTS (\w+) ON prediction_outcomes\b", re.MULTILINE)
 
 
 def statements(conn: Connection) -> list[str]:
     """Return the statements that remove the objects of ours, in an order that works."""
     texts = [file.text for file in schema_files()]
+    ours = own.look(conn)
     names = {
-        "functions": sorted({name for text in texts for name in _FUNCTION.findall(text)}),
-        "views": [*{name for text in texts for name in _VIEW.findall(text)}, *ATTACHED_VIEWS],
         "indexes": [name for text in texts for name in _INDEX.findall(text)],
         "tables": list(_TABLES),
-        # Not by name alone: another program may have one of the same name with other arguments.
-        "signatures": [
-            *signatures(),
-            *(_written(found) for text in texts for found in _DROPPED.findall(text)),
-        ],
-        "with_defaults": [*_TABLES, *_KEPT],
+        # And of those names only what is ours: an owner may have used one since.
+        "our_functions": ours.oids("function"),
+        "our_relations": ours.oids("relation"),
     }
     rows = conn.execute(
         # Triggers first, of predictions before all: from then on an owner's INSERT runs no code of ours.
@@ -71,46 +55,44 @@ def statements(conn: Connection) -> list[str]:
         " format('DROP TRIGGER %%I ON %%s', t.tgname, t.tgrelid::regclass) AS statement"
         " FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"
         " WHERE NOT t.tgisinternal AND p.pronamespace = 'public'::regnamespace"
-        "   AND p.proname = ANY (%(functions)s) AND p.pronargs = 0"
+        "   AND p.oid = ANY (%(our_functions)s) AND p.pronargs = 0"
         # In one statement, because views read each other.
         " UNION ALL SELECT 2, false, 'DROP VIEW ' || string_agg(c.oid::regclass::text, ', ' ORDER BY c.relname)"
         " FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'v'"
-        "   AND c.relname = ANY (%(views)s) HAVING count(*) > 0"
+        "   AND c.oid = ANY (%(our_relations)s) HAVING count(*) > 0"
         # A CHECK that calls a function of ours.
-        " UNION ALL SELECT 2, true, format('ALTER TABLE outbox DROP CONSTRAINT %%I', conname)"
-        " FROM pg_constraint WHERE conrelid = to_regclass('public.outbox') AND contype = 'c'"
+        " UNION ALL SELECT 2, true, format('ALTER TABLE %%s DROP CONSTRAINT %%I', k.conrelid::regclass, k.conname)"
+        " FROM pg_constraint k WHERE k.contype = 'c' AND k.conrelid = ANY (%(our_relations)s)"
+        "   AND EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_constraint'::regclass AND d.objid = k.oid"
+        "               AND d.refclassid = 'pg_proc'::regclass AND d.refobjid = ANY (%(our_functions)s))"
         # And defaults that do.
         " UNION ALL SELECT 2, true, format('ALTER TABLE %%s ALTER COLUMN %%I DROP DEFAULT', c.oid::regclass, a.attname)"
         " FROM pg_attrdef e JOIN pg_class c ON c.oid = e.adrelid"
         " JOIN pg_attribute a ON a.attrelid = e.adrelid AND a.attnum = e.adnum AND a.attgenerated = ''"
-        " WHERE c.relnamespace = 'public'::regnamespace AND c.relname = ANY (%(with_defaults)s)"
+        " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'"
+        "   AND c.oid = ANY (%(our_relations)s)"
         "   AND EXISTS (SELECT FROM pg_depend d JOIN pg_proc p ON p.oid = d.refobjid"
         "               WHERE d.classid = 'pg_attrdef'::regclass AND d.objid = e.oid"
-        "                 AND d.refclassid = 'pg_proc'::regclass AND p.proname = ANY (%(functions)s))"
+        "                 AND d.refclassid = 'pg_proc'::regclass AND p.oid = ANY (%(our_functions)s))"
         " UNION ALL SELECT 3, false, format('DROP FUNCTION %%s', p.oid::regprocedure) FROM pg_proc p"
         " WHERE p.pronamespace = 'public'::regnamespace"
-        "   AND replace(p.oid::regprocedure::text, 'public.', '') = ANY (%(signatures)s)"
+        "   AND p.oid = ANY (%(our_functions)s)"
         " UNION ALL SELECT 4, false, format('DROP INDEX %%s', c.oid::regclass) FROM pg_class c"
         " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'i' AND c.relname = ANY (%(indexes)s)"
+        "   AND c.oid = ANY (%(our_relations)s)"
         " UNION ALL SELECT 5, false, format('DROP TABLE %%s', c.oid::regclass) FROM pg_class c"
         " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relname = ANY (%(tables)s)"
+        "   AND c.oid = ANY (%(our_relations)s)"
         " UNION ALL SELECT 6, false, format('DROP SEQUENCE %%s', c.oid::regclass) FROM pg_class c"
         " WHERE c.relnamespace = 'public'::regnamespace AND c.relname = 'outbox_lease'"
+        "   AND c.oid = ANY (%(our_relations)s)"
         " UNION ALL SELECT 7, false, format('DROP TYPE %%s', t.oid::regtype) FROM pg_type t"
         " WHERE t.typnamespace = 'public'::regnamespace AND t.typname = 'outcome_key'"
+        "   AND t.typrelid = ANY (%(our_relations)s)"
         " ORDER BY 1, 2, 3",
         names,
     )
     return [row["statement"] for row in rows]
-
-
-def _written(signature: str) -> str:
-    """A signature of a file of `sql/` as `regprocedure` writes it."""
-    return (
-        re.sub(r"\s*,\s*", ",", " ".join(signature.split()))
-        .replace("timestamptz", "timestamp with time zone")
-        .replace("( ", "(")
-    )
 
 
 def script(lines: list[str]) -> str:

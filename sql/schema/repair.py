@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import psycopg
 
 from sql.database import Database, error_line
-from sql.schema import indexes, rights
+from sql.schema import indexes, own, rights
 from sql.schema.audit import audit
 from sql.schema.catalogue import recorded
 from sql.schema.drift import Difference, missing_index
@@ -37,6 +37,7 @@ def _run(database: Database, sql: str) -> None:
         # A function may name an object that a later statement creates.
         conn.execute("SET LOCAL check_function_bodies = off; SET LOCAL search_path = public")
         conn.execute(sql.encode())
+        own.mark(conn)
         rights.restrict(conn)  # a function that was created anew has no grants to roles
 
 

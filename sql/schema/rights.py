@@ -13,6 +13,7 @@ writers need no right to it, and a role that may call it could make a trigger of
 from psycopg import sql as psql
 
 from sql.database import Connection, one
+from sql.schema import own
 from sql.schema.catalogue import definitions, signatures
 from sql.schema.files import PUBLIC
 
@@ -21,7 +22,7 @@ NOBODYS = ("source_attach", "source_attach_view")
 
 # Functions of ours. A grantee of 0 is PUBLIC.
 _OURS = """
-SELECT p.oid::regprocedure::text AS signature, p.proname AS name,
+SELECT p.oid::bigint AS oid, p.oid::regprocedure::text AS signature, p.proname AS name,
        p.prorettype IN ('trigger'::regtype, 'event_trigger'::regtype) AS is_trigger,
        p.provolatile <> 'v' AS only_reads,
        EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
@@ -48,7 +49,12 @@ def _functions(conn: Connection) -> list[dict[str, object]]:
     rows = conn.execute(_OURS.encode(), [names]).fetchall()
     conn.execute("SELECT set_config('search_path', %s, true)", [path])
     # Not another program's of the same name: its rights are not ours to give or to take.
-    return [row for row in rows if str(row["signature"]).replace("public.", "") in signatures()]
+    ours = set(own.look(conn).oids("function"))
+    return [
+        row
+        for row in rows
+        if row["oid"] in ours and str(row["signature"]).replace("public.", "") in signatures()
+    ]
 
 
 def callable_by(conn: Connection, *, writes: bool) -> list[str]:

@@ -9,8 +9,8 @@ that added tables; what a role has more than this is taken from it.
 from psycopg import sql as psql
 
 from sql.database import Connection, one
-from sql.schema.audit import SHARED
 from sql.schema.catalogue import recorded
+from sql.schema.files import SHARED
 from sql.schema.rights import callable_by, grant, revoke
 
 # Tables of the source, where they exist (sql/functions/12_source.sql).

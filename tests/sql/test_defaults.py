@@ -1,6 +1,6 @@
 """Rows of our own tables take their time from the product's clock, also those that a person inserts."""
 
-from sql.schema.audit import SHARED
+from sql.schema.files import SHARED
 from tests.support.clock import use_clock, write_clock
 from tests.support.db import Conn, value
 

@@ -43,8 +43,12 @@ def migrate_command(
                 if advice := migrate.advise(conn):
                     changes = [*changes, advice]
         else:
-            with waiting("applying sql/"):
-                changes, missing = migrate.migrate(database), []
+            try:
+                with waiting("applying sql/"):
+                    changes, missing = migrate.migrate(database), []
+            except migrate.NamesTaken as error:
+                _print_changes(error.changes, as_json=as_json)
+                raise
     _print_changes(changes, as_json=as_json)
     if missing:
         sys.exit(3)
@@ -59,7 +63,12 @@ def _print_changes(changes: list[Change], *, as_json: bool) -> None:
     emit(rows, as_json=False, empty="up to date")
     for change in changes:
         if change.sql:
-            say(f"When you want that index, look at those rows, then:\n{change.sql}")
+            when = (
+                f"To make room, where what uses {change.name.split()[1]} by name can follow"
+                if change.action == "clash"
+                else "When you want that index, look at those rows, then"
+            )
+            say(f"{when}:\n{change.sql}")
 
 
 def _remove(database: Database, *, apply: bool, as_json: bool) -> None:
