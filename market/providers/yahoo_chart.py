@@ -38,6 +38,14 @@ _ASSET_TYPES = {
 }
 
 
+def is_stale_crumb(status: int, body: bytes) -> bool:
+    """Whether Yahoo refuses the cookie or the crumb, which it does for minutes, and not the request."""
+    return (
+        status == 401
+        and re.search(rb"invalid (crumb|cookie)", body[:2000], re.IGNORECASE) is not None
+    )
+
+
 def classify(  # noqa: PLR0911 - one return per class of answer is the clearest form
     request: Request, status: int, body: bytes, header: str | None = None
 ) -> Answer:
@@ -45,6 +53,8 @@ def classify(  # noqa: PLR0911 - one return per class of answer is the clearest 
     if status in {429, 999}:
         seconds, rest = retry_after(header)
         return Answer(Kind.THROTTLED, message=f"HTTP {status}{rest}", retry_after=seconds)
+    if is_stale_crumb(status, body):
+        return Answer(Kind.DOWN, message=f"HTTP {status}: its cookie or crumb is not accepted")
     if status in {401, 402, 403}:
         return Answer(Kind.PLAN, message=f"HTTP {status}")
     if status >= 500:
