@@ -8,7 +8,8 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from market.providers import Kind, Provider, Request, selection
+from market.prices.plan import names
+from market.providers import Kind, Provider, Request, renames, selection
 from market.providers.limits import Paused, attempt
 from sql.database import Database
 
@@ -38,6 +39,8 @@ def _compare(
 ) -> dict[str, Any]:
     days: list[dt.date] = row["days"]
     request = Request(row["provider_symbol"], days[0], days[-1], days)
+    with database.transaction() as conn:
+        others = names(conn, row["symbol"], request.symbol, request.start, request.end)
     pair = {"symbol": row["symbol"], "provider": row["source"], "other": None}
     reason = "no other provider has it"
     for other in providers:
@@ -45,7 +48,7 @@ def _compare(
             other, row["asset_type"], row["calendar"], request
         ):
             continue
-        answer = attempt(database, other, request, wait)
+        answer = attempt(database, other, renames.parts(request, other.name, others)[-1], wait)
         if isinstance(answer, Paused) or answer.kind is not Kind.OK:
             words = answer.reason if isinstance(answer, Paused) else answer.message
             reason = f"{other.name}: {words}"

@@ -170,6 +170,17 @@ RETURNS void LANGUAGE sql AS $$
     WHERE symbol = p_symbol
 $$;
 
+-- Records that providers do not know a ticker that has recent bars. The first time says nothing yet: providers
+-- lose a symbol for an hour. Returns when to ask again; NULL where that was an hour ago and nobody has
+-- given bars since.
+CREATE OR REPLACE FUNCTION ticker_doubted(p_symbol text) RETURNS timestamptz LANGUAGE sql AS $$
+    UPDATE ticker_registry
+    SET unknown_at = CASE WHEN unknown_at > greatest(last_backfill, reckoner_now() - interval '7 days')
+                          THEN unknown_at ELSE reckoner_now() END
+    WHERE symbol = p_symbol
+    RETURNING CASE WHEN unknown_at > reckoner_now() - interval '1 hour' THEN unknown_at + interval '1 hour' END
+$$;
+
 -- Records the end of a fetch in the registry. p_status NULL: status and reason stay.
 CREATE OR REPLACE FUNCTION ticker_fetch_concluded(
     p_symbol text, p_status text, p_reason text, p_backfill_status text, p_backfill_error text
@@ -188,9 +199,10 @@ REVOKE ALL ON FUNCTION
     outcome_gaps(p_symbol text, p_calendar text, p_last integer),
     request_around(p_symbol text, p_calendar text, p_missing daterange, p_from date, p_to date ),
     ticker_fetch_started(p_symbol text, p_calendar text, p_provider_symbol text),
+    ticker_doubted(p_symbol text),
     ticker_fetch_concluded(p_symbol text, p_status text, p_reason text, p_backfill_status text, p_backfill_error text )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_ticker_plan.sql', 'fdd35a8b1d9da340b9e03cf4005e3c2aabdc14dc5bf667622ddb6b90fc1a6f4b')
+    ('functions/42_ticker_plan.sql', '77d8621a16430c871fffcb5977b288afc49b362374d439ff4a13547470ad9b55')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

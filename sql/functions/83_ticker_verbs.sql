@@ -89,6 +89,7 @@ BEGIN
         provider_symbol := old;
         SELECT r.calendar INTO calendar FROM symbol_rules r
         WHERE old ~ ('^(?:' || r.pattern || ')$') AND r.pattern <> symbol_pattern(old)
+          AND r.provider IS NULL AND r.valid_from IS NULL AND r.valid_until IS NULL
         ORDER BY r.priority DESC, r.pattern LIMIT 1;
         calendar := coalesce(calendar, symbol_default_calendar(old));
     ELSE
@@ -228,6 +229,6 @@ REVOKE ALL ON FUNCTION
     ticker_remap(p_old text, p_new text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/83_ticker_verbs.sql', '7b4b0a544d07b34944d2d747c3e3ca8dc4c0d5e9296357573f6d477aba93efb5')
+    ('functions/83_ticker_verbs.sql', 'c837787e3302b373ff2f7630a1207fe372773e93cc938ed4fffa6410e4e2d156')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
