@@ -15,7 +15,7 @@ from market.prices.fetch import continuation
 from market.prices.plan import plan as plan_of
 from market.prices.results import Plan
 from market.prices.store import Summary, store
-from market.providers import Provider, Request, selection
+from market.providers import Provider, Request, renames, selection
 from market.providers.base import Batching, batching
 from market.providers.limits import Paused, attempt_many
 from sql.away import is_away
@@ -56,8 +56,12 @@ def top_up(
         mine = {
             symbol: (plan, request)
             for symbol, plan in plans.items()
-            for request in [Request(plan.name, days[0], session, days)]
-            if not selection.lack(provider, plan.asset_type, plan.calendar, request)
+            for request in renames.parts(
+                Request(plan.name, days[0], session, days), provider.name, plan.names
+            )
+            # A name that changes between the two days is left for a fetch of its own.
+            if (request.start, request.end) == (days[0], session)
+            and not selection.lack(provider, plan.asset_type, plan.calendar, request)
         }
         for stored in _from(database, able, mine, wait):
             done.stored[stored.symbol] = stored

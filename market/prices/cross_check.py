@@ -8,8 +8,9 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from market.prices.plan import names
 from market.prices.rows import is_price
-from market.providers import Kind, Provider, Request, selection
+from market.providers import Kind, Provider, Request, renames, selection
 from market.providers.limits import Paused, attempt
 from sql.database import Database
 from sql.rows import Rows, fetch_rows
@@ -41,6 +42,8 @@ def _compare(
 ) -> dict[str, Any]:
     days: list[dt.date] = row["days"]
     request = Request(row["provider_symbol"], days[0], days[-1], days)
+    with database.transaction() as conn:
+        others = names(conn, row["symbol"], request.symbol, request.start, request.end)
     pair = {"symbol": row["symbol"], "provider": row["source"], "other": None}
     reason = "no other provider has it"
     for other in providers:
@@ -48,7 +51,7 @@ def _compare(
             other, row["asset_type"], row["calendar"], request
         ):
             continue
-        answer = attempt(database, other, request, wait)
+        answer = attempt(database, other, renames.parts(request, other.name, others)[-1], wait)
         if isinstance(answer, Paused) or answer.kind is not Kind.OK:
             words = answer.reason if isinstance(answer, Paused) else answer.message
             reason = f"{other.name}: {words}"

@@ -5,7 +5,9 @@ in which order, `limits` whether one may be asked now, `validation` how good an 
 `responses` what the answers mean together. `store` writes the result.
 """
 
+import datetime as dt
 import time
+import zoneinfo
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,12 +15,20 @@ from market.prices import ingestion
 from market.prices.plan import mark_started
 from market.prices.report import Known, Report
 from market.prices.responses import Response, Responses
-from market.prices.results import Failed, Fetched, NoData, Plan, Result
+from market.prices.results import (
+    Deferred,
+    Failed,
+    Fetched,
+    NoData,
+    Plan,
+    Result,
+    UnknownSymbol,
+)
 from market.prices.units import in_stored_unit
 from market.prices.validation import validate
-from market.providers import Answer, Kind, Provider, Request, limits, selection
+from market.providers import Answer, Bar, Kind, Provider, Request, limits, renames, selection
 from market.providers.limits import Paused
-from sql.database import Connection, Database
+from sql.database import Connection, Database, one
 
 Wait = Callable[[float], None]
 
@@ -51,9 +61,20 @@ def fetch(
         if isinstance(result, Fetched):
             # Stored bars that this answer lacks have the old basis, which the first answer showed.
             result = replace(result, has_new_basis=True)
+    if isinstance(result, UnknownSymbol) and plan.has_recent_bars:
+        result = _doubted(database, plan, result)
     if isinstance(result, NoData):
         result = replace(result, nothing=replace(result.nothing, attempts=attempts))
     return replace(result, attempts=attempts)
+
+
+def _doubted(database: Database, plan: Plan, unknown: UnknownSymbol) -> Result:
+    """Wait before an "unknown symbol" is believed of a ticker that has recent bars."""
+    with database.transaction() as conn:
+        until = one(conn, "SELECT ticker_doubted(%s) AS until", [plan.symbol])["until"]
+    if until is None:
+        return unknown
+    return Deferred(until, f"{unknown.reason}; asked again: it has a bar of {plan.last_bar}")
 
 
 def _fetch_range(
@@ -81,7 +102,9 @@ def _fetch_range(
     for provider in selected.providers:
         response = fetcher.attempt(provider)
         if response.kind is Kind.UNKNOWN and responses.best is None:
-            trust = limits.is_trusted(database, provider, request, wait)
+            trust = limits.is_trusted(
+                database, provider, request, wait, is_doubted=plan.has_recent_bars
+            )
             response = replace(response, is_trusted=trust, canary=provider.canary)
         responses.add(response)
         if responses.is_complete:
@@ -102,7 +125,7 @@ class _Fetcher:
     def attempt(self, provider: Provider) -> Response:
         """Acquire a place, fetch once, and grade the answer."""
         started = time.monotonic()
-        answer = limits.attempt(self.database, provider, self.request, self.wait)
+        answer = self._ask(provider)
         seconds = time.monotonic() - started
         if isinstance(answer, Paused) or answer.kind is not Kind.OK:
             return Response(provider.name, self.request, answer, seconds)
@@ -114,6 +137,16 @@ class _Fetcher:
             response = Response(provider.name, self.request, answer, seconds, report)
             limits.score(conn, provider, selection.worth(response.bars, self.request))
         return response
+
+    def _ask(self, provider: Provider) -> Answer | Paused:
+        """Ask for the request in one part, or in one for each name that the provider has."""
+        answers = []
+        for part in renames.parts(self.request, provider.name, self.plan.names):
+            answer = limits.attempt(self.database, provider, part, self.wait)
+            if isinstance(answer, Paused) or renames.is_final(answer):
+                return answer
+            answers.append((part, answer))
+        return renames.joined(answers)
 
 
 def grade(plan: Plan, request: Request, answer: Answer, known: Known) -> Report:
@@ -175,4 +208,20 @@ def _other_instrument(plan: Plan, answer: Answer) -> str | None:
         (plan.asset_type == "crypto" and not is_coin) or (is_coin and "-" not in plan.name)
     ):
         return f"another instrument: {answer.asset_type} where {plan.asset_type} is expected"
+    if answer.timezone and plan.timezone and _differ(answer.timezone, plan.timezone, answer.bars):
+        return (
+            f"another exchange: its time zone is {answer.timezone}, that of {plan.calendar} is"
+            f" {plan.timezone}; see symbol_rules, or set ticker_registry.calendar"
+        )
     return None
+
+
+def _differ(one: str, other: str, bars: Sequence[Bar]) -> bool:
+    """Whether two time zones have different times at the newest bar; names alone say little."""
+    noon = dt.time(12)
+    at = dt.datetime.combine(max((bar.date for bar in bars), default=dt.date(2000, 1, 1)), noon)
+    try:
+        offsets = [zoneinfo.ZoneInfo(name).utcoffset(at) for name in (one, other)]
+    except (KeyError, ValueError, OSError):
+        return False  # a provider's name that is not a time zone proves nothing
+    return offsets[0] != offsets[1]

@@ -5,10 +5,13 @@
 """
 
 import datetime as dt
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from market.prices.results import Deferred, Plan
 from market.providers import Request
+from market.providers.renames import Name
 from market.universe import sessions
 from sql.database import Connection, Database
 
@@ -26,7 +29,11 @@ def plan(
     refetch: the whole range again. since: everything since that date, stored or not.
     """
     row = conn.execute(
-        "SELECT * FROM ticker_plan(%s, %s, %s, %s)", [symbol, backfill_days, refetch, since]
+        "SELECT p.*, c.timezone, (SELECT jsonb_agg(n) FROM"
+        " symbol_names(p.symbol, p.provider_symbol, p.whole_from, p.last_session) n) AS names"
+        " FROM ticker_plan(%s, %s, %s, %s) p"
+        " LEFT JOIN market_calendars c ON c.calendar = p.calendar",
+        [symbol, backfill_days, refetch, since],
     ).fetchone()
     if row is None:
         return None
@@ -50,7 +57,22 @@ def plan(
         covered_to=row["covered_to"],
         last_session=row["last_session"],
         jobs=row["jobs"],
+        timezone=row["timezone"],
+        names=_names(row["names"] or []),
     )
+
+
+def names(conn: Connection, symbol: str, name: str, start: dt.date, end: dt.date) -> Sequence[Name]:
+    """Return a ticker's names at providers on these days, where some are not `name`."""
+    rows = conn.execute(
+        "SELECT to_jsonb(n) AS name FROM symbol_names(%s, %s, %s, %s) n", [symbol, name, start, end]
+    )
+    return _names([row["name"] for row in rows])
+
+
+def _names(rows: Sequence[Mapping[str, Any]]) -> list[Name]:
+    day = dt.date.fromisoformat
+    return [Name(row["provider"], day(row["from"]), day(row["to"]), row["name"]) for row in rows]
 
 
 def prepare(

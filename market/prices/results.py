@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from market.prices.ingestion import Attempt
 from market.providers import Action, Bar, Payload, Request
+from market.providers.renames import Name
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Plan:
     covered_to: dt.date | None  # the last day for which providers answered
     last_session: dt.date | None  # the last that settled; None: the calendar is not loaded
     jobs: Sequence[int]  # jobs that the fetch serves
+    timezone: str | None = None  # the exchange's; None: it has none
+    names: Sequence[Name] = ()  # other names at providers; see `renames`
     waits: "Deferred | None" = None  # the calendar cannot be computed now
 
     @property
@@ -36,6 +39,15 @@ class Plan:
         """Whether providers answered for days after the last bar, without bars."""
         return self.covered_to is not None and (
             self.last_bar is None or self.covered_to > self.last_bar
+        )
+
+    @property
+    def has_recent_bars(self) -> bool:
+        """Whether the last bar is at most a week older than the last session."""
+        return (
+            self.last_bar is not None
+            and self.last_session is not None
+            and self.last_bar >= self.last_session - dt.timedelta(days=7)
         )
 
     @property

@@ -110,14 +110,22 @@ def _refused(reply: Reply) -> Answer | None:
     if error:
         is_key = "apikey" in error.lower() or "api key" in error.lower()
         return Answer(Kind.PLAN if is_key else Kind.UNKNOWN, message=error)
+    if _has_data(reply.document):
+        return None  # a greeting beside data
     # Order matters: each of these sentences also advertises the premium plans.
     if "per second" in notice or "per minute" in notice:
         return Answer(Kind.THROTTLED, message=notice, exhausted="minute")
     if "per day" in notice or "rate limit" in notice:
         return Answer(Kind.THROTTLED, message=notice, exhausted="day")
-    if "premium" in notice:
+    if "premium" in notice or "api key" in notice.lower() or "apikey" in notice.lower():
         return Answer(Kind.PLAN, message=notice)
     return Answer(Kind.BAD_ANSWER, message=notice) if notice else None
+
+
+def _has_data(document: Mapping[str, Any]) -> bool:
+    """Whether a document has prices or splits, whatever it says beside them."""
+    has_rows = any(rows for name, rows in document.items() if name.startswith("Time Series"))
+    return has_rows or ("symbol" in document and isinstance(document.get("data"), list))
 
 
 def _read_splits(splits: dict[dt.date, float], symbol: str, reply: Reply) -> Answer:

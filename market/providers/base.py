@@ -87,7 +87,8 @@ class Answer:
 
     actions: the provider's splits and dividends in the range. payload: the bytes that the answer
     was read from; None without any (no connection, invented prices). currency: of the prices, as
-    the provider writes it (`GBp` is pence). abstains: the answer proves nothing about the symbol: a
+    the provider writes it (`GBp` is pence). timezone: of the exchange, as a name like
+    `America/New_York`. abstains: the answer proves nothing about the symbol: a
     PLAN for this symbol or range only, or an EMPTY that the provider also gives for unknown
     symbols. exhausted: THROTTLED until this window of the provider's quota ends.
     """
@@ -100,6 +101,7 @@ class Answer:
     asset_type: str | None = None
     exchange: str | None = None
     currency: str | None = None
+    timezone: str | None = None
     actions: Sequence[Action] = ()
     payload: Payload | None = None
     abstains: bool = False

@@ -56,6 +56,8 @@ class Finnhub:
 
 
 def _refused(reply: Reply) -> Answer | None:
+    if reply.status == 200 and reply.document.get("c"):
+        return None  # whatever it says beside its data
     text = reply.field("error")
     message = f"HTTP {reply.status}: {text}"
     if "limit reached" in text.lower():

@@ -126,12 +126,17 @@ def acquire(
 
 
 def is_trusted(
-    database: Database, provider: Provider, request: Request, wait: Callable[[float], None]
+    database: Database,
+    provider: Provider,
+    request: Request,
+    wait: Callable[[float], None],
+    *,
+    is_doubted: bool = False,
 ) -> bool | Paused:
     """Tell whether an "unknown symbol" of this provider can be believed.
 
-    True for a local provider, and for one that gave bars in the last ten minutes. Otherwise the
-    canary is fetched; returns Paused when that is not possible now.
+    True for a local provider, and for one that gave bars in the last ten minutes. Otherwise, and
+    where it is doubted, the canary is fetched; returns Paused when that is not possible now.
     """
     if provider.canary is None:
         return True
@@ -141,7 +146,7 @@ def is_trusted(
             " FROM reckoner_providers WHERE name = %s",
             [provider.name],
         ).fetchone()
-    if row and row["lately"]:
+    if row and row["lately"] and not is_doubted:
         return True
     if request.symbol == provider.canary:
         return False

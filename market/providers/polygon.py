@@ -102,6 +102,8 @@ class Polygon:
 
 
 def _refused(reply: Reply) -> Answer | None:
+    if reply.status == 200 and reply.document.get("results"):
+        return None  # whatever it says beside its data
     text = reply.field("error", "message")
     message = f"HTTP {reply.status}: {text}"
     if "maximum requests" in text:

@@ -6,6 +6,7 @@ a symbol, so its answers have none; a split shows as closes that differ from the
 """
 
 import datetime as dt
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -103,7 +104,7 @@ def _refused_by(document: Mapping[str, Any], status: int) -> Answer | None:  # n
         return Answer(Kind.PLAN, message=message, abstains="symbol" in text.lower())
     if code in {401, 403}:
         return Answer(Kind.PLAN, message=message)
-    if code in {400, 404} and "symbol" in text and "missing or invalid" in text:
+    if code in {400, 404} and re.search(r"symbol.*(missing or invalid|not found)", text):
         return Answer(Kind.UNKNOWN, message=message)
     if code in {400, 404} and "No data is available" in text:
         return Answer(Kind.EMPTY, message=message)

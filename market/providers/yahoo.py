@@ -27,7 +27,7 @@ import tenacity
 
 from market.providers.base import Answer, Capabilities, Kind, Payload, Request
 from market.providers.bounds import MOST_BYTES, MOST_KEPT, path_segment
-from market.providers.yahoo_chart import classify
+from market.providers.yahoo_chart import classify, is_stale_crumb
 from sql.descriptors import is_short
 
 _URL = "https://query2.finance.yahoo.com/v8/finance/chart/"
@@ -89,6 +89,9 @@ class Yahoo:
         self._fetch.ends = time.monotonic() + self._seconds
         try:
             response = self._get(transport, _URL + segment, params)
+            if is_stale_crumb(response.status_code, response.content):
+                _forget_crumb(transport)
+                response = self._get(transport, _URL + segment, params)
         except self._throttled as error:
             return Answer(Kind.THROTTLED, message=f"HTTP 429: {error}")
         except _RefusedError as error:
@@ -205,6 +208,16 @@ class Yahoo:
                 self._timeout = Timeout
                 self._transport = yfinance.data.YfData(session=Hurried(impersonate="chrome"))
             return self._transport
+
+
+def _forget_crumb(transport: Any) -> None:
+    """Make yfinance fetch a cookie and a crumb anew; both of its own tries kept a stale cookie."""
+    import yfinance.cache  # noqa: PLC0415 - loaded already
+
+    with transport._cookie_lock:  # noqa: SLF001 - yfinance has no call for it; its version is pinned
+        transport._session.cookies.clear()  # noqa: SLF001
+        transport._cookie = transport._crumb = None  # noqa: SLF001
+        yfinance.cache.get_cookie_cache().store("curlCffi", None)
 
 
 def _check_address(url: str) -> None:

@@ -40,6 +40,14 @@ _ASSET_TYPES = {
 }
 
 
+def is_stale_crumb(status: int, body: bytes) -> bool:
+    """Whether Yahoo refuses the cookie or the crumb, which it does for minutes, and not the request."""
+    return (
+        status == 401
+        and re.search(rb"invalid (crumb|cookie)", body[:2000], re.IGNORECASE) is not None
+    )
+
+
 def classify(  # noqa: PLR0911 - one return per class of answer is the clearest form
     request: Request, status: int, body: bytes, header: str | None = None
 ) -> Answer:
@@ -47,6 +55,8 @@ def classify(  # noqa: PLR0911 - one return per class of answer is the clearest 
     if status in {429, 999}:
         seconds, rest = retry_after(header)
         return Answer(Kind.THROTTLED, message=f"HTTP {status}{rest}", retry_after=seconds)
+    if is_stale_crumb(status, body):
+        return Answer(Kind.DOWN, message=f"HTTP {status}: its cookie or crumb is not accepted")
     if status in {401, 402, 403}:
         return Answer(Kind.PLAN, message=f"HTTP {status}")
     if status >= 500:
@@ -126,6 +136,7 @@ def _parse(request: Request, result: dict[str, Any]) -> Answer:
         asset_type=_ASSET_TYPES.get(str(meta.get("instrumentType"))),
         exchange=meta.get("exchangeName"),
         currency=meta.get("currency"),
+        timezone=meta.get("exchangeTimezoneName"),
         actions=[action for action in actions if request.start <= action.date <= request.end],
     )
 

@@ -26,7 +26,7 @@ Session = tuple[dt.date, dt.datetime, dt.datetime]  # date, opening and close, b
 BEGINNING = dt.date(1990, 1, 1)
 _NEW_YORK = ZoneInfo("America/New_York")
 # The version of this module's own rules: a higher one computes every calendar again.
-_OURS = 1
+_OURS = 2
 
 
 class UnknownCalendarError(LookupError):
@@ -39,6 +39,7 @@ class Computed:
 
     sessions: list[Session]
     ends: bool = False
+    timezone: str | None = None  # the exchange's
 
 
 @cache
@@ -63,7 +64,7 @@ def compute(name: str, until: dt.date) -> Computed:
         raise UnknownCalendarError(name) from None
     own = _OWN.get(name)
     if own is not None:
-        return Computed(list(own(until)))
+        return Computed(list(own(until)), timezone=_OWN_ZONES[name])
     return _from_library(_factories()[name], until)
 
 
@@ -86,14 +87,16 @@ def _from_library(known: Any, until: dt.date) -> Computed:
     with warnings.catch_warnings():
         # Deprecations of pandas concern the library's authors; Hong Kong's calendar warns.
         warnings.simplefilter("ignore")
-        schedule = known(start=start, end=end).schedule
+        calendar = known(start=start, end=end)
+        schedule = calendar.schedule
     sessions = [
         (session.date(), opens.to_pydatetime(), closes.to_pydatetime())
         for session, opens, closes in zip(
             schedule.index, schedule["open"], schedule["close"], strict=True
         )
     ]
-    return Computed(sessions, ends=last is not None and last < pd.Timestamp(until))
+    ends = last is not None and last < pd.Timestamp(until)
+    return Computed(sessions, ends=ends, timezone=_ZONES.get(calendar.name, str(calendar.tz)))
 
 
 def _name_offsets() -> None:
@@ -162,3 +165,7 @@ def _futures(until: dt.date) -> Iterator[Session]:
 
 
 _OWN: dict[str, Callable[[dt.date], Iterator[Session]]] = {"24/5": _currencies, "CMES": _futures}
+# The library computes Bogota's sessions, which follow New York's clock, in New York's time zone.
+_ZONES = {"XBOG": "America/Bogota"}
+# Currencies have no exchange: providers name London or New York.
+_OWN_ZONES = {"24/5": None, "CMES": "America/New_York"}

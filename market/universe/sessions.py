@@ -87,8 +87,16 @@ def _merge(database: Database, name: str, computed: Computed) -> int:
         row = one(
             conn,
             "SELECT sessions_merge(p_calendar => %s, p_sessions => %s::date[], p_opens => %s::timestamptz[],"
-            " p_closes => %s::timestamptz[], p_version => %s, p_ends => %s) AS changed",
-            [name, dates, opens, closes, calendars.library_version(), computed.ends],
+            " p_closes => %s::timestamptz[], p_version => %s, p_ends => %s, p_timezone => %s) AS changed",
+            [
+                name,
+                dates,
+                opens,
+                closes,
+                calendars.library_version(),
+                computed.ends,
+                computed.timezone,
+            ],
         )
     return int(row["changed"])
 

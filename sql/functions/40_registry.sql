@@ -37,7 +37,7 @@ BEGIN
     SELECT r.symbol, (reckoner_now() AT TIME ZONE 'UTC')::date,
            CASE WHEN v_sources[r.n] BETWEEN -v_widest AND v_widest THEN v_sources[r.n] END, 'active',
            symbol_asset_type(coalesce(r.provider_symbol, r.symbol)),
-           coalesce(r.calendar, symbol_default_calendar(r.symbol)),
+           coalesce(r.calendar, symbol_default_calendar(coalesce(r.provider_symbol, r.symbol))),
            r.provider_symbol, 0, 'pending', reckoner_now(), reckoner_now()
     FROM symbols_by_rule(v_symbols) r -- in the order of the symbols
     ON CONFLICT DO NOTHING
@@ -48,6 +48,6 @@ REVOKE ALL ON FUNCTION
     registry_register(p_symbols text[], p_prediction_ids bigint[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/40_registry.sql', '3af55b076ed7653b1e3e73bd571cb3ff813bf54b3e3692846e6eede342111f51')
+    ('functions/40_registry.sql', '59f2fcce6583effa8e04855fdac61c03ea7a225c4ea9f1b21ce436b53794da2e')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

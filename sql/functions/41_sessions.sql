@@ -57,10 +57,10 @@ BEGIN
             ELSE format('the moment %s is outside the calendar %s', p_moment, p_calendar) END;
     END IF;
     SELECT * INTO v_calendar FROM market_calendars c WHERE c.calendar = p_calendar;
-    RETURN CASE v_calendar.state
+    RETURN CASE WHEN starts_with(p_calendar, '?') THEN calendar_unknown(p_calendar) ELSE CASE v_calendar.state
         WHEN 'unknown' THEN format('%s: set ticker_registry.calendar to one that exchange_calendars has', v_calendar.reason)
         WHEN 'failed' THEN format('sessions of %s cannot be computed: %s', p_calendar, v_calendar.reason)
-        ELSE format('sessions of %s are not loaded yet', p_calendar) END;
+        ELSE format('sessions of %s are not loaded yet', p_calendar) END END;
 END
 $$;
 
@@ -71,7 +71,7 @@ CREATE OR REPLACE FUNCTION sessions_wanted(p_days_ahead integer, p_version text)
 LANGUAGE sql STABLE AS $$
     SELECT c.calendar
     FROM (SELECT 'XNYS' AS calendar UNION SELECT '24/7'
-          UNION SELECT DISTINCT calendar FROM ticker_registry WHERE calendar IS NOT NULL) c
+          UNION SELECT DISTINCT calendar FROM ticker_registry WHERE calendar NOT LIKE '?%') c
     LEFT JOIN market_calendars m ON m.calendar = c.calendar
     LEFT JOIN LATERAL (SELECT s.session FROM market_sessions s WHERE s.calendar = c.calendar
                        ORDER BY s.session DESC LIMIT 1) s ON true
@@ -87,7 +87,8 @@ $$;
 -- computed again for each ticker that has it.
 CREATE OR REPLACE FUNCTION calendar_is_due(p_calendar text, p_version text) RETURNS boolean
 LANGUAGE sql STABLE AS $$
-    SELECT NOT EXISTS (SELECT FROM market_sessions s WHERE s.calendar = p_calendar)
+    SELECT NOT starts_with(p_calendar, '?')
+       AND NOT EXISTS (SELECT FROM market_sessions s WHERE s.calendar = p_calendar)
        AND NOT EXISTS (SELECT FROM market_calendars m WHERE m.calendar = p_calendar AND m.state <> 'loaded'
                        AND m.library_version = p_version AND m.retry_at > reckoner_now())
 $$;
@@ -111,7 +112,7 @@ $$;
 -- only corrections are new. Returns the number of sessions that are new or changed.
 CREATE OR REPLACE FUNCTION sessions_merge(
     p_calendar text, p_sessions date[], p_opens timestamptz[], p_closes timestamptz[],
-    p_version text, p_ends boolean
+    p_version text, p_ends boolean, p_timezone text DEFAULT NULL
 ) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_changed bigint;
@@ -177,12 +178,13 @@ BEGIN
     END IF;
     IF p_version IS NOT NULL THEN
         INSERT INTO market_calendars AS m
-            (calendar, state, known_from, known_until, ends, loaded_at, library_version)
-        VALUES (p_calendar, 'loaded', p_sessions[1], p_sessions[cardinality(p_sessions)], p_ends,
+            (calendar, state, known_from, known_until, ends, timezone, loaded_at, library_version)
+        VALUES (p_calendar, 'loaded', p_sessions[1], p_sessions[cardinality(p_sessions)], p_ends, p_timezone,
                 reckoner_now(), p_version)
         ON CONFLICT (calendar) DO UPDATE
         SET state = 'loaded', reason = NULL, failures = 0, retry_at = NULL,
             known_from = excluded.known_from, known_until = excluded.known_until, ends = excluded.ends,
+            timezone = excluded.timezone,
             loaded_at = excluded.loaded_at, library_version = excluded.library_version;
     END IF;
     IF NOT v_was.is_there THEN
@@ -207,9 +209,9 @@ REVOKE ALL ON FUNCTION
     sessions_wanted(p_days_ahead integer, p_version text),
     calendar_is_due(p_calendar text, p_version text),
     calendar_failed(p_calendar text, p_state text, p_reason text, p_version text),
-    sessions_merge(p_calendar text, p_sessions date[], p_opens timestamptz[], p_closes timestamptz[], p_version text, p_ends boolean )
+    sessions_merge(p_calendar text, p_sessions date[], p_opens timestamptz[], p_closes timestamptz[], p_version text, p_ends boolean, p_timezone text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/41_sessions.sql', '0d90cb1471f98ed9672583eb4caef68d7c557dc93123841eca7b1896142ab074')
+    ('functions/41_sessions.sql', 'f387371d404ec567ee45dfbc2c7749765318dee235e269ebabe440d70e9cb4a9')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -6,11 +6,12 @@ SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
 -- A ticker's name at providers, and its calendar: from the registry, else from symbol_rules, where a
--- rule may be younger than the ticker. A calendar that is not the default was set on purpose and stays.
+-- rule may be younger than the ticker. A calendar that is not a default was set on purpose and stays.
 CREATE OR REPLACE FUNCTION ticker_listing(p_symbol text)
 RETURNS TABLE (provider_symbol text, calendar text, status text) LANGUAGE sql STABLE AS $$
     SELECT coalesce(r.provider_symbol, u.provider_symbol, r.symbol)::text,
-           CASE WHEN r.provider_symbol IS NULL AND c.calendar IN ('XNYS', '24/7')
+           CASE WHEN starts_with(c.calendar, '?') THEN symbol_calendar(r.symbol)
+                WHEN r.provider_symbol IS NULL AND c.calendar IN ('XNYS', '24/7')
                 THEN coalesce(u.calendar, c.calendar) ELSE c.calendar END,
            r.status::text
     FROM ticker_registry r
@@ -24,7 +25,8 @@ CREATE OR REPLACE FUNCTION ticker_calendars_missing(p_symbols text[]) RETURNS SE
 LANGUAGE sql STABLE AS $$
     SELECT DISTINCT l.calendar
     FROM unnest(p_symbols) AS n(symbol) CROSS JOIN LATERAL ticker_listing(n.symbol) l
-    WHERE NOT EXISTS (SELECT FROM market_sessions s WHERE s.calendar = l.calendar)
+    WHERE NOT starts_with(l.calendar, '?')
+      AND NOT EXISTS (SELECT FROM market_sessions s WHERE s.calendar = l.calendar)
 $$;
 
 -- The plan of a fetch for this symbol: one row, none for a symbol that is not registered.
@@ -178,6 +180,17 @@ RETURNS void LANGUAGE sql AS $$
     WHERE symbol = p_symbol
 $$;
 
+-- Records that providers do not know a ticker that has recent bars. The first time says nothing yet: providers
+-- lose a symbol for an hour. Returns when to ask again; NULL where that was an hour ago and nobody has
+-- given bars since.
+CREATE OR REPLACE FUNCTION ticker_doubted(p_symbol text) RETURNS timestamptz LANGUAGE sql AS $$
+    UPDATE ticker_registry
+    SET unknown_at = CASE WHEN unknown_at > greatest(last_backfill, reckoner_now() - interval '7 days')
+                          THEN unknown_at ELSE reckoner_now() END
+    WHERE symbol = p_symbol
+    RETURNING CASE WHEN unknown_at > reckoner_now() - interval '1 hour' THEN unknown_at + interval '1 hour' END
+$$;
+
 -- Records the end of a fetch in the registry. p_status NULL: status and reason stay.
 CREATE OR REPLACE FUNCTION ticker_fetch_concluded(
     p_symbol text, p_status text, p_reason text, p_backfill_status text, p_backfill_error text
@@ -197,9 +210,10 @@ REVOKE ALL ON FUNCTION
     outcome_gaps(p_symbol text, p_calendar text, p_last integer),
     request_around(p_symbol text, p_calendar text, p_missing daterange, p_from date, p_to date ),
     ticker_fetch_started(p_symbol text, p_calendar text, p_provider_symbol text),
+    ticker_doubted(p_symbol text),
     ticker_fetch_concluded(p_symbol text, p_status text, p_reason text, p_backfill_status text, p_backfill_error text )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_ticker_plan.sql', 'b14fc6dcb7312431140f853ee14582e445689d8aa484db81a78a9be9d7bc8536')
+    ('functions/42_ticker_plan.sql', 'd0b26601c393a5227867d719c19afc600698bfcd326b0a934d0a727c53183d45')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -188,7 +188,8 @@ BEGIN
               FROM (SELECT DISTINCT unnest(v_symbols) AS symbol) k
               LEFT JOIN ticker_registry r ON r.symbol = k.symbol
               WHERE k.symbol IS NOT NULL) c
-        WHERE NOT EXISTS (SELECT FROM market_sessions s WHERE s.calendar = c.calendar);
+        WHERE NOT starts_with(c.calendar, '?')
+          AND NOT EXISTS (SELECT FROM market_sessions s WHERE s.calendar = c.calendar);
         IF FOUND THEN
             RETURN;
         END IF;
@@ -273,6 +274,6 @@ REVOKE ALL ON FUNCTION
     outcomes_process(p_prediction_ids bigint[], p_backfill_days integer, p_check_calendars boolean, p_max_symbols integer, p_budget integer, p_bulk bigint[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/51_outcomes_process.sql', 'e6c1c550d179e902ece95baf1dde9f0e9153174250e781524d3a24d418f3ab55')
+    ('functions/51_outcomes_process.sql', '7355167db7c4c91911009560fa8419d7668c0806690062be6811ff8a5293d853')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -175,13 +175,68 @@ BEGIN
 END
 $$;
 
+-- Gives tickers without a known calendar that of a rule, and computes their outcomes anew: at once where
+-- its sessions are loaded, else when their event loads them. What still has no calendar loses the entries
+-- that another one gave it. Called by the trigger on symbol_rules, and by the sweep. Returns the number of
+-- outcome rows that changed.
+CREATE OR REPLACE FUNCTION calendars_assign() RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v_symbols  text[] := ARRAY(SELECT r.symbol FROM ticker_registry r WHERE r.calendar LIKE '?%' ORDER BY r.symbol);
+    v_known    text[];
+    v_calendar text;
+    v_changed  bigint := 0;
+BEGIN
+    IF v_symbols = '{}' THEN
+        RETURN 0;
+    END IF;
+    WITH assigned AS (
+        UPDATE ticker_registry r
+        SET calendar = n.calendar, provider_symbol = coalesce(r.provider_symbol, n.provider_symbol),
+            last_backfill = NULL, backfill_status = 'pending', updated_at = reckoner_now()
+        FROM (SELECT s.symbol, s.provider_symbol,
+                     coalesce(s.calendar, symbol_default_calendar(coalesce(s.provider_symbol, s.symbol))) AS calendar
+              FROM symbols_by_rule(v_symbols) s) n
+        WHERE r.symbol = n.symbol AND r.calendar IS DISTINCT FROM n.calendar
+        RETURNING r.symbol, r.calendar, r.status)
+    SELECT array_agg(a.symbol ORDER BY a.symbol) FILTER (WHERE a.calendar NOT LIKE '?%' AND a.status = 'active')
+    INTO v_known FROM assigned a;
+    IF v_known IS NOT NULL THEN
+        DELETE FROM price_coverage c WHERE c.symbol = ANY (v_known);
+        PERFORM ticker_enqueue(v_known, 0, true), doorbell_ring();
+    END IF;
+    FOR v_calendar IN
+        SELECT DISTINCT r.calendar FROM ticker_registry r
+        WHERE r.symbol = ANY (v_symbols)
+          AND EXISTS (SELECT FROM prediction_outcomes o WHERE o.symbol = r.symbol AND o.engine_version IS NOT NULL
+                      AND (o.entry_session IS NOT NULL OR r.calendar NOT LIKE '?%'))
+          AND (r.calendar LIKE '?%' OR EXISTS (SELECT FROM market_sessions s WHERE s.calendar = r.calendar))
+        ORDER BY r.calendar
+    LOOP
+        v_changed := v_changed + outcomes_resession(v_calendar, '-infinity', 'infinity');
+    END LOOP;
+    RETURN v_changed;
+END
+$$;
+
+-- The trigger on symbol_rules: a new rule reaches the tickers that wait for one.
+CREATE OR REPLACE FUNCTION symbol_rules_changed() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    PERFORM calendars_assign();
+    RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE TRIGGER symbol_rules_changed AFTER INSERT OR UPDATE ON symbol_rules
+FOR EACH STATEMENT EXECUTE FUNCTION symbol_rules_changed();
+
 -- Computes anew the calendars of open outcomes whose entry is not a session of their ticker's calendar,
 -- as after UPDATE ticker_registry SET calendar = …. They have no due_at, and would wait for ever.
 -- Calendars without sessions are left. Returns the number of rows that changed.
 CREATE OR REPLACE FUNCTION sweep_misplaced() RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_calendar text;
-    v_changed  bigint := 0;
+    v_changed  bigint := calendars_assign();
 BEGIN
     FOR v_calendar IN
         SELECT DISTINCT r.calendar FROM prediction_outcomes o JOIN ticker_registry r ON r.symbol = o.symbol
@@ -201,9 +256,11 @@ REVOKE ALL ON FUNCTION
     session_correction(p_calendar text, p_session date, p_reason text, p_opens_at timestamptz, p_closes_at timestamptz),
     session_corrected(),
     sweep_closures(),
+    calendars_assign(),
+    symbol_rules_changed(),
     sweep_misplaced()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/53_outcomes_sessions.sql', '54057e78b0a0ac5d98f7574bd18e596d60d5987b2db69898bdc917b187c34b41')
+    ('functions/53_outcomes_sessions.sql', '6b1bf1ef63ce86dc6be0505825da49b4c7a4dcbbb4504b7bc001d76a05b4f80c')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

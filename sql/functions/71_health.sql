@@ -134,6 +134,11 @@ BEGIN
           WHERE m.calendar IN ('XNYS', '24/7')
              OR EXISTS (SELECT FROM ticker_registry r WHERE r.calendar = m.calendar)) c
     WHERE c.text IS NOT NULL;
+    SELECT concat_ws('. ', v_row.text, string_agg(format('%s tickers are not processed: %s', t.n, t.why), '. ' ORDER BY t.why))
+           AS text INTO v_row
+    FROM (SELECT count(*) AS n, calendar_unknown(r.calendar) AS why FROM ticker_registry r
+          WHERE r.calendar LIKE '?%' AND r.status = 'active' GROUP BY r.calendar ORDER BY n DESC LIMIT 5) t;
+    v_row.text := nullif(v_row.text, '');
     RETURN QUERY SELECT 'calendars', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
         coalesce(v_row.text, 'the sessions of every calendar in use are known for more than a month');
 
@@ -235,6 +240,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', '70408832769e3be12306734723c4749046fc54aa7efb064c3d6bc6564efe5ac6')
+    ('functions/71_health.sql', 'da24a28e3da549184b36c540bf2c9f8722389e4c29c920c7a88c5787d1a6b5c1')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -90,8 +90,9 @@ BEGIN
         provider_symbol := old;
         SELECT r.calendar INTO calendar FROM symbol_rules r
         WHERE old ~ ('^(?:' || r.pattern || ')$') AND r.pattern <> symbol_pattern(old)
+          AND r.provider IS NULL AND r.valid_from IS NULL AND r.valid_until IS NULL
         ORDER BY r.priority DESC, r.pattern LIMIT 1;
-        calendar := coalesce(calendar, CASE WHEN symbol_asset_type(old) = 'crypto' THEN '24/7' ELSE 'XNYS' END);
+        calendar := coalesce(calendar, symbol_default_calendar(old));
     ELSE
         SELECT * INTO v_new FROM ticker_registry WHERE symbol = new;
         provider_symbol := coalesce(v_new.provider_symbol, (SELECT r.provider_symbol FROM symbol_rule(new) r), new);
@@ -238,6 +239,6 @@ REVOKE ALL ON FUNCTION
     ticker_remap(p_old text, p_new text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/83_ticker_verbs.sql', '3669fccebbf945279f370072a54a5228d5cdb7b22429fb727bf198ed7926176c')
+    ('functions/83_ticker_verbs.sql', '7ef9e6d963786edc70db8249ee3797f8f85cea8ee839acbe927466d58bd83b6f')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

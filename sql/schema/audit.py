@@ -51,9 +51,12 @@ def audit(conn: Connection) -> list[Difference]:
         ("index", drift.missing_index, drift.changed_index),
         ("trigger", drift.missing_trigger, drift.changed_trigger),
     )
+    tables = {item.parent for item in live if item.kind == "column"}
     for kind, missing, changed in checks:
         for item in (item for item in want if item.kind == kind):
             there = have.get(item.identity)
+            if there is None and kind == "trigger" and item.parent not in tables:
+                continue  # the statement that makes the table makes its triggers
             if there is None:
                 found.append(missing(item))
             elif there.detail != item.detail:
@@ -107,7 +110,8 @@ def _tables(want: list[Item], have: _Have) -> list[Difference]:
         columns = [item for item in want if item.kind == "column" and item.parent == table]
         constraints = [item for item in want if item.kind == "constraint" and item.parent == table]
         if table not in there:
-            found.append(drift.missing_table(table, columns, constraints))
+            triggers = [item for item in want if item.kind == "trigger" and item.parent == table]
+            found.append(drift.missing_table(table, columns, constraints, triggers))
         elif table in SHARED:
             found += _shared(table, columns, have)
         else:

@@ -19,6 +19,8 @@ _TRIGGER_RISKS = {
     "predictions": "new predictions get no event; only the sweep finds them, minutes later",
     "ticker_registry": "tickers that are registered wait for the sweep",
     "outbox": "sleeping workers are not woken, requeued events keep their failures",
+    "symbol_rules": "a rule with a date or a provider takes the place of the plain one",
+    "session_correction": "a correction moves no outcome",
 }
 _SLOW = "what used it reads the whole table, ever slower as it grows"
 
@@ -74,8 +76,10 @@ def column_sql(item: Item) -> str:
     return " ".join(words)
 
 
-def missing_table(table: str, columns: list[Item], constraints: list[Item]) -> Difference:
-    """Report a missing table of ours."""
+def missing_table(
+    table: str, columns: list[Item], constraints: list[Item], triggers: list[Item]
+) -> Difference:
+    """Report a missing table of ours. Its triggers are made with it."""
     parts = [column_sql(column) for column in columns]
     parts += [
         text("CONSTRAINT {} {}", name(item.name), raw(item.detail["definition"]))
@@ -88,7 +92,8 @@ def missing_table(table: str, columns: list[Item], constraints: list[Item]) -> D
         "danger",
         "its rows are gone: restore them from a backup; the statement makes it without rows",
         True,
-        f"{text('CREATE TABLE IF NOT EXISTS public.{}', name(table))} (\n    {body}\n);",
+        f"{text('CREATE TABLE IF NOT EXISTS public.{}', name(table))} (\n    {body}\n);"
+        + "".join(f"\n{trigger.detail['definition']};" for trigger in triggers),
     )
 
 

@@ -44,6 +44,7 @@ PUBLIC = frozenset(
         "symbol_default_calendar",
         "symbol_rule",
         "symbols_by_rule",
+        "symbols_named",
         "usable_price",
     }
 )

@@ -46,7 +46,7 @@ def given(closes: dict[str, float], *missing: str) -> FakeProvider:
         ("XAU/USD", "XAUUSD=X", "24/5", "currency"),
         ("ES=F", None, "CMES", "commodity"),
         ("CL=F", None, "CMES", "commodity"),
-        ("BRK-B=F", None, "XNYS", "commodity"),  # no such name; no rule of ours
+        ("BRK-B=F", None, "?BRK-B=F", "commodity"),  # no such name; no rule of ours
         ("BTC/USD", "BTC-USD", "24/7", "crypto"),
         ("BTC-EUR", None, "24/7", "crypto"),
         ("BTCUSD", "BTC-USD", "24/7", "crypto"),

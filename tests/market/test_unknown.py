@@ -1,6 +1,8 @@
 """Tickers that nobody knows: invalid with the reason, and asked for again after a week."""
 
-from market.providers import Answer, Kind
+from typing import Any
+
+from market.providers import Answer, Kind, Request
 from tests.market.desk import Desk
 from tests.market.silence import (
     DAY,
@@ -146,11 +148,83 @@ def test_a_ticker_that_became_unknown_keeps_what_it_had(url: str, conn: Conn) ->
     later = utc("2024-05-17 22:00")
     desk.sweep(later)
     desk.turn(later)
+    desk.turn(later + STEP)
     assert outcome(conn, old, "HUSH") == before
     row = outcome(conn, recent, "HUSH")
     assert (row["outcome_state"], row["price_t1"], row["price_t3"]) == ("unresolvable", 100.0, None)
     assert "No data found" in row["outcome_reason"]
     assert value(conn, "SELECT count(*) FROM market_prices") > 200
+
+
+def test_one_unknown_of_a_ticker_with_recent_bars_changes_nothing(url: str, conn: Conn) -> None:
+    provider = Changing("remote", FLAT)
+    desk = Desk(url, provider)
+    recent = desk.predict(NOW, "HUSH", RECENT)
+    desk.turn(NOW)
+    before = (ticker(conn, "HUSH")["status"], state(conn, recent))
+    provider.answer = NOBODY
+    later = utc("2024-05-17 22:00")
+    desk.sweep(later)
+    (told,) = desk.turn(later)
+    assert told["result"] == "later"
+    assert "asked again: it has a bar of 2024-05-16" in told["reason"]
+    assert (ticker(conn, "HUSH")["status"], state(conn, recent)) == before
+    assert event(conn) == ("pending", 0)
+
+    # Asked before the hour is over, by an operator's word, it is still the first time.
+    conn.execute("SELECT outbox_requeue_ticker('HUSH')")
+    conn.execute("UPDATE outbox SET available_at = '-infinity'")
+    assert [told["result"] for told in desk.turn(later + 30 * MINUTE)] == ["later"]
+    provider.answer = FLAT
+    (told,) = desk.turn(later + STEP)
+    assert told["result"] == "fetched"
+    assert outcome(conn, recent, "HUSH")["price_t3"] == 100.0
+
+    # Bars came since, so that the next one is a first time again, and after it there is a second.
+    provider.answer = NOBODY
+    later = utc("2024-05-23 22:00")
+    desk.sweep(later)
+    assert [told["result"] for told in desk.turn(later)] == ["later"]
+    assert [told["result"] for told in desk.turn(later + STEP)] == ["unknown"]
+    assert (ticker(conn, "HUSH")["status"], state(conn, recent)) == ("invalid", "unresolvable")
+
+
+def test_a_second_unknown_is_believed_with_the_canary_alone(url: str, conn: Conn) -> None:
+    """A provider that gave other symbols' bars a minute ago may have lost its canary since."""
+    answers: dict[str, Any] = {"HUSH": FLAT, "SPY": FLAT, "ELSE": FLAT}
+
+    def answer(request: Request) -> Answer:
+        said = answers[request.symbol]
+        return said if isinstance(said, Answer) else said(request)
+
+    provider = FakeProvider("remote", answer, canary="SPY")
+    desk = Desk(url, provider)
+    desk.predict(NOW, "HUSH", RECENT)
+    desk.turn(NOW)
+    answers |= {"HUSH": NOBODY, "SPY": NOBODY}
+    later = utc("2024-05-17 22:00")
+    desk.predict(later, "ELSE", RECENT)
+    desk.sweep(later)
+    desk.turn(later)
+    assert ticker(conn, "HUSH")["status"] == "active"
+    desk.turn(later + STEP)
+    assert ticker(conn, "HUSH")["status"] == "active"
+    assert (event(conn) or ("none", 0))[0] == "failed"
+    answers["SPY"] = FLAT
+    for hours in (2, 3, 4):
+        desk.turn(later + hours * STEP)
+    assert ticker(conn, "HUSH")["status"] == "invalid"
+
+
+def test_a_ticker_whose_bars_are_old_is_invalid_at_once(url: str) -> None:
+    provider = Changing("remote", FLAT)
+    desk = Desk(url, provider)
+    desk.predict(NOW, "HUSH", RECENT)
+    desk.turn(NOW)
+    provider.answer = NOBODY
+    later = NOW + 9 * DAY
+    desk.sweep(later)
+    assert [told["result"] for told in desk.turn(later)] == ["unknown"]
 
 
 def test_an_inactive_ticker_is_not_asked_for_however_old_its_verdict(url: str, conn: Conn) -> None:

@@ -47,7 +47,8 @@ GOOD = chart(STAMPS, [100.0, 101.0, 102.0], adjusted=[99.0, 100.0, 102.0])
         (429, TOO_MANY, Kind.THROTTLED),
         (429, NOT_FOUND, Kind.THROTTLED),
         (999, HTML, Kind.THROTTLED),
-        (401, UNAUTHORIZED, Kind.PLAN),
+        (401, UNAUTHORIZED, Kind.DOWN),  # the crumb is refused, and not the request
+        (401, b"", Kind.PLAN),
         (402, b"", Kind.PLAN),
         (403, HTML, Kind.PLAN),
         (422, UNPROCESSABLE, Kind.BAD_ANSWER),

@@ -1,6 +1,7 @@
 """Each provider's own words: refusals, silences and forms, over the wire, and their classes."""
 
 import copy
+import json
 from typing import Any
 
 import httpx
@@ -87,6 +88,14 @@ def polygon_error(status: int, message: str, word: str = "ERROR") -> Said:
         ),
         (
             "twelve_data",
+            twelve(404, "**symbol** not found: NOPE. Please specify it correctly", 404),
+            Kind.UNKNOWN,
+            {},
+        ),
+        ("twelve_data", twelve(400, "**symbol** not found: NOPE"), Kind.UNKNOWN, {}),
+        ("twelve_data", twelve(404, "**exchange** not found: NOPE"), Kind.BAD_ANSWER, {}),
+        (
+            "twelve_data",
             twelve(400, "No data is available on the specified dates. Try setting different"),
             Kind.EMPTY,
             {"abstains": False},
@@ -166,6 +175,18 @@ def polygon_error(status: int, message: str, word: str = "ERROR") -> Said:
             Kind.PLAN,
             {},
         ),
+        (
+            "alpha_vantage",
+            Said({"Information": "The **demo** API key is for demo purposes only. Please claim"}),
+            Kind.PLAN,
+            {},
+        ),
+        (
+            "alpha_vantage",
+            Said({"Information": "the parameter apikey is invalid or missing. Please claim"}),
+            Kind.PLAN,
+            {},
+        ),
         ("alpha_vantage", Said({"Information": ALPHA_DAY}), Kind.THROTTLED, {"exhausted": "day"}),
         ("alpha_vantage", Said({"Note": ALPHA_DAY}), Kind.THROTTLED, {"exhausted": "day"}),
         (
@@ -201,6 +222,38 @@ def test_the_class_of_its_words(
     assert {field: getattr(answer, field) for field in facts} == facts
     assert answer.payload is not None
     assert answer.payload.body == said.bytes
+
+
+GREETINGS = (
+    "Thank you for using Alpha Vantage! Please subscribe to any of the premium plans",
+    ALPHA_DAY,
+    "API limit reached soon: you may send the maximum requests per minute with another API key",
+)
+
+
+@pytest.mark.parametrize("words", GREETINGS)
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("alpha_vantage", ["Information", "Note"]),
+        ("twelve_data", ["message"]),
+        ("polygon", ["message", "error"]),
+        ("finnhub", ["error", "message"]),
+    ],
+)
+def test_a_greeting_beside_data_is_not_a_refusal(
+    http: httpx.Client, vendor: Vendor, name: str, fields: list[str], words: str
+) -> None:
+    good = ALL[name].good
+
+    def greeted(asked: Asked) -> Said:
+        said = good(asked) if callable(good) else good
+        return Said(json.loads(said.bytes) | dict.fromkeys(fields, words))
+
+    vendor.says = greeted
+    answer = ALL[name].make(http, vendor.url).fetch(request())
+    assert answer.kind is Kind.OK, answer.message
+    assert [bar.close for bar in answer.bars] == CLOSES
 
 
 def without(document: Any, *path: Any) -> Any:

@@ -102,6 +102,9 @@ def _error(status: int, code: str, description: str) -> Reply:
 _INSTEAD = {
     "404": Reply(404, _HTML, "text/html"),
     "401": _said({"finance": {"result": None, "error": {"code": "Unauthorized"}}}, 401),
+    "crumb": _said(
+        {"finance": {"error": {"code": "Unauthorized", "description": "Invalid Crumb"}}}, 401
+    ),
     "422": _error(422, "Unprocessable Entity", "1d data not available for the range"),
     "429": Reply(429, b"Too Many Requests\r\n", "text/plain"),
     "html200": Reply(200, _HTML, "text/html"),

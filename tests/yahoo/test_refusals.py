@@ -77,7 +77,7 @@ def test_a_refusal_that_says_how_long_is_believed(town: Town) -> None:
 # Down.
 
 
-@pytest.mark.parametrize("kind", ["500", "502", "503", "reset", "truncated_http"])
+@pytest.mark.parametrize("kind", ["500", "502", "503", "reset", "truncated_http", "crumb"])
 def test_a_server_that_is_down_costs_no_attempt(town: Town, kind: str) -> None:
     town.list_("ACME")
     town.yahoo.fail("ACME", kind)
@@ -95,6 +95,22 @@ def test_a_server_that_is_down_costs_no_attempt(town: Town, kind: str) -> None:
     check_complete(town, number)
     assert [done["attempts"] for done in history(town.conn, "ACME")] == [0]
     assert provider_row(town.conn, "yahoo")["failures"] == 0
+
+
+def test_a_stale_crumb_is_fetched_anew_and_pauses_nobody(town: Town) -> None:
+    """Yahoo refuses cookie and crumb of a session now and then; yfinance's second try has the same fate."""
+    town.list_("ACME")
+    town.yahoo.fail("ACME", "crumb", times=ASKED_TWICE)
+    number = town.predict("ACME")
+    town.until_complete()
+    check_complete(town, number)
+    assert [entry.status for entry in town.yahoo.charts("ACME")] == [401, 401, 200]
+    crumbs = [entry for entry in town.yahoo.log if entry.path == "/v1/test/getcrumb"]
+    charts = town.yahoo.charts("ACME")
+    assert any(charts[1].at <= each.at <= charts[2].at for each in crumbs)
+    assert [done["attempts"] for done in history(town.conn, "ACME")] == [0]
+    row = provider_row(town.conn, "yahoo")
+    assert (row["failures"], row["paused_until"]) == (0, None)
 
 
 @pytest.mark.parametrize("network", ["refuse", "503", "tls_abort"])
