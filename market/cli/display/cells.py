@@ -21,52 +21,22 @@ RIGHT: frozenset[Kind] = frozenset({"number", "count", "price", "percent", "byte
 
 # Words of every state, verdict and finding that a screen colours.
 GOOD = frozenset(
-    [
-        "ok",
-        "done",
-        "active",
-        "complete",
-        "completed",
-        "yes",
-        "alive",
-        "registered",
-        "fetched",
-        "additive",
-    ]
+    {
+        *("ok", "done", "active", "complete", "completed", "yes", "alive"),
+        *("registered", "fetched", "additive"),
+    }
 )
 BAD = frozenset(
-    [
-        "fail",
-        "failed",
-        "dead",
-        "invalid",
-        "error",
-        "unhealthy",
-        "rejected",
-        "unresolvable",
-        "late",
-        "unknown",
-        "parked",
-        "cancelled",
-        "danger",
-        "failing",
-        "paused",
-    ]
+    {
+        *("fail", "failed", "dead", "invalid", "error", "unhealthy", "rejected", "unresolvable"),
+        *("late", "unknown", "parked", "cancelled", "danger", "failing", "paused"),
+    }
 )
 UNSETTLED = frozenset(
-    [
-        "warn",
-        "warning",
-        "pending",
-        "processing",
-        "maturing",
-        "awaiting_prices",
-        "in_progress",
-        "inactive",
-        "later",
-        "waiting",
-        "working",
-    ]
+    {
+        *("warn", "warning", "pending", "processing", "maturing", "awaiting_prices", "in_progress"),
+        *("inactive", "later", "waiting", "working"),
+    }
 )
 
 
