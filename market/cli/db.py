@@ -12,7 +12,8 @@ import typer
 
 from market.backups import dump, records
 from market.cli.console import JsonOption, application, command_database, say, waiting
-from market.cli.display import View, emit, emit_json, emit_tables
+from market.cli.display import emit, emit_json, emit_tables
+from market.cli.views import database as views
 from market.settings import NeonSettings
 from sql.errors import InvalidInput
 from sql.rows import Rows
@@ -38,7 +39,7 @@ def audit(as_json: JsonOption = False) -> None:
     if as_json:
         emit_json([asdict(each) for each in found])
     else:
-        _print_differences(found, "as this version expects")
+        _print_differences(found, "The database is as this version expects.")
     if found:
         sys.exit(3)
 
@@ -80,7 +81,10 @@ def repair(
                 "applied": Rows(done, ("object", "result")),
                 "left": _differences(left),
             },
-            {"left": View(empty="nothing is left")},
+            {
+                "counts": views.repaired(counts),
+                "left": views.differences(_differences(left), "nothing is left", is_left=True),
+            },
         )
         _print_sql(left)
     if counts["failed"]:
@@ -97,7 +101,8 @@ def _print_script(found: list[Difference], *, as_json: bool) -> None:
 
 
 def _print_differences(found: list[Difference], empty: str) -> None:
-    emit(_differences(found), View(empty=empty), as_json=False)
+    rows = _differences(found)
+    emit(rows, views.differences(rows, empty), as_json=False)
     _print_sql(found)
 
 
@@ -134,7 +139,10 @@ def check(as_json: JsonOption = False) -> None:
     if as_json:
         emit_json({"checks": rows, "tables": sizes})
     else:
-        emit_tables({"checks": rows, "sizes": sizes}, {"sizes": View(empty="no table of ours")})
+        emit_tables(
+            {"checks": rows, "sizes": sizes},
+            {"checks": views.checks(rows), "sizes": views.sizes(sizes)},
+        )
     if any(each.state == "fail" for each in checks):
         sys.exit(3)
 
@@ -166,7 +174,7 @@ def backup_command(
             made = neon.create_branch(load(NeonSettings), at)
             records.record(database, "neon-branch", made["id"], at, None)
             row = {"backup": "neon-branch", "name": made["id"], "taken_at": at, "bytes": None}
-    emit([row], as_json=as_json)
+    emit([row], views.backed_up(row), as_json=as_json)
 
 
 @app.command()
