@@ -75,14 +75,16 @@ def repair(
         emit_json({**counts, "applied_to": results, "left": [asdict(each) for each in left]})
     else:
         done = [{"object": name, "result": result} for name, result in results.items()]
+        ran = Rows(done, ("object", "result"))
         emit_tables(
             {
                 "counts": [counts],
-                "applied": Rows(done, ("object", "result")),
+                "applied": ran,
                 "left": _differences(left),
             },
             {
                 "counts": views.repaired(counts),
+                "applied": views.applied(ran),
                 "left": views.differences(_differences(left), "nothing is left", is_left=True),
             },
         )

@@ -15,7 +15,7 @@ def calculated(row: Row) -> View:
     if not row["changed"]:
         text = "Nothing to do: no outcome changes by the stored prices."
     elif row["dry_run"]:
-        text = f"{outcomes} of {symbols} would change (dry run)."
+        text = f"Dry run: {outcomes} of {symbols} would change."
     else:
         text = f"{outcomes} of {symbols} changed."
     return View(
@@ -37,7 +37,7 @@ def pipeline(row: Row) -> View:
     if not row["predictions"]:
         text = "Nothing to do: no eligible prediction in these days."
     elif row["dry_run"]:
-        text = f"{count(row['left'], 'event')} of {predictions} would be processed (dry run)."
+        text = f"Dry run: {count(row['left'], 'event')} of {predictions} would be processed."
         text = text if row["left"] else f"Nothing to do: {predictions}, {outcomes}."
     elif row["left"]:
         text = f"{count(row['left'], 'event')} of {predictions} left to process; {outcomes}."

@@ -94,6 +94,18 @@ def repaired(row: Row) -> View:
     )
 
 
+def applied(rows: Sequence[Row]) -> View:
+    """View of the statements that `db repair --apply` ran."""
+    done = sum(row["result"] == "done" for row in rows)
+    return View(
+        [Column("object", rank=0), Column("result", rank=0, kind="state", least=16)],
+        sort=lambda row: (row["result"] == "done", row["object"]),
+        summary=f"{done:,} of {count(len(rows), 'statement')} done." if rows else "",
+        empty="No statement was run.",
+        record=False,
+    )
+
+
 def backed_up(row: Row) -> View:
     """View of `db backup`."""
     bytes_ = f", {size(row['bytes'])}" if row["bytes"] is not None else ""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from market.cli.display import Column, View
 from market.cli.display.view import Row
-from market.cli.views.words import MARKET, WORKER, count, counted, verb
+from market.cli.views.words import MARKET, WORKER, count, counted
 
 
 def _state(row: Row) -> str:
@@ -44,8 +44,8 @@ def _sentence(row: Row) -> str:
     symbols, span = count(row["symbols"], "symbol"), f"{row['range_from']} to {row['range_to']}"
     if row["job"] is None:
         if not row["left"]:
-            return f"Nothing to do: {symbols}, every session of {span} is stored (dry run)."
-        return f"{row['left']:,} of {symbols} would be fetched, {span} (dry run)."
+            return f"Nothing to do: every session of {span} is stored."
+        return f"Dry run: {row['left']:,} of {symbols} would be fetched, {span}."
     name = f"Job {row['job']} ({row['kind']})"
     if row["left"]:
         late = "" if row["workers"] else "; no worker is alive"
@@ -55,9 +55,7 @@ def _sentence(row: Row) -> str:
     if row["failed"]:
         return f"{name} ended: {row['failed']:,} of {symbols} failed, {bars}."
     if not row["rows"]:
-        return (
-            f"{name}: nothing to do, {symbols} {verb(row['symbols'], 'has', 'have')} every session."
-        )
+        return f"{name}: nothing to do, every session is stored."
     return f"{name} is done: {symbols}, {bars}."
 
 

@@ -21,9 +21,7 @@ def fetched(rows: Sequence[Row], *, dry_run: bool) -> View:
         text = "Nothing to do: every session is stored."
         if found["would fetch"]:
             sessions = count(total(rows, "sessions"), "session")
-            text = (
-                f"{sessions} of {count(found['would fetch'], 'symbol')} would be fetched (dry run)."
-            )
+            text = f"Dry run: {sessions} of {count(found['would fetch'], 'symbol')} to fetch."
     elif not good and not bad:
         text = "Nothing to do: every session is stored."
     else:
@@ -35,8 +33,9 @@ def fetched(rows: Sequence[Row], *, dry_run: bool) -> View:
             ],
             "no new bar",
         )
-        failed = f"{bad:,} of {count(len(rows), 'symbol')} not fetched; " if bad else ""
-        text = f"{failed}{count(good, 'symbol')} fetched: {stored}."
+        failed = f"{bad:,} of {count(len(rows), 'symbol')} not fetched" if bad else ""
+        done = f"{count(good, 'symbol')} fetched: {stored}" if good else ""
+        text = "; ".join(filter(None, [failed, done])) + "."
     return View(
         [
             Column("symbol", rank=0),
@@ -172,7 +171,7 @@ def cross_checked(rows: Sequence[Row], *, dry_run: bool) -> View:
         f"{differ:,} of {count(compared, 'compared symbol')} {verb(differ, 'differs', 'differ')}."
     )
     if dry_run:
-        text = f"{count(len(rows), 'symbol')} would be compared (dry run)."
+        text = f"Dry run: {count(len(rows), 'symbol')} would be compared."
     elif not compared:
         text = "Nothing was compared: no second provider answered."
     return View(

@@ -16,7 +16,7 @@ def trouble(row: Row) -> str:
         return "invalid"
     if row["status"] != "active":
         return ""
-    if row.get("backfill_status") == "failed":
+    if row.get("backfill_status") == "failed" or row.get("backfill_error"):
         return "not fetched"
     return "" if bars else "without bars"
 
@@ -85,7 +85,7 @@ def registry(rows: Sequence[Row]) -> View:
 def registered(rows: Sequence[Row], *, dry_run: bool) -> View:
     """View of `register-tickers`."""
     done = Counter(row["result"] for row in rows)
-    did = "would be registered (dry run)" if dry_run else "registered"
+    did = "would be registered" if dry_run else "registered"
     parts = [
         (done["registered"], did),
         (done["known"], "known already"),
@@ -95,7 +95,7 @@ def registered(rows: Sequence[Row], *, dry_run: bool) -> View:
     return View(
         [Column("symbol", rank=0), Column("result", rank=0, kind="state")],
         sort=lambda row: order.index(row["result"]),
-        summary=f"{counted(parts)}."
+        summary=f"{'Dry run: ' if dry_run else ''}{counted(parts)}."
         if done["registered"] or done["rejected"]
         else "Nothing to do: all are known already.",
         record=False,
@@ -107,17 +107,17 @@ def status_set(row: Row) -> View:
     symbol, before, after = row["symbol"], row["status_before"], row["status_after"]
     follows = counted(
         [
-            (row["outcomes_changed"], "outcome", "outcomes"),
-            (row["events_cancelled"], "cancelled event", "cancelled events"),
+            (row["outcomes_changed"], "outcome changed", "outcomes changed"),
+            (row["events_cancelled"], "event cancelled", "events cancelled"),
         ],
-        "no outcome",
+        "no outcome changed",
     )
     if row["dry_run"]:
-        text = f"{symbol} would change from {before} to {after}, with it {follows} (dry run)."
+        text = f"Dry run: {symbol} would be {after}, it is {before}; {follows}."
     elif before == after and not row["outcomes_changed"]:
         text = f"Nothing to do: {symbol} was {after} already; its reason is written."
     else:
-        text = f"{symbol} is {after} now, it was {before}; with it changed {follows}."
+        text = f"{symbol} is {after} now, it was {before}; {follows}."
     return View(
         [
             Column("symbol", rank=0, of=["dry_run"]),
@@ -159,8 +159,8 @@ def remapped(row: Row) -> View:
     outcomes = count(row["outcomes_changed"], "outcome")
     if row["dry_run"]:
         loss = destroys(row)
-        text = f"{old} would take the prices of {new}: {bars}, {outcomes} changed (dry run)."
-        text = f"{loss} (dry run)." if loss else text
+        text = f"{old} would take the prices of {new}: {bars}, {outcomes} changed"
+        text = f"Dry run: {loss or text}."
     elif row["provider_before"] == row["provider_after"] and not row["outcomes_changed"]:
         text = f"Nothing to do: providers know {old} as {row['provider_after']} already."
     else:
