@@ -8,6 +8,7 @@ from market.cli import (
     db,
     job_status,
     jobs,
+    outcome_list,
     outcomes,
     pipeline,
     prices,
@@ -28,7 +29,18 @@ def _main() -> None:
     configure(load(LogSettings))
 
 
-for group in (reports, tickers, prices, outcomes, jobs, job_status, pipeline, validation, stats):
+for group in (
+    reports,
+    outcome_list,
+    tickers,
+    prices,
+    outcomes,
+    jobs,
+    job_status,
+    pipeline,
+    validation,
+    stats,
+):
     app.add_typer(group.app)
 app.add_typer(db.app, name="db")
 

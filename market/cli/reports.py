@@ -112,7 +112,7 @@ def accuracy_report(
     grouping = Grouping.CONFIDENCE.value if by_confidence else by and by.value
     form = Form.JSON if as_json else form
     pictures = figures.are_wanted(plots, html=form is Form.HTML)
-    filters = _Filters(horizon, min_confidence, since, until)
+    filters = Filters(horizon, min_confidence, since, until)
     frame, paths = _read(filters, with_paths=pictures)
     with waiting("computing"):
         from market.evaluation import accuracy, accuracy_tables  # noqa: PLC0415 - pandas takes a second
@@ -154,7 +154,7 @@ def calibration_report(
     """
     form = Form.JSON if as_json else form
     pictures = figures.are_wanted(plots, html=form is Form.HTML)
-    filters = _Filters(horizon, None, since, until)
+    filters = Filters(horizon, None, since, until)
     frame, _ = _read(filters, with_paths=False)
     with waiting("computing"):
         from market.evaluation import calibration, calibration_tables  # noqa: PLC0415
@@ -183,7 +183,7 @@ _NO_VALUES = {
 }
 
 
-class _Filters:
+class Filters:
     """The outcomes that the options select."""
 
     def __init__(
@@ -206,10 +206,11 @@ class _Filters:
         self.benchmark = load(ReportSettings).benchmark_symbol
 
     def about(self) -> dict[str, Any]:
+        """Return the filters by name, as the frame takes them."""
         return dict(vars(self))
 
 
-def _read(filters: _Filters, *, with_paths: bool) -> "tuple[pd.DataFrame, pd.DataFrame | None]":
+def _read(filters: Filters, *, with_paths: bool) -> "tuple[pd.DataFrame, pd.DataFrame | None]":
     with command_database() as database, waiting("reading outcomes"):
         from market.evaluation import frame as frames  # noqa: PLC0415
 

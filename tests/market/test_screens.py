@@ -312,6 +312,35 @@ def backup(_n: int) -> Row:
     return {"backup": "pg_dump", "name": name, "taken_at": NOW, "bytes": 1_234_567_890}
 
 
+def outcome(n: int) -> Row:
+    known = n % 5 < 3
+    return {
+        "prediction_id": 2_000_000_000 - n,
+        "symbol": symbol(n),
+        "horizon": "t30",
+        "moment": NOW,
+        "prediction_date": NOW.date(),
+        "entry_session": dt.date(2026, 5, 1),
+        "exit_session": dt.date(2026, 6, 12),
+        "sentiment": "bullish",
+        "confidence": 0.85,
+        "confidence_tier": "0.8-0.9",
+        "sector": None,
+        "model": "a-model-of-a-long-name",
+        "state": "known" if known else "pending",
+        "entry_price": 123456.78,
+        "exit_price": 234567.89,
+        "return_pct": -123.456 if known else None,
+        "total_return_pct": None,
+        "correct": n % 2 == 0 if known else None,
+        "bullish_correct": None,
+        "pnl_usd": -1234.5,
+        "benchmark_return_pct": 1.5,
+        "excess_pct": -124.95,
+        "total_excess_pct": None,
+    }
+
+
 def registered(n: int) -> Row:
     return {"symbol": symbol(n), "result": ("registered", "known", "rejected")[n % 3]}
 
@@ -340,6 +369,7 @@ SCREENS = [
     Screen("update-all-prices", lambda n: job(n) | {"job": None}, one(jobs.job), ONE),
     Screen("backfill-status", job, jobs.listing),
     Screen("backfill-status", job_symbol, lambda rows: jobs.symbols(rows, 7)),
+    Screen("outcomes", outcome, data.outcomes),
     Screen("calculate-outcomes", calculated, one(data.calculated), ONE),
     Screen("auto-pipeline", pipeline, one(data.pipeline), ONE),
     Screen("stats", table, data.tables),

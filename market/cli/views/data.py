@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from market.cli.display import Column, View, changed
 from market.cli.display.cells import size
 from market.cli.display.view import Row
-from market.cli.views.words import WORKER, count, counted, total
+from market.cli.views.words import MARKET, WORKER, count, counted, total
 from market.outcomes import STATES
 
 
@@ -120,5 +120,37 @@ def stages(rows: Sequence[Row], states: Mapping[str | None, int]) -> View:
             else row["stage"].removeprefix("no event, ")
         ),
         folded="nothing in",
+        record=False,
+    )
+
+
+def outcomes(rows: Sequence[Row]) -> View:
+    """View of `outcomes`: one row for each prediction, symbol and horizon."""
+    judged = [row["correct"] for row in rows if row["correct"] is not None]
+    text = f"{count(len(rows), 'outcome')}"
+    if judged:
+        text += f", {sum(judged):,} of {len(judged):,} judged are right ({sum(judged) / len(judged):.0%})"
+    return View(
+        [
+            Column("prediction_id", "id", rank=1, kind="text"),
+            Column("symbol", rank=0),
+            Column("sentiment", "said", rank=0),
+            Column("horizon", rank=0, value=lambda row: row["horizon"].replace("t", "T+")),
+            Column("return_pct", "return %", rank=0, kind="percent"),
+            Column("correct", "right", rank=0),
+            Column("entry_session", "entry", rank=1, kind="day"),
+            Column("exit_session", "exit", rank=3, kind="day"),
+            Column("state", rank=2),
+            Column("confidence", rank=3),
+            Column("excess_pct", "excess %", rank=4, kind="percent"),
+            Column("entry_price", "entry close", rank=5, kind="price"),
+            Column("exit_price", "exit close", rank=5, kind="price"),
+            Column("pnl_usd", "pnl USD", rank=6, kind="percent"),
+            Column("sector", rank=6),
+            Column("model", rank=6),
+        ],
+        summary=f"{text}." if rows else "",
+        next=[f"{MARKET} accuracy-report"] if judged else [],
+        empty="No outcome matches.",
         record=False,
     )
