@@ -16,6 +16,7 @@ from market.cli.reports import (
     UntilOption,
 )
 from market.cli.views import data as views
+from market.universe import symbol_lists
 from sql.errors import InvalidInput
 
 app = application("Outcomes, one by one.")
@@ -53,5 +54,7 @@ def outcomes(
     ):
         from market.evaluation import listing  # noqa: PLC0415 - its package loads pandas
 
+        if symbol is not None:
+            [symbol] = symbol_lists.checked(conn, [(symbol, "--symbol")], registered=True)
         rows = listing.outcomes(conn, **filters.about(), symbol=symbol, state=state, most=limit)
     emit(rows, views.outcomes(rows), as_json=as_json)

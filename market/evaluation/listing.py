@@ -22,7 +22,7 @@ WHERE horizon = ANY (%(horizons)s)
   AND (%(min_confidence)s::float8 IS NULL OR confidence >= %(min_confidence)s)
   AND (%(since)s::date IS NULL OR prediction_date >= %(since)s)
   AND (%(until)s::date IS NULL OR prediction_date <= %(until)s)
-  AND (%(symbol)s::text IS NULL OR symbol = coalesce(normalize_symbol(%(symbol)s), %(symbol)s))
+  AND (%(symbol)s::text IS NULL OR symbol = %(symbol)s)
   AND (%(state)s::text IS NULL OR state = %(state)s)
 ORDER BY outcome_facts.prediction_id DESC, symbol, sessions LIMIT %(most)s
 """
@@ -42,7 +42,7 @@ def outcomes(
 ) -> Rows:
     """List outcomes, the newest predictions first; the filters are those of `outcomes_frame`.
 
-    symbol: in any case. state: known, pending or unresolvable. most: rows; None: all.
+    symbol: upper case. state: known, pending or unresolvable. most: rows; None: all.
     """
     conn.execute("SELECT set_config('reckoner.benchmark_symbol', %s, true)", [benchmark])
     return fetch_rows(
