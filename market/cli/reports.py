@@ -126,7 +126,7 @@ def accuracy_report(
         rows = [_plain(group) for group in groups]
         emit(Rows(rows, _fields(accuracy.Group)), as_json=False)
     else:
-        _show(report, frame, form, drawn, wide=wide)
+        _show(report, frame, filters, form, drawn, wide=wide)
     figures.save(drawn, plots)
 
 
@@ -170,7 +170,7 @@ def calibration_report(
         ]
         emit(Rows(rows, ("horizon", "split", *_fields(calibration.Bin))), as_json=False)
     else:
-        _show(report, frame, form, drawn, wide=wide)
+        _show(report, frame, filters, form, drawn, wide=wide)
     figures.save(drawn, plots)
 
 
@@ -209,6 +209,15 @@ class Filters:
         """Return the filters by name, as the frame takes them."""
         return dict(vars(self))
 
+    def words(self) -> list[str]:
+        """Return the filters as a person reads them; none for what is not filtered."""
+        given = {
+            "at least so sure: ": self.min_confidence,
+            "since ": self.since,
+            "until ": self.until,
+        }
+        return [f"{name}{value}" for name, value in given.items() if value is not None]
+
 
 def _read(filters: Filters, *, with_paths: bool) -> "tuple[pd.DataFrame, pd.DataFrame | None]":
     with command_database() as database, waiting("reading outcomes"):
@@ -220,14 +229,20 @@ def _read(filters: Filters, *, with_paths: bool) -> "tuple[pd.DataFrame, pd.Data
 
 
 def _show(
-    report: "Report", frame: "pd.DataFrame", form: Form, drawn: "dict[str, Figure]", *, wide: bool
+    report: "Report",
+    frame: "pd.DataFrame",
+    filters: Filters,
+    form: Form,
+    drawn: "dict[str, Figure]",
+    *,
+    wide: bool,
 ) -> None:
     if form is Form.JSON:
         emit_json(report.document)
         return
     from market.cli import show  # noqa: PLC0415
 
-    about = _about(frame)
+    about = _about(frame, filters)
     if form is Form.MD:
         say(show.as_markdown(report, about))
     elif form is Form.HTML:
@@ -250,9 +265,10 @@ def _plain(row: Any) -> dict[str, Any]:
     return values
 
 
-def _about(frame: "pd.DataFrame") -> str:
+def _about(frame: "pd.DataFrame", filters: Filters) -> str:
     if frame.empty:
-        return "no outcome matches"
+        return ", ".join(["no outcome matches", *filters.words()])
     days = frame["prediction_date"]
     count = frame["prediction_id"].nunique()
-    return f"{count:,} predictions of {days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}"
+    span = f"{count:,} predictions of {days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}"
+    return ", ".join([span, *filters.words()])
