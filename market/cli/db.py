@@ -12,7 +12,7 @@ import typer
 
 from market.backups import dump, records
 from market.cli.console import JsonOption, application, command_database, say, waiting
-from market.cli.display import emit, emit_json, emit_tables
+from market.cli.display import draws, emit, emit_json, emit_tables
 from market.cli.views import database as views
 from market.settings import NeonSettings
 from sql.errors import InvalidInput
@@ -111,7 +111,7 @@ def _print_differences(found: list[Difference], empty: str) -> None:
 def _differences(found: list[Difference]) -> Rows:
     """Return a table; in a pipe the SQL is a column."""
     columns = ["object", "difference", "level", "risk", "repair"]
-    if not sys.stdout.isatty():
+    if not draws():
         columns.append("sql")
     rows = [
         asdict(each) | {"repair": "additive" if each.additive else "by hand", "sql": each.short}
@@ -122,7 +122,7 @@ def _differences(found: list[Difference]) -> Rows:
 
 def _print_sql(found: list[Difference]) -> None:
     """Print the SQL below the table of a terminal."""
-    if found and sys.stdout.isatty():
+    if found and draws():
         say(repairing.script(found))
 
 

@@ -15,7 +15,7 @@ import typer
 
 from market.cli import figures
 from market.cli.console import JsonOption, command_database, say, waiting
-from market.cli.display import emit, emit_json
+from market.cli.display import draws, emit, emit_json
 from market.settings import ReportSettings
 from sql.errors import InvalidInput, ReckonerError
 from sql.rows import Rows
@@ -122,7 +122,7 @@ def accuracy_report(
         groups = accuracy.groups(frame, grouping)
         report = accuracy_tables.report(groups, filters.about() | {"by": grouping})
         drawn = figures.of_accuracy(frame, paths, groups, filters.benchmark) if pictures else {}
-    if form is Form.TABLE and not sys.stdout.isatty():
+    if form is Form.TABLE and not draws():
         rows = [_plain(group) for group in groups]
         emit(Rows(rows, _fields(accuracy.Group)), as_json=False)
     else:
@@ -162,7 +162,7 @@ def calibration_report(
         found = calibration.calibrations(frame, split and split.replace(tzinfo=dt.UTC))
         report = calibration_tables.report(found, filters.about())
         drawn = figures.of_calibration(found) if pictures else {}
-    if form is Form.TABLE and not sys.stdout.isatty():
+    if form is Form.TABLE and not draws():
         rows = [
             {"horizon": one.horizon, "split": one.split, **_plain(tier)}
             for one in found

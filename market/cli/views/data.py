@@ -31,8 +31,8 @@ def calculated(row: Row) -> View:
 def pipeline(row: Row) -> View:
     """View of `auto-pipeline`."""
     predictions = count(row["predictions"], "prediction")
-    states = counted([(row[name], name.replace("_", " ")) for name in STATES], "none")
-    outcomes = f"{count(row['outcomes'], 'outcome')}: {states}"
+    states = counted([(row[name], name.replace("_", " ")) for name in STATES])
+    outcomes = f"{count(row['outcomes'], 'outcome')}: {states}" if row["outcomes"] else "no outcome"
     steps: list[str] = []
     if not row["predictions"]:
         text = "Nothing to do: no eligible prediction in these days."
