@@ -95,8 +95,8 @@ def process(
     wide: set[int] = set()
     hidden: dict[int, str] = {}
     for row in conn.execute(
-        "SELECT * FROM outcomes_process(p_prediction_ids => %s::integer[], p_backfill_days => %s,"
-        " p_check_calendars => %s, p_max_symbols => %s, p_budget => %s, p_bulk => %s::integer[])",
+        "SELECT * FROM outcomes_process(p_prediction_ids => %s::bigint[], p_backfill_days => %s,"
+        " p_check_calendars => %s, p_max_symbols => %s, p_budget => %s, p_bulk => %s::bigint[])",
         [ids, backfill_days, check_calendars, max_symbols, budget, bulk],
     ):
         if row["missing_calendar"] is not None:

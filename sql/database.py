@@ -1,4 +1,4 @@
-"""Connections: opening them, bounding every wait on them, telling when the database is away.
+"""Connections: opening them, and bounding every wait on them.
 
 Every wait on the database ends. The server bounds its statements and locks (SET LOCAL, so
 that nothing leaks through a transaction pooler), and a watchdog in this process cuts the
@@ -13,7 +13,8 @@ import itertools
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any, LiteralString, Self, TypeVar
 
 import psycopg
@@ -27,6 +28,9 @@ from sql.session import Session
 
 Connection = session.Connection
 T = TypeVar("T")
+
+# Called with each transaction that a thread has begun; see `sql/blockers.py`.
+BEGUN: ContextVar[Callable[[Connection], None] | None] = ContextVar("BEGUN", default=None)
 
 # The watchdog waits this much longer than the server's own timeout.
 _GRACE_SECONDS = 5.0
@@ -125,10 +129,12 @@ class Database:
         Every statement of it, and the whole of it with some grace, ends within `seconds`;
         waiting for a lock within `lock_seconds`, for a connection within `connect_seconds`.
         Columns of other programs without a time zone are written in UTC. Raises psycopg.Error;
-        `is_away` distinguishes errors of the database from those of the statement.
+        `sql/away.py` tells whether the database is away.
         """
         with self._connection(seconds, connect_seconds) as conn:
             conn.execute(conn.begin(seconds, lock_seconds).encode())
+            if begun := BEGUN.get():
+                begun(conn)
             yield conn
             conn.commit()
 
@@ -213,31 +219,6 @@ def trying(conn: Connection, *, dry_run: bool) -> Iterator[None]:
         if dry_run:
             conn.execute("SELECT set_config('reckoner.dry_run', 'on', true)")
         yield
-
-
-def is_away(error: BaseException) -> bool:
-    """Whether an error comes from the state of the database or the system, not from the statement.
-
-    True for lost connections, restarts, full disks, read-only mode, deadlocks, lock waits,
-    missing tables or rights, no descriptor or thread left: waiting or an operator mends those.
-    False for bad data, violated constraints and statements that took too long.
-    """
-    if not isinstance(error, psycopg.Error):
-        return is_short(error)
-    if isinstance(error, psycopg.errors.QueryCanceled):
-        return False
-    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-        return True
-    return error.sqlstate is None or error.sqlstate[:2] in {
-        "08",
-        "25",
-        "40",
-        "42",
-        "53",
-        "55",
-        "57",
-        "58",
-    }
 
 
 def is_external(error: BaseException) -> bool:

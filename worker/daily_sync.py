@@ -9,6 +9,7 @@ import threading
 import structlog
 
 from market.prices import sync
+from sql.away import is_away
 from sql.database import error_line, is_external
 from worker.context import Context
 from worker.shutdown import ShutdownRequested
@@ -37,22 +38,27 @@ class DailySync:
             try:
                 with self.busy:
                     self._sync()
+                self._context.faults.note("daily sync", None)
             except ShutdownRequested:
                 return
             except Exception as error:  # noqa: BLE001 - events fetch what the sync could not
-                if is_external(error):
+                if is_away(self._context.database, error):
                     log.warning("daily sync postponed", error=error_line(error))
                     continue
+                # An event is one symbol's: what one of them cannot do stops no other.
                 log.error("daily sync failed, writing events instead", error=error_line(error))
                 self._by_events()
 
     def _by_events(self) -> None:
+        note = self._context.faults.note
         try:
             sync.by_events(self._context.database)
+            note("daily sync", None)
         except Exception as error:
             if not is_external(error):
                 raise
             log.warning("daily sync postponed", error=error_line(error))
+            note("daily sync", error_line(error))
 
     def _sync(self) -> None:
         context = self._context

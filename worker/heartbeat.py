@@ -16,9 +16,10 @@ import structlog
 
 from sql.database import Database
 from worker import sweep
+from worker.faults import Faults
 from worker.listening.doorbell import Doorbell
 from worker.queue.in_flight import InFlight
-from worker.retry import until_available
+from worker.retry import until_no_error
 from worker.settings import WorkerSettings
 from worker.shutdown import Shutdown, ShutdownRequested
 
@@ -45,6 +46,7 @@ class Heartbeat:
         shutdown: Shutdown,
         on_crashes: Callable[[int], None],
         in_flight: InFlight,
+        faults: Faults,
     ) -> None:
         self._database = database
         self._settings = settings
@@ -54,6 +56,8 @@ class Heartbeat:
         self._shutdown = shutdown
         self._on_crashes = on_crashes
         self._in_flight = in_flight
+        self._faults = faults
+        self._shown_fault: str | None = None
         self.quiet = threading.Lock()  # while it is locked, this thread sends no query
         self._ticked = time.monotonic()
         self._shown_mode = ""  # in worker_status; a change is shown at once
@@ -78,17 +82,21 @@ class Heartbeat:
                 if not was_stuck:
                     log.error("main loop is stuck, heartbeat withheld", seconds=_STUCK_SECONDS)
                 was_stuck = True
-            elif time.monotonic() >= next_at or self._mode != self._shown_mode:
+            elif (
+                time.monotonic() >= next_at
+                or self._mode != self._shown_mode
+                or self._faults.text != self._shown_fault
+            ):
                 was_stuck = False
                 next_at = time.monotonic() + self._settings.heartbeat_seconds
                 with contextlib.suppress(
                     ShutdownRequested
                 ):  # heartbeats end only when the shutdown is forced
-                    until_available(
+                    until_no_error(
                         self._shutdown,
                         "sending a heartbeat",
                         self._send_unless_quiet,
-                        any_error=True,
+                        self._faults.note,
                     )
             self._shutdown.forced.wait(min(1.0, self._settings.heartbeat_seconds))
 
@@ -139,3 +147,12 @@ class Heartbeat:
         sweep.log_crashed(ended)
         if ended:
             self._on_crashes(len(ended))
+        self._show_fault()
+
+    def _show_fault(self) -> None:
+        """Write what the worker cannot do into its row, when that changed."""
+        fault = self._faults.text
+        if fault != self._shown_fault:
+            with self._database.transaction(seconds=10) as conn:
+                conn.execute("SELECT worker_fault(%s, %s)", [self._name, fault])
+            self._shown_fault = fault

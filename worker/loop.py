@@ -6,8 +6,12 @@ event runs alone.
 
 from collections.abc import Callable, Sequence
 
+import psycopg
 import structlog
 
+from sql.away import may_be_away
+from sql.database import error_line
+from worker.faults import Faults
 from worker.listening.doorbell import Doorbell
 from worker.listening.idle_suspend import IdleSuspend
 from worker.listening.sleeper import Sleeper
@@ -15,7 +19,7 @@ from worker.queue.claimer import Claimer
 from worker.queue.in_flight import InFlight
 from worker.queue.lanes import LaneRunner
 from worker.queue.quarantine import Quarantine
-from worker.retry import until_available
+from worker.retry import until_no_error
 from worker.shutdown import Shutdown
 
 log = structlog.get_logger()
@@ -38,6 +42,7 @@ class Loop:
         in_flight: InFlight,
         shutdown: Shutdown,
         sweep: Callable[[], object],
+        faults: Faults,
         *,
         drain: bool,
     ) -> None:
@@ -50,12 +55,13 @@ class Loop:
         self._in_flight = in_flight
         self._shutdown = shutdown
         self._sweep = sweep
+        self._faults = faults
         self._drain = drain
 
     def run(self) -> None:
         """Turn until shutdown or, draining, until nothing is left."""
         while not self._shutdown.is_due():
-            if until_available(self._shutdown, "claiming events", self._turn, any_error=True):
+            if until_no_error(self._shutdown, "claiming events", self._turn, self._faults.note):
                 return
         if not self._shutdown.requested.is_set():
             log.info("deadline reached")
@@ -78,8 +84,22 @@ class Loop:
         return found
 
     def _claim_all(self) -> bool:
-        found = [self._claim(runner) for runner in self._lanes]
-        return any(found)
+        """Claim for every lane; raises only when no other lane found work either."""
+        found, error = False, None
+        for runner in self._lanes:
+            doing = f"claiming {runner.lane.topic} events"
+            try:
+                found |= self._claim(runner)
+                self._faults.note(doing, None)
+            except psycopg.Error as caught:
+                # Otherwise a lane that cannot claim would stop those behind it.
+                if may_be_away(caught):
+                    raise
+                self._faults.note(doing, error_line(caught))
+                error = error or caught
+        if error is not None and not found:
+            raise error
+        return found
 
     def _claim(self, runner: LaneRunner) -> bool:
         limit = runner.claimable
@@ -123,5 +143,5 @@ class Loop:
         if seconds is None or not self._idle_suspend.take(seconds, self._shutdown.is_due, due):
             return False
         if not self._shutdown.is_due():
-            until_available(self._shutdown, "sweeping", self._sweep)
+            until_no_error(self._shutdown, "sweeping", self._sweep, self._faults.note)
         return True

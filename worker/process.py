@@ -26,6 +26,7 @@ from sql.settings import SettingsError
 from worker import startup, sweep, topics
 from worker.context import Context
 from worker.daily_sync import DailySync
+from worker.faults import Faults
 from worker.heartbeat import Heartbeat
 from worker.listening.doorbell import Doorbell
 from worker.listening.idle_suspend import IdleSuspend
@@ -38,7 +39,7 @@ from worker.queue.claimer import Claimer
 from worker.queue.in_flight import InFlight
 from worker.queue.lanes import LaneRunner
 from worker.queue.quarantine import Quarantine
-from worker.retry import until_available
+from worker.retry import away, until_available
 from worker.settings import WorkerSettings
 from worker.shutdown import Shutdown, ShutdownRequested
 from worker.tracing import tracer
@@ -67,6 +68,7 @@ class Worker:
         self._dead_thread: str | None = None
         self._schema_mismatch: str | None = None  # why this version cannot work here any more
         self._sweeping = threading.Lock()
+        self._faults = Faults()
         self._heartbeat_thread: threading.Thread | None = None
         self._shutdown = shutdown
         shutdown.tick = self._tick
@@ -84,6 +86,7 @@ class Worker:
             shutdown,
             self._crashed,
             in_flight,
+            self._faults,
         )
         context = Context(
             database=database,
@@ -94,6 +97,7 @@ class Worker:
             tracer=tracer(),
             max_attempts=settings.worker_max_attempts,
             max_symbols=settings.worker_max_symbols,
+            faults=self._faults,
         )
         self._daily_sync: DailySync | None = None
         quiet = [self._heartbeat.quiet, self._sweeping]
@@ -118,7 +122,8 @@ class Worker:
             idle_suspend,
             in_flight,
             shutdown,
-            lambda: sweep.once(database, settings),
+            lambda: sweep.once(database, settings, faults=self._faults),
+            self._faults,
             drain=self._drain,
         )
         metrics.listener_up.set_function(lambda: float(doorbell.mode == "notify"))
@@ -154,9 +159,9 @@ class Worker:
         if self._drain:
             steps.append(("sweeping", lambda: sweep.once(self._database, self._settings)))
         for doing, action in steps:
-            until_available(self._shutdown, doing, action)
+            until_available(self._shutdown, doing, action, away(self._database))
         if not self._drain:
-            until_available(self._shutdown, "listening", self._doorbell.probe)
+            until_available(self._shutdown, "listening", self._doorbell.probe, away(self._database))
         self._start_threads()
 
     def _leave(self) -> int:
@@ -294,7 +299,7 @@ class Worker:
             thread.start()
             return thread
 
-        return until_available(self._shutdown, f"starting the thread {name}", start)
+        return until_available(self._shutdown, f"starting the thread {name}", start, lambda _: None)
 
     def _sweeper(self) -> None:
         while not self._shutdown.requested.is_set():
@@ -302,7 +307,10 @@ class Worker:
                 with self._sweeping:
                     startup.expect_files(self._database)
                     found = sweep.once(
-                        self._database, self._settings, sync=self._daily_sync is None
+                        self._database,
+                        self._settings,
+                        sync=self._daily_sync is None,
+                        faults=self._faults,
                     )
                 if self._daily_sync:
                     self._daily_sync.start()

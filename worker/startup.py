@@ -3,13 +3,15 @@
 A worker of another version would run statements that the schema does not fit.
 """
 
+from typing import Any
+
 import structlog
 
 from sql.database import Database
 from sql.errors import InvalidInput
 from sql.schema import migrate
 from sql.unreachable import ConnectionFailed
-from worker.retry import until_available
+from worker.retry import away, until_available
 from worker.shutdown import Shutdown
 
 log = structlog.get_logger()
@@ -24,7 +26,8 @@ def expect_files(database: Database) -> None:
 def expect_schema(database: Database, shutdown: Shutdown) -> None:
     """Raise migrate.SchemaMismatch on a schema of another version; retries until available.
 
-    A missing trigger is only logged: the sweep finds the predictions that it does not report.
+    Moves sequences of ours that are behind their table, and logs the others. A missing trigger is
+    only logged: the sweep finds the predictions that it does not report.
     Raises ShutdownRequested when the deadline passes before the database is available, and
     InvalidInput where waiting cannot make it available: a wrong password, no such database.
     """
@@ -39,5 +42,12 @@ def expect_schema(database: Database, shutdown: Shutdown) -> None:
                 raise InvalidInput(str(error)) from None
             raise
 
-    for change in until_available(shutdown, "checking the schema", changes):
+    def mend() -> list[dict[str, Any]]:
+        with database.transaction(seconds=30) as conn:
+            conn.execute("SELECT sequences_mend()")
+            return conn.execute("SELECT source, remedy FROM sequences_behind()").fetchall()
+
+    for change in until_available(shutdown, "checking the schema", changes, away(database)):
         log.warning("the schema is incomplete: run python -m worker migrate", missing=change.name)
+    for row in until_available(shutdown, "checking the sequences", mend, away(database)):
+        log.warning("a sequence is behind its table", table=row["source"], remedy=row["remedy"])

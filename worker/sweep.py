@@ -11,8 +11,10 @@ import psycopg
 import structlog
 
 from market.universe import sessions
-from sql.database import Database, error_line, is_away, trying
+from sql.away import is_away
+from sql.database import Database, error_line, trying
 from sql.schema import locks
+from worker.faults import Faults
 from worker.metrics import Metrics
 from worker.queue import outbox
 from worker.settings import WorkerSettings
@@ -24,28 +26,56 @@ _RECORD_DAYS = 400
 _FORGOTTEN_SPAN = 20_000
 # The same for comparing predictions with their outcome rows, at some 20 us each.
 _CHANGED_SPAN = 2_000
+# The same for comparing outcomes with their bars, at some 40 us each.
+_RESTATED_SPAN = 1_000
 # Held for a part's transaction, so that one worker sweeps at a time.
 _OURS = "sweep_turn()"
 # Who has that turn.
 _HOLDER = "SELECT pid, role, app FROM lock_holders() WHERE number = lock_number('sweeping') LIMIT 1"
-_PARTS = ("forgotten", "changed", "closures", "due", "unfetched", "pruned", "records", "sync")
+_PARTS = (
+    "sequences",
+    "forgotten",
+    "changed",
+    "closures",
+    "restated",
+    "due",
+    "unfetched",
+    "pruned",
+    "records",
+    "sync",
+)
 
 log = structlog.get_logger()
 
 
 def once(
-    database: Database, settings: WorkerSettings, *, dry_run: bool = False, sync: bool = True
+    database: Database,
+    settings: WorkerSettings,
+    *,
+    dry_run: bool = False,
+    sync: bool = True,
+    faults: Faults | None = None,
 ) -> dict[str, Any] | None:
     """Sweep once; returns each part's count, or None while another worker sweeps.
 
     sync: also write the events of the daily sync; False where `worker/daily_sync.py` does it.
-    dry_run: do it all and roll it back. Raises psycopg.Error when the database is away.
+    dry_run: do it all and roll it back. faults: where parts that fail are noted. Raises
+    psycopg.Error when the database is away.
     """
     found: dict[str, Any] = {}
+    faults = faults or Faults()
     parts: dict[str, tuple[Any, ...]] = {
+        # First, because the others write rows that need numbers. No rollback takes a number back.
+        "sequences": (
+            "(SELECT count(*) FROM sequences_behind() WHERE is_ours)"
+            if dry_run
+            else "sequences_mend()",
+        ),
         "forgotten": ("sweep_forgotten(%s)", _FORGOTTEN_SPAN),
         "changed": ("sweep_changed(%s, %s)", _CHANGED_SPAN, settings.worker_max_symbols),
         "closures": ("sweep_closures() + sweep_misplaced()",),
+        # Outcomes whose bars changed while they were computed, or behind our backs.
+        "restated": ("sweep_refill() + sweep_restated(%s)", _RESTATED_SPAN),
         "due": ("sweep_due()",),
         "unfetched": ("sweep_unfetched()",),
         "pruned": ("sweep_prune(%s)", _HISTORY_DAYS),
@@ -68,10 +98,12 @@ def once(
                 if row is None:
                     return None
                 found[part] = row["n"]
+                faults.note(f"sweeping ({part})", None)
         except psycopg.Error as error:
-            if is_away(error):
+            if is_away(database, error):
                 raise
             log.error("a part of the sweep failed", part=part, error=error_line(error))
+            faults.note(f"sweeping ({part})", error_line(error))
             found[part] = None
     if not dry_run:
         with database.transaction() as conn:

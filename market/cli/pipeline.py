@@ -68,7 +68,7 @@ def auto_pipeline(
 
 
 def _state(conn: Connection, ids: list[int]) -> dict[str, Any]:
-    return one(conn, "SELECT * FROM pipeline_state(%s::integer[])", [ids])
+    return one(conn, "SELECT * FROM pipeline_state(%s::bigint[])", [ids])
 
 
 @app.command("health-check")

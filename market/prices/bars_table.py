@@ -4,7 +4,7 @@ Columns, because one statement for thousands of bars costs less than a statement
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from market.providers import Action, Bar
@@ -54,6 +54,15 @@ def store(
             Dates(bar.date for bar in bars if bar.has_dividend),
         ],
     )
+
+
+def flag(conn: Connection, symbol: str, left_out: Mapping[dt.date, str]) -> None:
+    """Flag stored bars with the names of the fields that were left out of them."""
+    if left_out:
+        conn.execute(
+            "SELECT bars_flag(%s, %s::date[], %s::text[])",
+            [symbol, list(left_out), list(left_out.values())],
+        )
 
 
 def store_actions(

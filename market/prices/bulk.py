@@ -9,6 +9,8 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import psycopg
+
 from market.prices.fetch import continuation
 from market.prices.plan import plan as plan_of
 from market.prices.results import Plan
@@ -16,7 +18,9 @@ from market.prices.store import Summary, store
 from market.providers import Provider, Request, selection
 from market.providers.base import Batching, batching
 from market.providers.limits import Paused, attempt_many
-from sql.database import Connection, Database
+from sql.away import is_away
+from sql.database import Connection, Database, error_line
+from sql.logs import logger
 
 # The calendar of which providers give the whole market at once.
 CALENDAR = "XNYS"
@@ -40,7 +44,7 @@ def top_up(
     """Fetch and store one finished session of many symbols.
 
     Each symbol is stored in its own transaction. wait: called with the seconds until a provider's
-    next free place. Raises psycopg.Error.
+    next free place. A symbol that cannot be stored is left. Raises psycopg.Error.
     """
     done = TopUp()
     with database.transaction() as conn:
@@ -107,8 +111,16 @@ def _from(
         if isinstance(answers, Paused):
             break
         for (plan, request), answer in zip(batch, answers, strict=True):
-            with database.transaction(seconds=300) as conn:
-                fetched = continuation(conn, plan, provider.name, request, answer)
-                if fetched:
-                    stored.append(store(conn, plan, fetched))
+            try:
+                with database.transaction(seconds=300, lock_seconds=2) as conn:
+                    fetched = continuation(conn, plan, provider.name, request, answer)
+                    summary = store(conn, plan, fetched) if fetched else None
+            except psycopg.Error as error:
+                if is_away(database, error):
+                    raise
+                # Its event counts and delays the failure; the other symbols go on.
+                logger().warning("not topped up", symbol=plan.symbol, error=error_line(error))
+                continue
+            if summary:
+                stored.append(summary)
     return stored

@@ -8,6 +8,7 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from market.prices.rows import is_price
 from market.providers import Kind, Provider, Request, selection
 from market.providers.limits import Paused, attempt
 from sql.database import Database
@@ -52,14 +53,15 @@ def _compare(
             words = answer.reason if isinstance(answer, Paused) else answer.message
             reason = f"{other.name}: {words}"
             continue
+        bars = [bar for bar in answer.bars if is_price(bar.close)]
         with database.transaction() as conn:
             found = conn.execute(
                 "SELECT * FROM cross_check(%s, %s, %s::date[], %s::float8[])",
                 [
                     row["symbol"],
                     other.name,
-                    [bar.date for bar in answer.bars],
-                    [bar.close for bar in answer.bars],
+                    [bar.date for bar in bars],
+                    [bar.close for bar in bars],
                 ],
             ).fetchone()
         return pair | {"other": other.name} | (found or {}) | {"reason": None}

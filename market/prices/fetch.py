@@ -14,6 +14,7 @@ from market.prices.plan import mark_started
 from market.prices.report import Known, Report
 from market.prices.responses import Response, Responses
 from market.prices.results import Failed, Fetched, NoData, Plan, Result
+from market.prices.units import in_stored_unit
 from market.prices.validation import validate
 from market.providers import Answer, Kind, Provider, Request, limits, selection
 from market.providers.limits import Paused
@@ -108,6 +109,7 @@ class _Fetcher:
         with self.database.transaction() as conn:
             # Loaded after the answer: a session may have opened while it was awaited.
             self.known = self.known or _known(conn, self.plan, self.request)
+            answer = in_stored_unit(answer, self.known)
             report = grade(self.plan, self.request, answer, self.known)
             response = Response(provider.name, self.request, answer, seconds, report)
             limits.score(conn, provider, selection.worth(response.bars, self.request))
@@ -136,7 +138,9 @@ def continuation(
     """
     if plan.last_bar is None or answer.kind is not Kind.OK:
         return None
-    report = grade(plan, request, answer, _known(conn, plan, request))
+    known = _known(conn, plan, request)
+    answer = in_stored_unit(answer, known)
+    report = grade(plan, request, answer, known)
     responses = Responses(plan, request)
     responses.add(Response(source, request, answer, report=report))
     result = responses.conclude()
@@ -147,7 +151,9 @@ def continuation(
         or plan.last_bar not in {bar.date for bar in result.bars}
     ):
         return None
-    return replace(result, bars=[bar for bar in result.bars if bar.date > plan.last_bar])
+    after = [bar for bar in result.bars if bar.date > plan.last_bar]
+    left_out = {bar.date: report.left_out[bar.date] for bar in after if bar.date in report.left_out}
+    return replace(result, bars=after, left_out=left_out)
 
 
 def _known(conn: Connection, plan: Plan, request: Request) -> Known:

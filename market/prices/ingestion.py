@@ -64,6 +64,9 @@ def known(
         "SELECT * FROM validation_known(%s, %s, %s, %s)",
         [symbol, calendar, request.start, request.end],
     )
+    listing = conn.execute(
+        "SELECT currency FROM ticker_registry WHERE symbol = %s", [symbol]
+    ).fetchone()
     actions = [
         Action(*each)
         for each in zip(
@@ -79,6 +82,7 @@ def known(
         others=dict(others),
         last_bar=last_bar,
         is_refetch=is_refetch,
+        currency=listing["currency"] if listing and (row["dates"] or last_bar) else None,
     )
 
 
@@ -159,7 +163,7 @@ def record(
 
 
 def _check(symbol: str, attempt: Attempt, report: Report) -> dict[str, Any]:
-    notes = [*report.faults, *report.rejected, *report.flags]
+    notes = [*report.faults, *report.rejected, *report.flags, *report.notes]
     return {
         "symbol": symbol,
         "provider": attempt.provider,
@@ -167,7 +171,7 @@ def _check(symbol: str, attempt: Attempt, report: Report) -> dict[str, Any]:
         "range_to": str(attempt.request.end),
         "given": report.given,
         "rejected": len(report.rejected),
-        "flagged": len(report.flags),
+        "flagged": len(report.flags) + len(report.notes),
         "expected": report.expected,
         "missing": report.missing,
         "parts": {name: round(part, 4) for name, part in report.parts.items()},

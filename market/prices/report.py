@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from market.providers.base import Action, Bar
 
 LEAST_SCORE = 0.6
+# A share of the sessions: fewer holes are days without trades, and no doubt about the others.
+MANY = 0.05
 WEIGHTS = {"rows": 1.0, "units": 1.0, "splits": 1.0, "stored": 1.0, "jumps": 0.5, "sessions": 0.3}
 
 
@@ -33,7 +35,7 @@ class Known:
     the stored closes that a provider of ours gave, in the batch's range and one before it. actions:
     the splits and dividends of all providers. others: closes that other programs stored, in the
     batch's range. last_bar: the last stored bar's date. is_refetch: the batch is not compared with
-    stored bars.
+    stored bars. currency: of the stored bars, as the provider wrote it.
     """
 
     begun: dt.date | None = None
@@ -42,6 +44,7 @@ class Known:
     others: Mapping[dt.date, float] = field(default_factory=dict)
     last_bar: dt.date | None = None
     is_refetch: bool = False
+    currency: str | None = None
 
 
 @dataclass
@@ -49,16 +52,21 @@ class Report:
     """The grade of a batch.
 
     bars: those that may be stored, ascending by date. actions: those of the answer that can be
-    splits and dividends. rejected, flags: one line each, beginning with the date where there is
-    one. parts: 0 to 1 each, as in the table above. expected, missing: sessions from the first bar
-    on, and how many of them have no bar. given: rows, without those of sessions that are not over.
-    has_new_basis: the bars cannot stand beside the stored ones.
+    splits and dividends. rejected, flags, notes: one line each, beginning with the date where
+    there is one. flags: doubts about the batch. notes: what is odd and leaves the close in no doubt,
+    such as a field that was left out, or a crash. left_out: the names of these fields, with commas, by
+    date. parts: 0 to 1 each, as in the table above.
+    expected, missing: sessions from the first bar on, and how many of them have no bar. given: rows,
+    without those of sessions that are not over, or without prices. has_new_basis: the bars cannot
+    stand beside the stored ones.
     """
 
     bars: list[Bar] = field(default_factory=list)
     actions: list[Action] = field(default_factory=list)
     rejected: list[str] = field(default_factory=list)
     flags: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    left_out: dict[dt.date, str] = field(default_factory=dict)
     parts: dict[str, float] = field(default_factory=lambda: dict.fromkeys(WEIGHTS, 1.0))
     faults: list[str] = field(default_factory=list)  # of the batch as a whole
     given: int = 0
@@ -82,7 +90,7 @@ class Report:
     @property
     def reason(self) -> str:
         """Why the batch is refused, in one line."""
-        first = [*self.faults, *self.rejected, *self.flags][:1]
+        first = [*self.faults, *self.rejected, *self.flags, *self.notes][:1]
         if not self.bars:
             return f"none of {self.given} bars is usable: {first[0] if first else 'no rows'}"
         worst = min(self.parts, key=lambda name: WEIGHTS[name] * (self.parts[name] - 1))

@@ -129,6 +129,7 @@ class Responses:
                 self.request,
                 report.bars,
                 report.rejected,
+                report.left_out,
                 report.missing,
                 has_new_basis=report.has_new_basis,
                 asset_type=answer.asset_type,

@@ -5,8 +5,8 @@ They are plain values between the step that asks providers (`fetch`) and the ste
 """
 
 import datetime as dt
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from market.prices.ingestion import Attempt
 from market.providers import Action, Bar, Payload, Request
@@ -52,6 +52,7 @@ class Fetched:
     request: Request
     bars: Sequence[Bar]
     rejected: Sequence[str] = ()
+    left_out: Mapping[dt.date, str] = field(default_factory=dict)  # fields of bars, by date
     missing: int = 0  # sessions from the first bar on that have none
     has_new_basis: bool = False  # the stored bars have another basis
     asset_type: str | None = None

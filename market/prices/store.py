@@ -93,6 +93,7 @@ def _store_bars(conn: Connection, plan: Plan, fetched: Fetched, ids: Mapping[str
         rebased=fetched.has_new_basis,
         payload_id=ids.get(fetched.payload.sha256) if fetched.payload else None,
     )
+    bars_table.flag(conn, plan.symbol, fetched.left_out)
     _describe(conn, plan.symbol, fetched)
     # Also complete outcomes where their prices changed, and unresolvable ones where the ticker was
     # not active, or the whole range was fetched again.

@@ -11,14 +11,14 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Annotated, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 import httpx
-from pydantic import AliasChoices, BaseModel, FailFast, Field, TypeAdapter
+from pydantic import AliasChoices, BaseModel, Field
 
+from market.providers import items
 from market.providers.base import US, Action, Answer, Bar, Capabilities, Kind, Payload, Request
-from market.providers.bounds import whole
 from market.providers.http import Client, Reply, answered
 from market.providers.spelling import Spelling, pair
 
@@ -29,15 +29,17 @@ _ROWS = 100
 _STEP = 1.45
 
 
-class _Row(BaseModel):
-    open: float = Field(alias="1. open", gt=0)
-    high: float = Field(alias="2. high", gt=0)
-    low: float = Field(alias="3. low", gt=0)
-    close: float = Field(alias="4. close", gt=0)
-    adjusted: float | None = Field(alias="5. adjusted close", default=None)
-    volume: float | None = Field(validation_alias=AliasChoices("5. volume", "6. volume"))
-    dividend: float = Field(alias="7. dividend amount", default=0)
-    split: float = Field(alias="8. split coefficient", default=1, gt=0)
+@dataclass(frozen=True)
+class _Row:
+    date: dt.date
+    open: float | None
+    high: float | None
+    low: float | None
+    close: float | None
+    adjusted: float | None
+    volume: float | None
+    dividend: float | None  # NaN: unreadable; 0 and None: none was paid
+    split: float | None  # so, and 1
 
 
 class _Daily(BaseModel):
@@ -49,17 +51,9 @@ class _Daily(BaseModel):
     )
 
 
-class _Split(BaseModel):
-    effective_date: dt.date
-    split_factor: float = Field(gt=0)
-
-
 class _Splits(BaseModel):
     symbol: str
-    data: Annotated[list[_Split], FailFast()]
-
-
-_DATE = TypeAdapter(dt.date)
+    data: list[Any] | None
 
 
 class AlphaVantage:
@@ -130,27 +124,64 @@ def _read_splits(splits: dict[dt.date, float], symbol: str, reply: Reply) -> Ans
     document = _Splits.model_validate_json(reply.body)
     if document.symbol != symbol:
         return Answer(Kind.BAD_ANSWER, message=f"asked for {symbol}, got {document.symbol}")
-    splits.update({split.effective_date: split.split_factor for split in document.data})
+    # One that cannot be read shows as a step in the prices.
+    found, _ = items.read(document.data or [], _split)
+    splits.update(found)
     return Answer(Kind.OK)
+
+
+def _split(row: Mapping[str, Any]) -> tuple[dt.date, float]:
+    factor = items.number(row["split_factor"])
+    if not _is_factor(factor):
+        raise ValueError(f"a split of {factor}")
+    return items.date(row["effective_date"]), factor or 1.0
+
+
+def _is_factor(split: float | None) -> bool:
+    return split is not None and 0 < split < math.inf
 
 
 def _read(request: Request, reply: Reply, splits: Mapping[dt.date, float] | None) -> Answer:
     """Adjust the rows before each split. splits: None where the rows have them."""
-    # Row by row: a dict of models would collect an error for each field of each row.
     given = _Daily.model_validate_json(reply.body).rows
-    rows = {_DATE.validate_python(day): _Row.model_validate(row) for day, row in given.items()}
+    found, rejected = items.read(given.items(), _row)
+    rows = {row.date: row for row in found}
     if splits is not None and len(rows) >= _ROWS and min(rows) > request.start:
         words = f"the rows begin on {min(rows)}, asked for {request.start}"
         return Answer(Kind.PLAN, message=words, abstains=True)
-    known = {date: row.split for date, row in rows.items()} if splits is None else splits
+    told = {date: row.split for date, row in rows.items() if _is_factor(row.split)}
+    known = {date: split or 1.0 for date, split in told.items()} if splits is None else splits
     bars, actions = _adjusted(rows, known)
     if splits is not None and pair(request.symbol) is None:
-        for before, after in itertools.pairwise(bars):
+        good = [bar for bar in bars if bar.close is not None and 0 < bar.close < math.inf]
+        for before, after in itertools.pairwise(good):
             step = (after.close or 0.0) / (before.close or math.inf)
             if not 1 / _STEP < step < _STEP:
                 words = f"a step by the factor {step:.2f} on {after.date} that no split explains"
                 return Answer(Kind.BAD_ANSWER, message=words)
-    return answered(request, bars, actions=actions)
+    return answered(request, bars, actions=actions, rejected=rejected)
+
+
+def _row(item: tuple[str, Any]) -> _Row:
+    day, fields = item
+
+    def field(name: str) -> Any:
+        """Find a field by its name; the numbers before the names differ."""
+        return next((value for key, value in fields.items() if key.endswith(f". {name}")), None)
+
+    if field("close") is None:
+        raise KeyError("close")
+    return _Row(
+        items.date(day),
+        items.number(field("open")),
+        items.number(field("high")),
+        items.number(field("low")),
+        items.number(field("close")),
+        items.number(field("adjusted close")),
+        items.number(field("volume")),
+        items.number(field("dividend amount")),
+        items.number(field("split coefficient")),
+    )
 
 
 def _adjusted(
@@ -166,23 +197,29 @@ def _adjusted(
         split = math.prod(factor for day, factor in splits.items() if before < day <= date)
         if split != 1:
             actions.append(Action(date, "split", split))
-        if row.dividend > 0:
+        if row.split is not None and not _is_factor(row.split):
+            actions.append(Action(date, "split", row.split))  # validation says so
+        if row.dividend:
             actions.append(Action(date, "dividend", row.dividend / shares))
         bars.append(
             Bar(
                 date,
-                row.open / shares,
-                row.high / shares,
-                row.low / shares,
-                row.close / shares,
+                _over(row.open, shares),
+                _over(row.high, shares),
+                _over(row.low, shares),
+                _over(row.close, shares),
                 row.adjusted,
-                whole(None if row.volume is None else row.volume * shares),
+                items.shares(_over(row.volume, 1 / shares)),
                 has_split=split != 1,
-                has_dividend=row.dividend > 0,
+                has_dividend=(row.dividend or 0) > 0,
             )
         )
         before = date
     return bars, actions
+
+
+def _over(amount: float | None, shares: float) -> float | None:
+    return None if amount is None else amount / shares
 
 
 def _with_both(answer: Answer, splits: Payload | None) -> Answer:

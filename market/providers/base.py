@@ -27,8 +27,8 @@ class Kind(enum.StrEnum):
 class Bar(NamedTuple):
     """One session's prices from a provider, in the listing's currency.
 
-    close: adjusted for splits. adjusted_close: for splits and dividends. None: unknown. Only the
-    types are checked so far.
+    close: adjusted for splits. adjusted_close: for splits and dividends. None: unknown; a NaN or a
+    volume below 0: given, and not readable. Only the types are checked so far.
     """
 
     date: dt.date

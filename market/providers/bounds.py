@@ -6,7 +6,6 @@ symbol's days (12,500 rows, 1.5 MB); each bound is several times that.
 """
 
 import email.utils
-import math
 import time
 import zlib
 from collections.abc import Iterator
@@ -117,8 +116,3 @@ def path_segment(symbol: str, safe: str = "") -> str:
     if not symbol.strip("."):
         raise ValueError(f"{symbol!r} is not a symbol")
     return quote(symbol, safe=safe)
-
-
-def whole(volume: float | None) -> int | None:
-    """Round a volume to whole shares; some providers count fractions."""
-    return None if volume is None or not math.isfinite(volume) else round(volume)

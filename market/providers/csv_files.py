@@ -1,6 +1,7 @@
 """The `csv` provider: one file per symbol with prices as traded.
 
-Columns `date,open,high,low,close,volume`, optionally `adjusted_close`, `dividend`, `split`.
+Columns `date,open,high,low,close,volume`, optionally `adjusted_close`, `dividend`, `split`, under
+these and other usual names (`csv_text`).
 A split or dividend is on the row of the first session at the new price; earlier rows are
 adjusted here. Dividends by the usual formula (CRSP, Yahoo): every close before the
 ex-date is multiplied by 1 - dividend / (last close before the ex-date).
@@ -12,22 +13,18 @@ a century of days takes.
 import csv
 import datetime as dt
 import errno
-import io
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
 from market.files import FileRefusedError, read_inside
+from market.providers import csv_text, items
 from market.providers.base import Action, Answer, Bar, Capabilities, Kind, Payload, Request
-from market.providers.bounds import whole
 from sql.descriptors import is_short
 
 # A day's line has some 60 bytes; a century has 26,000 sessions, and 37,000 days.
 _MOST_BYTES = 8 * 2**20
-_MOST_LINES = 100_000
-_MOST_LETTERS = 4_096  # of a line
 _REQUIRED = ("date", "open", "high", "low", "close", "volume")
 
 
@@ -74,92 +71,83 @@ class CsvFiles:
 
 def _parse(request: Request, name: str, body: bytes) -> Answer:
     try:
-        reader = csv.DictReader(_lines(body.decode("utf-8-sig")))
-        columns = [column.strip().lower() for column in reader.fieldnames or ()]
-        reader.fieldnames = columns
-        missing = [column for column in _REQUIRED if column not in columns]
+        table = csv_text.table(csv_text.decode(body))
+        missing = [column for column in _REQUIRED if column not in table.columns]
         if missing:
             return Answer(Kind.BAD_ANSWER, message=f"{name}: no column {', '.join(missing)}")
-        rows, rejected = _read(reader)
+        rows, rejected = _read(table)
         # The whole file is read, because later rows adjust earlier ones; the range is cut afterwards.
-        bars, actions = _adjust(rows, know_dividends="dividend" in columns)
-    except (UnicodeDecodeError, csv.Error, ArithmeticError) as error:
+        bars, actions = _adjust(rows, know_dividends="dividend" in table.columns)
+    except (ValueError, csv.Error, ArithmeticError) as error:
         return Answer(Kind.BAD_ANSWER, message=f"{name}: {type(error).__name__}: {error}")
     bars = [bar for bar in bars if request.start <= bar.date <= request.end]
+    unread = [
+        line for date, line in rejected if date is None or request.start <= date <= request.end
+    ]
+    if unread and not bars:
+        more = f", and {len(unread) - 1} more" if len(unread) > 1 else ""
+        return Answer(Kind.BAD_ANSWER, message=f"{name}: {unread[0]}{more}")
     return Answer(
         Kind.OK if bars else Kind.EMPTY,
         bars,
         name,
-        [line for date, line in rejected if date is None or request.start <= date <= request.end],
+        unread,
         actions=[action for action in actions if request.start <= action.date <= request.end],
     )
 
 
-def _lines(text: str) -> Iterator[str]:
-    """Yield the lines; raises csv.Error where one is too long or there are too many."""
-    for number, line in enumerate(io.StringIO(text, newline=None), 1):
-        if len(line) > _MOST_LETTERS:
-            raise csv.Error(f"line {number} is longer than {_MOST_LETTERS} characters")
-        if number > _MOST_LINES:
-            raise csv.Error(f"more than {_MOST_LINES} lines")
-        yield line
-
-
-def _read(reader: "csv.DictReader[str]") -> tuple[list[_Row], list[tuple[dt.date | None, str]]]:
+def _read(table: csv_text.Table) -> tuple[list[_Row], list[tuple[dt.date | None, str]]]:
     """Read the rows, ascending, and the rejected lines, each with the last date before it."""
     rows: dict[dt.date, _Row] = {}
     rejected: list[tuple[dt.date | None, str]] = []
     date = None
-    for fields in reader:
+    for line, fields, fault in table.rows:
+        if fault:
+            rejected.append((date, f"line {line}: {fault}"))
+            continue
         try:
-            row = _event(fields)
-        except (ValueError, TypeError) as error:
-            rejected.append((date, f"line {reader.line_num}: {error}"))
+            row = _event(table, fields)
+        except ValueError as error:
+            rejected.append((date, f"line {line}: {error}"))
             continue
         date = row.date
         try:
-            row = _with_prices(row, fields)
+            row = _with_prices(table, row, fields)
         except ValueError as error:
-            rejected.append((date, f"line {reader.line_num}: {error}"))
+            rejected.append((date, f"line {line}: {error}"))
             if row.date in rows:
                 continue  # a bad line does not replace a good one of its date
         rows[row.date] = row  # the later line of a date counts
     return [rows[date] for date in sorted(rows)], rejected
 
 
-def _event(fields: dict[str, str]) -> _Row:
+def _event(table: csv_text.Table, fields: dict[str, str]) -> _Row:
     """Read date, split and dividend; they count even where the prices are bad."""
+    date = csv_text.date(fields.get("date") or "", day_first=table.day_first)
     # Files written from data frames have 0 on every day without a split.
-    split, dividend = _number(fields, "split") or 1.0, _number(fields, "dividend") or 0.0
-    if split <= 0 or dividend < 0:
-        raise ValueError(f"a split of {split}, a dividend of {dividend}")
-    date = dt.date.fromisoformat((fields.get("date") or "").strip())
-    return _Row(date, None, None, None, None, None, None, dividend, split)
+    split, dividend = _number(table, fields, "split") or 1.0, _number(table, fields, "dividend")
+    if not 0 < split < math.inf:  # it doubts every close before it
+        raise ValueError(f"a split of {fields.get('split')!r}")
+    return _Row(date, None, None, None, None, None, None, dividend or 0.0, split)
 
 
-def _with_prices(row: _Row, fields: dict[str, str]) -> _Row:
-    close = _number(fields, "close")
-    if close is None or close <= 0:
-        raise ValueError(f"a close of {close}")
+def _with_prices(table: csv_text.Table, row: _Row, fields: dict[str, str]) -> _Row:
+    close = _number(table, fields, "close")
+    if close is None or not 0 < close < math.inf:
+        raise ValueError(f"a close of {fields.get('close')!r}")
     return replace(
         row,
-        open=_number(fields, "open"),
-        high=_number(fields, "high"),
-        low=_number(fields, "low"),
+        open=_number(table, fields, "open"),
+        high=_number(table, fields, "high"),
+        low=_number(table, fields, "low"),
         close=close,
-        volume=_number(fields, "volume"),
-        adjusted_close=_number(fields, "adjusted_close"),
+        volume=_number(table, fields, "volume"),
+        adjusted_close=_number(table, fields, "adjusted_close"),
     )
 
 
-def _number(fields: dict[str, str], name: str) -> float | None:
-    text = (fields.get(name) or "").strip()
-    if not text:
-        return None
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{name} is {text}")
-    return value
+def _number(table: csv_text.Table, fields: dict[str, str], name: str) -> float | None:
+    return csv_text.number(fields.get(name), decimal_comma=table.decimal_comma)
 
 
 def _adjust(rows: list[_Row], *, know_dividends: bool) -> tuple[list[Bar], list[Action]]:
@@ -171,10 +159,11 @@ def _adjust(rows: list[_Row], *, know_dividends: bool) -> tuple[list[Bar], list[
     pending = 0.0  # a dividend until the last close before it is reached, in shares of its day
     bars, actions = [], []
     for row in reversed(rows):
-        if row.dividend > 0:
+        if row.dividend != 0:  # one that cannot be is told as it is: validation says so
             actions.append(Action(row.date, "dividend", row.dividend / shares))
         if row.split != 1:
             actions.append(Action(row.date, "split", row.split))
+        dividend = row.dividend if 0 < row.dividend < math.inf else 0.0
         if row.close is not None:
             if 0 < pending < row.close:
                 paid *= 1 - pending / row.close
@@ -191,13 +180,13 @@ def _adjust(rows: list[_Row], *, know_dividends: bool) -> tuple[list[Bar], list[
                     low=_over(row.low, shares),
                     close=close,
                     adjusted_close=adjusted,
-                    volume=whole(None if row.volume is None else row.volume * shares),
+                    volume=items.shares(None if row.volume is None else row.volume * shares),
                     has_split=row.split != 1,
-                    has_dividend=row.dividend > 0,
+                    has_dividend=dividend > 0,
                 )
             )
         # Both are on the first session at the new price, so they change earlier rows only.
-        pending = (pending + row.dividend) * row.split
+        pending = (pending + dividend) * row.split
         shares *= row.split
     return bars[::-1], actions[::-1]
 

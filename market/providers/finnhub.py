@@ -4,13 +4,14 @@ Splits and dividends belong to other plans, so its answers have none.
 """
 
 import datetime as dt
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import httpx
-from pydantic import BaseModel, FailFast
+from pydantic import BaseModel
 
+from market.providers import items
 from market.providers.base import US, Answer, Bar, Capabilities, Kind, Request
-from market.providers.bounds import whole
 from market.providers.http import Client, Reply, answered, nothing, utc_seconds
 from market.providers.spelling import Spelling, pair
 
@@ -18,18 +19,14 @@ from market.providers.spelling import Spelling, pair
 _SPELLING = Spelling(share_class="{0}.{1}", pair="COINBASE:{0}-{1}")
 
 
-# FailFast: the first of half a million wrong elements is enough.
-_Column = Annotated[list[float | None], FailFast()]
-
-
 class _Candles(BaseModel):
     s: Literal["ok", "no_data"]
-    t: Annotated[list[int], FailFast()] = []  # seconds since 1970, midnight UTC
-    o: _Column = []
-    h: _Column = []
-    l: _Column = []  # noqa: E741 - its name
-    c: _Column = []
-    v: _Column = []
+    t: list[Any] | None = None  # seconds since 1970, midnight UTC
+    o: list[Any] | None = None
+    h: list[Any] | None = None
+    l: list[Any] | None = None  # noqa: E741 - its name
+    c: list[Any] | None = None
+    v: list[Any] | None = None
 
 
 class Finnhub:
@@ -76,12 +73,26 @@ def _read(request: Request, reply: Reply) -> Answer:
     candles = _Candles.model_validate_json(reply.body)
     if candles.s == "no_data":
         return nothing("no_data: an unknown symbol, or an empty range")
-    columns = (candles.t, candles.o, candles.h, candles.l, candles.c, candles.v)
-    lengths = {len(column) for column in columns}
-    if lengths != {len(candles.t)}:
-        return Answer(Kind.BAD_ANSWER, message=f"arrays of {sorted(lengths)} elements")
-    bars = [
-        Bar(dt.datetime.fromtimestamp(t, dt.UTC).date(), o, h, low, c, volume=whole(v))
-        for t, o, h, low, c, v in zip(*columns, strict=True)
+    times = candles.t or []
+    # A column that is left out is unknown for each day.
+    columns = [
+        column or [None] * len(times) for column in (candles.o, candles.h, candles.l, candles.v)
     ]
-    return answered(request, bars)
+    columns.append(candles.c or [])
+    lengths = {len(column) for column in columns}
+    if lengths != {len(times)}:
+        return Answer(Kind.BAD_ANSWER, message=f"arrays of {sorted(lengths)} elements")
+    bars, rejected = items.read(list(zip(times, *columns, strict=True)), _bar)
+    return answered(request, bars, rejected=rejected)
+
+
+def _bar(row: Sequence[Any]) -> Bar:
+    time, opens, high, low, volume, close = row
+    return Bar(
+        dt.datetime.fromtimestamp(time, dt.UTC).date(),
+        items.number(opens),
+        items.number(high),
+        items.number(low),
+        items.number(close),
+        volume=items.shares(volume),
+    )

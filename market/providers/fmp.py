@@ -5,14 +5,14 @@ dividends would take two more requests of 250 a day, so its answers have none; a
 closes that differ from the stored ones.
 """
 
-import datetime as dt
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Any
 
 import httpx
-from pydantic import BaseModel, FailFast, TypeAdapter
+from pydantic import TypeAdapter
 
+from market.providers import items
 from market.providers.base import US, Answer, Bar, Capabilities, Kind, Request
-from market.providers.bounds import whole
 from market.providers.http import Client, Reply, answered, nothing
 from market.providers.spelling import Spelling
 
@@ -20,17 +20,7 @@ _PATH = "/stable/historical-price-eod/full"
 _SPELLING = Spelling(share_class="{0}-{1}", pair="{0}{1}")
 
 
-class _Row(BaseModel):
-    symbol: str
-    date: dt.date
-    open: float | None
-    high: float | None
-    low: float | None
-    close: float | None
-    volume: float | None
-
-
-_ROWS = TypeAdapter(Annotated[list[_Row], FailFast()])
+_ROWS = TypeAdapter(list[Any])
 
 
 class Fmp:
@@ -75,13 +65,20 @@ def _read(request: Request, symbol: str, reply: Reply) -> Answer:
     rows = _ROWS.validate_json(reply.body)
     if not rows:
         return nothing("no rows: an unknown symbol, or an empty range")
-    other = next((row.symbol for row in rows if row.symbol != symbol), None)
+    names = [row.get("symbol", symbol) for row in rows if isinstance(row, dict)]
+    other = next((name for name in names if name != symbol), None)
     if other:
         return Answer(Kind.BAD_ANSWER, message=f"asked for {symbol}, got {other}")
-    return answered(
-        request,
-        [
-            Bar(row.date, row.open, row.high, row.low, row.close, volume=whole(row.volume))
-            for row in reversed(rows)
-        ],
+    bars, rejected = items.read(reversed(rows), _bar)
+    return answered(request, bars, rejected=rejected)
+
+
+def _bar(row: Mapping[str, Any]) -> Bar:
+    return Bar(
+        items.date(row["date"]),
+        items.number(row.get("open")),
+        items.number(row.get("high")),
+        items.number(row.get("low")),
+        items.number(row["close"]),
+        volume=items.shares(row.get("volume")),
     )

@@ -10,7 +10,7 @@ the model. `bounds` limits how much is read. No redirect is followed, and no coo
 import datetime as dt
 import functools
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -229,13 +229,15 @@ def answered(
     *,
     asset_type: str | None = None,
     actions: Iterable[Action] = (),
+    rejected: Sequence[str] = (),
 ) -> Answer:
     """Return the bars in the requested range as OK, or EMPTY without any."""
     inside = [bar for bar in bars if request.start <= bar.date <= request.end]
     if not inside:
-        return Answer(Kind.EMPTY, message="no bars in the range", asset_type=asset_type)
+        message = "; ".join(["no bars in the range", *rejected[:1]])
+        return Answer(Kind.EMPTY, message=message, asset_type=asset_type)
     inside_actions = [action for action in actions if request.start <= action.date <= request.end]
-    return Answer(Kind.OK, inside, asset_type=asset_type, actions=inside_actions)
+    return Answer(Kind.OK, inside, "", rejected, asset_type=asset_type, actions=inside_actions)
 
 
 def nothing(message: str) -> Answer:

@@ -7,16 +7,17 @@ its answers have none; a split shows as closes that differ from the stored ones.
 
 import datetime as dt
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import httpx
-from pydantic import BaseModel, FailFast
+from pydantic import BaseModel
 
+from market.providers import items
 from market.providers.base import US, Answer, Bar, Capabilities, Kind, Request
-from market.providers.bounds import path_segment, whole
+from market.providers.bounds import path_segment
 from market.providers.http import Client, Reply, answered, nothing
 from market.providers.spelling import Spelling, pair
 
@@ -24,31 +25,18 @@ _SPELLING = Spelling(share_class="{0}.{1}", pair="X:{0}{1}")
 _NEW_YORK = ZoneInfo("America/New_York")
 
 
-class _Row(BaseModel):
-    t: int  # milliseconds since 1970
-    o: float | None
-    h: float | None
-    l: float | None  # noqa: E741 - its name
-    c: float | None
-    v: float | None
-
-
-class _Named(_Row):
-    T: str
-
-
 class _Aggregates(BaseModel):
     ticker: str
     status: Literal["OK", "DELAYED"]
     adjusted: Literal[True]
-    results: Annotated[list[_Row], FailFast()] = []
+    results: list[Any] | None = None
     next_url: None = None  # 50,000 days fit into one answer
 
 
 class _Market(BaseModel):
     status: Literal["OK", "DELAYED"]
     adjusted: Literal[True]
-    results: Annotated[list[_Named], FailFast()] = []
+    results: list[Any] | None = None
 
 
 class Polygon:
@@ -94,7 +82,7 @@ class Polygon:
         found: dict[str, list[Bar]] = {}
         last = nothing("no session in the range")
         for session in requests[0].sessions:
-            rows: list[_Named] = []
+            rows: list[tuple[str, Bar]] = []
             last = self._client.fetch(
                 f"/v2/aggs/grouped/locale/us/market/stocks/{session}",
                 {"adjusted": "true"},
@@ -103,8 +91,8 @@ class Polygon:
             )
             if last.kind is not Kind.OK:
                 return [last] * len(requests)
-            for row, bar in zip(rows, _bars(rows, _NEW_YORK), strict=True):
-                found.setdefault(row.T, []).append(bar)
+            for name, bar in rows:
+                found.setdefault(name, []).append(bar)
         answers = []
         for request in requests:
             bars = found.get(_SPELLING(request.symbol), [])
@@ -133,23 +121,24 @@ def _read(request: Request, symbol: str, reply: Reply) -> Answer:
         return Answer(Kind.BAD_ANSWER, message=f"asked for {symbol}, got {series.ticker}")
     if not series.results:
         return nothing("no results: an unknown symbol, or an empty range")
-    return answered(request, _bars(series.results, dt.UTC if pair(request.symbol) else _NEW_YORK))
+    zone = dt.UTC if pair(request.symbol) else _NEW_YORK
+    bars, rejected = items.read(series.results, lambda row: _bar(row, zone))
+    return answered(request, bars, rejected=rejected)
 
 
-def _read_market(rows: list[_Named], reply: Reply) -> Answer:
-    rows += _Market.model_validate_json(reply.body).results
+def _read_market(rows: list[tuple[str, Bar]], reply: Reply) -> Answer:
+    market = _Market.model_validate_json(reply.body).results or []
+    # An unreadable row is missing in its own symbol's answer, which is then asked for alone.
+    rows += items.read(market, lambda row: (str(row["T"]), _bar(row, _NEW_YORK)))[0]
     return Answer(Kind.OK) if rows else nothing("no market on that day")
 
 
-def _bars(rows: Iterable[_Row], zone: dt.tzinfo) -> list[Bar]:
-    return [
-        Bar(
-            dt.datetime.fromtimestamp(row.t / 1000, zone).date(),
-            row.o,
-            row.h,
-            row.l,
-            row.c,
-            volume=whole(row.v),
-        )
-        for row in rows
-    ]
+def _bar(row: Mapping[str, Any], zone: dt.tzinfo) -> Bar:
+    return Bar(
+        dt.datetime.fromtimestamp(row["t"] / 1000, zone).date(),
+        items.number(row.get("o")),
+        items.number(row.get("h")),
+        items.number(row.get("l")),
+        items.number(row["c"]),
+        volume=items.shares(row.get("v")),
+    )

@@ -5,38 +5,20 @@ coins and indices only: a wrong price must not become an outcome.
 """
 
 import csv
-import datetime as dt
 import itertools
-from typing import Annotated, Any
+from collections.abc import Mapping
 
 import httpx
-from pydantic import BaseModel, FailFast, TypeAdapter, field_validator
 
+from market.providers import items
 from market.providers.base import Answer, Bar, Capabilities, Kind, Request
-from market.providers.bounds import MOST_ROWS, ExcessError, whole
+from market.providers.bounds import MOST_ROWS, ExcessError
 from market.providers.http import Client, Reply, answered, nothing
 from market.providers.spelling import Spelling
 
 _SPELLING = Spelling(share_class="{0}-{1}.us", pair="{0}{1}", other="{0}.us")
 _INDICES = {"^GSPC": "^spx", "^DJI": "^dji", "^IXIC": "^ndq"}
 _HEADER = ["Date", "Open", "High", "Low", "Close"]
-
-
-class _Row(BaseModel):
-    Date: dt.date
-    Open: float | None
-    High: float | None
-    Low: float | None
-    Close: float | None
-    Volume: float | None = None
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _blank(cls, value: Any) -> Any:
-        return None if value == "" else value
-
-
-_ROWS = TypeAdapter(Annotated[list[_Row], FailFast()])
 
 
 class Stooq:
@@ -89,11 +71,16 @@ def _read(request: Request, reply: Reply) -> Answer:
     found = list(itertools.islice(lines, MOST_ROWS + 1))
     if len(found) > MOST_ROWS:
         raise ExcessError(f"more than {MOST_ROWS} rows")
-    rows = _ROWS.validate_python(found)
-    return answered(
-        request,
-        [
-            Bar(row.Date, row.Open, row.High, row.Low, row.Close, volume=whole(row.Volume))
-            for row in rows
-        ],
+    bars, rejected = items.read(found, _bar)
+    return answered(request, bars, rejected=rejected)
+
+
+def _bar(row: Mapping[str, str]) -> Bar:
+    return Bar(
+        items.date(row["Date"]),
+        items.number(row["Open"]),
+        items.number(row["High"]),
+        items.number(row["Low"]),
+        items.number(row["Close"]),
+        volume=items.shares(row.get("Volume")),
     )

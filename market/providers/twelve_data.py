@@ -8,13 +8,13 @@ a symbol, so its answers have none; a split shows as closes that differ from the
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import httpx
-from pydantic import BaseModel, FailFast
+from pydantic import BaseModel
 
+from market.providers import items
 from market.providers.base import US, Answer, Bar, Capabilities, Kind, Request
-from market.providers.bounds import whole
 from market.providers.http import Client, Reply, answered
 from market.providers.spelling import Spelling, pair
 
@@ -30,18 +30,9 @@ class _Meta(BaseModel):
     exchange_timezone: str | None = None
 
 
-class _Row(BaseModel):
-    datetime: dt.date
-    open: float | None
-    high: float | None
-    low: float | None
-    close: float | None
-    volume: float | None = None
-
-
 class _Series(BaseModel):
     meta: _Meta
-    values: Annotated[list[_Row], FailFast()]
+    values: list[Any] | None
     status: Literal["ok"]
 
 
@@ -132,11 +123,20 @@ def _read(request: Request, name: str, document: Mapping[str, Any]) -> Answer:
     ):
         what = f"{meta.type} in {meta.currency}, {meta.exchange_timezone}"
         return Answer(Kind.BAD_ANSWER, message=f"another instrument: {name} is a {what}")
-    if len(series.values) >= _MOST_ROWS:
+    rows = series.values or []
+    if len(rows) >= _MOST_ROWS:
         return Answer(Kind.PLAN, message=f"more than {_MOST_ROWS} rows in the range", abstains=True)
-    bars = [
-        Bar(row.datetime, row.open, row.high, row.low, row.close, volume=whole(row.volume))
-        for row in series.values
-    ]
-    answer = answered(request, bars, asset_type=_TYPES.get(meta.type or ""))
+    bars, rejected = items.read(rows, _bar)
+    answer = answered(request, bars, asset_type=_TYPES.get(meta.type or ""), rejected=rejected)
     return replace(answer, currency=meta.currency)
+
+
+def _bar(row: Mapping[str, Any]) -> Bar:
+    return Bar(
+        items.date(row["datetime"]),
+        items.number(row.get("open")),
+        items.number(row.get("high")),
+        items.number(row.get("low")),
+        items.number(row["close"]),
+        volume=items.shares(row.get("volume")),
+    )

@@ -6,12 +6,14 @@ An error's text, not only its status, tells an unknown symbol from an empty rang
 import contextlib
 import datetime as dt
 import json
+import math
 import re
 import zoneinfo
 from typing import Any
 
+from market.providers import items
 from market.providers.base import Action, Answer, Bar, Kind, Request
-from market.providers.bounds import MOST_ROWS, ExcessError, check_size, retry_after, whole
+from market.providers.bounds import MOST_ROWS, ExcessError, check_size, retry_after
 
 # Without an exchange's suffix: a US listing, with prices in dollars.
 _US_SHARE = re.compile(r"[A-Z]+(-[A-Z])?")
@@ -88,41 +90,39 @@ def _parse(request: Request, result: dict[str, Any]) -> Answer:
         return Answer(
             Kind.BAD_ANSWER, message=f"another instrument: {request.symbol} in {currency}"
         )
-    if "timestamp" not in result:
+    if not result.get("timestamp"):
         return Answer(Kind.EMPTY, message="no bars in the range")
     if len(result["timestamp"]) > MOST_ROWS:
         raise ExcessError(f"more than {MOST_ROWS} bars")
     zone = _zone(meta)
-    actions = _actions(result, zone)
+    actions, undated = _actions(result, zone)
     splits = {action.date for action in actions if action.kind == "split"}
     dividends = {action.date for action in actions if action.kind == "dividend"}
-    quotes = result["indicators"]["quote"][0]
-    adjusted = result["indicators"].get("adjclose", [{}])[0].get("adjclose")
-    columns = {name: quotes[name] for name in ("open", "high", "low", "close", "volume")}
-    columns["adjusted_close"] = adjusted or [None] * len(result["timestamp"])
-    bars = []
-    for timestamp, *values in zip(result["timestamp"], *columns.values(), strict=True):
+
+    def one(row: tuple[Any, ...]) -> Bar:
+        timestamp, opens, high, low, close, adjusted, volume = row
         date = dt.datetime.fromtimestamp(timestamp, zone).date()
-        if date < request.start:
-            continue  # the extra day before the range
-        numbers = {
-            name: None if value is None else float(value)
-            for name, value in zip(columns, values, strict=True)
-        }
-        volume = whole(numbers.pop("volume"))
-        bars.append(
-            Bar(
-                date,
-                **numbers,
-                volume=volume,
-                has_split=date in splits,
-                has_dividend=date in dividends,
-            )
+        return Bar(
+            date,
+            items.number(opens),
+            items.number(high),
+            items.number(low),
+            items.number(close),
+            items.number(adjusted),
+            items.shares(volume),
+            has_split=date in splits,
+            has_dividend=date in dividends,
         )
+
+    found, rejected = items.read(_rows(result), one)
+    # Without the extra day before the range.
+    bars = [bar for bar in found if bar.date >= request.start]
     # Later bars are kept: validation decides whether their session is over.
     return Answer(
         Kind.OK if any(bar.date <= request.end for bar in bars) else Kind.EMPTY,
         bars,
+        f"{undated} events without a date" if undated else "",
+        rejected,
         asset_type=_ASSET_TYPES.get(str(meta.get("instrumentType"))),
         exchange=meta.get("exchangeName"),
         currency=meta.get("currency"),
@@ -136,14 +136,57 @@ def _zone(meta: dict[str, Any]) -> dt.tzinfo:
     return dt.timezone(dt.timedelta(seconds=meta["gmtoffset"]))
 
 
-def _actions(result: dict[str, Any], zone: dt.tzinfo) -> list[Action]:
-    """Read the chart's splits and dividends; dividends come adjusted for later splits."""
+def _rows(result: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Return the timestamps with their prices; a column that is not whole is unknown."""
+    times = result["timestamp"]
+    quotes = result["indicators"]["quote"][0]
+    adjusted = result["indicators"].get("adjclose") or [{}]
+    columns = {"adjclose": (adjusted[0] or {}).get("adjclose"), **quotes}
+    closes = columns["close"]
+    if len(closes) != len(times):
+        raise ValueError(f"{len(times)} timestamps and {len(closes)} closes")
+    names = ("open", "high", "low", "close", "adjclose", "volume")
+    whole = {
+        name: column
+        for name, column in columns.items()
+        if isinstance(column, list) and len(column) == len(times)
+    }
+    empty = [None] * len(times)
+    return list(zip(times, *(whole.get(name, empty) for name in names), strict=True))
+
+
+def _actions(result: dict[str, Any], zone: dt.tzinfo) -> tuple[list[Action], int]:
+    """Read the chart's splits and dividends; dividends come adjusted for later splits.
+
+    The value of one that cannot be read is NaN, and validation says so. Returns also how many have
+    no date.
+    """
+    found: list[Action] = []
+    undated = 0
     events = result.get("events") or {}
-    found = []
-    for event in (events.get("splits") or {}).values():
-        date = dt.datetime.fromtimestamp(event["date"], zone).date()
-        found.append(Action(date, "split", float(event["numerator"]) / float(event["denominator"])))
-    for event in (events.get("dividends") or {}).values():
-        date = dt.datetime.fromtimestamp(event["date"], zone).date()
-        found.append(Action(date, "dividend", float(event["amount"])))
-    return sorted(found)
+    for event in _events(events, "splits"):
+        date = _date(event, zone)
+        value = math.nan
+        with contextlib.suppress(ZeroDivisionError, TypeError):
+            value = items.number(event.get("numerator")) / items.number(event.get("denominator"))  # type: ignore[operator]
+        undated += date is None
+        if date:
+            found.append(Action(date, "split", value))
+    for event in _events(events, "dividends"):
+        date, amount = _date(event, zone), items.number(event.get("amount"))
+        undated += date is None
+        if date:
+            found.append(Action(date, "dividend", math.nan if amount is None else amount))
+    return sorted(found), undated
+
+
+def _events(events: Any, kind: str) -> list[dict[str, Any]]:
+    given = events.get(kind) if isinstance(events, dict) else None
+    rows = given.values() if isinstance(given, dict) else []
+    return [row if isinstance(row, dict) else {} for row in rows]
+
+
+def _date(event: dict[str, Any], zone: dt.tzinfo) -> dt.date | None:
+    with contextlib.suppress(*_OTHER_FORM):
+        return dt.datetime.fromtimestamp(event["date"], zone).date()
+    return None

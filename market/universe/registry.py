@@ -25,7 +25,7 @@ def register(conn: Connection, elements: Sequence[str]) -> dict[str, list[str]]:
     new = {
         row["symbol"]
         for row in conn.execute(
-            "SELECT registry_register(%s::text[], %s::integer[]) AS symbol",
+            "SELECT registry_register(%s::text[], %s::bigint[]) AS symbol",
             [symbols, [None] * len(symbols)],
         )
     }

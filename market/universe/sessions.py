@@ -12,7 +12,8 @@ import psycopg
 
 from market.universe import calendars
 from market.universe.calendars import Computed, UnknownCalendarError
-from sql.database import Database, error_line, is_away, one
+from sql.away import is_away
+from sql.database import Database, error_line, one
 from sql.logs import logger
 
 # A calendar is loaded again when less than a year is ahead; the extra month makes that monthly.
@@ -71,7 +72,7 @@ def load(database: Database, name: str, today: dt.date | None = None) -> int:
     try:
         changed = _merge(database, name, computed)
     except psycopg.Error as error:
-        if is_away(error):
+        if is_away(database, error):
             raise
         return _failed(database, name, "failed", error_line(error))
     logger().info(

@@ -21,16 +21,25 @@ DROP FUNCTION IF EXISTS ingestion_story(text, timestamptz);
 DROP FUNCTION IF EXISTS job_owed(text);
 DROP FUNCTION IF EXISTS job_settle(text, date, text, integer, text, text);
 DROP FUNCTION IF EXISTS outbox_claim_suspect(text, double precision);
+DROP FUNCTION IF EXISTS outbox_fail(bigint, bigint, text, integer);
 DROP FUNCTION IF EXISTS outbox_hold(jsonb);
 DROP FUNCTION IF EXISTS outbox_redriven();
 DROP FUNCTION IF EXISTS outbox_release(text, bigint[]);
 DROP FUNCTION IF EXISTS outbox_renew(text, double precision, bigint[]);
 DROP FUNCTION IF EXISTS outcome_story(integer);
+DROP FUNCTION IF EXISTS outcome_story(integer, text[]);
+DROP FUNCTION IF EXISTS outcomes_duplicates();
+DROP FUNCTION IF EXISTS outcomes_fill(integer[], text[]);
 DROP FUNCTION IF EXISTS outcomes_process(integer[], integer, boolean);
+DROP FUNCTION IF EXISTS outcomes_process(integer[], integer, boolean, integer, integer, integer[]);
+DROP FUNCTION IF EXISTS pipeline_start(timestamptz, integer);
+DROP FUNCTION IF EXISTS pipeline_state(integer[]);
 DROP FUNCTION IF EXISTS prediction_elements(integer[]);
+DROP FUNCTION IF EXISTS prediction_elements(integer[], integer, integer, integer[]);
 DROP FUNCTION IF EXISTS price_freshness();
 DROP FUNCTION IF EXISTS provider_admit(text, integer);
 DROP FUNCTION IF EXISTS provider_overview(text[]);
+DROP FUNCTION IF EXISTS registry_register(text[], integer[]);
 DROP FUNCTION IF EXISTS registry_verdict(text, text, text, text, text);
 DROP FUNCTION IF EXISTS sessions_merge(text);
 DROP FUNCTION IF EXISTS sessions_wanted(integer);
@@ -42,6 +51,6 @@ DROP FUNCTION IF EXISTS worker_beat(
     integer, bigint[]);
 DROP FUNCTION IF EXISTS worker_nap(text, double precision);
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/00_dropped.sql', '15882dcb4717cbf5d5b667cbd6e3182a4ca620958345ef321ddb54ae237b2f14')
+    ('functions/00_dropped.sql', 'd9bdee6661d95bf2f3673bbb89651abf6a5211c439b93b0376aea02684a2f4b4')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

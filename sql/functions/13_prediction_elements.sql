@@ -71,13 +71,13 @@ END
 $$;
 
 -- All symbols that these predictions name, without a limit: for outcome rows from before the limit.
-CREATE OR REPLACE FUNCTION prediction_symbols(p_prediction_ids integer[])
-RETURNS TABLE (prediction_id integer, symbol text) LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION prediction_symbols(p_prediction_ids bigint[])
+RETURNS TABLE (prediction_id bigint, symbol text) LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN -- PL/pgSQL: inlined into outcomes_process() it read all predictions for an empty list
     IF p_prediction_ids <> '{}' THEN
         RETURN QUERY
-        SELECT DISTINCT p.prediction_id, normalize_symbol(e.value #>> '{}')
+        SELECT DISTINCT p.prediction_id::bigint, normalize_symbol(e.value #>> '{}')
         FROM prediction_inputs p
         CROSS JOIN LATERAL jsonb_array_elements(
             CASE WHEN jsonb_typeof(p.assets) = 'array' THEN p.assets ELSE jsonb_build_array(p.assets) END) e(value)
@@ -98,9 +98,9 @@ $$;
 --   skipped        the number of elements that a row without a symbol stands for. Of a long list 50
 --                  elements have rows, and a row without element has the number for its reason
 CREATE OR REPLACE FUNCTION prediction_elements(
-    p_prediction_ids integer[], p_max_symbols integer DEFAULT 100, p_budget integer DEFAULT NULL,
-    p_bulk integer[] DEFAULT NULL
-) RETURNS TABLE (prediction_id integer, moment timestamptz, confidence double precision, element text,
+    p_prediction_ids bigint[], p_max_symbols integer DEFAULT 100, p_budget integer DEFAULT NULL,
+    p_bulk bigint[] DEFAULT NULL
+) RETURNS TABLE (prediction_id bigint, moment timestamptz, confidence double precision, element text,
                  symbol text, sentiment text, reason text, skipped bigint, cut boolean, deferred boolean)
 LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
@@ -108,7 +108,7 @@ BEGIN -- PL/pgSQL, as all of the hot path, because it keeps its plans
     RETURN QUERY
     WITH input AS MATERIALIZED (
         SELECT w.*, coalesce(w.weight > 20 AND w.prediction_id <> ALL (p_bulk), false) AS is_wide
-        FROM (SELECT p.prediction_id, p.moment, p.confidence, v.market_impact, v.list, jsonb_array_length(v.list) AS size,
+        FROM (SELECT p.prediction_id::bigint AS prediction_id, p.moment, p.confidence, v.market_impact, v.list, jsonb_array_length(v.list) AS size,
                      least(jsonb_array_length(v.list), p_max_symbols)
                      + (pg_column_size(v.list) + coalesce(pg_column_size(v.market_impact), 0)) / 500 AS weight
               FROM prediction_inputs p
@@ -128,7 +128,7 @@ BEGIN -- PL/pgSQL, as all of the hot path, because it keeps its plans
                impact_by_symbol(i.market_impact) AS impacts
         FROM input i
         WHERE i.size > least(p_max_symbols, 50) AND NOT i.is_wide
-          AND (i.prediction_id = ANY ((SELECT b.ids FROM beyond b)::integer[])) IS NOT TRUE
+          AND (i.prediction_id = ANY ((SELECT b.ids FROM beyond b)::bigint[])) IS NOT TRUE
     )
     SELECT i.prediction_id, i.moment, i.confidence, CASE WHEN n.symbol IS NULL THEN left(a.value::text, 50) END,
            n.symbol,
@@ -146,7 +146,7 @@ BEGIN -- PL/pgSQL, as all of the hot path, because it keeps its plans
     CROSS JOIN LATERAL (SELECT CASE WHEN jsonb_typeof(a.value) = 'string'
                                     THEN normalize_symbol(a.value #>> '{}') END AS symbol OFFSET 0) n
     WHERE i.size <= least(p_max_symbols, 50) AND NOT i.is_wide
-      AND (i.prediction_id = ANY ((SELECT b.ids FROM beyond b)::integer[])) IS NOT TRUE
+      AND (i.prediction_id = ANY ((SELECT b.ids FROM beyond b)::bigint[])) IS NOT TRUE
     UNION ALL
     SELECT l.prediction_id, l.moment, l.confidence, NULL, k.symbol, l.impacts ->> k.symbol, NULL, NULL,
            (l.read -> 'cut')::boolean, false
@@ -162,17 +162,17 @@ BEGIN -- PL/pgSQL, as all of the hot path, because it keeps its plans
     UNION ALL
     SELECT i.prediction_id, NULL, NULL, NULL, NULL, NULL,
            CASE WHEN i.is_wide THEN 'names many' ELSE 'does not fit' END, NULL, false, true
-    FROM input i WHERE i.is_wide OR i.prediction_id = ANY ((SELECT b.ids FROM beyond b)::integer[]);
+    FROM input i WHERE i.is_wide OR i.prediction_id = ANY ((SELECT b.ids FROM beyond b)::bigint[]);
 END
 $$;
 REVOKE ALL ON FUNCTION
     element_sentiment(p_symbol text, p_impact jsonb),
     impact_by_symbol(p_impact jsonb),
     assets_read(p_list jsonb, p_max_symbols integer),
-    prediction_symbols(p_prediction_ids integer[]),
-    prediction_elements(p_prediction_ids integer[], p_max_symbols integer, p_budget integer, p_bulk integer[])
+    prediction_symbols(p_prediction_ids bigint[]),
+    prediction_elements(p_prediction_ids bigint[], p_max_symbols integer, p_budget integer, p_bulk bigint[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/13_prediction_elements.sql', 'b273d6e4f681ca5e21d2fc66dddcbb787f2c31930c035ef81f5f85963ad72cf4')
+    ('functions/13_prediction_elements.sql', 'f6f8ae6bfc520416e93dfc0573efc720a023d19c6ecb4ab29a650b2bc93eaf33')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -146,17 +146,25 @@ BEGIN -- the settings as in outbox_finish()
 END
 $$;
 
--- Renews leases of a worker; returns how many. p_leases: the leases that it works on, NULL for all.
+-- Renews leases of a worker; returns how many it has. p_leases: the leases that it works on, NULL for all.
 -- An unconfirmed claim may commit long after its worker gave up waiting for the answer. The worker
 -- does not name the lease of such a claim, so it ends.
+-- SKIP LOCKED: otherwise one row that another session has locked would withhold the heartbeat, and the
+-- worker would lose every lease. outbox_expire() leaves a locked row alone as well.
 CREATE OR REPLACE FUNCTION outbox_renew(
     p_worker text, p_lease_seconds double precision, p_leases bigint[] DEFAULT NULL
 ) RETURNS bigint LANGUAGE sql AS $$
-    WITH renewed AS (
-        UPDATE outbox SET leased_until = reckoner_now() + make_interval(secs => p_lease_seconds)
+    WITH mine AS (
+        SELECT id FROM outbox
         WHERE lease IS NOT NULL AND leased_by = p_worker AND (p_leases IS NULL OR lease = ANY (p_leases))
-        RETURNING 1)
-    SELECT count(*) FROM renewed
+    ), renewed AS (
+        UPDATE outbox SET leased_until = reckoner_now() + make_interval(secs => p_lease_seconds)
+        WHERE id = ANY (ARRAY(
+            SELECT id FROM outbox
+            WHERE lease IS NOT NULL AND leased_by = p_worker AND (p_leases IS NULL OR lease = ANY (p_leases))
+            ORDER BY id FOR UPDATE SKIP LOCKED))
+    )
+    SELECT count(*) FROM mine
 $$;
 REVOKE ALL ON FUNCTION
     outbox_claim(p_topic text, p_worker text, p_limit integer, p_lease_seconds double precision, p_after jsonb),
@@ -167,6 +175,6 @@ REVOKE ALL ON FUNCTION
     outbox_renew(p_worker text, p_lease_seconds double precision, p_leases bigint[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/31_outbox_claim.sql', '71c9dc89720907f69ab21fcff14878de6703d6e7922e2a364460cf1030cd3b22')
+    ('functions/31_outbox_claim.sql', 'ae0b7fd1aa7da2e02a730b5e2d47e64bc5cde4a00d52616b4ff3d5aeeea0c550')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -112,21 +112,66 @@ LANGUAGE sql VOLATILE AS $$
         least(3600, 5 * 3 ^ least(greatest(p_attempts, 1) - 1, 10)) * (0.75 + random() / 4))
 $$;
 
--- Records a failure that is the event's own fault: it is retried after a backoff, dead after p_max_attempts.
-CREATE OR REPLACE FUNCTION outbox_fail(
-    p_id bigint, p_lease bigint, p_error text, p_max_attempts integer
-) RETURNS text LANGUAGE sql AS $$
-    SELECT outbox_put_back(
-        p_id => id, p_lease => lease, p_end => 'failed',
-        p_status => CASE WHEN attempts + 1 >= p_max_attempts THEN 'dead' ELSE 'failed' END,
-        p_available_at => reckoner_now() + outbox_backoff(attempts + 1),
-        p_attempts => attempts + 1, p_crashes => crashes,
-        p_error => CASE WHEN attempts + 1 >= p_max_attempts
-                        THEN 'after ' || (attempts + 1) || ' attempts: ' || p_error ELSE p_error END)
-    FROM outbox WHERE id = p_id AND lease = p_lease
+-- The last entries of an event's trail that all have one of these ends: how many, and the first one's time.
+CREATE OR REPLACE FUNCTION outbox_trail_run(p_event outbox, p_ends text[], OUT entries integer, OUT began timestamptz)
+LANGUAGE sql STABLE AS $$
+    WITH t AS (SELECT value, n FROM jsonb_array_elements(p_event.trail) WITH ORDINALITY AS e(value, n))
+    SELECT count(*)::integer, min((t.value ->> 'to')::timestamptz) FROM t
+    WHERE t.n > coalesce((SELECT max(t.n) FROM t WHERE t.value ->> 'end' <> ALL (p_ends)), 0)
 $$;
 
--- Makes an event ready later and counts no attempt: a provider is paused, or the database is away.
+-- Whether another event of the topic was finished since this one fails; the first time: since it was
+-- claimed. Then an error that many events meet is not met by all.
+CREATE OR REPLACE FUNCTION outbox_others_pass(p_event outbox) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM outbox_history h
+        WHERE h.finished_at > coalesce((outbox_trail_run(p_event, '{failed,held up}')).began, p_event.claimed_at)
+          AND h.topic = p_event.topic AND h.verdict = 'done');
+END
+$$;
+
+-- Records a failure: the event is retried after a backoff, and dead after p_max_attempts of its own fault.
+-- p_excuse: why it may not be its own fault. Then it costs no attempt, and the backoffs are shorter.
+--   locked  another session holds a row that it needs
+--   common  a statement for no event fails alike (54_rehearsal.sql)
+--   alike   other events failed alike, and the worker saw none pass; an excuse as long as none did
+--   NULL    there is no excuse
+-- Returns the new status, 'delayed' where it is failed and the excuse holds, 'merged', or NULL when the
+-- lease has passed to another worker.
+CREATE OR REPLACE FUNCTION outbox_fail(
+    p_id bigint, p_lease bigint, p_error text, p_max_attempts integer, p_excuse text DEFAULT NULL
+) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    v_event  outbox;
+    v_status text;
+    v_tries  integer;
+BEGIN
+    SELECT * INTO v_event FROM outbox WHERE id = p_id AND lease = p_lease;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    IF p_excuse IN ('locked', 'common') OR (p_excuse = 'alike' AND NOT outbox_others_pass(v_event)) THEN
+        v_status := outbox_put_back(
+            p_id => p_id, p_lease => p_lease, p_end => 'held up', p_status => 'failed',
+            p_available_at => reckoner_now() + least(
+                outbox_backoff((outbox_trail_run(v_event, '{held up}')).entries + 1),
+                CASE p_excuse WHEN 'locked' THEN interval '1 minute' ELSE interval '5 minutes' END),
+            p_attempts => v_event.attempts, p_crashes => v_event.crashes, p_error => p_error);
+        RETURN CASE v_status WHEN 'failed' THEN 'delayed' ELSE v_status END;
+    END IF;
+    v_tries := v_event.attempts + 1;
+    RETURN outbox_put_back(
+        p_id => p_id, p_lease => p_lease, p_end => 'failed',
+        p_status => CASE WHEN v_tries >= p_max_attempts THEN 'dead' ELSE 'failed' END,
+        p_available_at => reckoner_now() + outbox_backoff(v_tries),
+        p_attempts => v_tries, p_crashes => v_event.crashes,
+        p_error => CASE WHEN v_tries >= p_max_attempts
+                        THEN 'after ' || v_tries || ' attempts: ' || p_error ELSE p_error END);
+END
+$$;
+
+-- Makes an event ready later and counts no attempt: a provider is paused.
 CREATE OR REPLACE FUNCTION outbox_delay(
     p_id bigint, p_lease bigint, p_until timestamptz, p_reason text
 ) RETURNS text LANGUAGE sql AS $$
@@ -167,14 +212,17 @@ $$;
 
 -- Hands back a worker's events, ready at once: all of them when it stops. A worker that goes on keeps
 -- p_keep, the leases that it works on, and hands back unconfirmed claims, which its own heartbeat
--- would otherwise renew for ever.
+-- would otherwise renew for ever. SKIP LOCKED: a row that another session has locked would make a worker
+-- wait, and with it all other events. Its lease ends by itself.
 CREATE OR REPLACE FUNCTION outbox_release(p_worker text, p_keep bigint[] DEFAULT '{}')
 RETURNS SETOF bigint LANGUAGE plpgsql AS $$
 BEGIN
     RETURN QUERY
-    SELECT o.id FROM outbox o
-    WHERE o.lease <> ALL (p_keep) AND o.leased_by = p_worker
-      AND outbox_put_back(
+    SELECT o.id FROM (SELECT * FROM outbox m WHERE m.lease <> ALL (p_keep) AND m.leased_by = p_worker
+                      -- OFFSET 0: otherwise the function below is called before a row is locked or skipped
+                      -- (tests/worker/test_isolation.py::test_a_locked_event_withholds_no_heartbeat).
+                      ORDER BY m.id OFFSET 0 FOR UPDATE SKIP LOCKED) o
+    WHERE outbox_put_back(
           p_id => o.id, p_lease => o.lease, p_end => 'handed back', p_status => 'pending',
           p_available_at => reckoner_now(), p_attempts => o.attempts, p_crashes => o.crashes,
           p_error => NULL) IS NOT NULL;
@@ -217,7 +265,9 @@ REVOKE ALL ON FUNCTION
     outbox_trail(p_event outbox, p_end text, p_until timestamptz, p_error text),
     outbox_put_back(p_id bigint, p_lease bigint, p_end text, p_status text, p_available_at timestamptz, p_attempts integer, p_crashes integer, p_error text ),
     outbox_backoff(p_attempts integer),
-    outbox_fail(p_id bigint, p_lease bigint, p_error text, p_max_attempts integer ),
+    outbox_trail_run(p_event outbox, p_ends text[], OUT entries integer, OUT began timestamptz),
+    outbox_others_pass(p_event outbox),
+    outbox_fail(p_id bigint, p_lease bigint, p_error text, p_max_attempts integer, p_excuse text),
     outbox_delay(p_id bigint, p_lease bigint, p_until timestamptz, p_reason text ),
     outbox_delay_hidden(p_id bigint, p_lease bigint, p_reason text),
     outbox_hand_back(p_claims jsonb),
@@ -225,6 +275,6 @@ REVOKE ALL ON FUNCTION
     outbox_expire(p_max_crashes integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/32_outbox_end.sql', '4621dbbc091ddd86c687b2b29c1bc75bc059dbcb5158a1b60b355f6e1b4d2d86')
+    ('functions/32_outbox_end.sql', 'ccc31ce90d9bb39e4d163c340a61c5e852922f195f3c35857d9bde7324a9c6ab')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

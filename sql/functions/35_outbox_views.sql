@@ -6,11 +6,12 @@ SELECT pg_advisory_xact_lock(1380271947, 2);
 
 -- The workers: when each was seen, when it heard its echo, how it waits, what it has in flight.
 -- mode: notify, or polling where notifications do not arrive. alive: seen within a minute, or asleep
--- until a time that it said (WORKER_IDLE=sleepy).
+-- until a time that it said (WORKER_IDLE=sleepy). fault: what it cannot do at present, which is no event's
+-- own fault; NULL where it can do everything.
 CREATE OR REPLACE VIEW worker_status AS
 SELECT name, host, pid, started_at, last_seen_at, last_heard_at, mode, in_flight,
        greatest(last_seen_at, asleep_until) > reckoner_now() - interval '1 minute' AS alive,
-       asleep_until
+       asleep_until, fault, fault_since
 FROM reckoner_workers;
 
 -- The live events per topic and status, with the age of the oldest. A topic without live events has the
@@ -49,12 +50,13 @@ FROM live l FULL JOIN recent r USING (topic) LEFT JOIN pace p USING (topic) LEFT
 WHERE l.topic IS NOT NULL OR r.done > 0
 ORDER BY topic, status;
 
--- Every event that is late, with the reason in words: it waits for a retry or a provider, a worker is
--- slow or gone, it is dead, or no worker is alive.
+-- Every event that is late, with the reason in words: it waits for a retry or a provider, another session
+-- has locked a row that it needs, a worker is slow, gone or has a fault, it is dead, or no worker is alive.
 CREATE OR REPLACE VIEW outbox_stuck AS
 WITH alive AS (
     SELECT count(*) AS n, count(*) FILTER (WHERE asleep_until IS NULL) AS awake,
-           min(asleep_until) AS next_look
+           min(asleep_until) AS next_look,
+           coalesce('; ' || string_agg(DISTINCT format('worker %s: %s', name, fault), '; '), '') AS faults
     FROM worker_status WHERE alive
 ), topics AS ( -- of workers alive; it has a NULL where a worker's release did not record them
     SELECT array_agg(DISTINCT t.topic) AS known
@@ -69,7 +71,8 @@ SELECT o.id, o.topic, o.key, o.status, reckoner_now() - o.created_at AS age,
         WHEN o.status = 'processing' AND w.name IS NULL THEN
             format('leased by worker %s, which is gone, until %s', o.leased_by, o.leased_until)
         WHEN o.status = 'processing' THEN
-            format('leased by worker %s, last seen %s, until %s', o.leased_by, w.last_seen_at, o.leased_until)
+            format('leased by worker %s, last seen %s, until %s%s', o.leased_by, w.last_seen_at, o.leased_until,
+                   coalesce('; ' || w.fault, ''))
         WHEN o.available_at > reckoner_now() THEN
             format('waiting for %s at %s: %s',
                    CASE WHEN o.status = 'failed' THEN 'retry ' || (o.attempts + 1) ELSE 'its time' END,
@@ -79,7 +82,7 @@ SELECT o.id, o.topic, o.key, o.status, reckoner_now() - o.created_at AS age,
             format('every worker lets the database sleep (WORKER_IDLE=sleepy); the next wakes at %s', alive.next_look)
         WHEN o.topic <> ALL (topics.known) THEN
             format('no worker alive works on the topic %s: start one of a version that does', o.topic)
-        ELSE format('ready since %s, %s workers alive and busy', o.available_at, alive.n)
+        ELSE format('ready since %s, %s workers alive and busy%s', o.available_at, alive.n, alive.faults)
     END AS reason
 FROM outbox o CROSS JOIN alive CROSS JOIN topics LEFT JOIN reckoner_workers w ON w.name = o.leased_by
 WHERE o.status = 'dead'
@@ -87,10 +90,10 @@ WHERE o.status = 'dead'
    OR (o.status = 'pending' AND (o.available_at > reckoner_now()
                                  OR o.available_at < reckoner_now() - interval '1 minute'
                                  OR alive.awake = 0))
-   OR (o.status = 'processing' AND (o.leased_until < reckoner_now()
+   OR (o.status = 'processing' AND (o.leased_until < reckoner_now() OR w.fault IS NOT NULL
                                     OR o.updated_at < reckoner_now() - interval '5 minutes'))
 ORDER BY o.created_at;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/35_outbox_views.sql', '9b894220f80f89d1ab42271ab56c9005d58738c2238b25c3b49bcd35413f5f23')
+    ('functions/35_outbox_views.sql', 'a318c8e8be8a86e9bfc881d3bed9a89d5d4f52a3d0ac6d0806ba5c7ae5e60257')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -51,6 +51,14 @@ LANGUAGE sql AS $$
     WHERE name = p_name
 $$;
 
+-- Records what a worker cannot do at present, NULL: it can do everything. Called when that changes.
+CREATE OR REPLACE FUNCTION worker_fault(p_name text, p_fault text) RETURNS void LANGUAGE sql AS $$
+    UPDATE reckoner_workers
+    SET fault = one_line(p_fault),
+        fault_since = CASE WHEN p_fault IS NOT NULL THEN coalesce(fault_since, reckoner_now()) END
+    WHERE name = p_name
+$$;
+
 -- Deletes the row of a worker that stops.
 CREATE OR REPLACE FUNCTION worker_leave(p_name text) RETURNS void LANGUAGE sql AS $$
     DELETE FROM reckoner_workers WHERE name = p_name
@@ -58,9 +66,10 @@ $$;
 REVOKE ALL ON FUNCTION
     worker_heartbeat(p_name text, p_host text, p_pid integer, p_mode text, p_heard_ago double precision, p_lease_seconds double precision, p_channel text, p_clock timestamptz, p_exports boolean, p_max_crashes integer, p_leases bigint[], p_topics text[]),
     worker_suspend(p_name text, p_seconds double precision),
+    worker_fault(p_name text, p_fault text),
     worker_leave(p_name text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/36_workers.sql', '50a52eafc53731794fd16becd914660fb93e86ddb38b1d6ba60a494ade59b21d')
+    ('functions/36_workers.sql', '212d52e130fdb4c283f24bab96b9d4c00e23e2f7877f1f3a294d1c61f1686e41')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

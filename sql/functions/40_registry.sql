@@ -6,13 +6,18 @@ SELECT pg_advisory_xact_lock(1380271947, 2);
 
 -- Registers symbols that are new, with the first prediction that named each as its source. Sorted, so
 -- that two writers lock in the same order. ON CONFLICT names no columns, because another program's
--- table may have other keys. p_prediction_ids: NULLs for symbols that a person registers. Returns the
--- new symbols.
-CREATE OR REPLACE FUNCTION registry_register(p_symbols text[], p_prediction_ids integer[])
+-- table may have other keys. p_prediction_ids: NULLs for symbols that a person registers. An id that is
+-- too large for the column is not recorded: the ticker is registered all the same. Returns the new
+-- symbols.
+CREATE OR REPLACE FUNCTION registry_register(p_symbols text[], p_prediction_ids bigint[])
 RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE
     v_symbols text[];
-    v_sources integer[];
+    v_sources bigint[];
+    v_widest  bigint := (SELECT CASE a.attlen WHEN 2 THEN 32767 WHEN 4 THEN 2147483647
+                                     ELSE 9223372036854775807 END
+                         FROM pg_attribute a WHERE a.attrelid = 'public.ticker_registry'::regclass
+                           AND a.attname = 'source_prediction_id');
 BEGIN
     SELECT array_agg(s.symbol ORDER BY s.symbol), array_agg(s.prediction_id ORDER BY s.symbol)
     INTO v_symbols, v_sources
@@ -29,7 +34,8 @@ BEGIN
     INSERT INTO ticker_registry (symbol, first_seen_date, source_prediction_id, status, asset_type,
                                  calendar, provider_symbol, total_price_records, backfill_status,
                                  created_at, updated_at)
-    SELECT r.symbol, (reckoner_now() AT TIME ZONE 'UTC')::date, v_sources[r.n], 'active',
+    SELECT r.symbol, (reckoner_now() AT TIME ZONE 'UTC')::date,
+           CASE WHEN v_sources[r.n] BETWEEN -v_widest AND v_widest THEN v_sources[r.n] END, 'active',
            symbol_asset_type(coalesce(r.provider_symbol, r.symbol)),
            coalesce(r.calendar, symbol_default_calendar(r.symbol)),
            r.provider_symbol, 0, 'pending', reckoner_now(), reckoner_now()
@@ -38,11 +44,10 @@ BEGIN
     RETURNING symbol::text;
 END
 $$;
-
 REVOKE ALL ON FUNCTION
-    registry_register(p_symbols text[], p_prediction_ids integer[])
+    registry_register(p_symbols text[], p_prediction_ids bigint[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/40_registry.sql', '9b7ca9174353770c556d3b2289b3dac119717f13b4261beaf368cca7970e3ae2')
+    ('functions/40_registry.sql', '3af55b076ed7653b1e3e73bd571cb3ff813bf54b3e3692846e6eede342111f51')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -15,6 +15,21 @@ RETURNS TABLE (date date, has_split boolean, has_dividend boolean) LANGUAGE sql 
     GROUP BY m.date
 $$;
 
+-- The prices, with the close where there is none. Called by bars_merge().
+CREATE OR REPLACE FUNCTION bars_filled(p_prices double precision[], p_closes double precision[])
+RETURNS double precision[] LANGUAGE sql IMMUTABLE AS $$
+    SELECT array_agg(coalesce(u.price, u.close) ORDER BY u.n)
+    FROM unnest(p_prices, p_closes) WITH ORDINALITY AS u (price, close, n)
+$$;
+
+-- Flags stored bars with the fields that were left out of them (p_fields, one text a date).
+CREATE OR REPLACE FUNCTION bars_flag(p_symbol text, p_dates date[], p_fields text[]) RETURNS void
+LANGUAGE sql AS $$
+    UPDATE market_prices p SET bar_flags = f.fields
+    FROM unnest(p_dates, p_fields) AS f (date, fields)
+    WHERE p.symbol = p_symbol AND p.date = f.date AND p.bar_flags IS DISTINCT FROM f.fields
+$$;
+
 -- Stores a provider's bars for p_from to p_to: inserts new ones, replaces different ones, marks another
 -- program's as ours (fetched_at), and leaves equal ones. The range becomes price coverage. A bar that
 -- is replaced or deleted is kept in market_price_revisions.
@@ -39,7 +54,22 @@ DECLARE
     v_now   timestamptz := reckoner_now();
     v_first date := least(p_from, p_dates[1]);
     v_last  date := greatest(p_to, p_dates[cardinality(p_dates)]);
+    v_name  name;
 BEGIN
+    PERFORM bars_writing(p_symbol); -- before the caller fills the outcomes (42_bars_met.sql)
+    -- Another program's table may demand a value: the close stands in for a price that is not known.
+    FOR v_name IN SELECT a.attname FROM pg_attribute a
+                  WHERE a.attrelid = 'market_prices'::regclass AND a.attnotnull
+                    AND a.attname IN ('open', 'high', 'low', 'adjusted_close', 'volume') LOOP
+        CASE v_name
+            WHEN 'open' THEN p_opens := bars_filled(p_opens, p_closes);
+            WHEN 'high' THEN p_highs := bars_filled(p_highs, p_closes);
+            WHEN 'low' THEN p_lows := bars_filled(p_lows, p_closes);
+            WHEN 'adjusted_close' THEN p_adjusted_closes := bars_filled(p_adjusted_closes, p_closes);
+            ELSE p_volumes := ARRAY(SELECT coalesce(u.v, 0) FROM unnest(p_volumes) WITH ORDINALITY u(v, n)
+                                    ORDER BY u.n);
+        END CASE;
+    END LOOP;
     IF NOT EXISTS (SELECT FROM market_prices WHERE symbol = p_symbol AND date BETWEEN v_first AND v_last)
        AND source_keeps_unique('market_prices', ARRAY['date', 'symbol']) THEN
         -- All are new. ON CONFLICT would cost half as much again.
@@ -114,7 +144,7 @@ BEGIN
             ON CONFLICT (symbol, date) DO UPDATE
             SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
                 adjusted_close = excluded.adjusted_close, volume = excluded.volume,
-                source = excluded.source, last_updated = excluded.last_updated,
+                source = excluded.source, last_updated = excluded.last_updated, bar_flags = NULL,
                 has_split = excluded.has_split, has_dividend = excluded.has_dividend,
                 is_market_open = true, fetched_at = excluded.fetched_at, updated_at = excluded.updated_at,
                 payload_id = excluded.payload_id
@@ -155,9 +185,11 @@ LEFT JOIN LATERAL (
 ) p ON true;
 REVOKE ALL ON FUNCTION
     bar_marks(p_symbol text, p_splits date[], p_dividends date[]),
+    bars_filled(p_prices double precision[], p_closes double precision[]),
+    bars_flag(p_symbol text, p_dates date[], p_fields text[]),
     bars_merge(p_symbol text, p_source text, p_payload_id bigint, p_from date, p_to date, p_rebased boolean, p_dates date[], p_opens double precision[], p_highs double precision[], p_lows double precision[], p_closes double precision[], p_adjusted_closes double precision[], p_volumes bigint[], p_splits date[], p_dividends date[] )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_prices.sql', '6b3f29dba2be0259c578c2ab4c089daaebcd42dbba378c15e0df78b8e5287152')
+    ('functions/42_prices.sql', '41bd0b08a46e87e295bb1302ca619b51b18987da49fed3fa352aad2d546e2236')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -17,8 +17,8 @@ $$;
 
 -- The pairs with more than one row, for `worker migrate`.
 CREATE OR REPLACE FUNCTION outcomes_duplicates()
-RETURNS TABLE (prediction_id integer, symbol text, n bigint) LANGUAGE sql STABLE AS $$
-    SELECT o.prediction_id, o.symbol::text, count(*) FROM prediction_outcomes o
+RETURNS TABLE (prediction_id bigint, symbol text, n bigint) LANGUAGE sql STABLE AS $$
+    SELECT o.prediction_id::bigint, o.symbol::text, count(*) FROM prediction_outcomes o
     GROUP BY o.prediction_id, o.symbol HAVING count(*) > 1 ORDER BY 1, 2
 $$;
 
@@ -114,16 +114,16 @@ $$;
 --                     why it cannot be seen, while it may exist: source_hides())
 -- p_max_symbols, p_budget, p_bulk: limits of one call, as for prediction_elements().
 CREATE OR REPLACE FUNCTION outcomes_process(
-    p_prediction_ids integer[], p_backfill_days integer, p_check_calendars boolean DEFAULT true,
-    p_max_symbols integer DEFAULT 100, p_budget integer DEFAULT NULL, p_bulk integer[] DEFAULT NULL
-) RETURNS TABLE (prediction_id integer, element text, symbol text, outcome_state text,
+    p_prediction_ids bigint[], p_backfill_days integer, p_check_calendars boolean DEFAULT true,
+    p_max_symbols integer DEFAULT 100, p_budget integer DEFAULT NULL, p_bulk bigint[] DEFAULT NULL
+) RETURNS TABLE (prediction_id bigint, element text, symbol text, outcome_state text,
                  wanting boolean, is_new boolean, nothing text, missing_calendar text,
                  reason text, skipped bigint, deferred boolean)
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
 #variable_conflict use_column
 DECLARE
-    v_ids         integer[];
+    v_ids         bigint[];
     v_elements    text[];
     v_symbols     text[];
     v_moments     timestamptz[];
@@ -131,11 +131,11 @@ DECLARE
     v_confidences double precision[];
     v_reasons     text[];
     v_skipped     bigint[];
-    v_deferred    integer[];
+    v_deferred    bigint[];
     v_whys        text[];
-    v_cut         integer[];
-    v_left        integer[];
-    v_gone        integer[];
+    v_cut         bigint[];
+    v_left        bigint[];
+    v_gone        bigint[];
     v_hidden      text;
     v_new         text[] := '{}';
     v_keys        outcome_key[];
@@ -183,7 +183,7 @@ BEGIN
     END IF;
     IF p_check_calendars THEN
         RETURN QUERY
-        SELECT NULL::integer, NULL, NULL, NULL, NULL::boolean, NULL::boolean, NULL, c.calendar, NULL, NULL::bigint, false
+        SELECT NULL::bigint, NULL, NULL, NULL, NULL::boolean, NULL::boolean, NULL, c.calendar, NULL, NULL::bigint, false
         FROM (SELECT DISTINCT coalesce(r.calendar, symbol_calendar(k.symbol)) AS calendar
               FROM (SELECT DISTINCT unnest(v_symbols) AS symbol) k
               LEFT JOIN ticker_registry r ON r.symbol = k.symbol
@@ -194,6 +194,7 @@ BEGIN
         END IF;
     END IF;
 
+    PERFORM bars_reading(v_ids, v_symbols); -- before their bars are read (42_bars_met.sql)
     -- A transaction that stores prices for one of these rows ends first, and its prices are read below.
     PERFORM FROM prediction_outcomes o WHERE o.prediction_id = ANY (v_ids)
     ORDER BY o.prediction_id, o.symbol FOR UPDATE;
@@ -269,9 +270,9 @@ REVOKE ALL ON FUNCTION
     outcomes_duplicates(),
     outcomes_resolution(),
     outcomes_write(p_keys outcome_key[]),
-    outcomes_process(p_prediction_ids integer[], p_backfill_days integer, p_check_calendars boolean, p_max_symbols integer, p_budget integer, p_bulk integer[])
+    outcomes_process(p_prediction_ids bigint[], p_backfill_days integer, p_check_calendars boolean, p_max_symbols integer, p_budget integer, p_bulk bigint[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/51_outcomes_process.sql', '53f0a7f59889a931b004896ab57fb6d34f9672e5a4f94df8167a3cf72bfe62e4')
+    ('functions/51_outcomes_process.sql', 'e6c1c550d179e902ece95baf1dde9f0e9153174250e781524d3a24d418f3ab55')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

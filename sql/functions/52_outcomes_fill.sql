@@ -62,7 +62,7 @@ $$;
 
 -- Fills the given rows, without rows of another program and rows without an entry. Returns the number
 -- of rows that changed.
-CREATE OR REPLACE FUNCTION outcomes_fill(p_prediction_ids integer[], p_symbols text[])
+CREATE OR REPLACE FUNCTION outcomes_fill(p_prediction_ids bigint[], p_symbols text[])
 RETURNS bigint LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
 BEGIN
@@ -107,7 +107,7 @@ $$;
 -- rows that changed.
 CREATE OR REPLACE FUNCTION outcomes_fill_due(p_symbol text) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
-    v_ids integer[] := ARRAY(
+    v_ids bigint[] := ARRAY(
         SELECT prediction_id FROM prediction_outcomes
         WHERE symbol = p_symbol AND outcome_state = 'awaiting_prices'
         UNION
@@ -125,12 +125,12 @@ END
 $$;
 REVOKE ALL ON FUNCTION
     outcomes_fill_rows(p_rows tid[]),
-    outcomes_fill(p_prediction_ids integer[], p_symbols text[]),
+    outcomes_fill(p_prediction_ids bigint[], p_symbols text[]),
     outcomes_fill_symbols(p_symbols text[], p_all boolean),
     outcomes_fill_symbol(p_symbol text, p_all boolean),
     outcomes_fill_due(p_symbol text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/52_outcomes_fill.sql', '53e9aaac8bde59b0fae2ecb8d6184246b98e51c28f084884590be1e611c2880c')
+    ('functions/52_outcomes_fill.sql', 'cc4482f94182688b4f77c86c799d1b3a845b57fbc40e0ce3c15dd22ae431fa50')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -27,6 +27,7 @@ BEGIN
     IF v_before = '{}' THEN
         RETURN 0;
     END IF;
+    PERFORM bars_reading(array_agg(b.prediction_id), array_agg(b.symbol::text)) FROM unnest(v_before) b;
     v_keys := ARRAY(
         SELECT ROW(b.prediction_id, b.symbol, b.prediction_date, b.prediction_sentiment, b.prediction_confidence, e.entry,
                    CASE WHEN e.entry IS NULL THEN session_no_entry(p_calendar, i.moment) END)::outcome_key
@@ -203,6 +204,6 @@ REVOKE ALL ON FUNCTION
     sweep_misplaced()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/53_outcomes_sessions.sql', 'c839343786d0abee3e796dc967d377535f68b1599a4ee532aac0bd8e09dbbf25')
+    ('functions/53_outcomes_sessions.sql', '54057e78b0a0ac5d98f7574bd18e596d60d5987b2db69898bdc917b187c34b41')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -23,7 +23,7 @@ $$;
 -- may write too, would make every sweep longer than a statement may last.
 CREATE OR REPLACE FUNCTION sweep_stretch(p_cursor bigint, p_span integer) RETURNS bigint
 LANGUAGE sql STABLE AS $$
-    SELECT CASE WHEN count(*) = p_span OR NOT bool_and(w.fits) THEN max(w.id) FILTER (WHERE w.fits) END
+    SELECT CASE WHEN count(*) = p_span OR NOT bool_and(w.fits) THEN max(w.id) FILTER (WHERE w.fits) END::bigint
     FROM (SELECT r.id, sum(r.size) OVER upto <= 1000 * p_span::bigint OR row_number() OVER upto = 1 AS fits
           FROM (SELECT p.id, coalesce(pg_column_size(p.assets), 0) + coalesce(pg_column_size(p.market_impact), 0) AS size
                 FROM predictions p WHERE p.id > p_cursor ORDER BY p.id LIMIT p_span) r
@@ -32,7 +32,7 @@ $$;
 
 -- The id behind which the newest p_span predictions lie, or as many of them as fit, likewise.
 CREATE OR REPLACE FUNCTION sweep_newest(p_span integer) RETURNS bigint LANGUAGE sql STABLE AS $$
-    SELECT coalesce(min(w.id) FILTER (WHERE w.fits) - 1, 0)
+    SELECT coalesce(greatest(min(w.id) FILTER (WHERE w.fits), '-9223372036854775807') - 1, 0)
     FROM (SELECT r.id, sum(r.size) OVER upto <= 1000 * p_span::bigint OR row_number() OVER upto = 1 AS fits
           FROM (SELECT p.id::bigint, coalesce(pg_column_size(p.assets), 0) + coalesce(pg_column_size(p.market_impact), 0) AS size
                 FROM predictions p ORDER BY p.id DESC LIMIT p_span) r
@@ -99,7 +99,7 @@ DECLARE
     v_first  bigint;
     v_cursor bigint;
     v_end    bigint;
-    v_ids    integer[];
+    v_ids    bigint[];
     v_keys   text[];
 BEGIN
     SELECT last_prediction_id, greatest(changed_cursor, last_prediction_id)
@@ -137,24 +137,135 @@ BEGIN
 END
 $$;
 
+-- Fills again the outcomes that were computed while their bars changed (42_bars_met.sql), of at most
+-- p_symbols symbols, or of 20,000 rows. A symbol whose lock is taken waits for the next sweep: the batch or the store that
+-- has it may not have committed. Waits for it a quarter of a second, during which new batches leave notes
+-- instead of taking it, so that a stream of batches does not keep it for ever; after four such waits it
+-- only tries. A note of ten minutes ago needs no lock, because no batch and no store lasts so long: whoever
+-- holds the lock then is a stranger. Returns the number of rows that changed.
+CREATE OR REPLACE FUNCTION sweep_refill(p_symbols integer DEFAULT 100) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v_symbol  text;
+    v_since   xid8;
+    v_ids     bigint[];
+    v_rows    tid[];
+    v_now     bigint;
+    v_changed bigint := 0;
+    v_waits   integer := 0;
+    v_read    integer := 0;
+    v_until   timestamptz;
+    v_timeout CONSTANT text := current_setting('lock_timeout');
+BEGIN
+    FOR v_symbol IN
+        SELECT r.symbol FROM outcome_refills r GROUP BY r.symbol ORDER BY min(r.id) LIMIT p_symbols
+    LOOP
+        v_until := reckoner_now() - interval '10 minutes';
+        IF pg_try_advisory_xact_lock(1380271947, bars_lock(v_symbol)) THEN
+            v_until := 'infinity';
+        ELSIF v_waits < 4 THEN
+            BEGIN
+                v_waits := v_waits + 1;
+                SET LOCAL lock_timeout = '250ms'; -- undone where the wait fails
+                PERFORM pg_advisory_xact_lock(1380271947, bars_lock(v_symbol));
+                PERFORM set_config('lock_timeout', v_timeout, true);
+                v_until := 'infinity';
+            EXCEPTION WHEN lock_not_available THEN
+                NULL;
+            END;
+        END IF;
+        CONTINUE WHEN NOT EXISTS (SELECT FROM outcome_refills r WHERE r.symbol = v_symbol AND r.noted_at <= v_until);
+        WITH gone AS (
+            DELETE FROM outcome_refills r WHERE r.symbol = v_symbol AND r.noted_at <= v_until RETURNING r.prediction_ids, r.since
+        )
+        SELECT min(g.since) FILTER (WHERE g.prediction_ids IS NULL),
+               ARRAY(SELECT DISTINCT id FROM gone, unnest(prediction_ids) AS id)
+        INTO v_since, v_ids FROM gone g;
+        -- The row's transaction as a number that does not wrap around.
+        v_now := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
+        v_rows := ARRAY(
+            SELECT o.ctid FROM prediction_outcomes o
+            WHERE o.symbol = v_symbol AND o.engine_version IS NOT NULL AND o.entry_session IS NOT NULL
+              AND (o.prediction_id = ANY (v_ids)
+                   -- After a restore the numbers begin anew, and each row may be meant.
+                   OR v_since::text::bigint > v_now
+                   OR v_now - ((v_now - o.xmin::text::bigint) & 4294967295) >= v_since::text::bigint)
+            ORDER BY o.prediction_id, o.symbol FOR UPDATE);
+        IF v_rows <> '{}' THEN
+            v_changed := v_changed + coalesce((SELECT sum(changed) FROM outcomes_fill_rows(v_rows)), 0);
+        END IF;
+        v_read := v_read + cardinality(v_rows);
+        EXIT WHEN v_read >= 20000;
+    END LOOP;
+    RETURN v_changed;
+END
+$$;
+
+-- Finds outcomes that their bars no longer bear out, as after an UPDATE of market_prices by hand, and
+-- fills them. Compares p_span rows a call, in the order of predictions, and then begins anew. Only a price
+-- that was known, and an outcome that could not be, are compared: for the others due_at says when. Returns
+-- the number of rows that changed.
+CREATE OR REPLACE FUNCTION sweep_restated(p_span integer) RETURNS bigint
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off AS $$
+DECLARE
+    v_rows prediction_outcomes[];
+    v_first bigint;
+    v_last  bigint;
+    v_ids   bigint[];
+    v_symbols text[];
+BEGIN
+    v_rows := ARRAY(
+        SELECT o FROM prediction_outcomes o
+        WHERE o.prediction_id > (SELECT restated_cursor FROM reckoner_installation)
+          AND o.engine_version IS NOT NULL AND o.entry_session IS NOT NULL
+        ORDER BY o.prediction_id, o.symbol LIMIT p_span);
+    -- The last prediction may have more rows. It is read again, unless it is the only one.
+    SELECT min(r.prediction_id), max(r.prediction_id) INTO v_first, v_last FROM unnest(v_rows) r;
+    UPDATE reckoner_installation
+    SET restated_cursor = CASE WHEN cardinality(v_rows) < p_span THEN '-9223372036854775808'
+                               WHEN v_first = v_last THEN v_last ELSE v_last - 1 END
+    WHERE cardinality(v_rows) > 0 OR restated_cursor <> '-9223372036854775808';
+    SELECT array_agg(o.prediction_id), array_agg(o.symbol::text) INTO v_ids, v_symbols
+    FROM outcome_rows(ARRAY(
+        SELECT ROW(r.prediction_id, r.symbol, NULL, NULL, NULL, r.entry_session, NULL)::outcome_key
+        FROM unnest(v_rows) r)) n
+    JOIN unnest(v_rows) o ON o.prediction_id = (n.key).prediction_id AND o.symbol = (n.key).symbol
+    WHERE (o.price_at_prediction IS NOT NULL AND o.price_at_prediction IS DISTINCT FROM n.p0)
+       OR (o.price_t1 IS NOT NULL AND o.price_t1 IS DISTINCT FROM n.p1)
+       OR (o.price_t3 IS NOT NULL AND o.price_t3 IS DISTINCT FROM n.p3)
+       OR (o.price_t7 IS NOT NULL AND o.price_t7 IS DISTINCT FROM n.p7)
+       OR (o.price_t30 IS NOT NULL AND o.price_t30 IS DISTINCT FROM n.p30)
+       OR (o.outcome_state = 'unresolvable' AND n.state <> 'unresolvable');
+    RETURN CASE WHEN v_ids IS NULL THEN 0 ELSE outcomes_fill(v_ids, v_symbols) END;
+END
+$$;
+
 -- Writes a ticker event for each symbol that has a due outcome; outcome_rows() (50_outcomes.sql) sets
--- due_at. The outcomes of a ticker that is not active are filled at once. Returns the number of events.
-CREATE OR REPLACE FUNCTION sweep_due() RETURNS bigint LANGUAGE plpgsql AS $$
+-- due_at. The outcomes of a ticker that is not active are filled at once. Where that fails, or another
+-- session holds one of the rows, the symbol gets an event as well, which counts and delays failures; the
+-- other symbols go on. Returns the number of events.
+CREATE OR REPLACE FUNCTION sweep_due() RETURNS bigint LANGUAGE plpgsql SET lock_timeout = '200ms' AS $$
 DECLARE
     v_symbol  text;
     v_symbols text[];
+    v_failed  text[] := '{}';
 BEGIN
     FOR v_symbol IN
         SELECT DISTINCT o.symbol FROM prediction_outcomes o JOIN ticker_registry r USING (symbol)
         WHERE o.outcome_state IN ('awaiting_prices', 'maturing')
           AND o.due_at <= reckoner_now() AND r.status <> 'active'
+        EXCEPT SELECT e.key FROM outbox e WHERE e.topic = 'ticker' AND e.status <> 'dead'
     LOOP
-        PERFORM outcomes_fill_symbol(v_symbol, false);
+        BEGIN
+            PERFORM outcomes_fill_symbol(v_symbol, false);
+        EXCEPTION WHEN OTHERS OR query_canceled OR assert_failure THEN
+            v_failed := v_failed || v_symbol;
+            EXIT WHEN SQLSTATE = '57014'; -- perhaps the statement's own timeout, which fires only once
+        END;
     END LOOP;
     v_symbols := ARRAY(
         SELECT o.symbol::text FROM prediction_outcomes o JOIN ticker_registry r USING (symbol)
         WHERE o.outcome_state IN ('awaiting_prices', 'maturing') AND o.due_at <= reckoner_now()
-          AND r.status = 'active'
+          AND (r.status = 'active' OR o.symbol = ANY (v_failed))
         EXCEPT SELECT e.key FROM outbox e WHERE e.topic = 'ticker');
     RETURN ticker_enqueue(coalesce(v_symbols, '{}'), 0, false);
 END
@@ -212,12 +323,14 @@ REVOKE ALL ON FUNCTION
     sweep_write(p_keys text[]),
     sweep_forgotten(p_span integer),
     sweep_changed(p_span integer, p_max_symbols integer),
+    sweep_refill(p_symbols integer),
+    sweep_restated(p_span integer),
     sweep_due(),
     sweep_unfetched(),
     sweep_prune(p_days integer),
     sweep_ended()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/60_sweep.sql', 'a24c5249bb53bb96206af8fb81eef42665536b7d814c0b4e4f285eb1e48ec2ae')
+    ('functions/60_sweep.sql', 'a22fd5df5fb9c766cfdc5de59533cc33d054a1e1ff9ee4aaf961bf6e7cbfa490')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

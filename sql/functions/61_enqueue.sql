@@ -15,7 +15,7 @@ CREATE OR REPLACE FUNCTION enqueue_predictions(
                 first_days date[], last_days date[])
 LANGUAGE plpgsql AS $$
 DECLARE
-    v_ids integer[];
+    v_ids bigint[];
 BEGIN
     IF NOT p_dry_run THEN
         -- Two calls at once would write two events (05_locks.sql).
@@ -34,8 +34,8 @@ BEGIN
         -- EXCEPT reads the outbox once, also where the planner's statistics of it are old.
         EXCEPT SELECT o.key FROM outbox o WHERE o.topic = 'prediction'
     )
-    SELECT (SELECT count(*) FROM part), (SELECT max(id) FROM part),
-           ARRAY(SELECT key::integer FROM wanted ORDER BY 1)
+    SELECT (SELECT count(*) FROM part), (SELECT max(id)::bigint FROM part),
+           ARRAY(SELECT key::bigint FROM wanted ORDER BY 1)
     INTO seen, last_id, v_ids;
     missing := cardinality(v_ids);
     IF p_dry_run THEN
@@ -76,6 +76,6 @@ REVOKE ALL ON FUNCTION
     enqueue_cost(p_symbols text[], p_first_days date[], p_last_days date[], p_backfill_days integer )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/61_enqueue.sql', '7a409a8dbf8855e2ab50971405401fe78a39658382e7156c8ba4dda2d0e7b64e')
+    ('functions/61_enqueue.sql', '5ad37f287b33a7da1fe1e8f0f5b9679813c3895d27444c7b2342117088a39b33')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

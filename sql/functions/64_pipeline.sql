@@ -8,10 +8,10 @@ SELECT pg_advisory_xact_lock(1380271947, 2);
 -- Writes events for the newest p_limit (NULL: all) eligible predictions of moments from p_since on that
 -- are not complete: a prediction event where there is no outcome, event and history; a ticker event for
 -- each outcome that is due. Returns the predictions' ids.
-CREATE OR REPLACE FUNCTION pipeline_start(p_since timestamptz, p_limit integer) RETURNS integer[]
+CREATE OR REPLACE FUNCTION pipeline_start(p_since timestamptz, p_limit integer) RETURNS bigint[]
 LANGUAGE plpgsql AS $$
 DECLARE
-    v_ids integer[];
+    v_ids bigint[];
 BEGIN
     v_ids := ARRAY(
         SELECT i.prediction_id FROM prediction_inputs i
@@ -41,7 +41,7 @@ END
 $$;
 
 -- The number of events that pipeline_start() would write or requeue for these predictions.
-CREATE OR REPLACE FUNCTION pipeline_lacks(p_ids integer[]) RETURNS bigint LANGUAGE sql STABLE AS $$
+CREATE OR REPLACE FUNCTION pipeline_lacks(p_ids bigint[]) RETURNS bigint LANGUAGE sql STABLE AS $$
     SELECT (SELECT count(*) FROM unnest(p_ids) AS id
             WHERE NOT EXISTS (SELECT FROM prediction_outcomes o WHERE o.prediction_id = id)
               AND NOT EXISTS (SELECT FROM outbox e WHERE e.topic = 'prediction' AND e.key = id::text))
@@ -54,7 +54,7 @@ $$;
 
 -- The progress of these predictions. left: events of theirs and of their tickers that are not dead;
 -- parked: dead ones. The other columns count outcomes.
-CREATE OR REPLACE FUNCTION pipeline_state(p_ids integer[])
+CREATE OR REPLACE FUNCTION pipeline_state(p_ids bigint[])
 RETURNS TABLE (predictions bigint, "left" bigint, parked bigint, outcomes bigint, complete bigint,
                maturing bigint, awaiting_prices bigint, unresolvable bigint) LANGUAGE sql STABLE AS $$
     WITH rows AS MATERIALIZED (
@@ -75,10 +75,10 @@ RETURNS TABLE (predictions bigint, "left" bigint, parked bigint, outcomes bigint
 $$;
 REVOKE ALL ON FUNCTION
     pipeline_start(p_since timestamptz, p_limit integer),
-    pipeline_lacks(p_ids integer[]),
-    pipeline_state(p_ids integer[])
+    pipeline_lacks(p_ids bigint[]),
+    pipeline_state(p_ids bigint[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/64_pipeline.sql', '35bdd9957d70a57501bc2652e81842b6358d417424d29dc6ca0472b080564e37')
+    ('functions/64_pipeline.sql', '76c1f147ed71271f7b3aad4e1d89bd49b5fcf5334cbb5e941a7dadcc3247c98f')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

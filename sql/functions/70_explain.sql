@@ -105,7 +105,7 @@ $$;
 
 -- The outcomes of one prediction: when each price was known, and what is still due. At most 50 are
 -- listed, those of p_symbols first.
-CREATE OR REPLACE FUNCTION outcome_story(p_prediction_id integer, p_symbols text[])
+CREATE OR REPLACE FUNCTION outcome_story(p_prediction_id bigint, p_symbols text[])
 RETURNS TABLE (at timestamptz, subject text, story text) LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
@@ -183,7 +183,7 @@ BEGIN
     SELECT as_moment(p.created_at), p.analysis_status INTO v_created, v_status FROM predictions p WHERE p.id = v_id;
     -- Where outcomes exist, the symbols that were processed; else all that it names.
     v_symbols := ARRAY(
-        SELECT DISTINCT e.symbol FROM prediction_elements(ARRAY[v_id::integer], 50) e
+        SELECT DISTINCT e.symbol FROM prediction_elements(ARRAY[v_id], 50) e
         WHERE e.symbol IS NOT NULL
           AND (NOT EXISTS (SELECT FROM our_outcomes o WHERE o.prediction_id = v_id)
                OR EXISTS (SELECT FROM ticker_registry r WHERE r.symbol = e.symbol)));
@@ -216,7 +216,7 @@ BEGIN
         UNION ALL
         SELECT DISTINCT t.* FROM symbols s CROSS JOIN LATERAL ticker_standing(s.symbol) t
         UNION ALL
-        SELECT * FROM outcome_story(v_id::integer, v_symbols)
+        SELECT * FROM outcome_story(v_id, v_symbols)
     )
     SELECT s.at, s.subject, s.story
     FROM (SELECT *, row_number() OVER () AS n FROM story) s -- lines of one moment keep their order
@@ -271,12 +271,12 @@ REVOKE ALL ON FUNCTION
     result_in_words(p_topic text, p_result jsonb),
     event_story(p_topic text, p_key text, p_since timestamptz, p_event bigint),
     ticker_standing(p_symbol text),
-    outcome_story(p_prediction_id integer, p_symbols text[]),
+    outcome_story(p_prediction_id bigint, p_symbols text[]),
     explain_prediction(prediction_id bigint),
     explain_ticker(symbol text),
     explain_event(event_id bigint)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/70_explain.sql', 'e9c8c30b838d9c21646081040d94476a97be82f53d4dc7be120bce7345ee2d0f')
+    ('functions/70_explain.sql', '6bf72c05433f70f8ede821c0176ecffe32e291fe311e9516522ff939473cd2d0')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

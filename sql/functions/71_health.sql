@@ -72,15 +72,42 @@ BEGIN
                 'LISTEN_DATABASE_URL must be a direct connection, not a transaction pooler', v_row.polling)
              ELSE 'every worker hears itself' END;
 
-    SELECT extract(epoch FROM v_now - min(available_at))::bigint AS oldest, count(*) AS n,
-           count(*) FILTER (WHERE priority >= 0 AND available_at < v_now - interval '5 minutes') AS late
-    INTO v_row FROM outbox WHERE status IN ('pending', 'failed') AND available_at <= v_now;
+    -- One scan for two checks. unfinished: what was ready, leased or held up for ten minutes.
+    SELECT extract(epoch FROM v_now - min(available_at) FILTER (WHERE due))::bigint AS oldest,
+           count(*) FILTER (WHERE due) AS n,
+           count(*) FILTER (WHERE due AND priority >= 0 AND available_at < v_now - interval '5 minutes') AS late,
+           count(*) FILTER (WHERE since < v_now - interval '10 minutes') AS unfinished, min(since) AS since
+    INTO v_row
+    FROM (SELECT o.priority, o.available_at, o.lease IS NULL AND o.available_at <= v_now AS due,
+                 CASE WHEN o.lease IS NOT NULL THEN o.claimed_at
+                      WHEN o.trail -> -1 ->> 'end' = 'held up' THEN o.created_at
+                      WHEN o.available_at <= v_now THEN o.available_at END AS since
+          FROM outbox o WHERE o.status <> 'dead') e;
     RETURN QUERY SELECT 'backlog',
         CASE WHEN v_row.late > 0 THEN 'fail' ELSE 'ok' END,
         CASE WHEN v_row.n = 0 THEN 'nothing is ready'
              ELSE format('%s events are ready, the oldest for %s s%s', v_row.n, v_row.oldest,
                 CASE WHEN v_row.late > 0 THEN format('; %s for more than five minutes: SELECT * FROM outbox_stuck', v_row.late)
                      ELSE '' END) END;
+
+    -- Whatever the cause. A worker that knows a cause reports it.
+    SELECT v_row.unfinished AS n, h.minutes,
+           v_row.unfinished > 0 AND h.minutes >= 10 AS stopped,
+           (SELECT string_agg(format('worker %s reports since %s: %s', w.name, w.fault_since::timestamptz(0), w.fault),
+                              '; ' ORDER BY w.name)
+            FROM worker_status w WHERE w.alive AND w.fault IS NOT NULL) AS faults
+    INTO v_row
+    FROM (SELECT floor(extract(epoch FROM v_now - greatest(max(finished_at), v_row.since)) / 60)::bigint AS minutes
+          FROM outbox_history) h;
+    RETURN QUERY SELECT 'progress',
+        CASE WHEN v_row.stopped THEN 'fail' WHEN v_row.faults IS NOT NULL THEN 'warn' ELSE 'ok' END,
+        CASE WHEN v_row.stopped THEN
+                format('no event finished for %s minutes although %s are ready; %s; '
+                       'SELECT * FROM outbox_stuck says why each waits',
+                       v_row.minutes, v_row.n, coalesce(v_row.faults, 'no worker reports why'))
+             WHEN v_row.faults IS NOT NULL THEN
+                v_row.faults || '; mend that: what waits for it costs no attempt and goes on by itself'
+             ELSE 'events finish' END;
 
     SELECT count(*) AS n INTO v_row FROM outbox WHERE status = 'dead';
     RETURN QUERY SELECT 'dead', CASE WHEN v_row.n > 0 THEN 'warn' ELSE 'ok' END,
@@ -125,6 +152,20 @@ BEGIN
     RETURN QUERY SELECT 'source',
         CASE WHEN coalesce(v_row.stale, v_row.lacks, v_row.hides) IS NULL THEN 'ok' ELSE 'fail' END,
         coalesce(nullif(concat_ws('. ', v_row.lacks, coalesce(v_row.stale, v_row.hides)), ''), 'the views read the tables that are there');
+
+    -- Until an id is too large for the column, all is well.
+    SELECT string_agg(i.problem || coalesce(': ' || i.remedy, ''), '. ') AS text,
+           -- Reads predictions only where a column is too narrow.
+           CASE WHEN count(*) > 0 THEN bool_or(i.is_refused)
+               OR (SELECT max(p.id) > 2147483647 OR min(p.id) < -2147483648 FROM predictions p) END AS now
+    INTO v_row FROM source_ids_wrong() i;
+    RETURN QUERY SELECT 'ids', CASE WHEN v_row.text IS NULL THEN 'ok' WHEN v_row.now THEN 'fail' ELSE 'warn' END,
+        coalesce(v_row.text, 'every column takes the ids of predictions');
+
+    SELECT string_agg(format('%s is at %s, %s has %s: %s', b.sequence, b.last, b.source, b.highest, b.remedy), '. ') AS text
+    INTO v_row FROM sequences_behind() b;
+    RETURN QUERY SELECT 'sequences', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'fail' END,
+        coalesce(v_row.text, 'none is behind its table');
 
     -- Sweeps come every minute, or when sleeping workers wake. Without a worker the check `workers` fails.
     SELECT i.swept_at, extract(epoch FROM v_now - i.swept_at)::bigint AS age,
@@ -194,6 +235,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', 'c53fd96bf5acd318105ee2820d88c12b9c8457151bbfa631ab63b0b38e02f46e')
+    ('functions/71_health.sql', '70408832769e3be12306734723c4749046fc54aa7efb064c3d6bc6564efe5ac6')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

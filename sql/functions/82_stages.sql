@@ -124,7 +124,7 @@ BEGIN
                extract(epoch FROM h.finished_at - h.created_at)::float8 AS took
         FROM recent h ORDER BY h.finished_at DESC, h.id DESC LIMIT p_rows
     ), named AS (
-        SELECT h.key::integer AS prediction_id FROM recent h
+        SELECT h.key::bigint AS prediction_id FROM recent h
         WHERE h.topic = 'prediction' AND h.verdict = 'done'
         ORDER BY h.finished_at DESC, h.id DESC LIMIT p_rows
     ), outcomes AS (
@@ -152,6 +152,6 @@ REVOKE ALL ON FUNCTION
     watch_page(p_rows integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/82_stages.sql', '3a02122accdef8dbfe6ad4f4489055c0565e020ea3f43a25e4e29269a0fb2018')
+    ('functions/82_stages.sql', 'f3a41b106d75897b58703c60704c347f106913435aacea36af777737deb785bd')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -62,6 +62,7 @@ BEGIN
         last_backfill = CASE WHEN p_status = 'invalid' THEN reckoner_now() ELSE r.last_backfill END,
         updated_at = reckoner_now()
     WHERE r.symbol = v_registry.symbol;
+    PERFORM bars_writing(symbol);
     outcomes_changed := outcomes_fill_symbol(symbol, p_status = 'active');
     SELECT count(*) INTO unresolvable_after FROM our_outcomes o
     WHERE o.symbol = v_registry.symbol AND o.outcome_state = 'unresolvable';
@@ -122,7 +123,7 @@ DECLARE
     v_target   record;
     v_registry ticker_registry := ticker_named(p_old);
     v_from     record;
-    v_ids      integer[];
+    v_ids      bigint[];
 BEGIN
     SELECT * INTO v_target FROM ticker_remap_target(p_old, p_new);
     old := v_target.old;
@@ -149,6 +150,7 @@ BEGIN
 
     bars_set_aside := 0;
     bars_taken := 0;
+    PERFORM bars_writing(old);
     IF provider_before <> provider_after THEN
         UPDATE market_prices p SET fetched_at = NULL, updated_at = reckoner_now()
         WHERE p.symbol = old AND p.fetched_at IS NOT NULL;
@@ -236,6 +238,6 @@ REVOKE ALL ON FUNCTION
     ticker_remap(p_old text, p_new text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/83_ticker_verbs.sql', 'cfec541b57ff66222fc8efb19208981376cff8a1032aa729eb7fa71e8e9b8709')
+    ('functions/83_ticker_verbs.sql', '3669fccebbf945279f370072a54a5228d5cdb7b22429fb727bf198ed7926176c')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

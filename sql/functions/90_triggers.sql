@@ -213,7 +213,8 @@ BEGIN
         RAISE '%', source_lacks();
     END IF;
     INSERT INTO reckoner_installation (last_prediction_id)
-    SELECT coalesce(max(id), 0) FROM predictions
+    -- Below every id where there is none: the first may be negative.
+    SELECT coalesce(max(id)::bigint, '-9223372036854775808') FROM predictions
     HAVING NOT EXISTS (SELECT FROM reckoner_installation);
     FOR v_row IN SELECT * FROM source_stray_triggers() LOOP
         EXECUTE format('DROP TRIGGER %I ON %s', v_row.trigger_name, v_row.tablename);
@@ -261,6 +262,6 @@ REVOKE ALL ON FUNCTION
     source_missing()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/90_triggers.sql', 'd3c9439c2916932d26386425c71f91ef8b8a2c800c639a5839584f22ceb37ece')
+    ('functions/90_triggers.sql', '7a1e816f699b9eb4864f0b7a82c601d3dda6cf086c73554e8735606d3c0d0c25')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -16,7 +16,7 @@ from sql.schema import drift, migrate, own, rights
 from sql.schema.catalogue import Item, definitions, describe, recorded
 from sql.schema.drift import Difference
 from sql.schema.files import ATTACHED_VIEWS, SHARED
-from sql.schema.fits import fits
+from sql.schema.fits import IDS, fits
 
 # The unique columns on which our statements rely there: for ON CONFLICT, and for one row per name.
 _KEYS = {
@@ -45,7 +45,7 @@ def audit(conn: Connection) -> list[Difference]:
     routines = _routines(want, have, conn)
     found = [drift.taken(each) for each in names.clashes]
     found += [each for each in routines if _function_name(each) in needed]
-    found += _tables(want, have)
+    found += _tables(want, have) + _ids(have)
     found += [each for each in routines if _function_name(each) not in needed]
     checks: tuple[tuple[str, Callable[[Item], Difference], _Change], ...] = (
         ("index", drift.missing_index, drift.changed_index),
@@ -159,6 +159,30 @@ def _shared(table: str, columns: list[Item], have: _Have) -> list[Difference]:
             )
         )
     return found
+
+
+def _ids(have: _Have) -> list[Difference]:
+    """Find a column that does not take every id of predictions.id."""
+    types = {
+        table: live.detail["type"]
+        for table, column in (("predictions", "id"), ("prediction_outcomes", "prediction_id"))
+        if (live := have.get(("column", table, column)))
+    }
+    sizes = {table: IDS.get(type_, 0) for table, type_ in types.items()}
+    if not 0 < sizes.get("prediction_outcomes", 0) < sizes.get("predictions", 0):
+        return []
+    return [
+        Difference(
+            "column prediction_outcomes.prediction_id",
+            f"is {types['prediction_outcomes']}, predictions.id is {types['predictions']}",
+            "danger",
+            "the outcomes of larger ids cannot be stored",
+            False,
+            "-- python -m worker migrate --remove --apply, then\n"
+            "ALTER TABLE public.prediction_outcomes ALTER COLUMN prediction_id TYPE"
+            f" {types['predictions']};\n-- then python -m worker migrate",
+        )
+    ]
 
 
 def _routines(want: list[Item], have: _Have, conn: Connection) -> list[Difference]:

@@ -15,7 +15,7 @@ from sql.schema.files import SHARED, schema_files
 
 _HERE = Path(__file__).parent
 _MADE = re.compile(
-    r"CREATE (?:TABLE IF NOT EXISTS|(?:UNIQUE )?INDEX(?: IF NOT EXISTS)?|SEQUENCE IF NOT EXISTS|TYPE"
+    r"CREATE (?:TABLE IF NOT EXISTS|(?:UNIQUE )?INDEX(?: IF NOT EXISTS)?|(?:UNLOGGED )?SEQUENCE IF NOT EXISTS|TYPE"
     r"|OR REPLACE FUNCTION) (\w+)"
 )
 _TYPE = re.compile(r"CREATE TYPE (\w+) AS \(([^;]+)\);")

@@ -152,17 +152,18 @@ def expect_files(conn: Connection) -> None:
         )
 
 
-def advise(conn: Connection) -> Change | None:
-    """Return the advice for a prediction_outcomes of another program that lacks UNIQUE.
+def advise(conn: Connection) -> list[Change]:
+    """Return what only a person may change on the tables: columns too narrow, and UNIQUE.
 
-    Everything works without it. With it, that program's second insert for a pair fails where
+    Everything works without UNIQUE on prediction_outcomes. With it, that program's second insert for a pair fails where
     it succeeds now, so it is the owner who adds it, with the SQL that this returns. Reads the
     whole table where the index is missing.
     """
     if not _scalar(conn, "SELECT to_regproc('public.outcomes_are_unique') IS NOT NULL"):
-        return None
+        return []
+    narrow = narrow_ids(conn)
     if _scalar(conn, "SELECT public.outcomes_are_unique()"):
-        return None
+        return narrow
     pairs = conn.execute("SELECT * FROM outcomes_duplicates()").fetchall()
     named = ", ".join(
         f"({row['prediction_id']}, {row['symbol']}) x{row['n']}" for row in pairs[:50]
@@ -170,11 +171,45 @@ def advise(conn: Connection) -> Change | None:
     if len(pairs) > 50:
         named += f", and {len(pairs) - 50} more, see outcomes_duplicates()"
     index = "no unique index on prediction_outcomes (prediction_id, symbol)"
-    return Change(
-        "blocked" if pairs else "optional",
-        f"{index}: duplicates of {named}" if pairs else index,
-        str(one(conn, "SELECT outcomes_resolution() AS sql")["sql"]),
-    )
+    return [
+        *narrow,
+        Change(
+            "blocked" if pairs else "optional",
+            f"{index}: duplicates of {named}" if pairs else index,
+            str(one(conn, "SELECT outcomes_resolution() AS sql")["sql"]),
+        ),
+    ]
+
+
+def refuse_ids(conn: Connection) -> None:
+    """Raise MigrationError where an id of a prediction is neither smallint, integer nor bigint.
+
+    Before the first change, so it calls no function of ours.
+    """
+    row = conn.execute(
+        "SELECT c.relname || '.' || a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type"
+        " FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid JOIN pg_type t ON t.oid = a.atttypid"
+        " WHERE c.relnamespace = 'public'::regnamespace AND NOT a.attisdropped"
+        "   AND (c.relname, a.attname) IN (('predictions', 'id'), ('prediction_outcomes', 'prediction_id'))"
+        "   AND coalesce(nullif(t.typbasetype, 0), t.oid)"
+        "       NOT IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)"
+        " ORDER BY c.relname DESC LIMIT 1"
+    ).fetchone()
+    if row:
+        raise MigrationError(
+            f"{row['name']} is {row['type']}: the id of a prediction must be smallint, integer or bigint;"
+            " nothing was changed"
+        )
+
+
+def narrow_ids(conn: Connection) -> list[Change]:
+    """Return the columns that do not take every id of predictions.id, with what widens each."""
+    if not _scalar(conn, "SELECT to_regproc('public.source_ids_wrong') IS NOT NULL"):
+        return []
+    rows = conn.execute(
+        "SELECT problem, remedy FROM public.source_ids_wrong() WHERE NOT is_refused"
+    ).fetchall()
+    return [Change("blocked", row["problem"], row["remedy"]) for row in rows]
 
 
 def migrate(database: Database) -> list[Change]:
@@ -187,6 +222,9 @@ def migrate(database: Database) -> list[Change]:
     """
     done: list[Change] = []
     with database.transaction(seconds=60) as conn:
+        refuse_ids(conn)
+        if refusal := elsewhere.refusal(conn):
+            raise SchemaMismatch(refusal)
         _refuse_clashes(conn)
     try:
         for file in schema_files():
@@ -205,7 +243,7 @@ def migrate(database: Database) -> list[Change]:
         ) from error
     with database.transaction(seconds=300) as conn:
         advice = advise(conn)
-    return [*done, advice] if advice else done
+    return [*done, *advice]
 
 
 @contextlib.contextmanager

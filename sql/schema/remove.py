@@ -17,6 +17,7 @@ from sql.schema.locks import MILLISECONDS, until_free
 _TABLES = (
     "outbox",
     "outbox_history",
+    "outcome_refills",
     "reckoner_workers",
     "reckoner_providers",
     "provider_quotas",

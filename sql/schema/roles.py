@@ -66,7 +66,10 @@ def statements(conn: Connection, worker: str, dashboard: str, analyst: str) -> l
     ]
     if servers := of_server(conn):  # only a superuser can grant these
         made += [grant(servers, worker), grant(servers, dashboard)]
-    made.append(psql.SQL("GRANT USAGE ON SEQUENCE public.outbox_lease TO {}").format(roles[0]))
+    # A worker moves a sequence that fell behind its table (sql/functions/59_sequences.sql).
+    for sequence in ["public.outbox_lease", *_identities(conn, sorted(tables))]:
+        grant_all = psql.SQL("GRANT USAGE, SELECT, UPDATE ON SEQUENCE {} TO {}")
+        made.append(grant_all.format(psql.SQL(sequence), roles[0]))
     for sequence, table in _serials(conn):
         role = roles[2 if table == "predictions" else 0]
         made.append(psql.SQL("GRANT USAGE ON SEQUENCE {} TO {}").format(psql.SQL(sequence), role))
@@ -99,6 +102,19 @@ def _refuse_owners(conn: Connection, names: list[str]) -> None:
 def _grant(rights: str, table: str, role: psql.Identifier) -> psql.Composed:
     grant = psql.SQL("GRANT {} ON public.{} TO {}")
     return grant.format(psql.SQL(rights), psql.Identifier(table), role)
+
+
+def _identities(conn: Connection, tables: list[str]) -> list[str]:
+    """Return the sequences of identity columns, but for the writers' table."""
+    rows = conn.execute(
+        "SELECT d.objid::regclass::text AS sequence FROM pg_depend d"
+        " JOIN pg_class c ON c.oid = d.refobjid JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'"
+        " WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass"
+        "   AND d.deptype = 'i' AND c.relnamespace = 'public'::regnamespace"
+        "   AND c.relname = ANY (%s) AND c.relname <> 'predictions' ORDER BY 1",
+        [tables],
+    ).fetchall()
+    return [row["sequence"] for row in rows]
 
 
 def _serials(conn: Connection) -> list[tuple[str, str]]:

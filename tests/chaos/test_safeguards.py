@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.safeguards import WITHOUT, take_out
+from tests.chaos.safeguards import WITHOUT
 from tests.support.db import Conn
+from tests.support.process import ROOT
+
+# The folders of functions without a safeguard.
+_PATHS = sorted([*WITHOUT.iterdir(), *(ROOT / "tests" / "interleavings" / "without").iterdir()])
 
 _FUNCTIONS = """
 SELECT oid::regprocedure::text AS name, prosrc, proargnames, proargdefaults::text,
@@ -23,10 +27,10 @@ def functions(conn: Conn) -> dict[str, dict[str, Any]]:
     return {row.pop("name"): row for row in conn.execute(_FUNCTIONS.encode()).fetchall()}
 
 
-@pytest.mark.parametrize("path", sorted(WITHOUT.iterdir()), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", _PATHS, ids=lambda path: path.stem)
 def test_nothing_but_the_safeguard_is_out(conn: Conn, path: Any) -> None:
     before = functions(conn)
-    take_out(conn, path.stem)
+    conn.execute(path.read_bytes())
     after = functions(conn)
 
     assert after.keys() == before.keys()  # none beside the product's, which would then stay

@@ -10,13 +10,21 @@ from tests.support.clock import day
 HEADER = "date,open,high,low,close,volume"
 
 
-def ask(folder: Path, text: str | bytes | None, symbol: str = "ACME", name: str = "") -> Answer:
-    """Write the file, if any, and ask for January 2024."""
+def ask(
+    folder: Path,
+    text: str | bytes | None,
+    symbol: str = "ACME",
+    name: str = "",
+    *,
+    month: str = "2024-01",
+) -> Answer:
+    """Write the file, if any, and ask for a month, by default January 2024."""
     if text is not None:
         raw = text if isinstance(text, bytes) else text.encode()
         (folder / (name or f"{symbol}.csv")).write_bytes(raw)
-    start, end = day("2024-01-01"), day("2024-01-31")
-    days = [start + dt.timedelta(days=n) for n in range(31)]
+    start = day(f"{month}-01")
+    end = start + dt.timedelta(days=29 if month[-2:] in {"04", "06", "09", "11"} else 30)
+    days = [start + dt.timedelta(days=n) for n in range((end - start).days + 1)]
     return CsvFiles(folder).fetch(Request(symbol, start, end, days))
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from market.prices.validation import validate
 from market.providers import Answer, Kind, Payload
 from tests.market.csv_text import HEADER, ask, lines
 from tests.support.clock import day
@@ -127,6 +128,135 @@ def test_files_as_programs_write_them(tmp_path: Path, text: str | bytes) -> None
     answer = ask(tmp_path, text)
     assert closes(answer) == {"2024-01-02": 1.0}
     assert answer.rejected == []
+
+
+SAME = {"2026-06-11": 1234.5, "2026-06-12": 1240.25}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # yfinance's, with the exchange's midnight
+        (
+            "Date,Open,High,Low,Close,Adj Close,Volume,Dividends,Stock Splits\n"
+            "2026-06-11 00:00:00-04:00,1,1300,1,1234.5,1200,1e6,0.0,0.0\n"
+            "2026-06-12 00:00:00-04:00,1,1300,1,1240.25,1206,1e6,0.0,31.0\n"
+        ),
+        # its wide form
+        (
+            "Price,Close,High,Low,Open,Volume\nTicker,X,X,X,X,X\nDate,,,,,\n"
+            "2026-06-11,1234.5,1300,1,1,5\n2026-06-12,1240.25,1300,1,1,5\n"
+        ),
+        # a data frame's index without a name
+        ",open,high,low,close,volume\n2026-06-11,1,1300,1,1234.5,5\n2026-06-12T00:00:00Z,1,1300,1,1240.25,5\n",
+        # Nasdaq's page
+        (
+            "Date,Close/Last,Volume,Open,High,Low\n"
+            '06/11/2026,"$1,234.50","1,234,567",$1,"$1,300.00",$1\n'
+            '06/12/2026,"$1,240.25",59144470,$1,"$1,300.00",$1\n'
+            "06/15/2026,,,,,\n"
+        ),
+        # investing.com's
+        (
+            '"Date","Price","Open","High","Low","Vol.","Change %"\n'
+            '"Jun 12, 2026","1,240.25","1.00","1,300.00","1.00","59.14M","0.47%"\n'
+            '"Jun 11, 2026","1,234.50","1.00","1,300.00","1.00","-","0.47%"\n'
+        ),
+        # a spreadsheet's, in Germany
+        (
+            "Datum;Open;High;Low;Close;Volume\n"
+            "11.06.2026;1,0;1.300,0;1,0;1.234,50;1.234.567\n12.06.2026;1;1.300,00;1;1.240,25;5\n"
+        ),
+        (
+            "DATE\tOPEN\tHIGH\tLOW\tCLOSE\tVOLUME\n2026/06/11\t1\t1300\t1\t1234.5\tnan\n"
+            "2026/06/12\t1\t1300\t1\t1240.25\t5\n"
+        ),
+        # thousands without quotes, where only they can be meant
+        "date,open,high,low,close,volume\n2026-06-11,1,1300,1,1234.5,1,234,567\n2026-06-12,1,1300,1,1240.25,5\n",
+        "date|open|high|low|close|adj_close|volume\n20260611|1|1300|1|1234.5|-5|NaN\n12-Jun-2026|1|1300|1|1240.25||5\n",
+    ],
+    ids=["yfinance", "wide", "index", "nasdaq", "investing", "german", "tabs", "loose", "pipes"],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_files_as_people_have_them(tmp_path: Path, text: str, encoding: str) -> None:
+    answer = ask(tmp_path, text.encode(encoding), month="2026-06")
+    assert answer.kind is Kind.OK, answer.message
+    assert closes(answer) == SAME
+    # Whatever else is there is a field that validation leaves out, or was a line of a form's own.
+    assert all(line.startswith("line ") for line in answer.rejected)
+    days = [bar.date for bar in answer.bars]
+    found = validate(answer.bars, days, actions=answer.actions, unreadable=())
+    assert [bar.close for bar in found.bars] == list(SAME.values())
+    assert found.rejected == []
+    assert found.actions == []  # prices beside Yahoo's `Stock Splits` are adjusted already
+
+
+@pytest.mark.parametrize(
+    ("text", "volumes"),
+    [
+        ('"1,234,567"', 1234567),
+        ("1,234,567", 1234567),
+        ("1.5K", 1500),
+        ("1234567.0", 1234567),
+        ("", None),
+        ("N/A", None),
+        ("nan", -1),
+        ("many", -1),
+    ],
+)
+def test_volumes_as_people_write_them(tmp_path: Path, text: str, volumes: int | None) -> None:
+    answer = ask(tmp_path, lines(f"2024-01-02,1,1,1,1,{text}"))
+    assert [bar.volume for bar in answer.bars] == [volumes]
+
+
+@pytest.mark.parametrize("field", ["open", "high", "low", "volume", "adjusted_close", "dividend"])
+@pytest.mark.parametrize("text", ["nan", "oops", "-7", "inf"])
+def test_a_field_that_cannot_be_costs_no_bar(tmp_path: Path, field: str, text: str) -> None:
+    header = HEADER + ",adjusted_close,dividend"
+    good = dict(
+        zip(header.split(","), ["2024-01-02", "10", "11", "9", "10", "5", "10", ""], strict=True)
+    )
+    answer = ask(tmp_path, lines(",".join((good | {field: text}).values()), header=header))
+    found = validate(answer.bars, [day("2024-01-02")], actions=answer.actions)
+    assert [bar.close for bar in found.bars] == [10.0]
+    assert (answer.rejected, found.rejected) == ([], [])
+    assert len([*found.notes, *found.flags]) >= 1
+    if field != "dividend":
+        assert getattr(found.bars[0], field) is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        (["2024-01-02,1,1,1,oops,1"], "line 2: a close of 'oops'"),
+        (["03/04/2024,1,1,1,1,1"], "line 2: '03/04/2024': day or month first?"),
+        (["2024-01-02,1,1,1,1,1,2,3"], "line 2: 8 values for 6 columns"),
+        (["2024-01-02,1,1,1,,1", "yesterday,1,1,1,1,1"], "line 2: a close of '', and 1 more"),
+    ],
+)
+def test_a_file_of_which_nothing_can_be_read_is_not_empty(
+    tmp_path: Path, rows: list[str], reason: str
+) -> None:
+    answer = ask(tmp_path, lines(*rows))
+    assert answer.kind is Kind.BAD_ANSWER
+    assert answer.message == f"ACME.csv: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("dates", "read"),
+    [
+        (["13/01/2024", "02/01/2024"], ["2024-01-13", "2024-01-02"]),
+        (["01/13/2024", "01/02/2024"], ["2024-01-13", "2024-01-02"]),
+        (["13/01/2024", "01/13/2024"], []),  # both, and none
+        (["01/02/2024", "02/02/2024"], []),
+    ],
+)
+def test_the_rest_of_the_file_tells_which_is_the_day(
+    tmp_path: Path, dates: list[str], read: list[str]
+) -> None:
+    answer = ask(tmp_path, lines(*(f"{date},1,1,1,1,1" for date in dates)))
+    assert sorted(closes(answer)) == sorted(read)
+    assert (answer.kind is Kind.OK) == bool(read)
 
 
 @pytest.mark.parametrize("column", HEADER.split(","))

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from market.prices.validation import validate
 from market.providers import Bar, Kind, Request
 from market.providers.csv_files import CsvFiles
 from tests.support.clock import day
@@ -177,3 +178,5 @@ def test_the_real_files_are_read_whole(symbol: str) -> None:
     assert answer.kind is Kind.OK
     assert len(answer.bars) + len(answer.rejected) == len(lines)
     assert len(answer.bars) > 0.99 * len(lines)
+    report = validate(answer.bars, [bar.date for bar in answer.bars], actions=answer.actions)
+    assert (report.grade, report.bars) == ("accepted", list(answer.bars))

@@ -1,8 +1,12 @@
 """The daily sync: after a session's close, once, only what is missing, by whoever sweeps first."""
 
+import contextlib
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+
+import psycopg
+import pytest
 
 from market.prices import sync
 from market.providers import Capabilities, Request
@@ -14,6 +18,7 @@ from tests.support.db import Conn, connect, value
 from tests.support.market import flat_bars, put_bars, sessions, set_fetched, write_csv
 from tests.support.providers import FakeProvider, serving
 from tests.support.waiting import until
+from tests.worker.hindrances import owners_trigger, row_held
 from worker import sweep
 from worker.daily_sync import DailySync
 from worker.settings import WorkerSettings
@@ -120,6 +125,22 @@ def test_a_provider_with_batches_is_asked_once_for_all_and_the_rest_become_event
     assert [row[:2] for row in asked(conn)] == [("HOLE", "2024-06-10"), ("LATE", "2024-06-12")]
 
 
+@pytest.mark.parametrize("fault", ["trigger", "lock"])
+def test_a_symbol_that_cannot_be_stored_becomes_an_event_and_the_others_are_stored(
+    url: str, conn: Conn, fault: str
+) -> None:
+    stored(conn, "AAA", "TSLA", "ZZZ", until="2024-06-12")
+    with contextlib.ExitStack() as stack:
+        if fault == "trigger":
+            owners_trigger(conn, "market_prices")
+        else:
+            stack.enter_context(row_held(url, "ticker_registry", "TSLA"))
+        database = stack.enter_context(stopped_clock(url, utc(THURSDAY)))
+        done = sync.after_close(database, [Batches()], 0, lambda _: None)
+    assert [(each.topped_up, each.enqueued) for each in done] == [(2, 1)]
+    assert [row[:2] for row in asked(conn)] == [("TSLA", "2024-06-13")]
+
+
 def test_while_one_worker_asks_no_other_does(url: str, conn: Conn) -> None:
     stored(conn, "AAA", until="2024-06-12")
     with stopped_clock(url, utc(THURSDAY)) as database:
@@ -170,17 +191,24 @@ def test_the_command_fetches_what_is_missing_and_only_that(
 
 
 class Broken(Batches):
-    """A provider whose adapter has a fault of its own."""
+    """A provider whose adapter has a fault of its own, or meets an error of the database."""
+
+    def __init__(self, error: type[Exception]) -> None:
+        super().__init__()
+        self.error = error
 
     def fetch_many(self, requests: Sequence[Request]) -> list[Answer]:
-        raise TypeError(f"a slip over {len(requests)} requests")
+        raise self.error(f"a slip over {len(requests)} requests")
 
 
-def test_a_fault_while_asking_for_all_leaves_it_to_events(url: str, conn: Conn) -> None:
+@pytest.mark.parametrize("error", [TypeError, psycopg.errors.SerializationFailure])
+def test_a_fault_while_asking_for_all_leaves_it_to_events(
+    url: str, conn: Conn, error: type[Exception]
+) -> None:
     stored(conn, "AAA", until="2024-06-12")
     with stopped_clock(url, utc(THURSDAY)) as database:
         shutdown = Shutdown()
-        daily = DailySync(context_of(database, [Broken()], shutdown=shutdown))
+        daily = DailySync(context_of(database, [Broken(error)], shutdown=shutdown))
         thread = threading.Thread(target=daily.run)
         thread.start()
         daily.start()

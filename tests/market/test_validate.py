@@ -9,13 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from market.prices.report import LEAST_SCORE, Known
+from market.prices.units import in_stored_unit
 from market.prices.validation import validate
-from market.providers import Action, Bar
+from market.providers import Action, Answer, Bar, Kind
 from tests.support.clock import day
 
 SESSIONS = [day("2024-03-04") + dt.timedelta(days=n) for n in range(12)]
 # A machine that stands still for a second says nothing of an example.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+UNITS = [1.0, 100.0, 0.01, 1000.0, 0.001]
 EXTREME = [0.0, -0.0, -1.0, 1e-320, 1e308, math.nan, math.inf, -math.inf]
 
 any_price = st.one_of(
@@ -78,8 +80,12 @@ def test_nothing_that_cannot_be_a_price_passes(bars: list[Bar]) -> None:
         if bar.high is not None and bar.low is not None:
             assert bar.high >= bar.low
         assert bar.volume is None or 0 <= bar.volume < 2**63
-        # Nothing is mended but the volume.
-        assert any(bar[:6] == given[:6] for given in bars)
+    # A kept close is one of its day's, or a whole unit of it.
+    for kept in found.bars:
+        ratios = [
+            (kept.close or 0) / row.close for row in bars if row.date == kept.date and row.close
+        ]
+        assert any(abs(ratio / unit - 1) < 1e-9 for ratio in ratios for unit in UNITS)
 
 
 @unhurried
@@ -91,6 +97,7 @@ def test_each_rejected_bar_has_one_reason_and_the_rest_is_there(bars: list[Bar])
     # What is neither rejected nor there was replaced by a later bar of its date.
     assert len(found.bars) <= kept
     assert found.bars or found.rejected or not bars
+    assert set(found.left_out) <= {bar.date for bar in bars}
 
 
 @unhurried
@@ -119,25 +126,72 @@ def test_whatever_comes_has_a_score_and_a_verdict(
     assert len(found.bars) + len(found.rejected) == found.given
 
 
+@unhurried
+@given(
+    bars=st.lists(any_bar, max_size=20),
+    stored=st.dictionaries(st.sampled_from(SESSIONS), st.floats(1e-6, 1e6)),
+    currencies=st.tuples(*[st.sampled_from(["GBp", "GBP", "ILA", "USD", "", None])] * 2),
+)
+def test_a_told_unit_breaks_on_no_answer(
+    bars: list[Bar], stored: dict[dt.date, float], currencies: tuple[str | None, str | None]
+) -> None:
+    known = Known(SESSIONS[-1], stored, currency=currencies[0])
+    answer = Answer(Kind.OK, bars, currency=currencies[1])
+    found = in_stored_unit(answer, known)
+    assert [bar.date for bar in found.bars] == [bar.date for bar in bars]
+    assert 0 <= validate(found.bars, SESSIONS, known=known).score <= 1
+
+
 @pytest.mark.parametrize(
     ("closes", "kept"),
     [
-        ([100.0, 101.0, 10200.0, 103.0, 104.0], [100.0, 101.0, 103.0, 104.0]),
-        ([100.0, 101.0, 1.02, 103.0, 104.0], [100.0, 101.0, 103.0, 104.0]),
+        ([100.0, 101.0, 10200.0, 103.0, 104.0], [100.0, 101.0, 102.0, 103.0, 104.0]),
+        ([100.0, 101.0, 1.02, 103.0, 104.0], [100.0, 101.0, 102.0, 103.0, 104.0]),
+        ([100.0, 101.0, 12200.0, 103.0, 104.0], [100.0, 101.0, 103.0, 104.0]),  # no whole unit
         ([100.0, 101.0, 102.0, 103.0, 10400.0], [100.0, 101.0, 102.0, 103.0]),  # tomorrow tells
         ([10000.0, 101.0, 102.0, 103.0, 104.0], [101.0, 102.0, 103.0, 104.0]),
-        ([1.0, 1.01, 102.0, 103.0, 104.0], [1.0, 1.01, 102.0, 103.0, 104.0]),  # a step that lasts
+        ([1.0, 1.01, 102.0, 103.0, 104.0], [1.0, 1.01, 1.02, 1.03, 1.04]),  # a step that lasts
         ([100.0, 101.0, 5000.0, 103.0, 104.0], [100.0, 101.0, 5000.0, 103.0, 104.0]),
     ],
 )
-def test_a_price_in_pence_among_pounds_is_rejected(closes: list[float], kept: list[float]) -> None:
+def test_a_price_in_pence_among_pounds_is_mended_or_rejected(
+    closes: list[float], kept: list[float]
+) -> None:
     dates = SESSIONS[: len(closes)]
     found = validate(
         [Bar(date, close, close, close, close) for date, close in zip(dates, closes, strict=True)],
         dates,
     )
-    assert [bar.close for bar in found.bars] == kept
+    assert [bar.close for bar in found.bars] == pytest.approx(kept)
     assert len(found.rejected) == len(closes) - len(kept)
+
+
+@pytest.mark.parametrize("lasts", [2, 5])
+def test_the_stored_level_is_before_all_of_an_answer(lasts: int) -> None:
+    """The answer begins in pounds, and ends in the pence that are stored."""
+    closes = [5.0] * (8 - lasts) + [505.0] * lasts
+    given = [
+        Bar(date, None, None, None, close) for date, close in zip(SESSIONS, closes, strict=False)
+    ]
+    known = Known(SESSIONS[7], {SESSIONS[0]: 500.0, SESSIONS[1]: 500.0}, last_bar=SESSIONS[1])
+    found = validate(given, SESSIONS[:8], known=known)
+    assert [bar.close for bar in found.bars] == pytest.approx(
+        [500.0] * (8 - lasts) + [505.0] * lasts
+    )
+    assert not found.has_new_basis
+
+
+# Terra's coin in May 2022: each day's own prices reach from one level to the next.
+TERRA = [(64.1, 31.0), (31.0, 1.08), (1.08, 0.0041), (0.0041, 0.00005), (0.00005, 0.00025)]
+
+
+def test_a_fall_to_a_hundredth_that_was_traded_is_no_unit() -> None:
+    given = [
+        Bar(date, opens, max(opens, close), min(opens, close), close)
+        for date, (opens, close) in zip(SESSIONS, TERRA, strict=False)
+    ]
+    found = validate(given, SESSIONS[: len(TERRA)])
+    assert (found.bars, found.rejected) == (given, [])
 
 
 @unhurried
@@ -162,12 +216,8 @@ def bar(**changes: Any) -> Bar:
         ({"close": 0.0}, "positive"),
         ({"close": -1.0}, "positive"),
         ({"close": math.nan}, "positive"),
-        ({"open": math.inf}, "positive"),
-        ({"low": 0.0}, "positive"),
-        ({"adjusted_close": math.nan}, "positive"),
-        ({"high": 98.0, "open": None, "close": 98.5}, "below low"),
-        ({"close": 110.0}, "outside"),
-        ({"open": 90.0}, "outside"),
+        ({"close": 130.0}, "outside"),
+        ({"close": 70.0}, "outside"),
     ],
 )
 def test_the_reason_names_the_date_and_the_fault(changes: dict[str, Any], reason: str) -> None:
@@ -177,6 +227,58 @@ def test_the_reason_names_the_date_and_the_fault(changes: dict[str, Any], reason
     assert len(found.rejected) == 1
     assert found.rejected[0].startswith(f"{wrong.date}: ")
     assert reason in found.rejected[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "left_out"),
+    [
+        ({"open": math.inf}, "open"),
+        ({"open": 0.0}, "open"),
+        ({"open": math.nan}, "open"),
+        ({"high": 0.0}, "high"),
+        ({"low": 0.0}, "low"),
+        ({"low": -1.0, "high": math.nan}, "high, low"),
+        ({"adjusted_close": math.nan}, "adjusted_close"),
+        ({"adjusted_close": -4331.0}, "adjusted_close"),
+        ({"adjusted_close": -math.inf}, "adjusted_close"),
+        ({"high": 98.0, "open": None, "close": 98.5}, "high, low"),
+        ({"close": 110.0}, "high"),  # an auction's close, outside what was traded
+        ({"close": 95.0}, "low"),
+        ({"open": 90.0}, "open"),
+        ({"open": 110.0}, "open"),
+        ({"open": 120.0, "close": 110.0}, "high"),  # nothing says that this open cannot be
+        ({"volume": -1}, "volume"),
+        ({"volume": 2**63, "open": 90.0}, "open, volume"),
+    ],
+)
+def test_a_field_that_cannot_be_is_left_out_and_the_close_is_used(
+    changes: dict[str, Any], left_out: str
+) -> None:
+    given = bar(**changes)
+    found = validate([given], SESSIONS[:1])
+    names = left_out.split(", ")
+    assert found.bars == [given._replace(**dict.fromkeys(names))]  # type: ignore[arg-type]
+    assert sorted(found.left_out[given.date].split(", ")) == sorted(names)
+    assert found.rejected == []
+    assert found.score == 1.0
+    (note,) = found.notes
+    assert note.startswith(f"{given.date}: ")
+    assert all(name in note for name in names)
+
+
+def test_a_batch_is_not_refused_for_the_number_of_fields_left_out() -> None:
+    found = validate([bar(date=date, open=90.0, high=0.0) for date in SESSIONS], SESSIONS)
+    assert (found.grade, found.score, len(found.bars)) == ("accepted", 1.0, len(SESSIONS))
+    assert len(found.notes) == len(SESSIONS)
+
+
+def test_a_row_without_prices_is_a_hole() -> None:
+    days = [SESSIONS[0] + dt.timedelta(days=n) for n in range(100)]
+    given = [bar(date=date) for date in days]
+    given[50] = Bar(days[50], None, math.nan, None, None, None, 0)
+    found = validate(given, days)
+    assert (found.grade, found.missing, len(found.bars)) == ("accepted", 1, 99)
+    assert found.notes[0] == f"{days[50]}: a row without prices"
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,66 @@ def test_null_rows_are_no_bars_and_cost_no_others() -> None:
     assert len(found.rejected) == 1
 
 
+def edited(*path: Any, to: Any) -> dict[str, Any]:
+    """A good chart with events, and another value in one place."""
+    events = {
+        "splits": {"a": {"date": STAMPS[1], "numerator": 4, "denominator": 1}},
+        "dividends": {"b": {"date": STAMPS[2], "amount": 0.24}},
+    }
+    document = chart(STAMPS, [100.0, 101.0, 102.0], events=events)
+    place: Any = document["chart"]["result"][0]
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = to
+    return document
+
+
+QUOTE = ("indicators", "quote", 0)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        edited("events", "splits", "a", "denominator", to=0),
+        edited("events", "splits", "a", to=None),
+        edited("events", "splits", to=[]),
+        edited("events", "dividends", "b", "amount", to=None),
+        edited("events", "dividends", "b", "amount", to="0,24"),
+        edited("events", "dividends", "b", "date", to=10**30),
+        edited("events", to=5),
+        edited("indicators", "adjclose", to=[]),
+        edited("indicators", "adjclose", to=[{}]),
+        edited("indicators", "adjclose", to=[{"adjclose": []}]),
+        edited("indicators", "adjclose", 0, "adjclose", 1, to=-3.0),
+        edited(*QUOTE, "open", 1, to="n/a"),
+        edited(*QUOTE, "high", to=[]),
+        edited(*QUOTE, "volume", to=None),
+        edited(*QUOTE, "volume", 1, to=float("nan")),
+    ],
+)
+def test_an_item_that_cannot_be_read_costs_no_bar(document: dict[str, Any]) -> None:
+    answer = classify(REQUEST, 200, body(document))
+    assert answer.kind is Kind.OK, answer.message
+    found = validate(answer.bars, DAYS, actions=answer.actions, unreadable=answer.rejected)
+    assert [bar.close for bar in found.bars] == [100.0, 101.0, 102.0]
+    assert found.score == 1.0
+    assert all(action.value > 0 for action in found.actions)
+
+
+@pytest.mark.parametrize("text", ["a text", [], {}, True])
+def test_a_close_that_cannot_be_read_costs_its_own_bar(text: Any) -> None:
+    answer = classify(REQUEST, 200, body(edited(*QUOTE, "close", 1, to=text)))
+    found = validate(answer.bars, DAYS, unreadable=answer.rejected)
+    assert [bar.close for bar in found.bars] == [100.0, 102.0]
+    assert len(found.rejected) == 1
+
+
+def test_a_timestamp_that_cannot_be_read_costs_its_own_bar() -> None:
+    answer = classify(REQUEST, 200, body(edited("timestamp", 1, to=None)))
+    assert [bar.close for bar in answer.bars] == [100.0, 102.0]
+    assert len(answer.rejected) == 1
+
+
 def test_of_a_duplicated_last_timestamp_the_later_is_right() -> None:
     stamps = [*STAMPS, STAMPS[-1] + 23400]
     answer = classify(REQUEST, 200, body(chart(stamps, [100.0, 101.0, 102.0, 102.5])))

@@ -6,12 +6,15 @@ from typing import Any
 import httpx
 import pytest
 
+from market.prices.validation import validate
 from market.providers import Answer, Kind
-from tests.providers.vendor import Said, Vendor
+from tests.providers.vendor import Asked, Said, Vendor
 from tests.providers.words import (
     ALL,
+    CLOSES,
     DAYS,
     STOOQ,
+    alpha_daily,
     finnhub_candles,
     fmp_rows,
     polygon_series,
@@ -223,16 +226,14 @@ def with_(document: Any, value: Any, *path: Any) -> Any:
 @pytest.mark.parametrize(
     ("name", "document", "where"),
     [
-        ("fmp", without(fmp_rows(), 1, "close"), "1.close: Field required"),
-        ("fmp", with_(fmp_rows(), "20 Nov", 0, "date"), "0.date"),
-        ("fmp", with_(fmp_rows(), "n/a", 0, "open"), "0.open"),
+        ("fmp", [without(row, "close") for row in fmp_rows()], "item 0: no 'close'"),
+        ("fmp", [row | {"date": "20 Nov"} for row in fmp_rows()], "item 0: '20 Nov' is not a date"),
         ("fmp", {"historical": fmp_rows()}, "the document"),
         ("twelve_data", without(twelve_series(), "values"), "values: Field required"),
-        ("twelve_data", with_(twelve_series(), "n/a", "values", 1, "close"), "values.1.close"),
-        ("polygon", without(polygon_series(), "results", 0, "c"), "results.0.c: Field required"),
+        ("twelve_data", with_(twelve_series(), [{}], "values"), "item 0: no 'datetime'"),
+        ("polygon", with_(polygon_series(), [{"t": 0}, 5], "results"), "item 0: no 'c'"),
         ("polygon", with_(polygon_series(), False, "adjusted"), "adjusted"),
         ("polygon", with_(polygon_series(), "https://more", "next_url"), "next_url"),
-        ("polygon", with_(polygon_series(), 10**30, "results", 0, "t"), ""),
         ("finnhub", with_(finnhub_candles(), [1], "c"), "arrays of [1, 2] elements"),
         ("finnhub", with_(finnhub_candles(), "new", "s"), "s: "),
         ("finnhub", with_(finnhub_candles(), [10**18] * 2, "t"), ""),
@@ -244,6 +245,108 @@ def test_another_form_is_named_where_it_begins(
     answer = asked(name, http, vendor, Said(document))
     assert answer.kind is Kind.BAD_ANSWER
     assert where in answer.message
+
+
+def alpha_rows(**changes: Any) -> Any:
+    """The newest row with other fields."""
+    return with_(alpha_daily(), alpha_daily()[SERIES][f"{DAYS[1]}"] | changes, SERIES, f"{DAYS[1]}")
+
+
+SERIES = "Time Series (Daily)"
+LINES = STOOQ.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("name", "document"),
+    [
+        ("fmp", without(fmp_rows(), 0, "close")),
+        ("fmp", with_(fmp_rows(), "20 Nov", 0, "date")),
+        ("fmp", [None, *fmp_rows()[1:]]),
+        ("twelve_data", without(twelve_series(), "values", 1, "close")),
+        ("twelve_data", with_(twelve_series(), "yesterday", "values", 1, "datetime")),
+        ("twelve_data", with_(twelve_series(), "a text", "values", 1)),
+        ("polygon", without(polygon_series(), "results", 1, "c")),
+        ("polygon", with_(polygon_series(), 10**30, "results", 1, "t")),
+        ("polygon", with_(polygon_series(), None, "results", 1)),
+        ("finnhub", with_(finnhub_candles(), 10**18, "t", 1)),
+        ("finnhub", with_(finnhub_candles(), None, "t", 1)),
+        ("alpha_vantage", with_(alpha_daily(), "no row", SERIES, f"{DAYS[1]}")),
+        ("alpha_vantage", with_(alpha_daily(), {}, SERIES, f"{DAYS[1]}")),
+        ("stooq", "\n".join([*LINES[:2], "Friday,1,1,1,1,1"])),
+    ],
+)
+def test_an_item_that_cannot_be_read_costs_none_of_the_others(
+    http: httpx.Client, vendor: Vendor, name: str, document: Any
+) -> None:
+    vendor.says = _with_splits(name, document)
+    answer = ALL[name].make(http, vendor.url).fetch(request())
+    assert answer.kind is Kind.OK, answer.message
+    assert [(bar.date, bar.close) for bar in answer.bars] == [(DAYS[0], CLOSES[0])]
+    assert len(answer.rejected) == 1
+    assert answer.rejected[0].startswith("item ")
+
+
+@pytest.mark.parametrize(
+    ("name", "document", "field"),
+    [
+        ("fmp", with_(fmp_rows(), "n/a", 0, "open"), "open"),
+        ("fmp", without(fmp_rows(), 0, "volume"), "volume"),
+        ("twelve_data", with_(twelve_series(), "n/a", "values", 1, "high"), "high"),
+        ("twelve_data", without(twelve_series(), "values", 1, "volume"), "volume"),
+        ("polygon", with_(polygon_series(), {}, "results", 1, "l"), "low"),
+        ("polygon", without(polygon_series(), "results", 1, "v"), "volume"),
+        ("finnhub", with_(finnhub_candles(), "n/a", "o", 1), "open"),
+        ("finnhub", without(finnhub_candles(), "v"), "volume"),
+        ("alpha_vantage", alpha_rows(**{"1. open": "None"}), "open"),
+        ("alpha_vantage", alpha_rows(**{"2. high": "0.0000"}), "high"),
+        ("alpha_vantage", alpha_rows(**{"5. volume": "NaN"}), "volume"),
+        ("stooq", "\n".join([*LINES[:2], f"{DAYS[1]},n/a,123,119,{CLOSES[1]},1"]), "open"),
+    ],
+)
+def test_a_field_that_cannot_be_read_costs_no_bar(
+    http: httpx.Client, vendor: Vendor, name: str, document: Any, field: str
+) -> None:
+    vendor.says = _with_splits(name, document)
+    answer = ALL[name].make(http, vendor.url).fetch(request())
+    assert answer.kind is Kind.OK, answer.message
+    found = validate(answer.bars, DAYS, unreadable=answer.rejected)
+    assert [bar.close for bar in found.bars] == CLOSES
+    assert getattr(found.bars[1], field) is None
+    assert found.rejected == []
+
+
+def test_a_row_of_zeros_costs_its_own_bar(http: httpx.Client, vendor: Vendor) -> None:
+    zeros = dict.fromkeys(alpha_daily()[SERIES][f"{DAYS[1]}"], "0.0000")
+    vendor.says = _with_splits("alpha_vantage", alpha_rows(**zeros))
+    answer = ALL["alpha_vantage"].make(http, vendor.url).fetch(request())
+    found = validate(answer.bars, DAYS, unreadable=answer.rejected)
+    assert [bar.close for bar in found.bars] == CLOSES[:1]
+    assert len(found.rejected) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "document"),
+    [
+        ("polygon", with_(polygon_series(), None, "results")),
+        ("twelve_data", with_(twelve_series(), None, "values")),
+    ],
+)
+def test_null_instead_of_rows_is_empty(
+    http: httpx.Client, vendor: Vendor, name: str, document: Any
+) -> None:
+    assert asked(name, http, vendor, Said(document)).kind is Kind.EMPTY
+
+
+def _with_splits(name: str, document: Any) -> Any:
+    """The document, and for Alpha Vantage also an answer about splits."""
+    if name != "alpha_vantage":
+        return Said(document)
+
+    def says(asked: Asked) -> Said:
+        is_splits = asked.query["function"] == "SPLITS"
+        return Said({"symbol": "AAPL", "data": None} if is_splits else document)
+
+    return says
 
 
 def test_stooqs_other_header_is_named(http: httpx.Client, vendor: Vendor) -> None:

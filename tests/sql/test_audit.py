@@ -176,7 +176,8 @@ DRIFT = [
     (
         (
             "CREATE OR REPLACE VIEW worker_status AS SELECT name, host, pid, started_at, last_seen_at,"
-            " last_heard_at, mode, in_flight, true AS alive, asleep_until FROM reckoner_workers"
+            " last_heard_at, mode, in_flight, true AS alive, asleep_until, fault, fault_since"
+            " FROM reckoner_workers"
         ),
         "view worker_status",
         "is another",

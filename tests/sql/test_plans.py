@@ -46,7 +46,11 @@ BOUNDS = {
     "explain event": ("SELECT * FROM explain_event({history})", 2000, 10),
     "stuck": ("SELECT * FROM outbox_stuck LIMIT 1", 4000, 0),
     "status": ("SELECT * FROM outbox_status", 4000, 0),
-    "health": ("SELECT * FROM reckoner_health()", 4000, 0),
+    # One row of each table that has a sequence.
+    "health": ("SELECT * FROM reckoner_health()", 4000, 20),
+    "sequences": ("SELECT * FROM sequences_behind()", 600, 20),
+    "sweep restated": ("SELECT sweep_restated(100)", 20000, 600),
+    "sweep refill, nothing": ("SELECT sweep_refill()", 20, 0),
     "watch": ("SELECT watch_page(30)", 4000, 200),
     "metrics": ("SELECT * FROM reckoner_metrics('w')", 4000, 0),
 }  # fmt: skip

@@ -11,6 +11,7 @@ from worker.queue.in_flight import InFlight
 from worker.queue.lanes import LaneRunner
 from worker.queue.outbox import Claim
 from worker.settings import WorkerSettings
+from worker.shutdown import Shutdown
 from worker.topics import lanes
 from worker.tracing import Tracer
 
@@ -26,11 +27,19 @@ class Inline:
         name: str = "inline",
         tracer: Tracer | None = None,
         max_attempts: int = 8,
+        shutdown: Shutdown | None = None,
     ) -> None:
         self.name = name
         self.provider = FakeProvider("csv", answers)
         self._database = database
-        context = context_of(database, [self.provider], tracer=tracer, max_attempts=max_attempts)
+        context = context_of(
+            database,
+            [self.provider],
+            tracer=tracer,
+            max_attempts=max_attempts,
+            shutdown=shutdown,
+        )
+        self.faults = context.faults
         self.lanes = {
             lane.topic: LaneRunner(lane, context, InFlight(), lambda: None)
             for lane in lanes(WorkerSettings())

@@ -12,7 +12,8 @@ import httpx
 import psycopg
 import pytest
 
-from sql.database import Database, is_away
+from sql.away import is_away
+from sql.database import Database
 from sql.descriptors import is_short, readable
 from tests.support.db import Conn, connect, value
 from tests.support.market import MOMENT, bars, insert_prediction, until_complete
@@ -100,6 +101,7 @@ def test_a_worker_that_starts_without_descriptors_to_spare_waits_for_them(
 
 
 def test_what_is_short_of_descriptors_is_no_fault_of_what_was_asked() -> None:
+    nowhere = Database("postgresql://127.0.0.1:1/nowhere")  # nobody asks it anything
     emfile = OSError(errno.EMFILE, "Too many open files")
     wrapped = httpx.ConnectError("x")
     wrapped.__cause__ = emfile
@@ -111,10 +113,10 @@ def test_what_is_short_of_descriptors_is_no_fault_of_what_was_asked() -> None:
         ImportError("libx.so: cannot open shared object file: Too many open files"),
     ):
         assert is_short(error)
-        assert is_away(error)
+        assert is_away(nowhere, error)
     for other in (OSError(errno.ENOENT, "x"), RuntimeError("x"), ValueError("x"), KeyError("x")):
         assert not is_short(other)
-        assert not is_away(other)
+        assert not is_away(nowhere, other)
 
 
 def test_a_descriptor_beyond_1023_can_be_waited_for() -> None:

@@ -10,13 +10,14 @@ from sql.database import Database
 from sql.schema.migrate import migrate
 from tests.support.cli import command
 from tests.support.db import Conn, value, with_database
-from tests.support.queue import add, claim_one, fail
+from tests.support.queue import add, claim, claim_one, fail, finish
 from tests.worker.checks import beat, exit_code, look
 from worker.queue import status as report
 
 CHECKS = [
-    "database", "schema", "workers", "listening", "backlog", "dead", "providers", "calendars",
-    "triggers", "source", "sweep", "locks", "creators", "vacuum", "bloat", "notifications", "clocks",
+    "database", "schema", "workers", "listening", "backlog", "progress", "dead", "providers", "calendars",
+    "triggers", "source", "ids", "sequences", "sweep", "locks", "creators", "vacuum", "bloat", "notifications",
+    "clocks",
 ]  # fmt: skip
 
 
@@ -88,6 +89,77 @@ def test_an_old_backlog(url: str, alive: Conn, database: Database) -> None:
     assert state == "fail"
     assert told.endswith("; 1 for more than five minutes: SELECT * FROM outbox_stuck")
     assert exit_code(url) == 3
+
+
+@pytest.mark.parametrize(
+    "waiting",
+    [
+        "available_at = now() - interval '12 minutes', priority = -10",
+        "status = 'processing', lease = 1, leased_by = 'w', claimed_at = now() - interval '12 minutes'",
+        # Held up by what is not its own fault, and tried again in an hour.
+        """status = 'failed', available_at = 'infinity', created_at = now() - interval '12 minutes',
+            trail = '[{"end": "held up"}]'""",
+    ],
+)
+def test_nothing_finishes_although_something_is_ready(
+    url: str, alive: Conn, database: Database, waiting: str
+) -> None:
+    """Whatever the cause: the worker is alive, and may know none."""
+    add(alive, key="1")
+    assert look(database, "progress") == ("ok", "events finish")
+    alive.execute(f"UPDATE outbox SET {waiting}".encode())  # noqa: S608 - constants
+    state, told = look(database, "progress")
+    assert state == "fail"
+    assert told == (
+        "no event finished for 12 minutes although 1 are ready; no worker reports why;"
+        " SELECT * FROM outbox_stuck says why each waits"
+    )
+    alive.execute("SELECT worker_fault('w', 'claiming: UndefinedFunction: no such function')")
+    assert "; worker w reports since " in look(database, "progress")[1]
+    assert exit_code(url) == 3
+    # Another one finishes.
+    add(alive, key="2")
+    finish(alive, claim_one(alive) if "priority" not in waiting else claim(alive)[0])
+    assert look(database, "progress")[0] == "warn"  # what the worker reports
+    alive.execute("SELECT worker_fault('w', NULL)")
+    assert look(database, "progress") == ("ok", "events finish")
+
+
+def test_what_waits_for_a_provider_or_its_time_is_no_lack_of_progress(
+    alive: Conn, database: Database
+) -> None:
+    add(alive, key="1")
+    row = claim_one(alive)
+    alive.execute(
+        "SELECT outbox_delay(%s, %s, now() + interval '1 hour', 'yahoo is paused')",
+        [row["id"], row["lease"]],
+    )
+    add(alive, key="2")
+    fail(alive, claim_one(alive))
+    alive.execute(
+        "UPDATE outbox SET created_at = now() - interval '1 day',"
+        " available_at = now() + interval '1 hour', status = status"
+    )
+    assert look(database, "progress") == ("ok", "events finish")
+
+
+def test_a_worker_reports_what_it_cannot_do(alive: Conn, database: Database) -> None:
+    alive.execute("SELECT worker_fault('w', E'claiming:\\n no such function')")
+    since = value(alive, "SELECT fault_since FROM worker_status")
+    alive.execute("SELECT worker_fault('w', 'claiming: no such column')")
+    row = alive.execute("SELECT fault, fault_since FROM worker_status").fetchone()
+    assert row == {"fault": "claiming: no such column", "fault_since": since}
+    state, told = look(database, "progress")
+    assert state == "warn"
+    assert told.startswith("worker w reports since ")
+    assert told.endswith(
+        ": claiming: no such column; mend that: what waits for it costs no attempt and goes on by itself"
+    )
+    # What it has in hand is shown at once, with the reason.
+    add(alive, key="1")
+    claim_one(alive)
+    reason = value(alive, "SELECT reason FROM outbox_stuck")
+    assert str(reason).endswith("; claiming: no such column")
 
 
 def test_parked_events_and_the_statement_that_tries_them_again(
@@ -220,7 +292,7 @@ def test_a_migration_that_is_pending(url: str, conn: Conn, database: Database) -
     conn.execute("UPDATE reckoner_schema SET checksum = 'x' WHERE name LIKE 'functions/1%'")
     state, told = look(database, "schema")
     assert state == "fail"
-    assert told.startswith("7 files pending (functions/10_clock.sql, functions/11_symbols.sql, ")
+    assert told.startswith("8 files pending (functions/10_clock.sql, functions/11_symbols.sql, ")
     assert told.endswith("run python -m worker migrate")
     assert exit_code(url) == 3
     assert command(url, "worker", "migrate").returncode == 0

@@ -3,14 +3,18 @@
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import psycopg
 import pytest
 
+from worker.listening import sleeper as sleeper_module
+from worker.listening.sleeper import Sleeper
 from worker.queue.claim_cursor import ClaimCursor
 from worker.queue.in_flight import InFlight
 from worker.queue.outbox import Claim
-from worker.retry import until_available
+from worker.retry import until_available, until_no_error
 from worker.shutdown import Shutdown, ShutdownRequested
 
 
@@ -40,41 +44,66 @@ def failing(times: int, error: Exception) -> Callable[[], str]:
     return action
 
 
-AWAY = psycopg.OperationalError("connection refused")
+LOST = psycopg.OperationalError("connection refused")
 
 
-def test_an_action_is_retried_until_the_database_answers() -> None:
+def away(times: int) -> Callable[[Exception], str | None]:
+    """A reason to wait that is there so often."""
+    left = iter(["away"] * times)
+    return lambda _: next(left, None)
+
+
+def test_an_action_waits_until_the_database_answers() -> None:
     ticks: list[int] = []
     shutdown = Shutdown(lambda: ticks.append(1))
-    assert until_available(shutdown, "testing", failing(2, AWAY)) == "done"
+    assert until_available(shutdown, "testing", failing(1, LOST), away(2)) == "done"
     assert ticks  # the worker is alive meanwhile
 
 
 @pytest.mark.parametrize("error", [psycopg.errors.CheckViolation("bad row"), KeyError("ours")])
 def test_an_error_that_waiting_does_not_mend_is_raised(error: Exception) -> None:
     with pytest.raises(type(error)):
-        until_available(Shutdown(), "testing", failing(1, error))
+        until_available(Shutdown(), "testing", failing(1, error), away(0))
+
+
+@pytest.mark.parametrize("outages", [0, 99])
+def test_an_action_that_fails_again_and_again_is_not_retried_for_ever(outages: int) -> None:
+    """Neither where the database answers, nor where each try takes it away for a moment."""
+
+    def reason(_: Exception) -> str | None:
+        said.append("away" if outages and len(said) % 2 == 0 else None)
+        return said[-1]
+
+    said: list[str | None] = []
+    with pytest.raises(psycopg.OperationalError):
+        until_available(Shutdown(), "testing", failing(99, LOST), reason, tries=1)
 
 
 def test_where_no_event_can_be_at_fault_every_error_of_the_database_is_waited_out() -> None:
+    noted: list[str | None] = []
+
+    def note(_: str, reason: str | None) -> None:
+        noted.append(reason)
+
     error = psycopg.errors.CheckViolation("bad row")
-    assert until_available(Shutdown(), "testing", failing(1, error), any_error=True) == "done"
+    assert until_no_error(Shutdown(), "testing", failing(1, error), note) == "done"
+    assert noted == ["CheckViolation: bad row", None]
     with pytest.raises(KeyError):
-        until_available(Shutdown(), "testing", failing(1, KeyError("ours")), any_error=True)
+        until_no_error(Shutdown(), "testing", failing(1, KeyError("ours")), note)
 
 
 def test_a_forced_shutdown_and_a_deadline_end_the_retries() -> None:
     forced = Shutdown()
     forced.forced.set()
     with pytest.raises(ShutdownRequested):
-        until_available(forced, "testing", failing(99, AWAY))
+        until_available(forced, "testing", failing(99, LOST), away(99))
     late = Shutdown(deadline=time.monotonic() - 1)
     with pytest.raises(ShutdownRequested):
-        until_available(late, "testing", failing(99, AWAY))
+        until_available(late, "testing", failing(99, LOST), away(99))
     requested = Shutdown()
     requested.requested.set()
     with pytest.raises(ShutdownRequested):
-        until_available(requested, "testing", failing(99, AWAY))
+        until_available(requested, "testing", failing(99, LOST), away(99))
 
 
 def test_a_wait_ends_with_the_request_to_end() -> None:
@@ -115,3 +144,81 @@ def test_a_full_scan_may_take_a_fiftieth_of_the_time() -> None:
     assert cursor.position("prediction") == {}
     cursor.reset()
     assert cursor.position("prediction") == {}
+
+
+class Rest:
+    """A doorbell, a claimer and an idle suspend in one, whose time passes only in sleeps.
+
+    A claim takes a millisecond and finds nothing behind the events that were claimed before.
+    """
+
+    is_due = False
+    topics = ("prediction",)
+
+    def __init__(self, state: str) -> None:
+        self.now, self.state, self.armed, self.turns = 0.0, state, False, 0
+        self.since_wake = self
+        self.cursor = ClaimCursor(lambda: self.now)
+        self.cursor.record("prediction", [claim(1, 1)], 0.001, {})
+
+    def woke(self, wake: str) -> None:
+        """Nothing is measured."""
+
+    def arm(self) -> str:
+        self.armed = self.state == "armed"
+        return self.state
+
+    def sleep(self, seconds: float) -> str:
+        self.now += seconds
+        return "poll"
+
+    def query(self, _read: object) -> None:
+        """No event waits."""
+
+    def claim(self) -> bool:
+        began = self.cursor.position("prediction")
+        self.now += 0.001
+        self.cursor.record("prediction", [], 0.001, began)
+        return False
+
+    def seconds_to_full_scan(self) -> float | None:
+        return self.cursor.seconds_to_full_scan(self.topics)
+
+
+@pytest.mark.parametrize("state", ["busy", "guarded"])
+def test_a_worker_that_has_claimed_rests_though_another_has_the_armed_lock(
+    state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It turned every 20 ms: each second claim owed a full scan, and each full scan was due soon."""
+    rest: Any = Rest(state)
+    monkeypatch.setattr(sleeper_module, "time", SimpleNamespace(monotonic=lambda: rest.now))
+    sleeper = Sleeper(rest, rest, rest, Shutdown(), poll_seconds=5)
+    while rest.now < 120:
+        rest.turns += 1
+        rest.claim()
+        found = sleeper.arm(rest.claim)
+        assert found == state
+        sleeper.sleep(None, found)
+    assert rest.turns < 60
+
+
+@pytest.mark.parametrize(("states", "claims"), [
+    (["guarded", "guarded"], [True, False]),
+    (["busy", "guarded"], [False, True]),  # the second claim comes once the lock is another's
+    (["busy", "armed"], [False, True]),
+    (["armed", "armed"], [True, False]),
+    (["guarded", "armed"], [True, True]),
+    (["armed", "busy", "armed"], [True, False, True]),
+])  # fmt: skip
+def test_a_worker_claims_once_more_where_writers_ring_since_its_last_claim(
+    states: list[str], claims: list[bool]
+) -> None:
+    rest: Any = Rest(states[0])
+    sleeper = Sleeper(rest, rest, rest, Shutdown(), poll_seconds=5)
+    claimed = []
+    for state in states:
+        rest.state = state
+        seen: list[bool] = []
+        sleeper.arm(lambda seen=seen: bool(seen.append(True)))  # type: ignore[misc]
+        claimed.append(bool(seen))
+    assert claimed == claims

@@ -22,6 +22,7 @@ from tests.support.process import BELL_ONLY, SHORT, Start
 from tests.support.queue import until_processing
 from tests.support.waiting import until
 from tests.worker.scrape import Port, free_port, measured
+from worker.faults import Faults
 from worker.heartbeat import Heartbeat
 from worker.probes import Probes
 from worker.queue.in_flight import InFlight
@@ -111,7 +112,7 @@ def test_a_loop_that_hangs_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("worker.heartbeat.time", SimpleNamespace(monotonic=lambda: now))
     database = Database("postgresql://127.0.0.1:1/nowhere")  # nobody asks it anything
     heart = Heartbeat(
-        database, WorkerSettings(), "w", None, [], Shutdown(), lambda _: None, InFlight()
+        database, WorkerSettings(), "w", None, [], Shutdown(), lambda _: None, InFlight(), Faults()
     )
     probes = Probes("127.0.0.1", 0, CollectorRegistry(), heart.stuck, lambda: None)
     probes.start()

@@ -3,7 +3,7 @@
 import psycopg
 from structlog.testing import capture_logs
 
-from worker.retry import until_available
+from worker.retry import AWAY, until_available
 from worker.shutdown import Shutdown
 
 
@@ -15,7 +15,14 @@ def test_a_reason_is_said_once_and_again_when_it_changes() -> None:
             raise psycopg.OperationalError(reasons.pop(0))
         return "done"
 
+    seen: list[Exception] = []
+
+    def once_away(error: Exception) -> str | None:
+        """The database is away when it is asked first, and back when it is asked again."""
+        seen.append(error)
+        return AWAY if seen.count(error) == 1 else None
+
     with capture_logs() as logs:
-        assert until_available(Shutdown(), "trying", action) == "done"
-    said = [entry["error"] for entry in logs if entry["event"].startswith("the database is away")]
+        assert until_available(Shutdown(), "trying", action, once_away, tries=9) == "done"
+    said = [entry["error"] for entry in logs if entry["event"] == AWAY]
     assert said == [f"OperationalError: {each}" for each in ("refused", "starting up", "refused")]

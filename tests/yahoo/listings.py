@@ -191,9 +191,19 @@ def _of_a_saturday(shown: list[Row], listing: Listing) -> list[Row]:
     return [*shown[: middle + 1], extra, *shown[middle + 1 :]]
 
 
+def _unsplit(shown: list[Row], listing: Listing, late: int = 0) -> list[Row]:
+    """The split is told, and not in the prices before it, nor in those of `late` days from it."""
+    ((date, ratio),) = listing.splits.items()
+    step = date + dt.timedelta(days=late)
+    return [scaled(row, ratio) if row.date < step else row for row in shown]
+
+
 # Content faults of a whole chart.
 ALL_ROWS: dict[str, Callable[[list[Row], Listing], list[Row]]] = {
     "dup_last": _doubled,
+    "split_missed": _unsplit,
+    "split_told_early": lambda shown, listing: _unsplit(shown, listing, 1),
+    "split_told_late": lambda shown, listing: _unsplit(shown, listing, -1),
     "unsorted": lambda shown, _: shown[1::2] + shown[::2],
     "future_bar": _of_tomorrow,
     "saturday_bar": _of_a_saturday,

@@ -33,10 +33,9 @@ BAD_ROWS = [
     ("nan_literal", 0.0),
     ("neg_price", 0.0),
     ("zero_price", 0.0),
-    ("high_lt_low", 0.0),
-    ("spike", 100.0),
-    ("spike", 0.01),
 ]
+# Their close is good, or a whole unit off.
+MENDED = [("high_lt_low", 0.0), ("spike", 100.0), ("spike", 0.01)]
 
 
 @pytest.mark.parametrize(("kind", "factor"), BAD_ROWS)
@@ -52,11 +51,44 @@ def test_a_bar_that_cannot_be_is_not_stored_and_the_rest_is(
     assert closes(town.conn) == wanted
     check_outcome(town.conn, number, "ACME", wanted)
     (done,) = history(town.conn, "ACME")
-    assert (done["attempts"], done["result"]["rejected"]) == (0, 1)
-    assert str(BETWEEN) in done["result"]["first_rejected"]
+    # A row without any price is a session without trades.
+    assert (done["attempts"], done["result"]["rejected"]) == (0, int(kind != "null_row"))
+    assert str(BETWEEN) in value(town.conn, "SELECT notes[1] FROM data_quality_log")
 
 
-@pytest.mark.parametrize(("kind", "factor"), BAD_ROWS)
+@pytest.mark.parametrize(("kind", "factor"), MENDED)
+def test_a_bar_with_a_good_close_is_stored(town: Town, kind: str, factor: float) -> None:
+    wanted = expected_closes(town.list_("ACME"), FETCHED_FROM, LAST)
+    town.yahoo.fail("ACME", kind, date=BETWEEN, factor=factor)
+    number = town.predict("ACME")
+    town.until_complete()
+
+    assert closes(town.conn) == pytest.approx(wanted)
+    check_outcome(town.conn, number, "ACME", wanted)
+    bar = bars(town.conn)[BETWEEN]
+    assert (bar["high"] is None) == (kind == "high_lt_low")
+    (note,) = value(town.conn, "SELECT notes FROM data_quality_log")
+    assert str(BETWEEN) in note
+
+
+@pytest.mark.parametrize("kind", ["split_missed", "split_told_early", "split_told_late"])
+@pytest.mark.parametrize("ratio", [2.0, 1 / 256])
+def test_a_told_split_that_is_not_in_the_prices_changes_no_outcome(
+    town: Town, kind: str, ratio: float
+) -> None:
+    """Also one of 1:256, by which the price of the entry would be a 256th."""
+    wanted = expected_closes(town.list_("ACME", splits={BETWEEN: ratio}), FETCHED_FROM, LAST)
+    town.yahoo.fail("ACME", kind)
+    number = town.predict("ACME")
+    town.until_complete()
+
+    assert closes(town.conn) == wanted
+    check_outcome(town.conn, number, "ACME", wanted)
+    assert value(town.conn, "SELECT verdict FROM data_quality_log") == "flagged"
+
+
+# Tomorrow tells whether the last day's other unit lasts.
+@pytest.mark.parametrize(("kind", "factor"), [*BAD_ROWS, *MENDED[1:]])
 def test_the_same_at_the_end_of_the_range(town: Town, kind: str, factor: float) -> None:
     wanted = expected_closes(town.list_("ACME"), FETCHED_FROM, LAST)
     town.yahoo.fail("ACME", kind, factor=factor)

@@ -44,9 +44,9 @@ def migrate_command(
             return
         if check:
             with database.transaction(seconds=300) as conn:
-                changes = missing = migrate.pending(conn)
-                if advice := migrate.advise(conn):
-                    changes = [*changes, advice]
+                migrate.refuse_ids(conn)
+                missing = migrate.pending(conn)
+                changes = [*missing, *migrate.advise(conn)]
         else:
             try:
                 with waiting("applying sql/"):
@@ -72,7 +72,7 @@ def _print_changes(changes: list[Change], *, as_json: bool) -> None:
             when = (
                 f"To make room, where what uses {change.name.split()[1]} by name can follow"
                 if change.action == "clash"
-                else "When you want that index, look at those rows, then"
+                else f"For {change.name.partition(':')[0]}, when you want it"
             )
             say(f"{when}:\n{change.sql}")
 

@@ -15,7 +15,7 @@ from market import outcomes
 from market.outcomes import Batch, MissingCalendarsError, Processed
 from market.universe import sessions
 from sql.database import Connection
-from worker.context import LOCK_SECONDS, Context
+from worker.context import Context
 from worker.queue import outbox
 from worker.queue.outbox import Claim, End
 
@@ -80,7 +80,7 @@ def process(context: Context, claims: Sequence[Claim]) -> dict[str, int]:
 def _process(
     context: Context, claims: Sequence[Claim], *, check_calendars: bool = True
 ) -> dict[str, int]:
-    with context.database.transaction(lock_seconds=LOCK_SECONDS) as conn:
+    with context.database.transaction(lock_seconds=context.lock_seconds) as conn:
         locked = outbox.lock(conn, claims)
         if not locked:
             return {"events": 0, "done": 0, "cancelled": 0, "lost": len(claims)}

@@ -11,7 +11,7 @@ import structlog
 
 from market.prices import backfill, jobs
 from market.prices.ingestion import Run
-from worker.context import LOCK_SECONDS, Context
+from worker.context import Context
 from worker.queue import outbox
 from worker.queue.outbox import Claim, End
 
@@ -68,7 +68,9 @@ class TickerWork:
 
         `verdict`: how the event ended, or lost, delayed, failed. `result`: of the fetch.
         """
-        with self._context.database.transaction(300, lock_seconds=LOCK_SECONDS) as conn:
+        with self._context.database.transaction(
+            300, lock_seconds=self._context.lock_seconds
+        ) as conn:
             if not outbox.lock(conn, [self._claim]):
                 return {"verdict": "lost", "result": "lease lost"}
             if self._plan is None:

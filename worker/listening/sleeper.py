@@ -36,17 +36,22 @@ class Sleeper:
         self._shutdown = shutdown
         self._poll_seconds = poll_seconds
         self._busy_since: float | None = None
+        self._state: State | None = None  # of the last `arm`
 
     def arm(self, claim: Callable[[], bool]) -> State | None:
         """Arm the doorbell and claim once more; None when that claim found work.
 
         A row may have been committed between the last claim and the arming. A worker that was armed
-        before its last claim needs no second one.
+        before its last claim needs no second one, and neither does one that was guarded: whoever
+        guarded it and woke has claimed what no writer rang for. A busy one claims again anyway.
+        A second claim at each turn would owe a full scan each time, and the loop would never rest.
         """
-        was_armed = self._doorbell.armed
-        state = self._doorbell.arm()
-        if state != "polling" and not (was_armed and self._doorbell.armed) and claim():
+        was_armed, before = self._doorbell.armed, self._state
+        state = self._state = self._doorbell.arm()
+        is_new = not was_armed if state == "armed" else state == "guarded" and before != "guarded"
+        if is_new and claim():
             self._doorbell.disarm()
+            self._state = None
             return None
         if state != "busy":
             self._busy_since = None

@@ -14,6 +14,8 @@ from market.settings import MarketSettings
 from sql.database import Database, one
 
 _CHUNK = 10_000
+# Below every id of a prediction, which may be negative.
+_BEFORE_ALL = -(2**63)
 
 # Called after each chunk with the predictions seen so far, and with their total.
 Advance = Callable[[int, int], None]
@@ -112,7 +114,7 @@ def _chunks(
 ) -> Iterator[dict[str, Any]]:
     with database.transaction() as conn:
         total = one(conn, "SELECT count(*) AS n FROM predictions")["n"]
-    last = seen = 0
+    last, seen = _BEFORE_ALL, 0
     while True:
         with database.transaction() as conn:
             chunk = one(

@@ -9,6 +9,8 @@ from typing import Any
 from sql.database import Database
 from sql.errors import translated
 
+_IDS = re.compile(r"-?[0-9]{1,19}")
+
 
 def explain(
     database: Database, *, what: str | None = None, event: int | None = None
@@ -19,7 +21,7 @@ def explain(
     """
     if event is not None:
         query, argument = "SELECT * FROM explain_event(%s)", str(event)
-    elif what is not None and re.fullmatch(r"-?[0-9]{1,18}", what):
+    elif what is not None and _IDS.fullmatch(what) and -(2**63) <= int(what) < 2**63:
         query, argument = "SELECT * FROM explain_prediction(%s)", what
     else:
         query, argument = "SELECT * FROM explain_ticker(%s)", what or ""

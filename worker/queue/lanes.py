@@ -2,8 +2,8 @@
 
 A lane is one entry of the topic registry (`worker/topics.py`). Its threads take batches of claimed
 events one after the other. The main thread works on batches of an inline lane itself, which saves
-the hand-over to a thread. When a batch fails, its events are retried one by one, so that only the
-event at fault counts a failure.
+the hand-over to a thread. When a batch fails, it is split until the events at fault are alone
+(`isolation.py`).
 """
 
 import queue
@@ -11,17 +11,11 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import psycopg
-import structlog
-
-from sql.database import error_line
 from worker.context import Context
-from worker.queue import outbox
 from worker.queue.in_flight import InFlight
+from worker.queue.isolation import Isolation
 from worker.queue.outbox import Claim
 from worker.shutdown import ShutdownRequested
-
-log = structlog.get_logger()
 
 Handler = Callable[[Context, Sequence[Claim]], int | None]
 
@@ -67,6 +61,7 @@ class LaneRunner:
         self._lock = threading.Lock()
         self._unended = 0  # batches handed over and not ended
         self._fitting = lane.batch_size  # events to claim at once
+        self._isolation = Isolation(lane.topic, self._handle, context, in_flight)
 
     @property
     def free(self) -> int:
@@ -123,47 +118,8 @@ class LaneRunner:
             self._in_flight.remove(claims)
 
     def work(self, claims: Sequence[Claim]) -> None:
-        """Run the handler on a batch; after an error run it on each event alone."""
-        try:
-            self._fitting = self.lane.handler(self._context, claims) or self.lane.batch_size
-        except (ShutdownRequested, KeyboardInterrupt, SystemExit):
-            raise
-        # Not only Exception: otherwise a panic in an extension would end the lane.
-        except BaseException as error:  # noqa: BLE001 - any fault of one event must not lose the others
-            if len(claims) == 1:
-                self._fail(claims[0], error)
-                return
-            log.warning(
-                "a batch failed, trying its events alone",
-                topic=self.lane.topic,
-                events=len(claims),
-                error=error_line(error),
-            )
-            for claim in claims:
-                self.work([claim])
+        """Run the handler on a batch; after an error isolate the events that cause it."""
+        self._isolation.work(claims)
 
-    def _fail(self, claim: Claim, error: BaseException) -> None:
-        line = error_line(error)
-
-        def fail() -> str | None:
-            with self._context.database.transaction(seconds=10) as conn:
-                return outbox.fail(conn, claim, line, self._context.max_attempts)
-
-        try:
-            status = self._context.retry("recording a failure", fail)
-        except psycopg.Error as second:
-            log.error(
-                "could not record a failure", id=claim.id, error=error_line(second), first=line
-            )
-            self._in_flight.remove([claim])
-            self._in_flight.unconfirmed()  # the loop hands it back
-            return
-        self._context.metrics.count_end(claim.topic, status or "lost")
-        log.warning(
-            "event failed",
-            id=claim.id,
-            topic=claim.topic,
-            key=claim.key,
-            now=status or "lease lost",
-            error=line,
-        )
+    def _handle(self, context: Context, claims: Sequence[Claim]) -> None:
+        self._fitting = self.lane.handler(context, claims) or self.lane.batch_size

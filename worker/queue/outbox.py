@@ -112,15 +112,21 @@ def hand_back(
     return int(one(conn, "SELECT outbox_hand_back(%s) AS n", [Jsonb(mine)])["n"])
 
 
-def fail(conn: Connection, claim: Claim, error: str, max_attempts: int) -> str | None:
-    """Count a failure; returns the event's new status.
+# Why a failure may not be the event's own fault; see outbox_fail().
+Excuse = Literal["locked", "common", "alike"]
 
-    One of failed, dead and merged; None for a lost lease.
+
+def fail(
+    conn: Connection, claim: Claim, error: str, max_attempts: int, excuse: Excuse | None = None
+) -> str | None:
+    """Count a failure, unless it has an excuse that holds; returns the event's new status.
+
+    One of failed, dead, merged and, with an excuse that holds, delayed; None for a lost lease.
     """
     return _status(
         conn,
-        "SELECT outbox_fail(%s, %s, %s, %s) AS status",
-        [claim.id, claim.lease, error, max_attempts],
+        "SELECT outbox_fail(%s, %s, %s, %s, %s) AS status",
+        [claim.id, claim.lease, error, max_attempts, excuse],
     )
 
 
