@@ -4,7 +4,19 @@ Each file of `market/cli/` has the commands of one group. Modules that load slow
 the command that needs them, so that `--help` starts fast.
 """
 
-from market.cli import db, jobs, outcomes, pipeline, prices, reports, stats, tickers, validation
+from market.cli import (
+    db,
+    job_status,
+    jobs,
+    outcome_list,
+    outcomes,
+    pipeline,
+    prices,
+    reports,
+    stats,
+    tickers,
+    validation,
+)
 from market.cli.console import application, run
 from sql.logs import configure
 from sql.settings import LogSettings, load
@@ -17,7 +29,18 @@ def _main() -> None:
     configure(load(LogSettings))
 
 
-for group in (reports, tickers, prices, outcomes, jobs, pipeline, validation, stats):
+for group in (
+    reports,
+    outcome_list,
+    tickers,
+    prices,
+    outcomes,
+    jobs,
+    job_status,
+    pipeline,
+    validation,
+    stats,
+):
     app.add_typer(group.app)
 app.add_typer(db.app, name="db")
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from market.cli.display import Column, View
+from market.cli.display import Column, View, changed
 from market.cli.display.cells import length, relative, size, text_of
 from market.cli.display.options import Form, Output
 from market.cli.display.screen import screen
@@ -113,6 +113,30 @@ def test_without_room_for_the_first_columns_rows_are_records() -> None:
 
 def test_without_rows_there_is_a_sentence() -> None:
     assert lines(80, rows=[], view=View(empty="no ticker")) == ["no ticker"]
+
+
+def test_a_change_is_before_and_after_in_one_column() -> None:
+    change = changed("state", "state_before", "state_after", rank=0)
+    rows = [
+        {"symbol": "FB", "state_before": "active", "state_after": "inactive"},
+        {"symbol": "META", "state_before": "active", "state_after": "active"},
+    ]
+    page = screen(rows, list(rows[0]), View([Column("symbol", rank=0), change]), Output(), 40)
+    file = io.StringIO()
+    Console(file=file, width=40).print(page)
+    assert [line.split() for line in file.getvalue().splitlines()] == [
+        ["symbol", "state"],
+        ["FB", "active", "\u2192", "inactive"],
+        ["META", "active"],
+    ]
+
+
+def test_folded_rows_are_named_and_wide_shows_them() -> None:
+    view = View(VIEW.columns, fold=lambda row: row["symbol"] if row["state"] == "active" else None)
+    got = lines(80, view=view)
+    assert got[-1] == "also: AAPL, MSFT (-o wide)"
+    assert "TSLA" in got[0]  # a single row is a record
+    assert sum("active" in line for line in lines(80, view=view, output=Output(Form.WIDE))) == 2
 
 
 _TEXT = st.text(alphabet=string.ascii_letters + " -.\u6f22", max_size=60)

@@ -69,6 +69,14 @@ def emit_json(document: Any) -> None:
     write(document)
 
 
+def draws() -> bool:
+    """Tell whether rows become a screen, and not a file."""
+    output = asked()
+    if output.form is None:
+        return sys.stdout.isatty()
+    return output.form in {Form.TABLE, Form.WIDE}
+
+
 def keys_of(rows: Sequence[Row]) -> list[str]:
     """Return the columns of rows, in their order."""
     known = rows.columns if isinstance(rows, Rows) else ()

@@ -14,7 +14,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from market.cli.display.cells import BAD, GOOD, UNSETTLED
+from market.cli.display.cells import BAD, GOOD, UNSETTLED, text_of
 from market.cli.display.layout import Layout, Shown, lay_out
 from market.cli.display.options import Output, place
 from market.cli.display.view import Row, View
@@ -58,18 +58,40 @@ def screen(
             *parts, *([] if view.summary else [Text(visible_line(view.empty))]), *_next(view)
         )
     now = dt.datetime.now(dt.UTC)
+    every = output.wide or bool(output.columns)
+    rows, folded = (rows, ()) if every else _folded(rows, view)
+    below = [*_folds(folded, view), *_next(view)]
+    if not rows:
+        return Group(*parts, *below)
     ordered = sorted(rows, key=view.sort) if view.sort else list(rows)
     layout = lay_out(ordered, keys, view, width, now, wide=output.wide, chosen=output.columns)
     if (len(rows) == 1 and view.record and not output.columns) or not layout.fits:
         parts += _records(ordered, keys, view, now, every=output.wide or len(rows) == 1)
-        return Group(*parts, *_next(view))
+        return Group(*parts, *below)
     parts.append(_table(layout, len(ordered)))
     if layout.equal:
         facts = ", ".join(f"{header} {text}" for header, text in layout.equal)
         parts.append(Text(f"all: {facts}", style="dim"))
     if layout.left_out:
         parts.append(Text(f"not shown: {', '.join(layout.left_out)} (-o wide)", style="dim"))
-    return Group(*parts, *_next(view))
+    return Group(*parts, *below)
+
+
+def _folded(rows: Sequence[Row], view: View) -> tuple[list[Row], list[str]]:
+    """Return the rows that are shown, and the names of the others."""
+    if view.fold is None:
+        return list(rows), []
+    named = [(row, view.fold(row)) for row in rows]
+    return (
+        [row for row, name in named if name is None],
+        [name for _, name in named if name is not None],
+    )
+
+
+def _folds(names: Sequence[str], view: View) -> Iterator[RenderableType]:
+    if names:
+        text = text_of(names, "list", dt.datetime.now(dt.UTC))
+        yield Text(f"{visible_line(view.folded)}: {text} (-o wide)", style="dim")
 
 
 def _placed(summary: str) -> str:
