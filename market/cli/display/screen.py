@@ -52,28 +52,34 @@ def screen(
     if title:
         parts.append(Text(visible_line(title), style="bold"))
     if view.summary:
-        parts.append(Text(visible_line(_placed(view.summary)), style="bold"))
+        parts.append(sentence(view.summary))
     if not rows:
-        return Group(
-            *parts, *([] if view.summary else [Text(visible_line(view.empty))]), *_next(view)
-        )
+        said = view.summary or view.notes
+        return Group(*parts, *([] if said else [Text(visible_line(view.empty))]), *_below(view))
     now = dt.datetime.now(dt.UTC)
     ordered = sorted(rows, key=view.sort) if view.sort else list(rows)
     layout = lay_out(ordered, keys, view, width, now, wide=output.wide, chosen=output.columns)
     if (len(rows) == 1 and view.record and not output.columns) or not layout.fits:
         parts += _records(ordered, keys, view, now, every=output.wide or len(rows) == 1)
-        return Group(*parts, *_next(view))
+        return Group(*parts, *_below(view))
     parts.append(_table(layout, len(ordered)))
     if layout.equal:
         facts = ", ".join(f"{header} {text}" for header, text in layout.equal)
         parts.append(Text(f"all: {facts}", style="dim"))
     if layout.left_out:
         parts.append(Text(f"not shown: {', '.join(layout.left_out)} (-o wide)", style="dim"))
-    return Group(*parts, *_next(view))
+    return Group(*parts, *_below(view))
 
 
-def _placed(summary: str) -> str:
-    return f"{summary.removesuffix('.')} ({place()})." if place() else summary
+def sentence(summary: str) -> Text:
+    """The sentence that answers, with the database that it is about."""
+    placed = f"{summary.removesuffix('.')} ({place()})." if place() else summary
+    return Text(visible_line(placed), style="bold")
+
+
+def say_first(summary: str) -> None:
+    """Print the sentence of several tables, above them."""
+    Console(file=beneath(sys.stdout), highlight=False).print(sentence(summary))
 
 
 def _table(layout: Layout, rows: int) -> Table:
@@ -82,8 +88,8 @@ def _table(layout: Layout, rows: int) -> Table:
         table.add_column(
             Text(each.column.header),
             justify="right" if each.right else "left",
-            no_wrap=True,
-            overflow="ellipsis",
+            no_wrap=not each.column.fold,
+            overflow="fold" if each.column.fold else "ellipsis",
             width=each.width,
         )
     for n in range(rows):
@@ -118,7 +124,9 @@ def _records(
         yield record
 
 
-def _next(view: View) -> Iterator[RenderableType]:
+def _below(view: View) -> Iterator[RenderableType]:
+    for note in view.notes:
+        yield Text(visible_line(note))
     if view.next:
         yield Text(f"next: {visible_line(' or '.join(view.next[:2]))}", style="dim")
 

@@ -39,7 +39,7 @@ class Column:
 
     key: the row's key. title: the header, with the unit. rank: columns with a higher rank give way
     first; 0 never, 9 at once. kind: None finds it by the values. least: the width to which a long
-    text may be shortened; None: never shortened.
+    text may be shortened; None: never shortened. fold: instead, it continues below itself.
     """
 
     key: str
@@ -47,6 +47,7 @@ class Column:
     rank: int = UNRANKED
     kind: Kind | None = None
     least: int | None = None
+    fold: bool = False
 
     @property
     def header(self) -> str:
@@ -60,12 +61,14 @@ class View:
 
     columns: in their order; keys of the rows that are not named follow with the rank 9.
     sort: what needs attention first. summary: the sentence that answers. next: at most two commands.
-    empty: the sentence where there are no rows. record: a single row is a record, not a table.
+    notes: lines below the rows. empty: the sentence where there are no rows. record: a single row is
+    a record, not a table.
     """
 
     columns: Sequence[Column] = ()
     sort: Callable[[Row], Any] | None = None
     summary: str = ""
     next: Sequence[str] = field(default=())
+    notes: Sequence[str] = field(default=())
     empty: str = "nothing"
     record: bool = True
