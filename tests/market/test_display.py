@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from market.cli.display import Column, View
+from market.cli.display import Column, View, changed
 from market.cli.display.cells import length, relative, size, text_of
 from market.cli.display.options import Form, Output
 from market.cli.display.screen import screen
@@ -115,6 +115,30 @@ def test_without_rows_there_is_a_sentence() -> None:
     assert lines(80, rows=[], view=View(empty="no ticker")) == ["no ticker"]
 
 
+def test_a_change_is_before_and_after_in_one_column() -> None:
+    change = changed("state", "state_before", "state_after", rank=0)
+    rows = [
+        {"symbol": "FB", "state_before": "active", "state_after": "inactive"},
+        {"symbol": "META", "state_before": "active", "state_after": "active"},
+    ]
+    page = screen(rows, list(rows[0]), View([Column("symbol", rank=0), change]), Output(), 40)
+    file = io.StringIO()
+    Console(file=file, width=40).print(page)
+    assert [line.split() for line in file.getvalue().splitlines()] == [
+        ["symbol", "state"],
+        ["FB", "active", "\u2192", "inactive"],
+        ["META", "active"],
+    ]
+
+
+def test_folded_rows_are_named_and_wide_shows_them() -> None:
+    view = View(VIEW.columns, fold=lambda row: row["symbol"] if row["state"] == "active" else None)
+    got = lines(80, view=view)
+    assert got[-1] == "also: AAPL, MSFT (-o wide)"
+    assert "TSLA" in got[0]  # a single row is a record
+    assert sum("active" in line for line in lines(80, view=view, output=Output(Form.WIDE))) == 2
+
+
 _TEXT = st.text(alphabet=string.ascii_letters + " -.\u6f22", max_size=60)
 
 
@@ -184,8 +208,8 @@ def test_values_become_text() -> None:
     ]
 
 
-def test_a_folded_column_continues_below_itself_and_is_not_cut() -> None:
-    view = View([Column("symbol", rank=0), Column("reason", rank=0, least=20, fold=True)])
+def test_a_wrapped_column_continues_below_itself_and_is_not_cut() -> None:
+    view = View([Column("symbol", rank=0), Column("reason", rank=0, least=20, wrap=True)])
     got = lines(40, rows=ROWS[:2], view=view)
     assert all(len(line) <= 40 for line in got)
     assert " ".join(line[8:].strip() for line in got[2:4]) in _LONG

@@ -6,6 +6,15 @@ columns fit, `screen` the drawing, `formats` the outputs for programs, `options`
 """
 
 from market.cli.display.emit import emit, emit_json, emit_tables, on_screen
-from market.cli.display.view import Column, View
+from market.cli.display.view import Change, Column, View, changed
 
-__all__ = ["Column", "View", "emit", "emit_json", "emit_tables", "on_screen"]
+__all__ = [
+    "Change",
+    "Column",
+    "View",
+    "changed",
+    "emit",
+    "emit_json",
+    "emit_tables",
+    "on_screen",
+]

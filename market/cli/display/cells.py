@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from market.cli.display.view import Kind
+from market.cli.display.view import Change, Kind
 from sql.visible import visible_line
 
 _MOST_ITEMS = 6
@@ -20,12 +20,23 @@ _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 RIGHT: frozenset[Kind] = frozenset({"number", "count", "price", "percent", "bytes", "duration"})
 
 # Words of every state, verdict and finding that a screen colours.
-GOOD = frozenset({"ok", "done", "active", "complete", "completed", "yes", "alive", "registered"})
+GOOD = frozenset(
+    {
+        *("ok", "done", "active", "complete", "completed", "yes", "alive"),
+        *("registered", "fetched", "additive"),
+    }
+)
 BAD = frozenset(
-    {"fail", "failed", "dead", "invalid", "error", "unhealthy", "rejected", "unresolvable", "late"}
+    {
+        *("fail", "failed", "dead", "invalid", "error", "unhealthy", "rejected", "unresolvable"),
+        *("late", "unknown", "parked", "cancelled", "danger", "failing", "paused"),
+    }
 )
 UNSETTLED = frozenset(
-    {"warn", "warning", "pending", "processing", "maturing", "awaiting_prices", "in_progress"}
+    {
+        *("warn", "warning", "pending", "processing", "maturing", "awaiting_prices", "in_progress"),
+        *("inactive", "later", "waiting", "working"),
+    }
 )
 
 
@@ -33,7 +44,8 @@ def kind_of(key: str, values: Iterable[Any]) -> Kind:
     """Find the kind of a column by its key and the first value that is not NULL."""
     if key in {"state", "status", "verdict"}:
         return "state"
-    found = next((value for value in values if value is not None), None)
+    each = (v for value in values for v in _both(value))
+    found = next((value for value in each if value is not None), None)
     kinds: tuple[tuple[type | tuple[type, ...], Kind], ...] = (
         (bool, "yes"),
         (int, "text" if key == "id" or key.endswith("_id") else "count"),
@@ -52,6 +64,9 @@ def text_of(value: Any, kind: Kind, now: dt.datetime) -> str:
     match value:
         case None:
             text = ""
+        case Change(before=before, after=after):
+            texts = [text_of(each, kind, now) or "none" for each in (before, after)]
+            text = " \u2192 ".join(dict.fromkeys(texts))
         case bool():
             text = "yes" if value else "no"
         case int() | float() | Decimal():
@@ -69,6 +84,10 @@ def text_of(value: Any, kind: Kind, now: dt.datetime) -> str:
         case _:
             text = visible_line(str(value))
     return text
+
+
+def _both(value: Any) -> tuple[Any, ...]:
+    return (value.before, value.after) if isinstance(value, Change) else (value,)
 
 
 def relative(moment: dt.datetime, now: dt.datetime) -> str:

@@ -71,12 +71,13 @@ def _columns(keys: Sequence[str], view: View, chosen: Sequence[str]) -> list[Col
     rank = NEVER if view.columns else 5
     if chosen:
         return [known.get(key, Column(key)) for key in chosen]
-    others = [Column(key, rank=rank) for key in keys if key not in known]
-    return [column for column in view.columns if column.key in keys] + others
+    said = known.keys() | {key for column in view.columns for key in column.of}
+    others = [Column(key, rank=rank) for key in keys if key not in said]
+    return [column for column in view.columns if column.value or column.key in keys] + others
 
 
 def _shown(column: Column, rows: Sequence[Row], now: dt.datetime) -> Shown:
-    values = [row.get(column.key) for row in rows]
+    values = [column.of_row(row) for row in rows]
     kind = column.kind or kind_of(column.key, values)
     texts = [text_of(value, kind, now) for value in values]
     return Shown(column, kind, texts, max(map(cell_len, [column.header, *texts])))

@@ -14,7 +14,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from market.cli.display.cells import BAD, GOOD, UNSETTLED
+from market.cli.display.cells import BAD, GOOD, UNSETTLED, text_of
 from market.cli.display.layout import Layout, Shown, lay_out
 from market.cli.display.options import Output, place
 from market.cli.display.view import Row, View
@@ -57,18 +57,40 @@ def screen(
         said = view.summary or view.notes
         return Group(*parts, *([] if said else [Text(visible_line(view.empty))]), *_below(view))
     now = dt.datetime.now(dt.UTC)
+    every = output.wide or bool(output.columns)
+    rows, folded = (rows, ()) if every else _folded(rows, view)
+    below = [*_folds(folded, view), *_below(view)]
+    if not rows:
+        return Group(*parts, *below)
     ordered = sorted(rows, key=view.sort) if view.sort else list(rows)
     layout = lay_out(ordered, keys, view, width, now, wide=output.wide, chosen=output.columns)
     if (len(rows) == 1 and view.record and not output.columns) or not layout.fits:
         parts += _records(ordered, keys, view, now, every=output.wide or len(rows) == 1)
-        return Group(*parts, *_below(view))
+        return Group(*parts, *below)
     parts.append(_table(layout, len(ordered)))
     if layout.equal:
         facts = ", ".join(f"{header} {text}" for header, text in layout.equal)
         parts.append(Text(f"all: {facts}", style="dim"))
     if layout.left_out:
         parts.append(Text(f"not shown: {', '.join(layout.left_out)} (-o wide)", style="dim"))
-    return Group(*parts, *_below(view))
+    return Group(*parts, *below)
+
+
+def _folded(rows: Sequence[Row], view: View) -> tuple[list[Row], list[str]]:
+    """Return the rows that are shown, and the names of the others."""
+    if view.fold is None:
+        return list(rows), []
+    named = [(row, view.fold(row)) for row in rows]
+    return (
+        [row for row, name in named if name is None],
+        [name for _, name in named if name is not None],
+    )
+
+
+def _folds(names: Sequence[str], view: View) -> Iterator[RenderableType]:
+    if names:
+        text = text_of(names, "list", dt.datetime.now(dt.UTC))
+        yield Text(f"{visible_line(view.folded)}: {text} (-o wide)", style="dim")
 
 
 def sentence(summary: str) -> Text:
@@ -88,8 +110,8 @@ def _table(layout: Layout, rows: int) -> Table:
         table.add_column(
             Text(each.column.header),
             justify="right" if each.right else "left",
-            no_wrap=not each.column.fold,
-            overflow="fold" if each.column.fold else "ellipsis",
+            no_wrap=not each.column.wrap,
+            overflow="fold" if each.column.wrap else "ellipsis",
             width=each.width,
         )
     for n in range(rows):

@@ -39,7 +39,9 @@ class Column:
 
     key: the row's key. title: the header, with the unit. rank: columns with a higher rank give way
     first; 0 never, 9 at once. kind: None finds it by the values. least: the width to which a long
-    text may be shortened; None: never shortened. fold: instead, it continues below itself.
+    text may be shortened; None: never shortened. wrap: instead, it continues below itself. value:
+    computes what a screen shows, instead of the key's value. of: keys of the row that need no column of
+    their own, because this one says them.
     """
 
     key: str
@@ -47,12 +49,37 @@ class Column:
     rank: int = UNRANKED
     kind: Kind | None = None
     least: int | None = None
-    fold: bool = False
+    wrap: bool = False
+    value: Callable[[Row], Any] | None = None
+    of: Sequence[str] = ()
+
+    def of_row(self, row: Row) -> Any:
+        """Return its value of a row."""
+        return self.value(row) if self.value else row.get(self.key)
 
     @property
     def header(self) -> str:
         """The title, by default the key in words."""
         return self.title or self.key.replace("_", " ")
+
+
+@dataclass(frozen=True)
+class Change:
+    """A value before and after: one where they are equal, else `before → after`."""
+
+    before: Any
+    after: Any
+
+
+def changed(key: str, before: str, after: str, title: str = "", **options: Any) -> Column:
+    """Make a column of two keys of a row, shown as `before → after`."""
+    return Column(
+        key,
+        title,
+        value=lambda row: Change(row.get(before), row.get(after)),
+        of=(before, after),
+        **options,
+    )
 
 
 @dataclass(frozen=True)
@@ -63,6 +90,7 @@ class View:
     sort: what needs attention first. summary: the sentence that answers. next: at most two commands.
     notes: lines below the rows. empty: the sentence where there are no rows. record: a single row is
     a record, not a table.
+    fold: the name under which a row is only counted among `folded`; None: the row is shown.
     """
 
     columns: Sequence[Column] = ()
@@ -72,3 +100,5 @@ class View:
     notes: Sequence[str] = field(default=())
     empty: str = "nothing"
     record: bool = True
+    fold: Callable[[Row], str | None] | None = None
+    folded: str = "also"
