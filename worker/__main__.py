@@ -11,7 +11,7 @@ from market.cli.console import application
 from market.cli.console import run as run_application
 from sql.logs import configure
 from sql.settings import LogSettings, load
-from worker.cli import demo, queue, run, schema, status
+from worker.cli import demo, explain, queue, run, schema, status
 
 app = application(
     "Reckoner's worker: turns predictions into outcomes. Without a command it runs.",
@@ -32,7 +32,7 @@ app.command("status")(status.status)
 app.command("sweep")(queue.sweep)
 app.command("requeue")(queue.requeue)
 app.command("enqueue")(queue.enqueue)
-app.command("explain")(queue.explain)
+app.command("explain")(explain.explain)
 app.command("health")(status.health)
 app.command("url")(status.url)
 app.command("demo")(demo.demo)

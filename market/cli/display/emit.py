@@ -69,6 +69,8 @@ def emit_tables(
         own = keys_of(rows)
         chosen = tuple(key for key in output.columns if key in own)
         if not output.columns or chosen:
+            if summary:
+                sys.stdout.write("\n")
             draw(rows, own, (views or {}).get(name, _PLAIN), Output(output.form, chosen), name)
 
 
