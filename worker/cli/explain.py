@@ -127,7 +127,7 @@ def _ticker(symbol: str, rows: Rows) -> None:
 _MOST_ASSETS = 4
 _WAITS = View(
     [
-        Column("subject", "what", rank=0),
+        Column("subject", "what", rank=0, least=21, wrap=True),
         Column("story", "waits for", rank=0, least=30, wrap=True),
         Column("at", "due", rank=0),
     ],
