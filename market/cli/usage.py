@@ -61,7 +61,7 @@ def _of_value(error: TyperException) -> str:
         return ""
     name = max(param.opts, key=len) if param.param_type_name == "option" else param.display_name_raw
     # pydantic keeps the value that it refused.
-    causes = getattr(error.__cause__, "errors", list)()
+    causes: list[Any] = getattr(error.__cause__, "errors", list)()
     value = causes[0]["input"] if causes else None
     for pattern, words in _WORDS:
         if value is not None and (found := re.search(pattern, error.message)):
