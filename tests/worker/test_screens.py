@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from rich.cells import cell_len
@@ -11,6 +11,7 @@ from tests.support.cli import Done, document
 from tests.support.db import connect, copy_of, drop, value
 from tests.support.inline_cli import inline, on_terminal
 from tests.support.queue import claim_one, fail
+from worker.cli import screens
 
 WIDTHS = [60, 80, 120, 200]
 # The longest that is never cut.
@@ -190,6 +191,22 @@ def test_what_changes_rows_says_before_and_after(scene: Scene) -> None:
     assert f"dead {n} \u2192 0" in text
     assert text_of(shown(scene, "enqueue --all --dry-run", 80)).startswith("Nothing to do: ")
     assert text_of(shown(scene, "migrate --check", 80)).startswith("Up to date: nothing to do (")
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted"),
+    [
+        ({}, "Nothing to do."),
+        ({"due": 3, "crashed": 1}, "Swept: 1 crashed event requeued, 3 symbols are due."),
+        ({"due": None}, "FAILED: due."),
+        ({"due": 1, "dry_run": True}, "Would sweep: 1 symbol is due."),
+    ],
+)
+def test_a_sweep_says_what_it_found(found: dict[str, Any], wanted: str) -> None:
+    row = {"dry_run": False, "events_before": 1, "events_after": 4, **found}
+    view = screens.swept(row)
+    assert view.summary == wanted
+    assert view.notes == ["events 1 \u2192 4"]
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ _WORKERS = [
     Column("mode", rank=0, kind="state"),
     Column("last_seen_at", "seen", rank=1),
     Column("up", rank=2),
-    Column("in_flight", rank=1),
+    Column("in_flight", rank=0),
     Column("last_heard_at", "heard", rank=4),
     Column("asleep_until", rank=4),
 ]
@@ -148,8 +148,8 @@ def _verdict(checks: Sequence[Mapping[str, Any]]) -> View:
         [
             Column("state", rank=0),
             Column("check", rank=0),
-            Column("message", "what", rank=0, least=30, wrap=True),
-            Column("remedy", rank=1),
+            Column("message", "what", rank=0, least=24, wrap=True),
+            Column("remedy", rank=0),
         ],
         sort=lambda row: ("fail", "warn", "ok").index(row["state"]),
         summary=f"UNHEALTHY: {failing}{look}." if failing else f"Healthy{look}.",

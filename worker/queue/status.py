@@ -51,7 +51,7 @@ SELECT *, count(*) FILTER (WHERE is_late) OVER () AS late FROM (
                     format(CASE WHEN w.name IS NULL THEN 'worker %s is gone' ELSE 'worker %s has it' END, o.leased_by)
                 WHEN o.available_at > reckoner_now() THEN coalesce(o.last_error, 'delayed')
                 WHEN a.alive = 0 THEN 'no worker alive'
-                WHEN s.reason LIKE 'ready since %' THEN 'ready, and every worker is busy'
+                WHEN s.reason LIKE 'ready since %' THEN 'ready, and no worker has taken it yet'
                 ELSE s.reason END AS why,
            s.reason,
            CASE s.status WHEN 'dead' THEN false WHEN 'processing' THEN o.leased_until < reckoner_now()
