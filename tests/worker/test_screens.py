@@ -235,3 +235,12 @@ def test_help_has_a_whole_sentence_for_each_command_in_groups(name: str) -> None
     assert "..." not in listed
     for entry in re.split(r"\n(?=  \S|\S|$)", listed):
         assert not entry.startswith("  ") or entry.rstrip().endswith("."), entry
+
+
+def test_health_of_a_dead_database_names_it_and_no_password() -> None:
+    done = on_terminal("postgresql://shop:secret@127.0.0.1:1/shop", "worker", "health", width=120)
+    assert done.returncode == 3
+    assert done.stdout.startswith("UNHEALTHY: database (database shop on 127.0.0.1:1).")
+    assert "database shop on 127.0.0.1:1: Connection refused" in text_of(done)
+    assert "secret" not in done.stdout + done.stderr
+    assert "ConnectionFailed" not in done.stdout

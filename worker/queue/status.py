@@ -12,6 +12,7 @@ from sql.database import Connection, Database, error_line, one
 from sql.rows import fetch_rows
 from sql.schema import migrate
 from sql.schema.check import read_only
+from sql.unreachable import ConnectionFailed
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,8 @@ def _checks(database: Database) -> list[Check]:
             changes = migrate.pending(conn)
     except migrate.MigrationError as error:
         return [_answers(database), Check("schema", "fail", str(error))]
+    except ConnectionFailed as error:
+        return [Check("database", "fail", str(error))]
     except psycopg.Error as error:
         return [Check("database", "fail", error_line(error))]
     checks = [_answers(database)]
