@@ -4,7 +4,19 @@ Each file of `market/cli/` has the commands of one group. Modules that load slow
 the command that needs them, so that `--help` starts fast.
 """
 
-from market.cli import db, jobs, outcomes, pipeline, prices, reports, stats, tickers, validation
+from market.cli import (
+    db,
+    job_status,
+    jobs,
+    outcome_list,
+    outcomes,
+    pipeline,
+    prices,
+    reports,
+    stats,
+    tickers,
+    validation,
+)
 from market.cli.console import application, run
 from sql.logs import configure
 from sql.settings import LogSettings, load
@@ -19,9 +31,9 @@ def _main() -> None:
 
 # The sections of `--help`.
 _SECTIONS = {
-    "Reports": [reports],
+    "Reports": [reports, outcome_list],
     "Tickers": [tickers],
-    "Prices": [prices, jobs],
+    "Prices": [prices, jobs, job_status],
     "Outcomes": [outcomes, pipeline],
     "The state of the data": [validation, stats],
 }

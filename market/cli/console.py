@@ -77,7 +77,7 @@ def command_database(*, any_schema: bool = False, may_make: bool = False) -> Ite
                 open_database(settings, name="reckoner command", size=2, may_make=may_make)
             )
             stack.enter_context(_naming(database.place))
-            stack.enter_context(answering_from(database.place))
+            answering_from(database.place)
             with database.transaction() as conn:
                 if not any_schema:
                     migrate.expect(conn)

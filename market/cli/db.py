@@ -12,7 +12,8 @@ import typer
 
 from market.backups import dump, records
 from market.cli.console import JsonOption, application, command_database, say, waiting
-from market.cli.display import View, emit, emit_json, emit_tables
+from market.cli.display import draws, emit, emit_json, emit_tables
+from market.cli.views import database as views
 from market.settings import NeonSettings
 from sql.errors import InvalidInput
 from sql.rows import Rows
@@ -38,7 +39,7 @@ def audit(as_json: JsonOption = False) -> None:
     if as_json:
         emit_json([asdict(each) for each in found])
     else:
-        _print_differences(found, "as this version expects")
+        _print_differences(found, "The database is as this version expects.")
     if found:
         sys.exit(3)
 
@@ -74,13 +75,18 @@ def repair(
         emit_json({**counts, "applied_to": results, "left": [asdict(each) for each in left]})
     else:
         done = [{"object": name, "result": result} for name, result in results.items()]
+        ran = Rows(done, ("object", "result"))
         emit_tables(
             {
                 "counts": [counts],
-                "applied": Rows(done, ("object", "result")),
+                "applied": ran,
                 "left": _differences(left),
             },
-            {"left": View(empty="nothing is left")},
+            {
+                "counts": views.repaired(counts),
+                "applied": views.applied(ran),
+                "left": views.differences(_differences(left), "nothing is left", is_left=True),
+            },
         )
         _print_sql(left)
     if counts["failed"]:
@@ -97,14 +103,15 @@ def _print_script(found: list[Difference], *, as_json: bool) -> None:
 
 
 def _print_differences(found: list[Difference], empty: str) -> None:
-    emit(_differences(found), View(empty=empty), as_json=False)
+    rows = _differences(found)
+    emit(rows, views.differences(rows, empty), as_json=False)
     _print_sql(found)
 
 
 def _differences(found: list[Difference]) -> Rows:
     """Return a table; in a pipe the SQL is a column."""
     columns = ["object", "difference", "level", "risk", "repair"]
-    if not sys.stdout.isatty():
+    if not draws():
         columns.append("sql")
     rows = [
         asdict(each) | {"repair": "additive" if each.additive else "by hand", "sql": each.short}
@@ -115,7 +122,7 @@ def _differences(found: list[Difference]) -> Rows:
 
 def _print_sql(found: list[Difference]) -> None:
     """Print the SQL below the table of a terminal."""
-    if found and sys.stdout.isatty():
+    if found and draws():
         say(repairing.script(found))
 
 
@@ -134,7 +141,10 @@ def check(as_json: JsonOption = False) -> None:
     if as_json:
         emit_json({"checks": rows, "tables": sizes})
     else:
-        emit_tables({"checks": rows, "sizes": sizes}, {"sizes": View(empty="no table of ours")})
+        emit_tables(
+            {"checks": rows, "sizes": sizes},
+            {"checks": views.checks(rows), "sizes": views.sizes(sizes)},
+        )
     if any(each.state == "fail" for each in checks):
         sys.exit(3)
 
@@ -166,7 +176,7 @@ def backup_command(
             made = neon.create_branch(load(NeonSettings), at)
             records.record(database, "neon-branch", made["id"], at, None)
             row = {"backup": "neon-branch", "name": made["id"], "taken_at": at, "bytes": None}
-    emit([row], as_json=as_json)
+    emit([row], views.backed_up(row), as_json=as_json)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`market backfill`, `backfill-status`, `data-sync` and the like: prices of many symbols at once.
+"""`market backfill`, `data-sync` and the like: prices of many symbols at once.
 
 The commands write a job and follow it; workers fetch. `data-sync` first tops up from providers that
 give many symbols in one request, because an event has one symbol.
@@ -13,7 +13,6 @@ from typing import Annotated, Any
 
 import typer
 
-from market.cli import following
 from market.cli.completion import complete_symbol
 from market.cli.console import (
     LARGEST_ID,
@@ -23,8 +22,9 @@ from market.cli.console import (
     command_database,
     waiting,
 )
-from market.cli.display import View, emit
+from market.cli.display import emit
 from market.cli.following import JobAudit, follow
+from market.cli.views import jobs as views
 from market.prices import cross_check, jobs, sync
 from market.providers import build
 from market.settings import MarketSettings
@@ -101,30 +101,6 @@ def backfill(
             row = _start(database, "backfill", words, first, last, dry_run=dry_run)
         row = _follow(database, row, file, wait=not (no_wait or dry_run))
     _report(row, as_json=as_json)
-
-
-@app.command("backfill-status")
-def backfill_status(
-    job: Annotated[
-        int, typer.Argument(min=-LARGEST_ID, max=LARGEST_ID, help="The number of a job.")
-    ],
-    watch: Annotated[bool, typer.Option("--watch", help="Follow until it ends.")] = False,
-    each: Annotated[bool, typer.Option("--symbols", help="A row for each symbol.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Show a job's progress.
-
-    Symbols done and left, rows, pace, time to go, rows by provider. Examples:
-    `python -m market backfill-status 7 --watch`,
-    `python -m market backfill-status 7 --symbols --json`.
-    """
-    with command_database() as database:
-        row = follow(database, job) if watch else following.progress(database, job)
-        rows = [row]
-        if each:
-            with database.transaction() as conn:
-                rows = jobs.symbols(conn, job)
-    emit(rows, View(empty="no symbol"), as_json=as_json)
 
 
 @app.command("data-sync")
@@ -290,7 +266,7 @@ def _follow(
 
 
 def _report(row: dict[str, Any], *, as_json: bool) -> None:
-    emit([row], as_json=as_json)
+    emit([row], views.job(row), as_json=as_json)
     if row["failed"] and row["left"] == 0 and row["job"] is not None:
         raise ReckonerError(
             f"{row['failed']} of {row['symbols']} symbols failed: python -m market backfill-status"

@@ -15,6 +15,7 @@ from market.cli.console import (
     waiting,
 )
 from market.cli.display import emit
+from market.cli.views import data as views
 
 app = application("Outcomes.")
 
@@ -39,4 +40,4 @@ def calculate_outcomes(
     row = {"symbols": len(done.changed), "changed": sum(done.changed.values()), "dry_run": dry_run}
     row |= {f"{state}_before": done.before[state] for state in outcomes.STATES}
     row |= {f"{state}_after": done.after[state] for state in outcomes.STATES}
-    emit([row], as_json=as_json)
+    emit([row], views.calculated(row), as_json=as_json)

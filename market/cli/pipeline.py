@@ -9,6 +9,8 @@ import typer
 from market import health
 from market.cli.console import DryRunOption, JsonOption, application, command_database, waiting
 from market.cli.display import emit, emit_json
+from market.cli.views import data
+from market.cli.views import database as database_views
 from market.providers import build
 from market.settings import MarketSettings
 from sql.database import Connection, one, trying
@@ -59,7 +61,8 @@ def auto_pipeline(
                 time.sleep(_TURN_SECONDS)  # progress is in tables only, without a notification
                 with database.transaction() as conn:
                     row = _state(conn, ids)
-    emit([row | {"dry_run": dry_run}], as_json=as_json)
+    row["dry_run"] = dry_run
+    emit([row], data.pipeline(row), as_json=as_json)
     if row["parked"] and not dry_run:
         raise ReckonerError(f"{row['parked']} events are parked; the view outbox_stuck says why")
 
@@ -93,5 +96,5 @@ def health_check(
     if as_json:
         emit_json({"healthy": healthy, "checks": rows})
     else:
-        emit(rows, as_json=False)
+        emit(rows, database_views.checks(rows), as_json=False)
     sys.exit(0 if healthy else 3)

@@ -22,7 +22,8 @@ from market.cli.console import (
     emit_bytes,
     waiting,
 )
-from market.cli.display import View, emit
+from market.cli.display import emit
+from market.cli.views import prices as views
 from market.prices import backfill, bars_table, cross_check, ingestion
 from market.prices.ingestion import AuditFile, Run
 from market.providers import Provider, build
@@ -87,7 +88,7 @@ def fetch_prices(
             _planned(plan) if dry_run else _fetch(database, providers, plan, settings, run, file)
             for plan in plans
         ]
-    emit(rows, as_json=as_json)
+    emit(rows, views.fetched(rows, dry_run=dry_run), as_json=as_json)
     bad = [row for row in rows if row["result"] not in {"fetched", "up to date", "would fetch"}]
     if bad:
         why = bad[0].get("reason") or bad[0]["result"]
@@ -206,22 +207,27 @@ def price_stats(
                 row.update(bars_table.completeness(conn, row["symbol"]))
     if symbol is not None and not rows:
         raise NotFound(f"{symbol} is not registered: python -m market register-tickers {symbol}")
-    emit(rows, View(empty="no ticker"), as_json=as_json)
+    emit(rows, views.stats(rows), as_json=as_json)
 
 
 @app.command("providers")
-def providers_status(as_json: JsonOption = False) -> None:
+def providers_status(
+    everything: Annotated[
+        bool, typer.Option("--all", help="On a terminal also those that are not in use.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Show the price providers: order, plan, quota, breaker, last success, errors, score.
 
     Those in use come first, in the order in which they are asked. The keys and MARKET_PROVIDERS
-    or MARKET_PROVIDER_POLICY decide it.
+    or MARKET_PROVIDER_POLICY decide it. A terminal shows only those in use, without --all.
 
     Examples: `python -m market providers`, `python -m market providers --json`.
     """
     providers = build(load(MarketSettings))
     with command_database() as database, database.transaction() as conn:
         rows = overview(conn, providers)
-    emit(rows, as_json=as_json)
+    emit(rows, views.providers(rows, everything=everything), as_json=as_json)
 
 
 @app.command("cross-check")
@@ -249,4 +255,4 @@ def cross_check_prices(
         else:
             with waiting("comparing"):
                 rows = cross_check.run(database, build(settings), number, time.sleep)
-    emit(rows, View(empty="nothing was fetched in the last day"), as_json=as_json)
+    emit(rows, views.cross_checked(rows, dry_run=dry_run), as_json=as_json)

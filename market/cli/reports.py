@@ -15,7 +15,7 @@ import typer
 
 from market.cli import figures
 from market.cli.console import JsonOption, command_database, say, waiting
-from market.cli.display import emit, emit_json
+from market.cli.display import draws, emit, emit_json
 from market.settings import ReportSettings
 from sql.errors import InvalidInput, ReckonerError
 from sql.rows import Rows
@@ -112,7 +112,7 @@ def accuracy_report(
     grouping = Grouping.CONFIDENCE.value if by_confidence else by and by.value
     form = Form.JSON if as_json else form
     pictures = figures.are_wanted(plots, html=form is Form.HTML)
-    filters = _Filters(horizon, min_confidence, since, until)
+    filters = Filters(horizon, min_confidence, since, until)
     frame, paths = _read(filters, with_paths=pictures)
     with waiting("computing"):
         from market.evaluation import accuracy, accuracy_tables  # noqa: PLC0415 - pandas takes a second
@@ -122,11 +122,11 @@ def accuracy_report(
         groups = accuracy.groups(frame, grouping)
         report = accuracy_tables.report(groups, filters.about() | {"by": grouping})
         drawn = figures.of_accuracy(frame, paths, groups, filters.benchmark) if pictures else {}
-    if form is Form.TABLE and not sys.stdout.isatty():
+    if form is Form.TABLE and not draws():
         rows = [_plain(group) for group in groups]
         emit(Rows(rows, _fields(accuracy.Group)), as_json=False)
     else:
-        _show(report, frame, form, drawn, wide=wide)
+        _show(report, frame, filters, form, drawn, wide=wide)
     figures.save(drawn, plots)
 
 
@@ -154,7 +154,7 @@ def calibration_report(
     """
     form = Form.JSON if as_json else form
     pictures = figures.are_wanted(plots, html=form is Form.HTML)
-    filters = _Filters(horizon, None, since, until)
+    filters = Filters(horizon, None, since, until)
     frame, _ = _read(filters, with_paths=False)
     with waiting("computing"):
         from market.evaluation import calibration, calibration_tables  # noqa: PLC0415
@@ -162,7 +162,7 @@ def calibration_report(
         found = calibration.calibrations(frame, split and split.replace(tzinfo=dt.UTC))
         report = calibration_tables.report(found, filters.about())
         drawn = figures.of_calibration(found) if pictures else {}
-    if form is Form.TABLE and not sys.stdout.isatty():
+    if form is Form.TABLE and not draws():
         rows = [
             {"horizon": one.horizon, "split": one.split, **_plain(tier)}
             for one in found
@@ -170,7 +170,7 @@ def calibration_report(
         ]
         emit(Rows(rows, ("horizon", "split", *_fields(calibration.Bin))), as_json=False)
     else:
-        _show(report, frame, form, drawn, wide=wide)
+        _show(report, frame, filters, form, drawn, wide=wide)
     figures.save(drawn, plots)
 
 
@@ -183,7 +183,7 @@ _NO_VALUES = {
 }
 
 
-class _Filters:
+class Filters:
     """The outcomes that the options select."""
 
     def __init__(
@@ -206,10 +206,20 @@ class _Filters:
         self.benchmark = load(ReportSettings).benchmark_symbol
 
     def about(self) -> dict[str, Any]:
+        """Return the filters by name, as the frame takes them."""
         return dict(vars(self))
 
+    def words(self) -> list[str]:
+        """Return the filters as a person reads them; none for what is not filtered."""
+        given = {
+            "at least so sure: ": self.min_confidence,
+            "since ": self.since,
+            "until ": self.until,
+        }
+        return [f"{name}{value}" for name, value in given.items() if value is not None]
 
-def _read(filters: _Filters, *, with_paths: bool) -> "tuple[pd.DataFrame, pd.DataFrame | None]":
+
+def _read(filters: Filters, *, with_paths: bool) -> "tuple[pd.DataFrame, pd.DataFrame | None]":
     with command_database() as database, waiting("reading outcomes"):
         from market.evaluation import frame as frames  # noqa: PLC0415
 
@@ -219,14 +229,20 @@ def _read(filters: _Filters, *, with_paths: bool) -> "tuple[pd.DataFrame, pd.Dat
 
 
 def _show(
-    report: "Report", frame: "pd.DataFrame", form: Form, drawn: "dict[str, Figure]", *, wide: bool
+    report: "Report",
+    frame: "pd.DataFrame",
+    filters: Filters,
+    form: Form,
+    drawn: "dict[str, Figure]",
+    *,
+    wide: bool,
 ) -> None:
     if form is Form.JSON:
         emit_json(report.document)
         return
     from market.cli import show  # noqa: PLC0415
 
-    about = _about(frame)
+    about = _about(frame, filters)
     if form is Form.MD:
         say(show.as_markdown(report, about))
     elif form is Form.HTML:
@@ -249,9 +265,10 @@ def _plain(row: Any) -> dict[str, Any]:
     return values
 
 
-def _about(frame: "pd.DataFrame") -> str:
+def _about(frame: "pd.DataFrame", filters: Filters) -> str:
     if frame.empty:
-        return "no outcome matches"
+        return ", ".join(["no outcome matches", *filters.words()])
     days = frame["prediction_date"]
     count = frame["prediction_id"].nunique()
-    return f"{count:,} predictions of {days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}"
+    span = f"{count:,} predictions of {days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}"
+    return ", ".join([span, *filters.words()])

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from market.cli.display.options import place
 from market.evaluation.tables import Report, Table
 from sql.streams import beneath
 from sql.visible import visible_line
@@ -38,6 +39,11 @@ def on_terminal(
 ) -> None:
     """Draw the first table, or every one. width: columns; None: the terminal's own."""
     console = Console(file=beneath(file), width=width, highlight=False)
+    where = f" ({place()})" if place() else ""
+    if report.answer:
+        console.print(
+            Text(visible_line(f"{report.answer.removesuffix('.')}{where}."), style="bold")
+        )
     console.print(Text(report.title, style="bold"), Text(visible_line(about)))
     for table in report.tables if wide else report.tables[:1]:
         if table.title:

@@ -3,6 +3,7 @@
 from market.cli import watch as watching
 from market.cli.console import JsonOption, application, command_database, waiting
 from market.cli.display import emit
+from market.cli.views import data as views
 from sql.rows import fetch_rows
 from sql.schema.catalogue import recorded
 
@@ -18,7 +19,7 @@ def stats(as_json: JsonOption = False) -> None:
     tables = sorted({item.parent for item in recorded() if item.kind == "column"})
     with command_database() as database, database.transaction() as conn:
         rows = fetch_rows(conn, "SELECT * FROM table_rows(%s)", [tables])
-    emit(rows, as_json=as_json)
+    emit(rows, views.tables(rows), as_json=as_json)
 
 
 @app.command("processing-stats")
@@ -26,7 +27,7 @@ def processing_stats(as_json: JsonOption = False) -> None:
     """Count predictions and outcomes by stage, with the oldest in each.
 
     `matured tN` counts every outcome whose return of that horizon is known, so a complete one is in
-    all four. Counted exactly: reads predictions and outcomes once. Examples:
+    all four. Counted exactly: reads predictions once and outcomes twice. Examples:
     `python -m market processing-stats`, `python -m market processing-stats --json`.
     """
     with (
@@ -35,7 +36,11 @@ def processing_stats(as_json: JsonOption = False) -> None:
         database.transaction(seconds=600) as conn,
     ):
         rows = fetch_rows(conn, "SELECT * FROM processing_stages()")
-    emit(rows, as_json=as_json)
+        found = conn.execute(
+            "SELECT outcome_state, count(*) AS n FROM prediction_outcomes GROUP BY 1"
+        ).fetchall()
+    states = {row["outcome_state"]: row["n"] for row in found}
+    emit(rows, views.stages(rows, states), as_json=as_json)
 
 
 app.command("watch")(watching.command)

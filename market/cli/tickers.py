@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from market.cli.completion import complete_symbol
-from market.cli.confirm import confirm_rewrite
+from market.cli.confirm import confirm_by_name, confirm_rewrite
 from market.cli.console import (
     DryRunOption,
     JsonOption,
@@ -14,7 +14,8 @@ from market.cli.console import (
     command_database,
     waiting,
 )
-from market.cli.display import View, emit
+from market.cli.display import emit
+from market.cli.views import tickers as views
 from market.universe import registry, tickers
 from sql.database import trying
 from sql.errors import InvalidInput, ReckonerError
@@ -44,7 +45,7 @@ def register_tickers(
     rows = [
         {"symbol": symbol, "result": result} for result, group in done.items() for symbol in group
     ]
-    emit(rows, as_json=as_json)
+    emit(rows, views.registered(rows, dry_run=dry_run), as_json=as_json)
     if done["rejected"]:
         raise ReckonerError(
             f"not a symbol: {', '.join(map(repr, done['rejected']))}; the others were registered"
@@ -65,7 +66,7 @@ def ticker_registry(
         raise InvalidInput(f"--status is one of {', '.join(registry.STATUSES)}, not {status}")
     with command_database() as database, database.transaction() as conn:
         rows = registry.listing(conn, status)
-    emit(rows, View(empty="no ticker"), as_json=as_json)
+    emit(rows, views.registry(rows), as_json=as_json)
 
 
 @app.command("set-ticker")
@@ -89,7 +90,8 @@ def set_ticker(
         raise InvalidInput("--reason is empty: give a reason, the ticker's outcomes repeat it")
     with command_database() as database, waiting(f"changing {symbol}"):
         row = tickers.set_status(database, symbol, status, reason, dry_run=dry_run)
-    emit([{**row, "dry_run": dry_run}], as_json=as_json)
+    row["dry_run"] = dry_run
+    emit([row], views.status_set(row), as_json=as_json)
 
 
 @app.command("remap-ticker")
@@ -111,8 +113,12 @@ def remap_ticker(
         if not dry_run and not yes:
             with waiting("counting"):
                 row = tickers.remap(database, old, new, dry_run=True)
-            rows = row["outcomes"] + row["bars_set_aside"] + row["bars_taken"]
-            confirm_rewrite(database, rows)
+            if loss := views.destroys(row):
+                confirm_by_name(database, loss, row["old"])
+            else:
+                rows = row["outcomes"] + row["bars_set_aside"] + row["bars_taken"]
+                confirm_rewrite(database, rows)
         with waiting(f"remapping {old}"):
             row = tickers.remap(database, old, new, dry_run=dry_run)
-    emit([{**row, "dry_run": dry_run}], as_json=as_json)
+    row["dry_run"] = dry_run
+    emit([row], views.remapped(row), as_json=as_json)

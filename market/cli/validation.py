@@ -6,8 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from market.cli.console import JsonOption, application, command_database, say, waiting
-from market.cli.display import View, emit, emit_json
+from market.cli.display import emit, emit_json
 from market.cli.reports import Form
+from market.cli.views import prices as views
 from market.prices.report import LEAST_SCORE
 from market.universe import symbol_lists
 from sql.errors import InvalidInput, Unhealthy
@@ -63,7 +64,7 @@ def _show(rows: Rows, bad: list[str], about: str, form: Form) -> None:
         emit_json(rows)
         return
     if form is Form.TABLE:
-        emit(rows, View(empty="no active ticker"), as_json=False)
+        emit(rows, views.validated(rows, about, LEAST_SCORE), as_json=False)
         return
     from market.cli.show import as_markdown, as_page  # noqa: PLC0415 - loads a second's worth
     from market.evaluation.tables import Report, Table  # noqa: PLC0415

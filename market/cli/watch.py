@@ -2,10 +2,9 @@
 
 import contextlib
 import signal
-import sys
 
 from market.cli.console import JsonOption, command_database
-from market.cli.display import emit_json, emit_tables
+from market.cli.display import draws, emit_json, emit_tables
 from sql.settings import DatabaseSettings, load
 
 
@@ -28,7 +27,7 @@ def command(as_json: JsonOption = False) -> None:
     ):
         if as_json:
             emit_json(watcher.read())
-        elif not sys.stdout.isatty():
+        elif not draws():
             emit_tables(tables(watcher.read()))
         else:
             signal.signal(signal.SIGTERM, signal.default_int_handler)

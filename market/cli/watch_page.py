@@ -26,6 +26,8 @@ _FIXED_LINES = 11
 # Shown also while there is no event of them; other topics once there is one.
 _TOPICS = ("prediction", "ticker")
 _STATUSES = ("pending", "processing", "failed", "dead")
+# A worker takes a new event at once; one that waits longer is late, or waits for a provider.
+_LATE_SECONDS = 300
 
 
 def draw(page: Page | None, lost: str | None, size: ConsoleDimensions) -> RenderableType:
@@ -202,7 +204,34 @@ def _note(page: Page, lost: str | None) -> Text:
         f"{row['name']} is paused for {_duration(row['seconds'])}: {row['reason']}"
         for row in page["paused"]
     )
-    return Text(blanked(paused), style="yellow", no_wrap=True, overflow="ellipsis")
+    behind = late(page)
+    return Text(
+        blanked("; ".join(filter(None, [behind, paused]))),
+        style="bold red" if behind else "yellow",
+        no_wrap=True,
+        overflow="ellipsis",
+    )
+
+
+def late(page: Page) -> str:
+    """Say what is late, the gravest first; empty where nothing is."""
+    counts = {
+        name: sum(row["count"] for row in page["queue"] if row["status"] == name)
+        for name in _STATUSES
+    }
+    oldest = max(
+        (row["oldest"] or 0 for row in page["queue"] if row["status"] == "pending"), default=0
+    )
+    open_ = counts["pending"] + counts["processing"] + counts["failed"]
+    found = {
+        f"{counts['dead']:,} dead": counts["dead"] > 0,
+        f"no worker for {open_:,} events": open_ > 0
+        and not any(row["alive"] for row in page["workers"]),
+        f"{counts['failed']:,} failed, to be tried again": counts["failed"] > 0,
+        f"one waits for {_duration(oldest)}": oldest > _LATE_SECONDS,
+    }
+    words = [text for text, is_so in found.items() if is_so]
+    return f"LATE: {', '.join(words)}" if words else ""
 
 
 _STYLES = {

@@ -4,6 +4,7 @@ The first table answers; the others show what it rests on.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,8 +24,8 @@ from market.evaluation.tables import (
 
 _LEGEND = (
     "right: came true by the 0.5 % rule. base: what 'always bullish' would have scored on the same"
-    " rows. 95 %: stretches of time are drawn anew, not rows, because rows depend on each other;"
-    f" * below {blocks.MIN_BLOCKS} such stretches."
+    " rows, chance: the same calls dealt out at random, percent. 95 %: stretches of time are drawn"
+    f" anew, not rows, because rows depend on each other; * below {blocks.MIN_BLOCKS} such stretches."
 )
 _FINDING_NOTE = (
     "Finding: better or worse at q < 0.05 than both 'always bullish' and the same calls dealt out at"
@@ -47,13 +48,14 @@ def report(groups: Sequence[Group], about: Mapping[str, Any]) -> Report:
         notes.append(
             f"Excess: on {known:,} of {judged:,} rows, where {benchmark} has a close on both sessions."
         )
+    lines = groups if about.get("by") == "month" else by_edge(groups)
     tables = [
-        _answer(groups),
-        _against_bullish(groups),
-        _against_chance(groups),
-        _counts(groups),
-        _returns(groups),
-        _money(groups, benchmark),
+        _answer(lines),
+        _against_bullish(lines),
+        _against_chance(lines),
+        _counts(lines),
+        _returns(lines),
+        _money(lines, benchmark),
     ]
     return Report(
         "Did they come true?",
@@ -65,13 +67,49 @@ def report(groups: Sequence[Group], about: Mapping[str, Any]) -> Report:
             "method": method() | {"significant": accuracy.SIGNIFICANT},
             "groups": [plain(dataclasses.asdict(group)) for group in groups],
         },
+        answer(groups),
     )
+
+
+def answer(groups: Sequence[Group]) -> str:
+    """Answer the report's question in a sentence: yes only where it is more than chance."""
+    judged = [group for group in groups if group.correct + group.incorrect]
+    better = [group for group in judged if group.finding.startswith("better than always")]
+    if not judged:
+        return "Nothing can be judged yet."
+    if any(group.group != "all" for group in judged):
+        if not better:
+            return f"No line of {len(judged):,} is shown to be better than 'always bullish'."
+        best = max(better, key=lambda group: group.edge)
+        return (
+            f"{len(better):,} of {len(judged):,} lines are better than 'always bullish', most"
+            f" {_key(best)[1]} at {_score(best)}."
+        )
+    few = all(group.finding == "too little to say" for group in judged)
+    verdict = "Yes" if better else "Too little to say" if few else "No"
+    return f"{verdict}: {', '.join(map(_score, better or judged))}."
+
+
+def _score(group: Group) -> str:
+    right, base = (f"{100 * each:.0f} %" for each in (group.accuracy, group.base_rate))
+    return f"{horizon_name(group.horizon)} {right} right (always bullish {base})"
+
+
+def by_edge(groups: Sequence[Group]) -> list[Group]:
+    """Sort the lines of each horizon by their edge; those without one last."""
+    horizons = list(dict.fromkeys(group.horizon for group in groups))
+
+    def place(group: Group) -> tuple[int, bool, float]:
+        unknown = math.isnan(group.edge)
+        return horizons.index(group.horizon), unknown, 0.0 if unknown else -group.edge
+
+    return sorted(groups, key=place)
 
 
 def _answer(groups: Sequence[Group]) -> Table:
     return Table(
         "",
-        ("", "group", "judged", "right", "95 %", "base", "finding"),
+        ("", "group", "judged", "right", "95 %", "base", "chance", "finding"),
         [
             (
                 *_key(g),
@@ -79,8 +117,9 @@ def _answer(groups: Sequence[Group]) -> Table:
                 share(g.accuracy),
                 span(g.accuracy_low, g.accuracy_high, 100)
                 + ("*" if g.interval == "wilson" else ""),
-                share(g.base_rate),
-                g.finding,
+                number(100 * g.base_rate, ".1f"),
+                number(100 * g.chance_rate, ".1f"),
+                g.finding.replace("always bullish", "base"),
             )
             for g in groups
         ],

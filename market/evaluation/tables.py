@@ -41,6 +41,7 @@ class Report:
     legend: str  # needed to read the answer
     notes: list[str]  # methods
     document: dict[str, Any]  # the same for programs; NaN is None
+    answer: str = ""  # one sentence
 
 
 def method() -> dict[str, Any]:

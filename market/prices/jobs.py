@@ -25,6 +25,7 @@ from sql.errors import NotFound
 from sql.rows import Rows, fetch_rows
 
 Kind = Literal["backfill", "missing", "sync", "update"]
+_NEWEST = 20  # each progress reads the waiting events of tickers
 # Below the priority of predictions; the newest days before whole years.
 PRIORITIES: dict[Kind, int] = {"backfill": -20, "missing": -20, "sync": -5, "update": -5}
 
@@ -64,6 +65,16 @@ def progress(conn: Connection, job: int) -> dict[str, Any]:
     if row is None:
         raise NotFound(f"there is no job {job}; the table price_jobs has all of them")
     return row
+
+
+def newest(conn: Connection) -> Rows:
+    """List the progress of the newest jobs, the newest first."""
+    return fetch_rows(
+        conn,
+        "SELECT p.* FROM (SELECT id FROM price_jobs ORDER BY id DESC LIMIT %s) j"
+        " CROSS JOIN LATERAL job_progress(j.id) p ORDER BY p.job DESC",
+        [_NEWEST],
+    )
 
 
 def symbols(conn: Connection, job: int) -> Rows:

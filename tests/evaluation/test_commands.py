@@ -136,11 +136,29 @@ def test_a_terminal_of_80_columns_holds_every_table(outcomes: Conn) -> None:
             # The answer comes first, its lines unbroken.
             body = [line for line in lines[2:] if line.strip().startswith("T+")][: len(groups)]
             assert len(body) == len(groups)
-            for line, group in zip(body, groups, strict=True):
-                assert group.finding in line
+            for line, group in zip(body, accuracy_tables.by_edge(groups), strict=True):
+                assert group.finding.replace("always bullish", "base") in line
                 assert (
                     f"{100 * group.accuracy:.1f} %" in line or not group.correct + group.incorrect
                 )
+
+
+def test_the_answer_is_a_sentence_and_lines_are_sorted_by_edge(outcomes: Conn) -> None:
+    frame = outcomes_frame(outcomes)
+    whole = accuracy.groups(frame, None)
+    verdict = accuracy_tables.answer(whole)
+    assert verdict.split(":")[0] in {"Yes", "No", "Too little to say"}
+    assert "T+1 " in verdict
+    assert "always bullish" in verdict
+    assert accuracy_tables.answer([]) == "Nothing can be judged yet."
+    groups = accuracy.groups(frame, "symbol")
+    assert "lines" in accuracy_tables.answer(groups) or "No line of" in accuracy_tables.answer(
+        groups
+    )
+    first = [group.edge for group in accuracy_tables.by_edge(groups) if group.horizon == "t1"]
+    known = [edge for edge in first if edge == edge]  # noqa: PLR0124 - without NaN
+    assert known == sorted(known, reverse=True)
+    assert first[: len(known)] == known
 
 
 def test_nothing_in_a_group_steers_the_terminal(outcomes: Conn) -> None:

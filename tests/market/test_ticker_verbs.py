@@ -317,6 +317,18 @@ def test_many_rows_are_rewritten_only_with_consent(url: str, conn: Conn, predict
     assert outcome(conn, prediction, "OLD")
 
 
+@pytest.mark.usefixtures("prediction")
+def test_a_remap_that_loses_prices_asks_for_the_name(url: str, conn: Conn) -> None:
+    arguments = ("market", "remap-ticker", "OLD", "GONE")
+    assert "OLD would lose 124 bars" in error_line(command(url, *arguments), 2)
+    for answer, code in (("y", 1), ("old", 0)):
+        said = at_terminal(url, arguments, answer)
+        assert "GONE has no prices here" in said.stderr
+        assert said.returncode == code, said.stderr
+        provider = ticker(conn, "OLD")["provider_symbol"]
+        assert provider == ("GONE" if answer == "old" else None)
+
+
 def test_few_rows_need_no_consent(url: str, conn: Conn, database: Database) -> None:
     process(database, insert_prediction(conn, ["OLD"]))
     for arguments in (["remap-ticker", "OLD", "NEW"], ["calculate-outcomes", "--force"]):

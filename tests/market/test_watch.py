@@ -17,6 +17,7 @@ from typing import Any
 import pyte
 import pytest
 
+from market.cli.watch_page import late
 from tests.support.cli import command, document, table
 from tests.support.db import Conn, connect, value
 from tests.support.market import MOMENT, bars, completed, insert_prediction
@@ -235,3 +236,15 @@ def test_where_there_is_no_terminal_it_prints_once(
     assert plain.returncode == 0
     assert "\x1b" not in plain.stdout
     assert table(plain)[0]["queue"] == "prediction"
+
+
+def test_what_is_late_is_said_on_top() -> None:
+    queue = [
+        {"topic": "ticker", "status": "dead", "count": 2, "oldest": 9000},
+        {"topic": "prediction", "status": "pending", "count": 3, "oldest": 600},
+    ]
+    page = {"queue": queue, "workers": [{"alive": False}]}
+    assert late(page) == "LATE: 2 dead, no worker for 3 events, one waits for 10 min"
+    assert late({"queue": [], "workers": []}) == ""
+    fresh = [{"topic": "prediction", "status": "pending", "count": 3, "oldest": 2}]
+    assert late({"queue": fresh, "workers": [{"alive": True}]}) == ""

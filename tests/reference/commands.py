@@ -12,9 +12,15 @@ from worker.__main__ import app as worker
 
 _ANSWER = """\
 `./dev worker …` and `./dev market …` are `python -m worker …` and `python -m market …` in the project's
-environment. Every command takes `--help`. Commands that print take `--json`; on a terminal they print a
-table, in a pipe one TSV table with its header and exact values. Commands that change rows take `--dry-run`
-and print counts before and after; a dry run takes no ids of sequences. An unknown symbol or id is exit 1.
+environment. Every command takes `--help`. Commands that change rows take `--dry-run` and print counts before
+and after; a dry run takes no ids of sequences. An unknown symbol or id is exit 1.
+
+Commands that print take `-o table|wide|json|jsonl|tsv|csv`, `--columns A,B` and `--json`. On a terminal the default is
+`table`: a sentence that answers, with the database; the rows, trouble first; what is equal in all rows; what is not
+shown; the next command. Columns give way until the rest fits, and a single row is a record. `-o wide` shows every
+column and row at full length, `--columns` only those, by the names that TSV and JSON have. Long screens go through
+`$PAGER`; `NO_COLOR` is obeyed. In a pipe the default is `tsv`: every row and column, with exact values and times
+of ISO 8601.
 
 Strangers' text (symbols, reasons, providers' words) is printed as text: characters that a terminal obeys or an eye
 cannot see are escapes such as `\\x1b`. TSV is for the eye and for spreadsheets. White space in it is folded, and a text

@@ -27,6 +27,7 @@ COMMANDS: dict[tuple[str, ...], int] = {
     ("worker", "watch", "--json"): 0,
     ("market", "accuracy-report", "--json"): 0,
     ("market", "calibration-report", "--json"): 0,
+    ("market", "outcomes", "--json"): 0,
     ("market", "register-tickers", "OTHER", "--json"): 0,
     ("market", "ticker-registry", "--json"): 0,
     (

@@ -41,6 +41,7 @@ RANGE = ["--start", "2024-03-01", "--end", "2024-03-08"]
 UNKNOWN: dict[tuple[str, str], list[str]] = {
     ("market payload", "number"): ["4711"],
     ("market price-stats", "symbol"): ["NOPE"],
+    ("market outcomes", "symbol"): ["-s", "NOPE"],
     ("market set-ticker", "symbol"): ["NOPE", "--status", "active", "--reason", "x"],
     ("market remap-ticker", "old"): ["NOPE", "GOOD", "--yes"],
     ("market backfill", "resume"): ["--resume", "4711"],

@@ -9,7 +9,7 @@ import typer
 
 from market.cli.completion import complete_symbol
 from market.cli.console import LARGEST_ID, JsonOption, command_database
-from market.cli.display import Column, View, emit, emit_tables, on_screen
+from market.cli.display import Column, View, draws, emit, emit_tables
 from market.cli.display.cells import relative
 from market.cli.display.options import asked
 from sql.database import Database
@@ -55,7 +55,7 @@ def explain(
         name = f"event {event}" if what is None else _named(what)
         if sources:
             emit(explaining.sources(rows), _story(f"Sources of {name}"), as_json=as_json)
-        elif not on_screen(as_json=as_json) or asked().wide or asked().columns:
+        elif as_json or not draws() or asked().wide or asked().columns:
             emit(rows, _story(f"Story of {name}"), as_json=as_json)
         elif story or event is not None:
             last = f"{name.capitalize()}: {rows[-1]['story']}" if event is not None else ""

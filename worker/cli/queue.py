@@ -18,7 +18,7 @@ from market.cli.console import (
     drawing,
     waiting,
 )
-from market.cli.display import View, emit, on_screen
+from market.cli.display import View, draws, emit
 from market.cli.display.options import asked
 from market.settings import MarketSettings
 from sql.errors import Conflict, InvalidInput
@@ -144,7 +144,7 @@ def enqueue(
 def _answer(row: dict[str, Any], view: View, *, as_json: bool) -> None:
     """Print one row: a person reads its sentence, and the rest with -o wide."""
     output = asked()
-    plain = on_screen(as_json=as_json) and not (output.wide or output.columns)
+    plain = not as_json and draws() and not (output.wide or output.columns)
     emit([] if plain else [row], view, as_json=as_json)
 
 

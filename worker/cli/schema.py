@@ -8,7 +8,7 @@ import psycopg
 import typer
 
 from market.cli.console import JsonOption, command_database, say, waiting
-from market.cli.display import Column, View, emit, on_screen
+from market.cli.display import Column, View, draws, emit
 from sql.database import Database
 from sql.errors import InvalidInput, ReckonerError
 from sql.rows import Rows
@@ -80,7 +80,7 @@ def _print_changes(changes: list[Change], summary: str, *, as_json: bool) -> Non
         record=False,
     )
     emit(rows, view, as_json=as_json)
-    if not on_screen(as_json=as_json):
+    if as_json or not draws():
         return
     for change in changes:
         if change.sql:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from market.cli.console import JsonOption, command_database, say
-from market.cli.display import Column, View, emit, emit_json, emit_tables, on_screen
+from market.cli.display import Column, View, draws, emit, emit_json, emit_tables
 from market.cli.display.options import answering_from
 from sql import embedded
 from sql.access import open_database
@@ -34,7 +34,7 @@ def status(as_json: JsonOption = False) -> None:
             emit_json(document)
             return
         tables = {name: document[name] for name in ("stuck", "workers", "queue")}
-        if on_screen():
+        if draws():
             shown = {**tables, "workers": [_worker(row) for row in tables["workers"]]}
             views = _VIEWS | {"workers": _workers_view(document["totals"])}
             emit_tables(
@@ -132,8 +132,8 @@ def health(as_json: JsonOption = False) -> None:
     if as_json:
         emit_json({"healthy": healthy, "checks": rows})
     else:
-        with answering_from(place):
-            emit(rows, _verdict(rows), as_json=False)
+        answering_from(place)
+        emit(rows, _verdict(rows), as_json=False)
     sys.exit(0 if healthy else 3)
 
 

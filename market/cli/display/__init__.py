@@ -5,16 +5,7 @@ modules below each have one job: `view` the words for it, `cells` a value as tex
 columns fit, `screen` the drawing, `formats` the outputs for programs, `options` what was asked for.
 """
 
-from market.cli.display.emit import emit, emit_json, emit_tables, on_screen
+from market.cli.display.emit import draws, emit, emit_json, emit_tables
 from market.cli.display.view import Change, Column, View, changed
 
-__all__ = [
-    "Change",
-    "Column",
-    "View",
-    "changed",
-    "emit",
-    "emit_json",
-    "emit_tables",
-    "on_screen",
-]
+__all__ = ["Change", "Column", "View", "changed", "draws", "emit", "emit_json", "emit_tables"]

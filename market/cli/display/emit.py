@@ -40,11 +40,6 @@ def emit(rows: Sequence[Row], view: View = _PLAIN, *, as_json: bool) -> None:
         draw(rows, keys, view, output)
 
 
-def on_screen(*, as_json: bool = False) -> bool:
-    """Whether the running command prints for a person, and not for a program."""
-    return not as_json and _writer(asked()) is None
-
-
 def emit_tables(
     tables: Mapping[str, Sequence[Row]],
     views: Mapping[str, View] | None = None,
@@ -78,6 +73,14 @@ def emit_json(document: Any) -> None:
     """Print one JSON document, or with `-o jsonl` a line for each item."""
     write = formats.write_json_lines if asked().form is Form.JSONL else formats.write_json
     write(document)
+
+
+def draws() -> bool:
+    """Tell whether rows become a screen, and not a file."""
+    output = asked()
+    if output.form is None:
+        return sys.stdout.isatty()
+    return output.form in {Form.TABLE, Form.WIDE}
 
 
 def keys_of(rows: Sequence[Row]) -> list[str]:

@@ -4,10 +4,9 @@ A command that takes `as_json: JsonOption` gets the other two from `with_output_
 command repeats them. `emit` reads them here.
 """
 
-import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
@@ -64,14 +63,12 @@ def asked() -> Output:
     return _asked.get()
 
 
-@contextlib.contextmanager
-def answering_from(place: str) -> Iterator[None]:
-    """Let screens name the database that they answer from, without its password."""
-    token = _place.set(place)
-    try:
-        yield
-    finally:
-        _place.reset(token)
+def answering_from(place: str) -> None:
+    """Let the running command's screens name their database, without its password.
+
+    It stays until the command ends: a command prints after it has left the database.
+    """
+    _place.set(place)
 
 
 def place() -> str:
@@ -91,11 +88,12 @@ def with_output_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         names = tuple(name.strip() for name in (columns or "").split(",") if name.strip())
         options[_JSON] = options.get(_JSON) or output in {Form.JSON, Form.JSONL}
-        token = _asked.set(Output(output, names))
+        tokens = _asked.set(Output(output, names)), _place.set("")
         try:
             return command(*arguments, **options)
         finally:
-            _asked.reset(token)
+            _asked.reset(tokens[0])
+            _place.reset(tokens[1])
 
     added = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
