@@ -29,20 +29,20 @@ def _main() -> None:
     configure(load(LogSettings))
 
 
-for group in (
-    reports,
-    outcome_list,
-    tickers,
-    prices,
-    outcomes,
-    jobs,
-    job_status,
-    pipeline,
-    validation,
-    stats,
-):
-    app.add_typer(group.app)
-app.add_typer(db.app, name="db")
+# The sections of `--help`.
+_SECTIONS = {
+    "Reports": [reports, outcome_list],
+    "Tickers": [tickers],
+    "Prices": [prices, jobs, job_status],
+    "Outcomes": [outcomes, pipeline],
+    "The state of the data": [validation, stats],
+}
+for title, groups in _SECTIONS.items():
+    for group in groups:
+        for command in group.app.registered_commands:
+            command.rich_help_panel = title
+        app.add_typer(group.app)
+app.add_typer(db.app, name="db", rich_help_panel="The database")
 
 if __name__ == "__main__":
     run(app)

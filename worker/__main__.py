@@ -4,6 +4,9 @@ Each file of `worker/cli/` has a group of commands. Modules that load slowly are
 command that needs them, so that `--help` and `status` start fast.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import typer
 
 from market.cli import watch
@@ -11,7 +14,7 @@ from market.cli.console import application
 from market.cli.console import run as run_application
 from sql.logs import configure
 from sql.settings import LogSettings, load
-from worker.cli import demo, queue, run, schema, status
+from worker.cli import demo, explain, queue, run, schema, status
 
 app = application(
     "Reckoner's worker: turns predictions into outcomes. Without a command it runs.",
@@ -26,17 +29,20 @@ def _main(context: typer.Context) -> None:
         run.run()
 
 
-app.command("run")(run.run)
-app.command("migrate")(schema.migrate_command)
-app.command("status")(status.status)
-app.command("sweep")(queue.sweep)
-app.command("requeue")(queue.requeue)
-app.command("enqueue")(queue.enqueue)
-app.command("explain")(queue.explain)
-app.command("health")(status.health)
-app.command("url")(status.url)
-app.command("demo")(demo.demo)
-app.command("watch")(watch.command)
+_SECTIONS: dict[str, dict[str, Callable[..., Any]]] = {
+    "The worker": {"run": run.run, "demo": demo.demo},
+    "The state of the queue": {
+        "status": status.status,
+        "health": status.health,
+        "explain": explain.explain,
+        "watch": watch.command,
+    },
+    "Events": {"sweep": queue.sweep, "requeue": queue.requeue, "enqueue": queue.enqueue},
+    "The database": {"migrate": schema.migrate_command, "url": status.url},
+}
+for title, commands in _SECTIONS.items():
+    for name, command in commands.items():
+        app.command(name, rich_help_panel=title)(command)
 
 if __name__ == "__main__":
     run_application(app)

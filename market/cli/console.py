@@ -16,8 +16,10 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import psycopg
 import typer
 from typer.completion import completion_init  # type: ignore[attr-defined] # in no __all__
+from typer.exceptions import TyperException
 
 from market.cli.display.options import answering_from, with_output_options
+from market.cli.usage import Grouped, in_words
 from sql.access import open_database
 from sql.database import Database
 from sql.errors import InvalidInput, ReckonerError, Unhealthy
@@ -56,6 +58,7 @@ def application(help_text: str, **options: Any) -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
+        cls=Grouped,
         **options,
     )
 
@@ -147,7 +150,16 @@ def run(app: Callable[..., Any]) -> None:
 
 def _run(app: Callable[..., Any]) -> None:
     try:
-        app(complete_var=_COMPLETE)
+        code = app(complete_var=_COMPLETE, standalone_mode=False)
+        if isinstance(code, int) and code:
+            sys.exit(code)
+    except TyperException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # typer does not export it
+            sys.stderr.write(f"{error.format_message()}\n")
+            sys.exit(2)
+        fail(in_words(error), 2)
+    except typer.Abort:
+        fail("aborted", 1)
     except ReckonerError as error:
         fail(_named(error, str(error)), exit_code(error))
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction) as error:

@@ -206,3 +206,17 @@ def test_values_become_text() -> None:
         "2.5 GB",
         "3000.0 TB",
     ]
+
+
+def test_a_wrapped_column_continues_below_itself_and_is_not_cut() -> None:
+    view = View([Column("symbol", rank=0), Column("reason", rank=0, least=20, wrap=True)])
+    got = lines(40, rows=ROWS[:2], view=view)
+    assert all(len(line) <= 40 for line in got)
+    assert " ".join(line[8:].strip() for line in got[2:4]) in _LONG
+    assert "\u2026" not in "".join(got)
+
+
+def test_notes_are_below_the_rows_and_stay_without_any() -> None:
+    view = View(notes=["ok: a, b"], summary="Healthy.", next=["run"])
+    assert lines(80, rows=[], view=view) == ["Healthy.", "ok: a, b", "next: run"]
+    assert lines(80, view=view)[-2:] == ["ok: a, b", "next: run"]

@@ -19,9 +19,27 @@ from worker import __main__ as worker
 APPS = {"market": market.app, "worker": worker.app}
 
 
-def inline(url: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+class Terminal(io.BytesIO):
+    """What takes itself for a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def on_terminal(
+    url: str, *arguments: str, width: int = 80, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m …` in this process on a terminal of a width, without colours."""
+    shape = {"COLUMNS": str(width), "LINES": "24", "NO_COLOR": "1", "TERM": "dumb"}
+    return inline(url, *arguments, beneath=Terminal(), **(shape | settings))
+
+
+def inline(
+    url: str, *arguments: str, beneath: io.BytesIO | None = None, **settings: str
+) -> subprocess.CompletedProcess[str]:
     """Run `python -m …` in this process, in a pipe; a traceback is the test's own error."""
-    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="\n") for _ in range(2))
+    out = io.TextIOWrapper(beneath or io.BytesIO(), encoding="utf-8", newline="\n")
+    err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="\n")
     code: object = 0
     env = environment(url, **settings)
     with (

@@ -1,11 +1,11 @@
-"""`worker sweep`, `requeue`, `enqueue`, `explain`: an operator's commands for events."""
+"""`worker sweep`, `requeue`, `enqueue`: an operator's commands for events."""
 
 import contextlib
 import datetime as dt
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,13 +18,14 @@ from market.cli.console import (
     drawing,
     waiting,
 )
-from market.cli.display import emit
+from market.cli.display import View, draws, emit
+from market.cli.display.options import asked
 from market.settings import MarketSettings
 from sql.errors import Conflict, InvalidInput
 from sql.settings import load
 from worker import sweep as sweeping
+from worker.cli import screens
 from worker.queue import enqueue as enqueuing
-from worker.queue import explain as explaining
 from worker.queue import requeue as requeuing
 from worker.queue import status
 from worker.settings import WorkerSettings
@@ -44,8 +45,9 @@ def sweep(dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
         after = status.live_events(database)
         if found is None:
             raise Conflict(f"another worker is sweeping just now{sweeping.holder(database)}")
-    counts = {"dry_run": dry_run, "events_before": before, "events_after": after}
-    emit([{"crashed": crashed, **found, **counts}], as_json=as_json)
+        counts = {"dry_run": dry_run, "events_before": before, "events_after": after}
+        row = {"crashed": crashed, **found, **counts}
+        _answer(row, screens.swept(row), as_json=as_json)
 
 
 def requeue(
@@ -96,14 +98,23 @@ def requeue(
             error_like=error_like,
             dry_run=dry_run,
         )
-    emit([row], as_json=as_json)
+        what = (
+            f"event {event}"
+            if event is not None
+            else f"prediction {prediction}"
+            if prediction is not None
+            else ticker or ""
+        )
+        _answer(row, screens.requeued(row, what), as_json=as_json)
 
 
 def enqueue(
     everything: Annotated[bool, typer.Option("--all", help="All predictions.")] = False,
     since: Annotated[
         dt.datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="Posts of this UTC date and later."),
+        typer.Option(
+            formats=["%Y-%m-%d"], metavar="DATE", help="Posts of this UTC date and later."
+        ),
     ] = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
@@ -127,7 +138,14 @@ def enqueue(
         with _progress("enqueueing") as advance:
             counts = enqueuing.enqueue(database, moment, advance, dry_run=dry_run)
         row = {"dry_run": dry_run, **asdict(cost), **counts}
-    emit([row], as_json=as_json)
+        _answer(row, screens.enqueued(row), as_json=as_json)
+
+
+def _answer(row: dict[str, Any], view: View, *, as_json: bool) -> None:
+    """Print one row: a person reads its sentence, and the rest with -o wide."""
+    output = asked()
+    plain = not as_json and draws() and not (output.wide or output.columns)
+    emit([] if plain else [row], view, as_json=as_json)
 
 
 @contextlib.contextmanager
@@ -146,30 +164,3 @@ def _progress(doing: str) -> Iterator[Callable[[int, int], None]]:
     ) as progress:
         task = progress.add_task(doing, total=None)
         yield lambda seen, total: progress.update(task, completed=seen, total=total)
-
-
-def explain(
-    what: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[PREDICTION_ID | SYMBOL]",
-            autocompletion=complete_symbol,
-            help="The prediction or ticker to explain.",
-        ),
-    ] = None,
-    event: Annotated[
-        int | None,
-        typer.Option(min=-LARGEST_ID, max=LARGEST_ID, help="Explain this event instead."),
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Explain why a prediction is late: its history, and what it waits for.
-
-    The same in SQL: explain_prediction(id), explain_ticker(symbol), explain_event(id). Examples:
-    `python -m worker explain 17`, `python -m worker explain AAPL --json`.
-    """
-    if (what is None) == (event is None):
-        raise InvalidInput("give a prediction's id, a symbol, or --event ID")
-    with command_database() as database:
-        rows = explaining.explain(database, what=what, event=event)
-    emit(rows, as_json=as_json)

@@ -8,12 +8,13 @@ import psycopg
 import typer
 
 from market.cli.console import JsonOption, command_database, say, waiting
-from market.cli.display import View, emit
+from market.cli.display import Column, View, draws, emit
 from sql.database import Database
 from sql.errors import InvalidInput, ReckonerError
 from sql.rows import Rows
 from sql.schema import migrate, remove
 from sql.schema.migrate import Change
+from worker.cli.words import counted
 
 
 def migrate_command(
@@ -37,8 +38,6 @@ def migrate_command(
         raise InvalidInput("give one of --check and --remove")
     making = not (check or removing)
     with command_database(any_schema=True, may_make=making) as database:
-        if sys.stdout.isatty() and not as_json and not removing:
-            say(database.place)
         if removing:
             _remove(database, apply=apply, as_json=as_json)
             return
@@ -52,21 +51,37 @@ def migrate_command(
                 with waiting("applying sql/"):
                     changes, missing = migrate.migrate(database), []
             except migrate.NamesTaken as error:
-                _print_changes(error.changes, as_json=as_json)
+                _print_changes(error.changes, "Nothing was changed", as_json=as_json)
                 raise
-    _print_changes(changes, as_json=as_json)
+        _print_changes(changes, _sentence(changes, done=not check), as_json=as_json)
     if missing:
         sys.exit(3)
 
 
-def _print_changes(changes: list[Change], *, as_json: bool) -> None:
+def _sentence(changes: list[Change], *, done: bool) -> str:
+    """Say what was done, or what is missing."""
+    found = [change for change in changes if change.action not in {"optional", "blocked", "clash"}]
+    if any(change.action == "clash" for change in changes):
+        return f"Refused: {counted(len(changes), 'name of ours is', 'names of ours are')} taken"
+    if not found:
+        return "Up to date: nothing to do"
+    did = "Applied" if done else "Missing:"
+    return f"{did} {counted(len(found), 'change')}"
+
+
+def _print_changes(changes: list[Change], summary: str, *, as_json: bool) -> None:
     """Print what was or would be done, and the SQL that resolves what is blocked."""
-    if as_json or not sys.stdout.isatty():
-        rows = [asdict(change) for change in changes]
-        emit(Rows(rows, [field.name for field in fields(Change)]), as_json=as_json)
+    rows = Rows([asdict(change) for change in changes], [field.name for field in fields(Change)])
+    missing = summary.startswith("Missing")
+    view = View(
+        [Column("action", rank=0), Column("name", rank=0, least=30, wrap=True, of=("sql",))],
+        summary=f"{summary}.",
+        next=["python -m worker migrate"] if missing else [],
+        record=False,
+    )
+    emit(rows, view, as_json=as_json)
+    if as_json or not draws():
         return
-    rows = [{"action": change.action, "name": change.name} for change in changes]
-    emit(rows, View(empty="up to date"), as_json=False)
     for change in changes:
         if change.sql:
             when = (
@@ -97,10 +112,13 @@ def _remove(database: Database, *, apply: bool, as_json: bool) -> None:
             lines = remove.statements(conn)
     if as_json or apply:
         name = "removed" if apply else "would_remove"
-        emit(
-            Rows([{name: line} for line in lines], [name]),
-            View(empty="nothing of ours is here"),
-            as_json=as_json,
+        did = "Removed" if apply else "Would remove"
+        said = f"{did} what is ours with {counted(len(lines), 'statement')}; your data stays."
+        view = View(
+            [Column(name, rank=0, least=40, wrap=True)],
+            summary=said if lines else "Nothing to do: nothing of ours is here.",
+            record=False,
         )
+        emit(Rows([{name: line} for line in lines], [name]), view, as_json=as_json)
     elif lines:
         say(remove.script(lines).rstrip())

@@ -3,7 +3,7 @@
 Every front end (commands, pages) reads these two functions, so that all of them show the same.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import psycopg
@@ -12,19 +12,60 @@ from sql.database import Connection, Database, error_line, one
 from sql.rows import fetch_rows
 from sql.schema import migrate
 from sql.schema.check import read_only
+from sql.unreachable import ConnectionFailed
 
 
 @dataclass(frozen=True)
 class Check:
-    """One health check: `ok`, `warn` (look at it) or `fail` (exit 3), with a sentence."""
+    """One health check: `ok`, `warn` (look at it) or `fail` (exit 3), with a sentence.
+
+    remedy: the command of ours that mends it or shows more; None where all is well or SQL mends it.
+    """
 
     check: str
     state: str
     message: str
+    remedy: str | None = None
+
+
+# Commands of ours for the checks; the messages have the SQL.
+_REMEDIES = {
+    "schema": "python -m worker migrate",
+    "workers": "python -m worker",
+    "backlog": "python -m worker status",
+    "dead": "python -m worker requeue --dead",
+    "providers": "python -m market providers",
+    "triggers": "python -m worker migrate",
+    "source": "python -m worker migrate",
+    "sweep": "python -m worker sweep",
+}
+
+# What is late or set aside, with the reason in few words, the late and the oldest first. is_late: a
+# worker should have taken it. next_at: when it is looked at again; NULL: now, or never.
+_STUCK = """
+SELECT *, count(*) FILTER (WHERE is_late) OVER () AS late FROM (
+    SELECT s.id, s.topic, s.key, s.status, s.age,
+           CASE WHEN s.status = 'processing' THEN o.leased_until
+                WHEN s.status <> 'dead' AND o.available_at > reckoner_now() THEN o.available_at END AS next_at,
+           CASE WHEN s.status = 'dead' THEN coalesce(o.last_error, 'no reason given')
+                WHEN s.status = 'processing' THEN
+                    format(CASE WHEN w.name IS NULL THEN 'worker %s is gone' ELSE 'worker %s has it' END, o.leased_by)
+                WHEN o.available_at > reckoner_now() THEN coalesce(o.last_error, 'delayed')
+                WHEN a.alive = 0 THEN 'no worker alive'
+                WHEN s.reason LIKE 'ready since %' THEN 'ready, and no worker has taken it yet'
+                ELSE s.reason END AS why,
+           s.reason,
+           CASE s.status WHEN 'dead' THEN false WHEN 'processing' THEN o.leased_until < reckoner_now()
+                ELSE o.available_at <= reckoner_now() AND (a.alive = 0 OR a.awake > 0 AND o.priority >= 0)
+           END AS is_late
+    FROM outbox_stuck s JOIN outbox o USING (id) LEFT JOIN reckoner_workers w ON w.name = o.leased_by
+    CROSS JOIN (SELECT count(*) AS alive, count(*) FILTER (WHERE asleep_until IS NULL) AS awake
+                FROM worker_status WHERE alive) a
+) found ORDER BY is_late DESC, age DESC, id LIMIT 5"""
 
 
 def status(conn: Connection) -> dict[str, Any]:
-    """Return queue, workers, oldest event, pace and ETA as one document."""
+    """Return queue, workers, stuck events, oldest event, pace and ETA as one document."""
     queue = fetch_rows(conn, "SELECT * FROM outbox_status")
     workers = fetch_rows(conn, "SELECT * FROM worker_status ORDER BY name")
     totals = one(
@@ -39,7 +80,11 @@ def status(conn: Connection) -> dict[str, Any]:
     totals["events_per_minute"] = pace
     etas = [row["eta"].total_seconds() / 60 for row in queue if row["eta"] is not None]
     totals["eta_minutes"] = round(max(etas), 1) if etas else None
-    return {"totals": totals, "queue": queue, "workers": workers}
+    stuck = fetch_rows(conn, _STUCK)
+    totals["late"] = max((row.pop("late") for row in stuck), default=0)
+    stuck.columns = tuple(name for name in stuck.columns if name != "late")
+    totals["workers"] = sum(row["alive"] for row in workers)
+    return {"totals": totals, "queue": queue, "workers": workers, "stuck": stuck}
 
 
 def live_events(database: Database) -> int:
@@ -50,11 +95,20 @@ def live_events(database: Database) -> int:
 
 def health(database: Database) -> list[Check]:
     """Run every check that the database still allows; the first failure may be the last."""
+    return [
+        replace(check, remedy=None if check.state == "ok" else _REMEDIES.get(check.check))
+        for check in _checks(database)
+    ]
+
+
+def _checks(database: Database) -> list[Check]:
     try:
         with database.transaction(seconds=10) as conn:
             changes = migrate.pending(conn)
     except migrate.MigrationError as error:
         return [_answers(database), Check("schema", "fail", str(error))]
+    except ConnectionFailed as error:
+        return [Check("database", "fail", str(error))]
     except psycopg.Error as error:
         return [Check("database", "fail", error_line(error))]
     checks = [_answers(database)]

@@ -29,13 +29,13 @@ GOOD = frozenset(
 BAD = frozenset(
     {
         *("fail", "failed", "dead", "invalid", "error", "unhealthy", "rejected", "unresolvable"),
-        *("late", "unknown", "parked", "cancelled", "danger", "failing", "paused"),
+        *("late", "unknown", "parked", "cancelled", "danger", "failing", "paused", "gone"),
     }
 )
 UNSETTLED = frozenset(
     {
         *("warn", "warning", "pending", "processing", "maturing", "awaiting_prices", "in_progress"),
-        *("inactive", "later", "waiting", "working"),
+        *("inactive", "later", "waiting", "working", "polling"),
     }
 )
 

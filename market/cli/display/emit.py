@@ -41,11 +41,13 @@ def emit(rows: Sequence[Row], view: View = _PLAIN, *, as_json: bool) -> None:
 
 
 def emit_tables(
-    tables: Mapping[str, Sequence[Row]], views: Mapping[str, View] | None = None
+    tables: Mapping[str, Sequence[Row]],
+    views: Mapping[str, View] | None = None,
+    summary: str = "",
 ) -> None:
     """Print several tables, one below the other; for programs one with all columns.
 
-    Its first column `part` has each row's key.
+    Its first column `part` has each row's key. summary: the sentence above all tables.
     """
     output = asked()
     keys = dict.fromkeys(key for rows in tables.values() for key in keys_of(rows))
@@ -54,12 +56,16 @@ def emit_tables(
         named = [{"part": name, **row} for name, rows in tables.items() for row in rows]
         writer(named, output.columns or ["part", *keys])
         return
-    from market.cli.display.screen import draw  # noqa: PLC0415 - only a terminal needs rich
+    from market.cli.display.screen import draw, say_first  # noqa: PLC0415 - only a terminal needs rich
 
+    if summary:
+        say_first(summary)
     for name, rows in tables.items():
         own = keys_of(rows)
         chosen = tuple(key for key in output.columns if key in own)
         if not output.columns or chosen:
+            if summary:
+                sys.stdout.write("\n")
             draw(rows, own, (views or {}).get(name, _PLAIN), Output(output.form, chosen), name)
 
 

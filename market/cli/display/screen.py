@@ -52,15 +52,14 @@ def screen(
     if title:
         parts.append(Text(visible_line(title), style="bold"))
     if view.summary:
-        parts.append(Text(visible_line(_placed(view.summary)), style="bold"))
+        parts.append(sentence(view.summary))
     if not rows:
-        return Group(
-            *parts, *([] if view.summary else [Text(visible_line(view.empty))]), *_next(view)
-        )
+        said = view.summary or view.notes
+        return Group(*parts, *([] if said else [Text(visible_line(view.empty))]), *_below(view))
     now = dt.datetime.now(dt.UTC)
     every = output.wide or bool(output.columns)
     rows, folded = (rows, ()) if every else _folded(rows, view)
-    below = [*_folds(folded, view), *_next(view)]
+    below = [*_folds(folded, view), *_below(view)]
     if not rows:
         return Group(*parts, *below)
     ordered = sorted(rows, key=view.sort) if view.sort else list(rows)
@@ -94,8 +93,15 @@ def _folds(names: Sequence[str], view: View) -> Iterator[RenderableType]:
         yield Text(f"{visible_line(view.folded)}: {text} (-o wide)", style="dim")
 
 
-def _placed(summary: str) -> str:
-    return f"{summary.removesuffix('.')} ({place()})." if place() else summary
+def sentence(summary: str) -> Text:
+    """The sentence that answers, with the database that it is about."""
+    placed = f"{summary.removesuffix('.')} ({place()})." if place() else summary
+    return Text(visible_line(placed), style="bold")
+
+
+def say_first(summary: str) -> None:
+    """Print the sentence of several tables, above them."""
+    Console(file=beneath(sys.stdout), highlight=False).print(sentence(summary))
 
 
 def _table(layout: Layout, rows: int) -> Table:
@@ -104,8 +110,8 @@ def _table(layout: Layout, rows: int) -> Table:
         table.add_column(
             Text(each.column.header),
             justify="right" if each.right else "left",
-            no_wrap=True,
-            overflow="ellipsis",
+            no_wrap=not each.column.wrap,
+            overflow="fold" if each.column.wrap else "ellipsis",
             width=each.width,
         )
     for n in range(rows):
@@ -140,7 +146,9 @@ def _records(
         yield record
 
 
-def _next(view: View) -> Iterator[RenderableType]:
+def _below(view: View) -> Iterator[RenderableType]:
+    for note in view.notes:
+        yield Text(visible_line(note))
     if view.next:
         yield Text(f"next: {visible_line(' or '.join(view.next[:2]))}", style="dim")
 

@@ -39,8 +39,9 @@ class Column:
 
     key: the row's key. title: the header, with the unit. rank: columns with a higher rank give way
     first; 0 never, 9 at once. kind: None finds it by the values. least: the width to which a long
-    text may be shortened; None: never shortened. value: computes what a screen shows, instead of
-    the key's value. of: keys of the row that need no column of their own, because this one says them.
+    text may be shortened; None: never shortened. wrap: instead, it continues below itself. value:
+    computes what a screen shows, instead of the key's value. of: keys of the row that need no column of
+    their own, because this one says them.
     """
 
     key: str
@@ -48,6 +49,7 @@ class Column:
     rank: int = UNRANKED
     kind: Kind | None = None
     least: int | None = None
+    wrap: bool = False
     value: Callable[[Row], Any] | None = None
     of: Sequence[str] = ()
 
@@ -86,7 +88,8 @@ class View:
 
     columns: in their order; keys of the rows that are not named follow with the rank 9.
     sort: what needs attention first. summary: the sentence that answers. next: at most two commands.
-    empty: the sentence where there are no rows. record: a single row is a record, not a table.
+    notes: lines below the rows. empty: the sentence where there are no rows. record: a single row is
+    a record, not a table.
     fold: the name under which a row is only counted among `folded`; None: the row is shown.
     """
 
@@ -94,6 +97,7 @@ class View:
     sort: Callable[[Row], Any] | None = None
     summary: str = ""
     next: Sequence[str] = field(default=())
+    notes: Sequence[str] = field(default=())
     empty: str = "nothing"
     record: bool = True
     fold: Callable[[Row], str | None] | None = None
