@@ -173,14 +173,14 @@ def test_a_heartbeat_that_waits_for_a_lock_is_not_deafness(
     HangingTicker(tmp_path / "bars")
     worker = start_worker(**BRISK).ready()
     insert_prediction(conn, ["SLOW"])
-    held = until_processing(conn, "SLOW")
+    until_processing(conn, "SLOW")
     waits = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
         " AND wait_event_type = 'Lock' AND query LIKE '%worker_heartbeat%'"
         " AND clock_timestamp() - query_start > interval '4 seconds'"
     )
     with connect(url) as other, other.transaction():
-        other.execute("SELECT FROM outbox WHERE id = %s FOR UPDATE", [held["id"]])
+        other.execute("SELECT FROM reckoner_workers FOR UPDATE")
         until("a heartbeat waits for longer than an echo may take", lambda: value(conn, waits))
     seen = "SELECT last_heard_at FROM reckoner_workers"
     before = value(conn, seen)
