@@ -31,6 +31,7 @@ CALLED = frozenset(
         "current_setting",
         "pg_advisory_xact_lock",
         "pg_backend_pid",
+        "pg_blocking_pids",
         "pg_database_size",
         "pg_get_userbyid",
         "pg_get_viewdef",

@@ -121,7 +121,7 @@ def test_symbols_are_what_python_says_too(conn: Conn, text: str) -> None:
         ("^GSPC", "index", "XNYS"),
         ("CL=F", "commodity", "CMES"),
         ("USD", "stock", "XNYS"),
-        ("-USD", "stock", "XNYS"),
+        ("-USD", "stock", "?-USD"),
     ],
 )
 def test_what_follows_from_the_spelling(

@@ -156,7 +156,6 @@ def held(conn: Conn) -> list[dict[str, Any]]:
     [
         "UPDATE outbox SET status = 'pending' RETURNING id",
         "SELECT outbox_park(max(id), 'a test') FROM outbox",
-        "SELECT worker_heartbeat('w', 'host', 1, 'notify', 0, 60, NULL)",
     ],
 )
 def test_whoever_wants_the_rows_of_a_batch_waits_for_its_end(

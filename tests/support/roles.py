@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from psycopg import conninfo
 from psycopg import sql as psql
 
+from sql.schema.catalogue import recorded
 from tests.support.cli import command
 from tests.support.db import Conn, connect
+
+TABLES = sorted({item.parent for item in recorded() if item.kind == "column"})
+VIEWS = sorted(item.name for item in recorded() if item.kind == "view")
 
 
 @dataclass(frozen=True)

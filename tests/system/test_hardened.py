@@ -16,9 +16,8 @@ from tests.support.cli import command
 from tests.support.db import Conn, connect, database_of
 from tests.support.market import MOMENT, bars, completed
 from tests.support.process import ROOT, WorkerProcess, cleaned_up
-from tests.support.roles import Roles, roles
+from tests.support.roles import TABLES, VIEWS, Roles, roles
 from tests.support.waiting import until
-from tests.system.test_roles import TABLES, VIEWS
 
 # Functions of the server itself that hardening guides name, and that we call.
 OF_THE_SERVER = (

@@ -183,7 +183,7 @@ def test_the_release_phase_migrates(empty_url: str, tmp_path: Path) -> None:
         done = run()
         assert done.returncode == 0, done.stderr
     done = run("--check")
-    assert (done.returncode, done.stdout) == (0, "")
+    assert (done.returncode, done.stdout) == (0, "action\tname\tsql\n")
 
 
 def test_without_a_database_the_worker_refuses_in_one_line(url: str, tmp_path: Path) -> None:

@@ -8,16 +8,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from sql.schema.catalogue import recorded
 from tests.support.cli import command
 from tests.support.db import Conn, connect, value
 from tests.support.market import MOMENT, bars, completed
 from tests.support.process import WorkerProcess, cleaned_up
-from tests.support.roles import Roles, roles
+from tests.support.roles import TABLES, VIEWS, Roles, roles
 from tests.support.waiting import until
 
-TABLES = sorted({item.parent for item in recorded() if item.kind == "column"})
-VIEWS = sorted(item.name for item in recorded() if item.kind == "view")
 REFUSED = (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction)
 
 
@@ -81,7 +78,10 @@ def test_the_whole_loop_with_three_roles(conn: Conn, made: Roles, tmp_path: Path
         "market watch --json",
     ],
 )
-def test_the_worker_may_do_what_workers_and_operators_do(made: Roles, arguments: str) -> None:
+def test_the_worker_may_do_what_workers_and_operators_do(
+    conn: Conn, made: Roles, arguments: str
+) -> None:
+    conn.execute("INSERT INTO ticker_registry (symbol, status) VALUES ('GOOD', 'active')")
     done = command(made.worker, *arguments.split(), MARKET_PROVIDERS="sample")
     assert done.returncode == 0, done.stderr
 

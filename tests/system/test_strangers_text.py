@@ -315,7 +315,7 @@ def test_a_triggers_words_are_text_in_the_error_and_the_log(conn: Conn, url: str
     conn.execute("CREATE TRIGGER refuse BEFORE INSERT ON ticker_registry EXECUTE FUNCTION refuse()")
     done = command(url, "market", "register-tickers", "ACME")
     assert done.returncode == 1
-    assert done.stderr == "error: the database: \\x1b]0;OWNED\\x07\\u202e[/x]\n"
+    assert done.stderr.startswith("error: the database: \\x1b]0;OWNED\\x07\\u202e[/x] (database ")
     insert_prediction(conn, ["ACME"])
     for form in ("json", "console"):
         conn.execute("UPDATE outbox SET status = 'pending'")

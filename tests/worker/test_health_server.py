@@ -15,7 +15,7 @@ CREATE VIEW shadow.pg_stat_activity AS
     WHERE pid <> pg_backend_pid();
 CREATE FUNCTION shadow.pg_notification_queue_usage() RETURNS float8
     LANGUAGE sql AS 'SELECT 0.3::float8';
-SET search_path = shadow, pg_catalog, public
+ALTER FUNCTION reckoner_health() SET search_path = shadow, pg_catalog, public
 """
 
 
@@ -32,7 +32,7 @@ def test_a_transaction_that_holds_vacuum_back(url: str, conn: Conn) -> None:
         assert told.startswith(f"a transaction of pid {pid} (a report) holds vacuum back since 20")
         [mend] = re.findall(r"SELECT pg_terminate_backend\(\d+\)", told)
         assert value(conn, mend) is True
-    conn.execute("SET search_path = public")
+    conn.execute("ALTER FUNCTION reckoner_health() SET search_path = public")
     assert look_from(conn, "vacuum")[0] == "ok"
 
 

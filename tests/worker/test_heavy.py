@@ -21,7 +21,7 @@ from worker.queue.outbox import Claim
 # Distinct symbols for each of these predictions, as an operator's program or a stranger writes them.
 _HEAVY = """
 INSERT INTO predictions (assets, confidence, analysis_status, post_timestamp)
-SELECT (SELECT jsonb_agg('P' || p || '.' || s) FROM generate_series(1, %s) s), 0.5, 'completed', '2024-03-05 15:00+00'
+SELECT (SELECT jsonb_agg('P' || p || '-' || s) FROM generate_series(1, %s) s), 0.5, 'completed', '2024-03-05 15:00+00'
 FROM generate_series(1, %s) p
 """
 _WAITING = "SELECT count(*) FROM outbox WHERE topic = 'prediction'"
@@ -78,25 +78,25 @@ def test_their_tickers_wait_for_everybody_elses(
     database: Database, conn: Conn, context: Context
 ) -> None:
     heavy(conn, 2)
-    insert_prediction(conn, ["AAPL", "P1.1"])  # P1.1 is a heavy one's too
+    insert_prediction(conn, ["AAPL", "P1-1"])  # P1-1 is a heavy one's too
     while claims := claim(database):
         predictions.process(context, claims)
     rows = conn.execute(
         "SELECT priority, count(*) AS n, min(key) AS first FROM outbox WHERE topic = 'ticker'"
         " GROUP BY priority ORDER BY priority"
     ).fetchall()
-    assert [tuple(row.values()) for row in rows] == [(-1, 199, "P1.10"), (0, 2, "AAPL")]
+    assert [tuple(row.values()) for row in rows] == [(-1, 199, "P1-10"), (0, 2, "AAPL")]
 
 
 def test_a_ticker_that_waits_already_is_not_set_behind(
     database: Database, conn: Conn, context: Context
 ) -> None:
-    insert_prediction(conn, ["P1.1"])
+    insert_prediction(conn, ["P1-1"])
     predictions.process(context, claim(database))
     heavy(conn, 1)
     while claims := claim(database):
         predictions.process(context, claims)
-    assert value(conn, "SELECT priority FROM outbox WHERE key = 'P1.1'") == 0
+    assert value(conn, "SELECT priority FROM outbox WHERE key = 'P1-1'") == 0
 
 
 def test_what_does_not_fit_keeps_its_place_where_it_is_small(
