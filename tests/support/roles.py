@@ -53,5 +53,5 @@ def as_role(url: str, name: str) -> str:
 
 
 def _drop(owner: Conn, name: str) -> None:
-    for statement in ("DROP OWNED BY {}", "DROP ROLE {}"):
+    for statement in ("DROP OWNED BY {} CASCADE", "DROP ROLE {}"):
         owner.execute(psql.SQL(statement).format(psql.Identifier(name)))

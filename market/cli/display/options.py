@@ -79,15 +79,15 @@ def place() -> str:
 def with_output_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add `-o` and `--columns` to a command that has `--json`; `-o json` is `--json`."""
     signature = inspect.signature(command)
-    if _JSON not in signature.parameters:
-        return command
+    has_rows = _JSON in signature.parameters
 
     @functools.wraps(command)
     def run(
         *arguments: Any, output: Form | None = None, columns: str | None = None, **options: Any
     ) -> Any:
         names = tuple(name.strip() for name in (columns or "").split(",") if name.strip())
-        options[_JSON] = options.get(_JSON) or output in {Form.JSON, Form.JSONL}
+        if has_rows:
+            options[_JSON] = options.get(_JSON) or output in {Form.JSON, Form.JSONL}
         tokens = _asked.set(Output(output, names)), _place.set("")
         try:
             return command(*arguments, **options)
@@ -95,6 +95,8 @@ def with_output_options(command: Callable[..., Any]) -> Callable[..., Any]:
             _asked.reset(tokens[0])
             _place.reset(tokens[1])
 
+    if not has_rows:
+        return run
     added = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
         for name, option in _OPTIONS.items()
