@@ -29,7 +29,7 @@ BEGIN
     SELECT r.symbol, (reckoner_now() AT TIME ZONE 'UTC')::date,
            CASE WHEN v_sources[r.n] BETWEEN -v_widest AND v_widest THEN v_sources[r.n] END, 'active',
            symbol_asset_type(coalesce(r.provider_symbol, r.symbol)),
-           coalesce(r.calendar, symbol_default_calendar(r.symbol)),
+           coalesce(r.calendar, symbol_default_calendar(coalesce(r.provider_symbol, r.symbol))),
            r.provider_symbol, 0, 'pending', reckoner_now(), reckoner_now()
     FROM symbols_by_rule(v_symbols) r -- in the order of the symbols
     ON CONFLICT DO NOTHING
