@@ -44,10 +44,11 @@ def fetch(
     """Fetch what the plan lacks, or its whole range where the prices' basis changed.
 
     wait: called with the seconds until a provider's next free place. by_merit: scores may change
-    the order of the providers. Returns None when nothing is missing. Raises psycopg.Error, and
+    the order of the providers. Returns None when nothing is missing, or the ticker has
+    no calendar: a new rule writes another event (calendars_assign in sql). Raises psycopg.Error, and
     every error of `wait`.
     """
-    if plan.has_sessions and plan.request is None:
+    if plan.has_no_calendar or (plan.has_sessions and plan.request is None):
         return None
     with database.transaction() as conn:
         mark_started(conn, plan)  # also the calendar, by which health finds one that fails

@@ -51,6 +51,11 @@ class Plan:
         )
 
     @property
+    def has_no_calendar(self) -> bool:
+        """Whether no rule names the ticker's calendar, so that no session can be missing."""
+        return self.calendar.startswith("?")
+
+    @property
     def has_sessions(self) -> bool:
         """Whether the calendar is loaded."""
         return self.last_session is not None

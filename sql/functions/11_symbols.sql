@@ -174,7 +174,7 @@ $$;
 -- Why a calendar is unknown, and the statement that makes it known. NULL for one that has a name.
 CREATE OR REPLACE FUNCTION calendar_unknown(p_calendar text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT format('no calendar is known for %s: INSERT INTO symbol_rules (pattern, calendar) VALUES (%L, %L)',
+    SELECT format('no calendar is known for %s: INSERT INTO symbol_rules (pattern, calendar) VALUES (''%s'', ''%s'')',
                   CASE WHEN k.word ~ '^\.' THEN 'symbols that end in ' WHEN k.word ~ ':$' THEN 'symbols that begin with '
                        ELSE '' END || k.word,
                   CASE WHEN k.word ~ '^\.' THEN '.+\' || k.word WHEN k.word ~ ':$' THEN k.word || '.+'
@@ -214,6 +214,6 @@ REVOKE ALL ON FUNCTION
     calendar_unknown(p_calendar text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/11_symbols.sql', '7db37520243e62b91f5f3cc527dc81bb29c2bd034aee6a17c5ec49b0e764f27c')
+    ('functions/11_symbols.sql', '7656ea007e0f1debbcd8f219c3bbb46f87f18a8c5511345954103ac3196cb508')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

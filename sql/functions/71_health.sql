@@ -134,7 +134,8 @@ BEGIN
           WHERE m.calendar IN ('XNYS', '24/7')
              OR EXISTS (SELECT FROM ticker_registry r WHERE r.calendar = m.calendar)) c
     WHERE c.text IS NOT NULL;
-    SELECT concat_ws('. ', v_row.text, string_agg(format('%s tickers are not processed: %s', t.n, t.why), '. ' ORDER BY t.why))
+    SELECT concat_ws('. ', v_row.text, string_agg(format('%s not processed: %s', CASE t.n WHEN 1 THEN '1 ticker is'
+                                                ELSE t.n || ' tickers are' END, t.why), '. ' ORDER BY t.why))
            AS text INTO v_row
     FROM (SELECT count(*) AS n, calendar_unknown(r.calendar) AS why FROM ticker_registry r
           WHERE r.calendar LIKE '?%' AND r.status = 'active' GROUP BY r.calendar ORDER BY n DESC LIMIT 5) t;
@@ -240,6 +241,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', '7061fa6383a9a46cbfeecd51ec3425792e86d04bad2e94ff7e7f062972c47bb9')
+    ('functions/71_health.sql', 'ce33234470a9b3d8fc642d2503bf72494cc4b4e9393ef86c254c812909e898cb')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -85,7 +85,7 @@ def test_a_symbol_without_a_calendar_says_how_it_gets_one(database: Database, co
         in (row["outcome_reason"])
     )
     assert outcome(conn, numbers[1], "AAPL")["entry_session"] is not None
-    assert "1 tickers are not processed: no calendar is known" in str(
+    assert "1 ticker is not processed: no calendar is known" in str(
         value(conn, "SELECT message FROM reckoner_health() WHERE name = 'calendars'")
     )
 
@@ -116,6 +116,18 @@ def test_an_index_that_had_new_yorks_sessions_gets_its_own(database: Database, c
     assert ticker(conn, "^NOSUCH")["calendar"] == "?^NOSUCH"
     row = outcome(conn, unknown, "^NOSUCH")
     assert (row["outcome_state"], row["entry_session"]) == ("unresolvable", None)
+
+
+def test_a_ticker_without_a_calendar_is_not_asked_for_and_costs_no_attempt(
+    url: str, conn: Conn
+) -> None:
+    desk = Desk(url, FakeProvider("remote", lambda _: Answer(Kind.DOWN, message="not asked")))
+    number = desk.predict(NOW, "COMI.CA", OLD)
+    desk.turn(NOW)
+    assert value(conn, "SELECT count(*) FROM outbox") == 0
+    assert state(conn, number, "COMI.CA") == "unresolvable"
+    reason = outcome(conn, number, "COMI.CA")["outcome_reason"]
+    assert r"VALUES ('.+\.CA', 'XNYS or another')" in reason
 
 
 @pytest.mark.parametrize(
