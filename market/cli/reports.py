@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from market.cli import figures
-from market.cli.console import JsonOption, command_database, say, waiting
+from market.cli.console import JsonOption, application, command_database, say, waiting
 from market.cli.display import draws, emit, emit_json
 from market.settings import ReportSettings
 from sql.errors import InvalidInput, ReckonerError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from market.evaluation.tables import Report
 
-app = typer.Typer()
+app = application("Reports.")
 
 
 class Horizon(StrEnum):
