@@ -56,11 +56,14 @@ BEGIN
             THEN format('sessions of %s are known until %s', p_calendar, v_last.session)
             ELSE format('the moment %s is outside the calendar %s', p_moment, p_calendar) END;
     END IF;
+    IF starts_with(p_calendar, '?') THEN
+        RETURN calendar_unknown(p_calendar);
+    END IF;
     SELECT * INTO v_calendar FROM market_calendars c WHERE c.calendar = p_calendar;
-    RETURN CASE WHEN starts_with(p_calendar, '?') THEN calendar_unknown(p_calendar) ELSE CASE v_calendar.state
+    RETURN CASE v_calendar.state
         WHEN 'unknown' THEN format('%s: set ticker_registry.calendar to one that exchange_calendars has', v_calendar.reason)
         WHEN 'failed' THEN format('sessions of %s cannot be computed: %s', p_calendar, v_calendar.reason)
-        ELSE format('sessions of %s are not loaded yet', p_calendar) END END;
+        ELSE format('sessions of %s are not loaded yet', p_calendar) END;
 END
 $$;
 
@@ -212,6 +215,6 @@ REVOKE ALL ON FUNCTION
     sessions_merge(p_calendar text, p_sessions date[], p_opens timestamptz[], p_closes timestamptz[], p_version text, p_ends boolean, p_timezone text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/41_sessions.sql', 'f387371d404ec567ee45dfbc2c7749765318dee235e269ebabe440d70e9cb4a9')
+    ('functions/41_sessions.sql', 'ecb11fdc8fda01a8f5b64946e5cac3de2b0113a487e3336b0a1be216ab15b850')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
