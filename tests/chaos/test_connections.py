@@ -22,7 +22,7 @@ _FEWEST_ENDED = 20
 _HEARTBEAT_SECONDS = 8.0
 
 
-def test_backends_terminated_at_random_cost_nothing_and_all_hear_again(world: World) -> None:
+def test_backends_terminated_at_random_lose_nothing_and_all_hear_again(world: World) -> None:
     # A lease three times as long as the heartbeat leaves the beat what it is told to be.
     # Two beats are less than the ten seconds after which an ear that stays away is tried again.
     beat = {"WORKER_HEARTBEAT_SECONDS": "4", "WORKER_LEASE_SECONDS": "12"}
@@ -46,7 +46,9 @@ def test_backends_terminated_at_random_cost_nothing_and_all_hear_again(world: Wo
         seconds = time.monotonic() - began
         tell(f"{ended} backends ended; the ears were back after {seconds:.2f} s")
         assert seconds < 2 * 4
-    world.check(writer)
+    # An event that loses its connection three times in a row may have ended the process itself,
+    # so that costs it one attempt. At thirty ends a second this happens to a blameless one, too.
+    world.check(writer, attempts=1)
     assert [worker.stop() for worker in workers] == [0, 0]
 
 
