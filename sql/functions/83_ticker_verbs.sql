@@ -168,6 +168,7 @@ BEGIN
             exchange = NULL, last_backfill = NULL, backfill_status = 'pending', backfill_error = NULL
         WHERE r.symbol = old;
         DELETE FROM price_coverage c WHERE c.symbol = old;
+        PERFORM snapshot_mark(old, '-infinity', 'was remapped');
         SELECT * INTO v_from FROM coverage_span(nullif(new, old), '1d');
         IF v_from.covered_from IS NOT NULL AND reckoner_dry_run() THEN
             -- Takes the bars themselves instead of copies, which would take ids.
@@ -239,6 +240,6 @@ REVOKE ALL ON FUNCTION
     ticker_remap(p_old text, p_new text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/83_ticker_verbs.sql', '7ef9e6d963786edc70db8249ee3797f8f85cea8ee839acbe927466d58bd83b6f')
+    ('functions/83_ticker_verbs.sql', '0c3b3b75f535d0dde1c68d4ac3ea9c20f9c0595b2849b3cca6ab6b94d9bd04c3')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -110,9 +110,10 @@ CREATE INDEX IF NOT EXISTS market_snapshot_history_day ON market_snapshot_histor
 -- row and the one that computed the snapshot from them deletes it, which may be the same. Its lock lets one
 -- transaction at a time decide; no prediction takes it.
 CREATE TABLE IF NOT EXISTS market_snapshot_due (
-    symbol varchar(20) PRIMARY KEY,
-    since  timestamptz NOT NULL,
-    reason text NOT NULL
+    symbol     varchar(20) PRIMARY KEY,
+    since      timestamptz NOT NULL,
+    reason     text NOT NULL,
+    not_before timestamptz NOT NULL DEFAULT '-infinity' -- after a failure
 );
 COMMENT ON TABLE market_snapshot_due IS
     'Symbols whose snapshot is to be computed anew, and why.';
@@ -120,6 +121,6 @@ COMMENT ON TABLE market_snapshot_due IS
 -- How far the sweep's walk has come that compares snapshots with their bars.
 ALTER TABLE reckoner_installation ADD COLUMN IF NOT EXISTS snapshots_cursor text NOT NULL DEFAULT '';
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('migrations/0034_snapshots.sql', '5264bd8287fe12f3e8b0ea7d1dd14c4755b53d9266570318c3e02abb2f8b7623')
+    ('migrations/0034_snapshots.sql', '09e8b1ca2086f2d223b408f6ed0e7d5f29dc5a8ad1420692e100da559948cd02')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
