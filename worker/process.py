@@ -19,6 +19,7 @@ import structlog
 from market.prices import sync
 from market.providers import Provider
 from market.settings import MarketSettings
+from market.snapshots import Benchmark
 from market.universe import sessions
 from sql.database import Database, error_line, is_external
 from sql.schema.migrate import MigrationError
@@ -88,6 +89,7 @@ class Worker:
             in_flight,
             self._faults,
         )
+        self._benchmark = Benchmark(market.benchmark_symbol)
         context = Context(
             database=database,
             providers=[Counted(each, metrics) for each in providers],
@@ -96,6 +98,7 @@ class Worker:
             metrics=metrics,
             tracer=tracer(),
             max_attempts=settings.worker_max_attempts,
+            benchmark=self._benchmark,
             max_symbols=settings.worker_max_symbols,
             faults=self._faults,
         )
@@ -157,7 +160,12 @@ class Worker:
             ("sending the first heartbeat", self._heartbeat.send),
         ]
         if self._drain:
-            steps.append(("sweeping", lambda: sweep.once(self._database, self._settings)))
+            steps.append(
+                (
+                    "sweeping",
+                    lambda: sweep.once(self._database, self._settings, benchmark=self._benchmark),
+                )
+            )
         for doing, action in steps:
             until_available(self._shutdown, doing, action, away(self._database))
         if not self._drain:
@@ -311,6 +319,7 @@ class Worker:
                         self._settings,
                         sync=self._daily_sync is None,
                         faults=self._faults,
+                        benchmark=self._benchmark,
                     )
                 if self._daily_sync:
                     self._daily_sync.start()

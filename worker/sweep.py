@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import structlog
 
+from market.snapshots import Benchmark, refresh
 from market.universe import sessions
 from sql.away import is_away
 from sql.database import Database, error_line, trying
@@ -28,6 +29,10 @@ _FORGOTTEN_SPAN = 20_000
 _CHANGED_SPAN = 2_000
 # The same for comparing outcomes with their bars, at some 40 us each.
 _RESTATED_SPAN = 1_000
+# The same for comparing snapshots with their bars, at 0.6 ms a symbol with ten years.
+_SNAPSHOTS_SPAN = 50
+# For computing what is due; the rest waits for the next sweep.
+_SNAPSHOTS_SECONDS = 5.0
 # Held for a part's transaction, so that one worker sweeps at a time.
 _OURS = "sweep_turn()"
 # Who has that turn.
@@ -38,6 +43,8 @@ _PARTS = (
     "changed",
     "closures",
     "restated",
+    "snapshots",
+    "computed",
     "due",
     "unfetched",
     "pruned",
@@ -55,12 +62,14 @@ def once(
     dry_run: bool = False,
     sync: bool = True,
     faults: Faults | None = None,
+    benchmark: Benchmark | None = None,
 ) -> dict[str, Any] | None:
     """Sweep once; returns each part's count, or None while another worker sweeps.
 
     sync: also write the events of the daily sync; False where `worker/daily_sync.py` does it.
-    dry_run: do it all and roll it back. faults: where parts that fail are noted. Raises
-    psycopg.Error when the database is away.
+    dry_run: do it all and roll it back. faults: where parts that fail are noted. benchmark: also
+    find snapshots whose bars changed, and compute those that are due. Raises psycopg.Error when the
+    database is away.
     """
     found: dict[str, Any] = {}
     faults = faults or Faults()
@@ -87,6 +96,13 @@ def once(
             _RECORD_DAYS,
         ),
     }
+    if benchmark is not None:
+        parts["snapshots"] = (
+            "snapshots_walk(%s, %s, %s)",
+            _SNAPSHOTS_SPAN,
+            refresh.engine_version(),
+            benchmark.symbol,
+        )
     if sync and settings.worker_daily_sync:
         parts["sync"] = ("sweep_sync()",)
     for part, (call, *arguments) in parts.items():
@@ -108,6 +124,11 @@ def once(
     if not dry_run:
         with database.transaction() as conn:
             conn.execute("SELECT sweep_ended()")
+        if benchmark is not None:
+            done = refresh.due(database, benchmark, seconds=_SNAPSHOTS_SECONDS)
+            found["computed"] = done.stored
+            for symbol, reason in done.failed.items():
+                log.warning("snapshot stays due", symbol=symbol, reason=reason)
         found["sessions"] = sum(sessions.ensure(database).values())
     return found
 

@@ -14,10 +14,11 @@ import psycopg
 from market.prices.fetch import continuation
 from market.prices.plan import plan as plan_of
 from market.prices.results import Plan
-from market.prices.store import Summary, store
+from market.prices.store import Summary, snapshot, store
 from market.providers import Provider, Request, renames, selection
 from market.providers.base import Batching, batching
 from market.providers.limits import Paused, attempt_many
+from market.snapshots import Benchmark
 from sql.away import is_away
 from sql.database import Connection, Database, error_line
 from sql.logs import logger
@@ -40,11 +41,13 @@ def top_up(
     session: dt.date,
     symbols: Sequence[str],
     wait: Callable[[float], None],
+    benchmark: Benchmark | None = None,
 ) -> TopUp:
     """Fetch and store one finished session of many symbols.
 
     Each symbol is stored in its own transaction. wait: called with the seconds until a provider's
-    next free place. A symbol that cannot be stored is left. Raises psycopg.Error.
+    next free place. benchmark: also compute the snapshots; without it the next sweep does. A symbol
+    that cannot be stored is left. Raises psycopg.Error.
     """
     done = TopUp()
     with database.transaction() as conn:
@@ -63,7 +66,7 @@ def top_up(
             if (request.start, request.end) == (days[0], session)
             and not selection.lack(provider, plan.asset_type, plan.calendar, request)
         }
-        for stored in _from(database, able, mine, wait):
+        for stored in _from(database, able, mine, wait, benchmark):
             done.stored[stored.symbol] = stored
             del plans[stored.symbol]
     done.left = [symbol for symbol in symbols if symbol not in done.stored]
@@ -105,6 +108,7 @@ def _from(
     provider: Batching,
     wanted: dict[str, tuple[Plan, Request]],
     wait: Callable[[float], None],
+    benchmark: Benchmark | None,
 ) -> list[Summary]:
     """Fetch all symbols in as few batches as possible; stops when the provider is paused."""
     stored = []
@@ -116,15 +120,16 @@ def _from(
             break
         for (plan, request), answer in zip(batch, answers, strict=True):
             try:
-                with database.transaction(seconds=300, lock_seconds=2) as conn:
+                with database.transaction() as conn:
                     fetched = continuation(conn, plan, provider.name, request, answer)
-                    summary = store(conn, plan, fetched) if fetched else None
+                if fetched is None:
+                    continue
+                made = snapshot(database, plan, fetched, benchmark) if benchmark else None
+                with database.transaction(seconds=300, lock_seconds=2) as conn:
+                    stored.append(store(conn, plan, fetched, snapshot=made))
             except psycopg.Error as error:
                 if is_away(database, error):
                     raise
                 # Its event counts and delays the failure; the other symbols go on.
                 logger().warning("not topped up", symbol=plan.symbol, error=error_line(error))
-                continue
-            if summary:
-                stored.append(summary)
     return stored

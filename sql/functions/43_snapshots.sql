@@ -14,7 +14,7 @@ BEGIN;
 -- Each transaction writes its bars before it has the due row, and compares in a later statement, which sees
 -- what was committed before. So the one that is last compares with the bars of all. Where the digests
 -- differ the due row stays, and the sweep computes the snapshot. Bars that no function of ours changed
--- are found by snapshots_walk(). Of the benchmark's bars the same is true, but for a change that commits
+-- are found by snapshots_walk(). Of the benchmark's bars the same is true, but for a revision that commits
 -- between 1 and 4: the walk finds it.
 --
 -- Only bars of ours count, because another program's may be adjusted in another way.
@@ -137,7 +137,10 @@ BEGIN
     BEGIN
         v_good := ARRAY(
             SELECT e ->> 'symbol' FROM jsonb_array_elements(p_rows) e
-            WHERE bars_digest(e ->> 'symbol') IS NOT DISTINCT FROM (e ->> 'bars_digest')::bigint);
+            WHERE bars_digest(e ->> 'symbol') IS NOT DISTINCT FROM (e ->> 'bars_digest')::bigint
+              AND NOT EXISTS (SELECT FROM our_bars o WHERE o.symbol = e ->> 'benchmark'
+                              AND o.date > coalesce((e ->> 'benchmark_as_of')::date, '-infinity')
+                              AND o.date <= (e ->> 'as_of_date')::date));
         INSERT INTO market_snapshot_history
         SELECT reckoner_now(), s.* FROM market_snapshot s
         JOIN jsonb_array_elements(p_rows) e ON s.symbol = e ->> 'symbol'
@@ -197,9 +200,9 @@ $$;
 
 -- Finds snapshots that are not of the stored bars, and symbols with bars and no snapshot, and marks them as
 -- due: after an UPDATE of market_prices by hand, a restore, a new version of the indicators or another
--- benchmark. Compares p_span symbols a call, in their order, and then begins anew; 0.6 ms each with
+-- benchmark. p_engine: the version; NULL: not compared. Compares p_span symbols a call, in their order, and then begins anew; 0.6 ms each with
 -- 2,500 bars. Returns how many it marked.
-CREATE OR REPLACE FUNCTION snapshots_walk(p_span integer, p_engine integer, p_benchmark text) RETURNS bigint
+CREATE OR REPLACE FUNCTION snapshots_walk(p_span integer, p_engine text, p_benchmark text) RETURNS bigint
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off AS $$
 DECLARE
     v_cursor  text := (SELECT snapshots_cursor FROM reckoner_installation);
@@ -347,7 +350,7 @@ $$;
 CREATE OR REPLACE VIEW market_analysis_cache AS
 SELECT s.symbol::text AS symbol, s.analysis_type, s.current_price, s.as_of_timestamp, s.analysis_timestamp,
        least(s.expiry_timestamp, d.since) AS expiry_timestamp, d.symbol IS NOT NULL AS is_due,
-       s.as_of_date, s.bars, s.name, s.sector, s.industry, s.market_cap,
+       d.reason AS due_reason, s.as_of_date, s.bars, s.benchmark, s.benchmark_as_of, s.name, s.sector, s.industry, s.market_cap,
        snapshot_values(to_jsonb(s)) AS raw_analysis, s.engine_version,
        s.sma_5, s.sma_8, s.sma_10, s.sma_14, s.sma_20, s.sma_21, s.sma_50, s.sma_100, s.sma_150, s.sma_200,
        s.ema_8, s.ema_10, s.ema_21, s.ema_200, s.rsi, s.atr_value, s.atr_percent, s.atr_distance, s.adx,
@@ -365,7 +368,7 @@ COMMENT ON VIEW market_analysis_cache IS 'market_snapshot under the name that ot
 
 CREATE OR REPLACE VIEW market_analysis_history AS
 SELECT h.symbol::text AS symbol, h.analysis_type, h.as_of_date, h.recorded_at, h.current_price, h.as_of_timestamp,
-       h.analysis_timestamp, h.expiry_timestamp, h.bars, h.name, h.sector, h.industry, h.market_cap,
+       h.analysis_timestamp, h.expiry_timestamp, h.bars, h.benchmark, h.benchmark_as_of, h.name, h.sector, h.industry, h.market_cap,
        snapshot_values(to_jsonb(h)) AS raw_analysis, h.engine_version,
        h.sma_5, h.sma_8, h.sma_10, h.sma_14, h.sma_20, h.sma_21, h.sma_50, h.sma_100, h.sma_150, h.sma_200,
        h.ema_8, h.ema_10, h.ema_21, h.ema_200, h.rsi, h.atr_value, h.atr_percent, h.atr_distance, h.adx,
@@ -389,13 +392,13 @@ REVOKE ALL ON FUNCTION
     snapshot_store(p_rows jsonb),
     snapshot_failed(p_symbol text, p_reason text),
     snapshot_facts(p_symbol text, p_as_of date),
-    snapshots_walk(p_span integer, p_engine integer, p_benchmark text),
+    snapshots_walk(p_span integer, p_engine text, p_benchmark text),
     snapshots_due(p_limit integer),
     snapshot_history_record(p_as_of date),
     snapshot_history_prune(p_days integer, p_limit integer),
     snapshot_history_guard()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/43_snapshots.sql', '2e378da6e07bb578cdc7bca735f2b09ae0420d176e73636e8aae9f505eb37837')
+    ('functions/43_snapshots.sql', 'a3662e4d01963f70463025fe8b7b6ead505be51ee6f681c91612f3e2772ca560')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -19,7 +19,7 @@ CREATE TABLE IF NOT EXISTS market_snapshot (
     benchmark          text,                    -- compared with in stage and relative strength
     benchmark_as_of    date,                    -- its newest bar that was used
     benchmark_digest   bigint,                  -- of its bars until as_of_date
-    engine_version     integer NOT NULL,
+    engine_version     text NOT NULL,           -- of market/indicators/
     name               text,
     sector             text,
     industry           text,
@@ -121,6 +121,6 @@ COMMENT ON TABLE market_snapshot_due IS
 -- How far the sweep's walk has come that compares snapshots with their bars.
 ALTER TABLE reckoner_installation ADD COLUMN IF NOT EXISTS snapshots_cursor text NOT NULL DEFAULT '';
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('migrations/0034_snapshots.sql', '09e8b1ca2086f2d223b408f6ed0e7d5f29dc5a8ad1420692e100da559948cd02')
+    ('migrations/0034_snapshots.sql', '062ccac36236a04810fe984a73f1be80ce5d6e71ec80516b17173fd819c8786f')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -24,6 +24,8 @@ _KEPT = (
     "ingestion_audit",
     "market_price_revisions",
     "market_prices",
+    "market_snapshot",
+    "market_snapshot_history",
     "prediction_outcomes",
     "predictions",
     "price_coverage",
