@@ -13,6 +13,7 @@ from market.cli import (
     pipeline,
     prices,
     reports,
+    snapshots,
     stats,
     tickers,
     validation,
@@ -34,6 +35,7 @@ _SECTIONS = {
     "Reports": [reports, outcome_list],
     "Tickers": [tickers],
     "Prices": [prices, jobs, job_status],
+    "Indicators": [snapshots],
     "Outcomes": [outcomes, pipeline],
     "The state of the data": [validation, stats],
 }
