@@ -1,6 +1,6 @@
 """Screens of snapshots: `snapshot`, `refresh-indicators`, `record-history`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from market.cli.display import Column, View
@@ -20,178 +20,213 @@ def _number(value: Any, digits: int = 2) -> str:
     return f"{value:,.{digits}f}"
 
 
-def _signed(value: Any) -> str:
-    return f"{value:+.2f} %"
+def _joined(parts: Iterable[str]) -> str | None:
+    return " \u00b7 ".join(part for part in parts if part) or None
 
 
-def _parts(row: Row, *parts: tuple[str, str]) -> Iterator[str]:
-    """Yield `words value` of each key that has a value. A % in the words: the value has a sign."""
-    for key, words in parts:
-        if row.get(key) is not None:
-            value = row[key]
-            if words.endswith("%"):
-                yield f"{words.removesuffix('%').strip()} {_signed(value)}".strip()
-            else:
-                yield f"{words} {_number(value) if isinstance(value, float) else value}".strip()
+def _values(
+    row: Row, prefix: str, names: Sequence[Any], form: str, unit: str = ""
+) -> Iterator[str]:
+    """Yield `name value` for each that has a value. prefix: of the keys. unit: behind the last."""
+    known = [(name, row[f"{prefix}{name}"]) for name in names if row[f"{prefix}{name}"] is not None]
+    for n, (name, value) in enumerate(known, 1):
+        yield f"{name} {value:{form}}{unit if n == len(known) else ''}"
 
 
-def _line(parts: Iterator[str] | Sequence[str]) -> str | None:
-    return " \u00b7 ".join(parts) or None
+def _group(key: str, title: str, of: Sequence[str], text: Callable[[Row], str | None]) -> Column:
+    """Make a line of the screen that says several keys; an empty title continues a group."""
+    return Column(key, title or " ", rank=0, kind="text", value=text, of=of, wrap=True)
 
 
-def _group(title: str, keys: Sequence[str], text: Any, name: str = "") -> Column:
-    """Make a line of the screen that says several keys."""
-    return Column(name or title, title, rank=0, kind="text", value=text, of=keys, wrap=True)
+def _short(row: Row) -> str | None:
+    return _joined(_values(row, "perf_", ("1d", "3d", "5d", "20d"), "+.2f", " %"))
 
 
-def _price(row: Row) -> str | None:
-    days = [(f"perf_{n}d", f"{n} d %") for n in (1, 3, 5, 20, 60, 120, 252)]
-    return _line(_parts(row, *days))
+def _long(row: Row) -> str | None:
+    return _joined(_values(row, "perf_", ("60d", "120d", "252d"), "+.2f", " %"))
 
 
 def _periods(row: Row) -> str | None:
-    return _line(
-        _parts(row, ("perf_mtd", "month %"), ("perf_qtd", "quarter %"), ("perf_ytd", "year %"))
+    return _joined(
+        name.upper() for name in _values(row, "perf_", ("mtd", "qtd", "ytd"), "+.2f", " %")
     )
 
 
-_SMA = (5, 8, 10, 14, 20, 21, 50, 100, 150, 200)
-_EMA = (8, 10, 21, 200)
-
-
-def _averages(row: Row) -> str | None:
-    parts = list(_parts(row, *((f"sma_{n}", f"{n}:") for n in _SMA)))
-    return _line(["simple " + parts[0], *parts[1:]]) if parts else None
+def _simple(row: Row) -> str | None:
+    values = _joined(_values(row, "sma_", (10, 20, 50, 100, 200), ",.2f"))
+    return f"SMA {values}" if values else None
 
 
 def _exponential(row: Row) -> str | None:
     parts = [
-        part + (f" ({_signed(row[f'pct_dist_ema{n}'])})" if row.get(f"pct_dist_ema{n}") else "")
-        for n in _EMA
-        for part in _parts(row, (f"ema_{n}", f"{n}:"))
+        f"{n} {_number(row[f'ema_{n}'])} ({row[f'pct_dist_ema{n}']:+.1f} %)"
+        for n in (8, 21, 200)
+        if row[f"ema_{n}"] is not None and row[f"pct_dist_ema{n}"] is not None
     ]
-    return _line(["exponential " + parts[0], *parts[1:]]) if parts else None
+    return f"EMA {_joined(parts)}" if parts else None
 
 
 def _order(row: Row) -> str | None:
-    parts = [_BUCKETS.get(row["ma_bucket"] or "", "")]
-    if row["ma_aligned"]:
-        parts.append("aligned from 10 to 200")
-    if row["trend_up_count"] is not None:
-        parts.append(f"pivots: {row['trend_up_count']} higher lows,")
-        parts[-1] += f" {row['trend_down_count']} lower highs"
-    return _line([part for part in parts if part])
+    aligned = "aligned from 10 to 200" if row["ma_aligned"] else ""
+    return _joined([_BUCKETS.get(row["ma_bucket"] or "", ""), aligned])
 
 
-def _momentum(row: Row) -> str | None:
-    return _line(
-        _parts(
-            row,
-            ("rsi", "RSI"),
-            ("macd", "MACD"),
-            ("macd_signal", "signal"),
-            ("macd_histogram", "histogram"),
-            ("adx", "ADX"),
-            ("plus_di", "+DI"),
-            ("minus_di", "-DI"),
-        )
-    )
+def _pivots(row: Row) -> str | None:
+    up, down = row["trend_up_count"], row["trend_down_count"]
+    if up is None or down is None:
+        return None
+    return f"{count(up, 'higher low')} and {count(down, 'lower high')} at the last pivots"
+
+
+def _strength(row: Row) -> str | None:
+    parts = [f"RSI {row['rsi']:.1f}"] if row["rsi"] is not None else []
+    if row["adx"] is not None:
+        parts.append(f"ADX {row['adx']:.1f} (+DI {row['plus_di']:.1f}, -DI {row['minus_di']:.1f})")
+    return _joined(parts)
+
+
+def _macd(row: Row) -> str | None:
+    if row["macd"] is None:
+        return None
+    parts = [f"MACD {row['macd']:,.3f}"]
+    if row["macd_signal"] is not None:
+        parts += [f"signal {row['macd_signal']:,.3f}", f"histogram {row['macd_histogram']:+,.3f}"]
+    return _joined(parts)
 
 
 def _range(row: Row) -> str | None:
     named = (("range_pos_20d", "20 d"), ("range_pos_50d", "50 d"), ("range_pos_52w", "52 weeks"))
-    places = [f"{words} {row[key]:.0f} %" for key, words in named if row.get(key) is not None]
+    return _joined(f"{words} {row[key]:.0f} %" for key, words in named if row[key] is not None)
+
+
+def _gaps(row: Row) -> str | None:
     up, down = row["gaps_unfilled_up"], row["gaps_unfilled_down"]
-    if up is not None:
-        places.append(f"open gaps: {up} up, {down} down")
-    return _line(places)
+    return None if up is None else f"open gaps of 120 bars: {up} up, {down} down"
 
 
 def _volatility(row: Row) -> str | None:
-    parts = list(_parts(row, ("atr_value", "ATR")))
-    if parts and row["atr_percent"] is not None:
-        parts[0] += f" ({row['atr_percent']:.2f} % of the close)"
+    parts = []
+    if row["atr_value"] is not None:
+        parts.append(f"ATR {row['atr_value']:,.2f} ({row['atr_percent']:.2f} %)")
     if row["volatility_percentile"] is not None:
         parts.append(f"percentile {row['volatility_percentile']:.0f} of a year")
-    parts += [word for key in ("volatility_level", "volatility_trend") if (word := row[key])]
-    return _line(parts)
+    words = [row[key].lower() for key in ("volatility_level", "volatility_trend") if row[key]]
+    return _joined([*parts, ", ".join(words)])
 
 
 def _in_atr(row: Row) -> str | None:
     """Say how many ATR the close is from its averages."""
     named = [("atr_distance", "SMA 50")] + [(f"atr_dist_ema{n}", f"EMA {n}") for n in (8, 21, 200)]
-    parts = [f"{words} {row[key]:+.2f}" for key, words in named if row.get(key) is not None]
-    return _line(["in ATR from " + parts[0], *parts[1:]]) if parts else None
+    parts = [f"{words} {row[key]:+.1f}" for key, words in named if row[key] is not None]
+    return f"ATRs from {_joined(parts)}" if parts else None
 
 
-def _demark(row: Row) -> str | None:
-    if row["td_buy_setup"] is None:
-        return None
-    parts = []
-    for side in ("buy", "sell"):
-        text = f"{side} setup {row[f'td_{side}_setup']} of 9"
+def _demark(side: str) -> Callable[[Row], str | None]:
+    def text(row: Row) -> str | None:
+        if row[f"td_{side}_setup"] is None:
+            return None
+        parts = [f"{side} setup {row[f'td_{side}_setup']} of 9"]
         if row[f"td_{side}_complete"]:
-            text += ", perfected" if row[f"td_perfect_{side}"] else ", not perfected"
-        parts.append(text)
+            parts[0] += ", perfected" if row[f"td_perfect_{side}"] else ", not perfected"
         if row[f"td_{side}_countdown"]:
-            parts.append(f"{side} countdown {row[f'td_{side}_countdown']} of 13")
-    return _line(parts)
+            parts.append(f"countdown {row[f'td_{side}_countdown']} of 13")
+        return _joined(parts)
+
+    return text
 
 
 def _stage(row: Row) -> str | None:
     label = row["stage_label"]
     parts = [f"{label}, {_STAGES[label]}" if label in _STAGES else "unknown"]
-    parts += _parts(
-        row,
-        ("stage_dist_pct", "close against its 30 weeks %"),
-        ("stage_slope_pct", "the 30 weeks in five weeks %"),
-        ("rs_mansfield_pct", f"strength against {row['benchmark']} %"),
+    if row["stage_dist_pct"] is not None:
+        parts.append(f"30-week average {row['stage_slope_pct'] or 0:+.1f} % in 5 weeks")
+        parts.append(f"close {row['stage_dist_pct']:+.1f} %")
+    return _joined(parts)
+
+
+def _mansfield(row: Row) -> str | None:
+    value = row["rs_mansfield_pct"]
+    return (
+        None if value is None else f"strength against {row['benchmark']} {value:+.1f} % (Mansfield)"
     )
-    return _line(parts)
 
 
 def _company(row: Row) -> str | None:
-    return _line([str(row[key]) for key in ("name", "sector", "industry") if row.get(key)])
+    return _joined(str(row[key]) for key in ("name", "sector", "industry") if row[key])
 
 
-_VOLATILITY = ("atr_value", "atr_percent", "volatility_level", "volatility_percentile", "volatility_trend")  # fmt: skip
 _COLUMNS = [
-    _group("company", ("name", "sector", "industry"), _company),
-    _group("change", [f"perf_{n}d" for n in (1, 3, 5, 20, 60, 120, 252)], _price),
-    _group("so far", ("perf_mtd", "perf_qtd", "perf_ytd"), _periods),
-    _group("trend", [f"sma_{n}" for n in _SMA], _averages),
+    _group("company", "company", ("name", "sector", "industry"), _company),
+    _group("short", "change", ("perf_1d", "perf_3d", "perf_5d", "perf_20d"), _short),
+    _group("long", "", ("perf_60d", "perf_120d", "perf_252d"), _long),
+    _group("periods", "", ("perf_mtd", "perf_qtd", "perf_ytd"), _periods),
     _group(
-        " ",
-        [*(f"ema_{n}" for n in _EMA), *(f"pct_dist_ema{n}" for n in (8, 21, 200))],
-        _exponential,
+        "simple", "trend", [f"sma_{n}" for n in (5, 8, 10, 14, 20, 21, 50, 100, 150, 200)], _simple
+    ),
+    _group(
         "exponential",
+        "",
+        [*(f"ema_{n}" for n in (8, 10, 21, 200)), *(f"pct_dist_ema{n}" for n in (8, 21, 200))],
+        _exponential,
     ),
-    _group("  ", ("ma_aligned", "ma_bucket", "trend_up_count", "trend_down_count"), _order, "order"),
+    _group("order", "", ("ma_aligned", "ma_bucket"), _order),
+    _group("pivots", "", ("trend_up_count", "trend_down_count"), _pivots),
+    _group("strength", "momentum", ("rsi", "adx", "plus_di", "minus_di"), _strength),
+    _group("MACD", "", ("macd", "macd_signal", "macd_histogram"), _macd),
+    _group("range", "range", ("range_pos_20d", "range_pos_50d", "range_pos_52w"), _range),
+    _group("gaps", "", ("gaps_unfilled_up", "gaps_unfilled_down"), _gaps),
     _group(
-        "momentum",
-        ("rsi", "macd", "macd_signal", "macd_histogram", "adx", "plus_di", "minus_di"),
-        _momentum,
+        "volatility",
+        "volatility",
+        (
+            "atr_value",
+            "atr_percent",
+            "volatility_level",
+            "volatility_percentile",
+            "volatility_trend",
+        ),
+        _volatility,
     ),
-    _group(
-        "range",
-        ("range_pos_20d", "range_pos_50d", "range_pos_52w", "gaps_unfilled_up", "gaps_unfilled_down"),
-        _range,
+    _group("ATR", "", ("atr_distance", *(f"atr_dist_ema{n}" for n in (8, 21, 200))), _in_atr),
+    *(
+        _group(
+            f"td_{side}",
+            title,
+            (
+                *(f"td_{side}_{each}" for each in ("setup", "complete", "countdown")),
+                f"td_perfect_{side}",
+            ),
+            _demark(side),
+        )
+        for side, title in (("buy", "DeMark"), ("sell", ""))
     ),
-    _group("volatility", _VOLATILITY, _volatility),
-    _group("   ", ("atr_distance", *(f"atr_dist_ema{n}" for n in (8, 21, 200))), _in_atr, "atr"),
-    _group(
-        "DeMark",
-        [f"td_{s}_{k}" for s in ("buy", "sell") for k in ("setup", "complete", "countdown")]
-        + ["td_perfect_buy", "td_perfect_sell"],
-        _demark,
-    ),
-    _group("stage", ("stage_label", "stage_dist_pct", "stage_slope_pct", "rs_mansfield_pct"), _stage),
+    _group("stage", "stage", ("stage_label", "stage_dist_pct", "stage_slope_pct"), _stage),
+    _group("mansfield", "", ("rs_mansfield_pct",), _mansfield),
     Column("analysis_timestamp", "computed", rank=1),
-    Column("bars", "from bars", rank=1, of=(
-        "symbol", "analysis_type", "as_of_date", "as_of_timestamp", "expiry_timestamp", "is_due",
-        "due_reason", "current_price", "benchmark", "benchmark_as_of", "market_cap", "engine_version",
-    )),
-]  # fmt: skip
+    Column(
+        "bars",
+        "from bars",
+        rank=1,
+        of=(
+            *(
+                "symbol",
+                "analysis_type",
+                "as_of_date",
+                "as_of_timestamp",
+                "expiry_timestamp",
+                "is_due",
+            ),
+            *(
+                "due_reason",
+                "current_price",
+                "benchmark",
+                "benchmark_as_of",
+                "market_cap",
+                "engine_version",
+            ),
+        ),
+    ),
+]
 
 
 def _said(row: Row) -> str:
