@@ -49,6 +49,7 @@ _PARTS = (
     "unfetched",
     "pruned",
     "records",
+    "partitions",
     "sync",
 )
 
@@ -95,6 +96,8 @@ def once(
             _RECORD_DAYS,
             _RECORD_DAYS,
         ),
+        # Months of five-minute bars: the next ones are made, one that is old enough is dropped.
+        "partitions": ("sweep_intraday(%s)", settings.intraday_retention_days),
     }
     if benchmark is not None:
         parts["snapshots"] = (

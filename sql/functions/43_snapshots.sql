@@ -177,7 +177,8 @@ CREATE OR REPLACE FUNCTION snapshot_failed(p_symbol text, p_reason text) RETURNS
 $$;
 
 -- What a snapshot says that bars do not: when its session closed, when the next bar can be stored, and
--- the company, from columns that another program's registry may have.
+-- the company, from the index that has or last had it, else from columns that another program's registry
+-- may have.
 CREATE OR REPLACE FUNCTION snapshot_facts(p_symbol text, p_as_of date)
 RETURNS TABLE (analysis_type text, as_of_timestamp timestamptz, analysis_timestamp timestamptz,
                expiry_timestamp timestamptz, name text, sector text, industry text, market_cap double precision)
@@ -187,14 +188,17 @@ BEGIN
     SELECT 'technical_snapshot', coalesce(s.closes_at, (p_as_of + 1)::timestamp AT TIME ZONE 'UTC'), reckoner_now(),
            (SELECT n.closes_at + session_settling(c.calendar) FROM market_sessions n
             WHERE n.calendar = c.calendar AND n.closes_at > s.closes_at ORDER BY n.closes_at LIMIT 1),
-           left(coalesce(j.row ->> 'name', j.row ->> 'company_name'), 255), left(j.row ->> 'sector', 255),
-           left(j.row ->> 'industry', 255),
+           left(coalesce(m.name, j.row ->> 'company_name'), 255), left(coalesce(m.sector, j.row ->> 'sector'), 255),
+           left(coalesce(m.industry, j.row ->> 'industry'), 255),
            CASE WHEN jsonb_typeof(j.row -> 'market_cap') = 'number' THEN (j.row ->> 'market_cap')::float8 END
     FROM (SELECT p_symbol AS symbol) n
     LEFT JOIN ticker_registry r ON r.symbol = n.symbol
     CROSS JOIN LATERAL (SELECT coalesce(r.calendar, symbol_calendar(n.symbol)) AS calendar) c
     CROSS JOIN LATERAL (SELECT to_jsonb(r) AS row) j
-    LEFT JOIN market_sessions s ON s.calendar = c.calendar AND s.session = p_as_of;
+    LEFT JOIN market_sessions s ON s.calendar = c.calendar AND s.session = p_as_of
+    LEFT JOIN LATERAL (SELECT i.name, i.sector, i.industry FROM index_constituents i
+                       WHERE i.symbol = n.symbol ORDER BY i.is_active DESC, i.last_seen_at DESC, i.index_name
+                       LIMIT 1) m ON true;
 END
 $$;
 
@@ -399,6 +403,6 @@ REVOKE ALL ON FUNCTION
     snapshot_history_guard()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/43_snapshots.sql', 'a3662e4d01963f70463025fe8b7b6ead505be51ee6f681c91612f3e2772ca560')
+    ('functions/43_snapshots.sql', '82aa7aae991fd66761b3bbc47cd2d89c24062970173657ae65fa68898a5fc3c2')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

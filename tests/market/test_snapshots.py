@@ -356,3 +356,10 @@ def test_the_company_comes_from_columns_that_the_registry_may_have(
         None,
         12,
     )
+    conn.execute(
+        "INSERT INTO index_constituents (index_name, symbol, name, sector, industry) VALUES"
+        " ('SP500', 'ACME', 'Acme Inc.', 'Industrials', 'Traps')"
+    )
+    refresh.these(database, Benchmark(SPY), ["ACME"])
+    row = snapshot(conn)
+    assert (row["name"], row["sector"], row["industry"]) == ("Acme Inc.", "Industrials", "Traps")

@@ -45,6 +45,7 @@ LABELS = {
         "unfetched",
         "pruned",
         "records",
+        "partitions",
         "sync",
     },
     "wake": {"ring", "poll", "call"},
