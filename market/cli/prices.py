@@ -157,7 +157,9 @@ def _fetch(
 ) -> dict[str, Any]:
     with waiting(f"fetching {plan.symbol}"):
         result = backfill.fetch(database, providers, plan, time.sleep, by_merit=settings.chooses)
-        snapshot = backfill.snapshot(database, plan, result, Benchmark(settings.benchmark_symbol))
+        with database.transaction() as conn:
+            benchmark = Benchmark(settings.benchmark_symbol)
+            snapshot = backfill.snapshot(conn, plan, result, benchmark)
     # The line is removed when the transaction rolls back, and the other way round.
     entry = file.entry() if file else contextlib.nullcontext()
     with entry, database.transaction(seconds=300) as conn:

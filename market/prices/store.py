@@ -20,7 +20,7 @@ from market.prices.results import (
     UnknownSymbol,
 )
 from market.snapshots import Benchmark, Prepared
-from sql.database import Connection, Database
+from sql.database import Connection
 
 
 @dataclass
@@ -33,17 +33,15 @@ class Summary:
     audit: dict[str, Any] | None = None  # the run's row of ingestion_audit
 
 
-def snapshot(
-    database: Database, plan: Plan, result: Result | None, benchmark: Benchmark
-) -> Prepared:
-    """Compute the snapshot that follows from a result, before the transaction of `store`.
+def snapshot(conn: Connection, plan: Plan, result: Result | None, benchmark: Benchmark) -> Prepared:
+    """Compute the snapshot that follows from a result, in a transaction before that of `store`.
 
-    Raises psycopg.Error.
+    It only reads. Raises psycopg.Error.
     """
     if not isinstance(result, Fetched):
         return None
     return snapshots.prepare(
-        database,
+        conn,
         plan.symbol,
         result.bars,
         result.request.start,

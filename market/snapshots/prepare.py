@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from market.providers import Bar
 from market.snapshots.benchmark import Benchmark, Compared
 from market.snapshots.stored import Stored, read_after
-from sql.database import Connection, Database, error_line, is_external
+from sql.database import Connection, error_line, is_external
 from sql.logs import logger
 
 Snapshot = Mapping[str, Any]  # columns of market_snapshot; without bars only symbol and bars_digest
@@ -21,7 +21,7 @@ Prepared = Snapshot | None  # None: it could not be computed, or nothing changes
 
 
 def prepare(
-    database: Database,
+    conn: Connection,
     symbol: str,
     bars: Sequence[Bar],
     start: dt.date,
@@ -32,15 +32,14 @@ def prepare(
 ) -> Prepared:
     """Compute a symbol's snapshot as it will be once these bars are stored.
 
-    The arguments are those of `market.prices.bars_table.store`. Reads in a transaction of its own,
-    which ends before anything is computed. Raises psycopg.Error.
+    The arguments are those of `market.prices.bars_table.store`. Only reads: the caller's transaction
+    holds no lock that anybody waits for, and ends before that of the store. Raises psycopg.Error.
     """
     if not bars and not rebased:
         return None
     try:
-        with database.transaction() as conn:
-            stored = read_after(conn, symbol, bars, start, end, rebased=rebased)
-            compared = compared_with(conn, stored, benchmark)
+        stored = read_after(conn, symbol, bars, start, end, rebased=rebased)
+        compared = compared_with(conn, stored, benchmark)
         return computed(stored, compared)
     except Exception as error:
         if is_external(error):

@@ -32,7 +32,8 @@ def store(
 ) -> None:  # fmt: skip
     """Store bars, with their snapshot unless the worker died before it or could not compute one."""
     span = bars[0].date, bars[-1].date
-    made = snapshots.prepare(database, symbol, bars, *span, Benchmark("SPY"), rebased=rebased)
+    with at(database) as conn:
+        made = snapshots.prepare(conn, symbol, bars, *span, Benchmark("SPY"), rebased=rebased)
     with at(database) as conn:
         bars_table.store(conn, symbol, "test", bars, *span, rebased=rebased)
         if computes and made:

@@ -53,9 +53,9 @@ def prepared(
     rebased: bool = False,
     benchmark: Benchmark | None = None,
 ) -> snapshots.Snapshot:
-    made = snapshots.prepare(
-        database, symbol, bars, bars[0].date, bars[-1].date, benchmark or Benchmark(SPY), rebased=rebased
-    )  # fmt: skip
+    span, against = (bars[0].date, bars[-1].date), benchmark or Benchmark(SPY)
+    with database.transaction() as conn:
+        made = snapshots.prepare(conn, symbol, bars, *span, against, rebased=rebased)
     assert made is not None
     return made
 
@@ -332,9 +332,10 @@ def test_a_fault_of_one_symbol_stops_no_other_and_waits_an_hour(
 
 
 def prepared_or_none(database: Database, bars: Sequence[Bar]) -> snapshots.Prepared:
-    return snapshots.prepare(
-        database, "ACME", bars, bars[0].date, bars[-1].date, Benchmark(SPY), rebased=False
-    )
+    with database.transaction() as conn:
+        return snapshots.prepare(
+            conn, "ACME", bars, bars[0].date, bars[-1].date, Benchmark(SPY), rebased=False
+        )
 
 
 def test_the_company_comes_from_columns_that_the_registry_may_have(

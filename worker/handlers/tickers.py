@@ -68,9 +68,11 @@ class TickerWork:
 
     def snapshot(self) -> None:
         """Compute the snapshot of the bars as they will be, while no lock is held."""
-        if self._plan is not None:
+        if self._plan is None or not isinstance(self._result, backfill.Fetched):
+            return
+        with self._context.database.transaction() as conn:
             self._snapshot = backfill.snapshot(
-                self._context.database, self._plan, self._result, self._context.benchmark
+                conn, self._plan, self._result, self._context.benchmark
             )
 
     def store(self) -> dict[str, Any]:
