@@ -19,7 +19,7 @@ import structlog
 from market.prices import sync
 from market.providers import Provider
 from market.settings import MarketSettings
-from market.snapshots import Benchmark
+from market.snapshots import Benchmark, refresh
 from market.universe import sessions
 from sql.database import Database, error_line, is_external
 from sql.schema.migrate import MigrationError
@@ -147,6 +147,8 @@ class Worker:
             try:
                 self._start()
                 self._loop.run()
+                if self._drain and not self._shutdown.is_due():
+                    self._compute()
             except ShutdownRequested:
                 pass
             finally:
@@ -171,6 +173,15 @@ class Worker:
         if not self._drain:
             until_available(self._shutdown, "listening", self._doorbell.probe, away(self._database))
         self._start_threads()
+
+    def _compute(self) -> None:
+        """Compute the snapshots that are due; no later sweep of this process does."""
+        until_available(
+            self._shutdown,
+            "computing snapshots",
+            lambda: refresh.due(self._database, self._benchmark, seconds=sweep.SNAPSHOTS_SECONDS),
+            away(self._database),
+        )
 
     def _leave(self) -> int:
         """Finish or hand back events in flight; returns the exit code."""

@@ -32,7 +32,7 @@ _RESTATED_SPAN = 1_000
 # The same for comparing snapshots with their bars, at 0.6 ms a symbol with ten years.
 _SNAPSHOTS_SPAN = 50
 # For computing what is due; the rest waits for the next sweep.
-_SNAPSHOTS_SECONDS = 5.0
+SNAPSHOTS_SECONDS = 5.0
 # Held for a part's transaction, so that one worker sweeps at a time.
 _OURS = "sweep_turn()"
 # Who has that turn.
@@ -128,7 +128,7 @@ def once(
         with database.transaction() as conn:
             conn.execute("SELECT sweep_ended()")
         if benchmark is not None:
-            done = refresh.due(database, benchmark, seconds=_SNAPSHOTS_SECONDS)
+            done = refresh.due(database, benchmark, seconds=SNAPSHOTS_SECONDS)
             found["computed"] = done.stored
             for symbol, reason in done.failed.items():
                 log.warning("snapshot stays due", symbol=symbol, reason=reason)

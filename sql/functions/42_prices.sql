@@ -169,7 +169,7 @@ BEGIN
     WHERE r.symbol = p_symbol;
     PERFORM coverage_add(p_symbol, '1d', p_from, p_to, p_source);
     IF inserted + updated + v_gone > 0 THEN
-        PERFORM snapshot_mark(p_symbol, v_since, 'bars changed'); -- 43_snapshots.sql
+        PERFORM snapshot_mark(p_symbol, v_since, 'its bars changed'); -- 43_snapshots.sql
     END IF;
     RETURN NEXT;
 END
@@ -196,6 +196,6 @@ REVOKE ALL ON FUNCTION
     bars_merge(p_symbol text, p_source text, p_payload_id bigint, p_from date, p_to date, p_rebased boolean, p_dates date[], p_opens double precision[], p_highs double precision[], p_lows double precision[], p_closes double precision[], p_adjusted_closes double precision[], p_volumes bigint[], p_splits date[], p_dividends date[] )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_prices.sql', '50571e027762bdde44ed816ec18d2aeee758a9daabb4668c9ba5ae0bd3fdb6bf')
+    ('functions/42_prices.sql', '5c202d6d10219950972357043eb4f7a9926b93a6daed3cab0c142a34d555eefd')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -92,7 +92,7 @@ LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off SET enab
 BEGIN
     INSERT INTO market_snapshot_due AS d (symbol, since, reason)
     SELECT m.symbol, reckoner_now(),
-           CASE m.symbol WHEN p_symbol THEN p_reason ELSE format('%s of %s', p_reason, p_symbol) END
+           CASE m.symbol WHEN p_symbol THEN p_reason ELSE format('the bars of %s changed', p_symbol) END
     FROM (SELECT p_symbol AS symbol
           UNION SELECT s.symbol FROM market_snapshot s
           WHERE s.benchmark = p_symbol AND s.as_of_date >= p_since) m
@@ -132,7 +132,7 @@ DECLARE
 BEGIN
     -- Takes the lock, also where the bars did not change.
     INSERT INTO market_snapshot_due AS d (symbol, since, reason)
-    SELECT n, reckoner_now(), 'is being computed' FROM unnest(v_symbols) AS n ORDER BY n
+    SELECT n, reckoner_now(), 'it is being computed' FROM unnest(v_symbols) AS n ORDER BY n
     ON CONFLICT (symbol) DO UPDATE SET since = d.since;
     BEGIN
         v_good := ARRAY(
@@ -164,7 +164,7 @@ BEGIN
             WHERE d.symbol = ANY (v_symbols);
     END;
     RETURN QUERY SELECT n, n = ANY (v_good),
-                        CASE WHEN n <> ALL (v_good) THEN coalesce(v_error, 'the bars changed meanwhile') END
+                        CASE WHEN n <> ALL (v_good) THEN coalesce(v_error, 'its bars changed meanwhile') END
                  FROM unnest(v_symbols) AS n;
 END
 $$;
@@ -233,10 +233,10 @@ BEGIN
     )
     INSERT INTO market_snapshot_due (symbol, since, reason)
     SELECT k.symbol, reckoner_now(),
-           CASE WHEN k.bars_digest IS NULL THEN 'has bars and no snapshot'
-                WHEN k.stored IS DISTINCT FROM k.bars_digest THEN 'is of other bars than those stored'
-                WHEN k.engine_version <> p_engine THEN 'is of another version of the indicators'
-                ELSE 'compares with other bars of the benchmark' END
+           CASE WHEN k.bars_digest IS NULL THEN 'it has bars and no snapshot'
+                WHEN k.stored IS DISTINCT FROM k.bars_digest THEN 'it is of other bars than those stored'
+                WHEN k.engine_version <> p_engine THEN 'it is of another version of the indicators'
+                ELSE 'it compares with other bars of the benchmark' END
     FROM known k
     LEFT JOIN benchmarks b ON b.benchmark = k.benchmark AND b.benchmark_as_of = k.benchmark_as_of
     WHERE k.stored IS DISTINCT FROM k.bars_digest
@@ -403,6 +403,6 @@ REVOKE ALL ON FUNCTION
     snapshot_history_guard()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/43_snapshots.sql', '82aa7aae991fd66761b3bbc47cd2d89c24062970173657ae65fa68898a5fc3c2')
+    ('functions/43_snapshots.sql', 'f2f61d47ed4375971c5d97d1d01e765ef755aba2e4b7f33c12d2a13282dc3d66')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -354,7 +354,7 @@ def snapshot(n: int) -> Row:
         "analysis_timestamp": NOW,
         "expiry_timestamp": NOW,
         "is_due": True,
-        "due_reason": "bars changed of SPY",
+        "due_reason": "the bars of SPY changed",
         "as_of_date": NOW.date(),
         "bars": 2500,
         "benchmark": "SPY",

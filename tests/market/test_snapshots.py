@@ -250,8 +250,8 @@ def test_what_changes_bars_otherwise_is_found_and_computed(
     walk = "SELECT snapshots_walk(1, %s, 'SPY')"
     assert sum(value(conn, walk, [ENGINE_VERSION]) for _ in range(4)) == 2
     assert due(conn) == {
-        "ACME": "is of other bars than those stored",
-        "OTHER": "has bars and no snapshot",
+        "ACME": "it is of other bars than those stored",
+        "OTHER": "it has bars and no snapshot",
     }
     refresh.due(database, Benchmark(SPY))
     assert due(conn) == {}
@@ -285,7 +285,7 @@ def test_a_changed_benchmark_asks_for_those_that_compare_with_it(
     assert snapshot(conn)["benchmark_as_of"] == days[-6]
     # OTHER's last bar is older than those that come: nothing of it changes.
     store(database, SPY, spy[-6:])
-    assert due(conn) == {"ACME": "bars changed of SPY"}
+    assert due(conn) == {"ACME": "the bars of SPY changed"}
     refresh.due(database, Benchmark(SPY))
     assert snapshot(conn)["benchmark_as_of"] == days[-1]
     assert value(conn, "SELECT snapshots_walk(9, NULL, 'SPY')") == 0

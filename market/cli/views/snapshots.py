@@ -246,9 +246,9 @@ def snapshot(row: Row) -> View:
     """View of `snapshot`."""
     notes, steps = [], []
     if row["is_due"]:
-        notes.append(f"Not of the bars that are stored: {row['due_reason']}.")
+        notes.append(f"Due: {row['due_reason']}. The next sweep of a worker computes it anew.")
         steps = [f"{MARKET} refresh-indicators --symbols {row['symbol']}"]
-    if row["benchmark_as_of"] is None:
+    elif row["benchmark_as_of"] is None:
         benchmark = row["benchmark"]
         notes.append(f"Without bars of {benchmark}, stage and strength are not known.")
         steps.append(f"{MARKET} fetch-prices -s {benchmark} -d 3650")
