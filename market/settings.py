@@ -41,13 +41,19 @@ def _base(url: str) -> Any:
 
 
 class RetentionSettings(Settings):
-    """How long payloads and five-minute bars are kept; the sweep deletes older ones."""
+    """How long payloads, five-minute bars and the history of snapshots are kept; the sweep deletes older ones."""
 
     raw_retention_days: int = Field(
         default=90,
         ge=0,
         le=36500,
         description="days for which providers' raw answers are kept; `0`: not at all",
+    )
+    snapshot_history_days: int = Field(
+        default=0,
+        ge=0,
+        le=36500,
+        description="days for which the history of snapshots is kept; `0`: for ever",
     )
     intraday_retention_days: int = Field(
         default=90,

@@ -91,10 +91,11 @@ def once(
         "pruned": ("sweep_prune(%s)", _HISTORY_DAYS),
         # Payloads, and records of what was done, that are old enough.
         "records": (
-            "sweep_payloads(%s) + sweep_records(%s) + sweep_jobs(%s)",
+            "sweep_payloads(%s) + sweep_records(%s) + sweep_jobs(%s) + snapshot_history_prune(%s)",
             settings.raw_retention_days,
             _RECORD_DAYS,
             _RECORD_DAYS,
+            settings.snapshot_history_days,
         ),
         # Months of five-minute bars: the next ones are made, one that is old enough is dropped.
         "partitions": ("sweep_intraday(%s)", settings.intraday_retention_days),
