@@ -2,6 +2,8 @@
 
 import datetime as dt
 import itertools
+import subprocess
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +23,7 @@ from tests.support.backends import backends, until_waiting
 from tests.support.clock import at
 from tests.support.db import Conn, value
 from tests.support.market import sessions
+from tests.support.process import ROOT
 from tests.support.providers import plain_bars
 
 # Columns of market_snapshot that are no indicators.
@@ -336,6 +339,13 @@ def prepared_or_none(database: Database, bars: Sequence[Bar]) -> snapshots.Prepa
         return snapshots.prepare(
             conn, "ACME", bars, bars[0].date, bars[-1].date, Benchmark(SPY), rebased=False
         )
+
+
+def test_a_worker_that_computes_nothing_starts_without_numpy() -> None:
+    """It takes a tenth of a second and 30 MB."""
+    loads = "import sys, worker.process; sys.exit('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", loads], cwd=ROOT, timeout=60, check=False)
+    assert done.returncode == 0
 
 
 def test_the_company_comes_from_columns_that_the_registry_may_have(
