@@ -117,10 +117,17 @@ BEGIN
 END
 $$;
 
+-- Whether a snapshot was computed before the next bar could be stored, so that it is what was known on its
+-- day. A backfill of a ticker that was delisted long ago is not, nor is a refresh during a halt.
+CREATE OR REPLACE FUNCTION snapshot_timely(p_as_of timestamptz, p_computed timestamptz, p_expiry timestamptz) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT p_computed < coalesce(p_expiry, p_as_of + interval '1 day')
+$$;
+
 -- Stores snapshots, an array of objects whose keys are columns of market_snapshot. Each has symbol and
 -- bars_digest; without bars it has no more, and the symbol's snapshot goes. A snapshot of bars that are
--- not those stored is left out and its symbol stays due. A snapshot of an earlier day that is replaced is
--- kept in the history: it is what was known. An error costs the caller nothing but the snapshots: outcomes
+-- not those stored is left out and its symbol stays due. A snapshot that is replaced by one of another day,
+-- or by one that comes too late for its day, is kept in the history: it is what was known. An error costs the caller nothing but the snapshots: outcomes
 -- do not wait for them. Returns the symbols, whether each was stored, and why not.
 CREATE OR REPLACE FUNCTION snapshot_store(p_rows jsonb) RETURNS TABLE (symbol text, stored boolean, reason text)
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off AS $$
@@ -144,7 +151,9 @@ BEGIN
         INSERT INTO market_snapshot_history
         SELECT reckoner_now(), s.* FROM market_snapshot s
         JOIN jsonb_array_elements(p_rows) e ON s.symbol = e ->> 'symbol'
-        WHERE s.symbol = ANY (v_good) AND s.as_of_date IS DISTINCT FROM (e ->> 'as_of_date')::date
+        WHERE s.symbol = ANY (v_good) AND snapshot_timely(s.as_of_timestamp, s.analysis_timestamp, s.expiry_timestamp)
+          AND (s.as_of_date IS DISTINCT FROM (e ->> 'as_of_date')::date
+               OR NOT snapshot_timely(s.as_of_timestamp, reckoner_now(), s.expiry_timestamp))
         ON CONFLICT DO NOTHING;
         DELETE FROM market_snapshot s WHERE s.symbol = ANY (v_good);
         INSERT INTO market_snapshot
@@ -259,11 +268,12 @@ CREATE OR REPLACE FUNCTION snapshots_due(p_limit integer) RETURNS SETOF text LAN
 $$;
 
 -- Records snapshots in the history: of the day p_as_of, or each of its own day (NULL). A day that has a row
--- keeps it. One row for each day with something to say, and always for p_as_of.
+-- keeps it, and only what was computed in time is recorded. One row for each day with something to say, and
+-- always for p_as_of.
 --   recorded, already  snapshots of the day; those that were in the history before
 --   due                are not recorded: their bars changed, and the sweep computes them first
 --   never              symbols with a bar of p_as_of and neither: their snapshot of that day was never
---                      computed, and what was known then is not computed afterwards
+--                      computed, or later, and what was known then is not computed afterwards
 CREATE OR REPLACE FUNCTION snapshot_history_record(p_as_of date DEFAULT NULL)
 RETURNS TABLE (as_of date, recorded bigint, already bigint, due bigint, never bigint) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -274,7 +284,9 @@ BEGIN
                EXISTS (SELECT FROM market_snapshot_due d WHERE d.symbol = s.symbol) AS is_due,
                EXISTS (SELECT FROM market_snapshot_history h WHERE h.symbol = s.symbol
                        AND h.analysis_type = s.analysis_type AND h.as_of_date = s.as_of_date) AS is_there
-        FROM market_snapshot s WHERE p_as_of IS NULL OR s.as_of_date = p_as_of
+        FROM market_snapshot s
+        WHERE (p_as_of IS NULL OR s.as_of_date = p_as_of)
+          AND snapshot_timely(s.as_of_timestamp, s.analysis_timestamp, s.expiry_timestamp)
     ), added AS (
         INSERT INTO market_snapshot_history
         SELECT reckoner_now(), s.* FROM market_snapshot s JOIN found f USING (symbol, analysis_type, as_of_date)
@@ -393,6 +405,7 @@ REVOKE ALL ON FUNCTION
     snapshot_bars_after(p_symbol text, p_from date, p_to date, p_rebased boolean, p_dates date[], p_opens double precision[], p_highs double precision[], p_lows double precision[], p_closes double precision[], p_volumes bigint[] ),
     snapshot_mark(p_symbol text, p_since date, p_reason text),
     snapshots_mark_all(p_symbols text[], p_reason text),
+    snapshot_timely(p_as_of timestamptz, p_computed timestamptz, p_expiry timestamptz),
     snapshot_store(p_rows jsonb),
     snapshot_failed(p_symbol text, p_reason text),
     snapshot_facts(p_symbol text, p_as_of date),
@@ -403,6 +416,6 @@ REVOKE ALL ON FUNCTION
     snapshot_history_guard()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/43_snapshots.sql', 'f2f61d47ed4375971c5d97d1d01e765ef755aba2e4b7f33c12d2a13282dc3d66')
+    ('functions/43_snapshots.sql', 'b37a233d47759a9405457118b3d8dd1040a549ec36245e01a3a35fca20596567')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -13,7 +13,7 @@ from market.providers import Bar
 from market.snapshots import Benchmark, history, refresh
 from sql.database import Database
 from tests.support.cli import command
-from tests.support.clock import at, clock_at, use_everywhere
+from tests.support.clock import at, clock, clock_at, use_everywhere
 from tests.support.db import Conn, value
 from tests.support.market import sessions
 from tests.support.providers import plain_bars
@@ -34,10 +34,15 @@ def store(
     span = bars[0].date, bars[-1].date
     with at(database) as conn:
         made = snapshots.prepare(conn, symbol, bars, *span, Benchmark("SPY"), rebased=rebased)
-    with at(database) as conn:
+    with at(database, evening(bars[-1].date)) as conn:
         bars_table.store(conn, symbol, "test", bars, *span, rebased=rebased)
         if computes and made:
             snapshots.store(conn, [made])
+
+
+def evening(day: dt.date) -> dt.datetime:
+    """An hour after the close."""
+    return dt.datetime.combine(day, dt.time(22), dt.UTC)
 
 
 def record(database: Database, as_of: dt.date | None = None) -> list[dict[str, Any]]:
@@ -101,7 +106,7 @@ def test_retention_deletes_by_age_and_nothing_else_does(
     for n in (-3, -2, -1):
         store(database, "ACME", plain_bars(days[: n or None] if n else days))
         record(database)
-    moment = dt.datetime.combine(days[-2], dt.time(20), dt.UTC) + dt.timedelta(days=30)
+    moment = evening(days[-2]) + dt.timedelta(days=30)
     with at(database, moment) as inside:
         assert history.prune(inside, 0) == 0  # 0: keep all
         assert history.prune(inside, 30) == 2
@@ -134,10 +139,25 @@ def test_what_is_due_is_not_recorded(conn: Conn, database: Database, days: list[
     store(database, "OTHER", plain_bars(days))
     [row] = record(database)
     assert (row["recorded"], row["due"]) == (1, 1)
-    refresh.due(database, Benchmark("SPY"))
+    with clock(database.url, evening(days[-1])) as then:
+        refresh.due(then, Benchmark("SPY"))
     assert [row["recorded"] for row in record(database)] == [1]
     assert [row["current_price"] for row in kept(conn) if row["symbol"] == "ACME"] == [99.0]
     assert record(database) == []
+
+
+def test_what_is_computed_after_its_day_is_not_recorded(
+    conn: Conn, database: Database, days: list[dt.date]
+) -> None:
+    store(database, "ACME", plain_bars(days[:-1]))
+    # A halt: the next session has no bar, and a refresh comes years later. The snapshot of the day is kept.
+    refresh.these(database, Benchmark("SPY"), ["ACME"])
+    assert [row["as_of_date"] for row in kept(conn)] == [days[-2]]
+    store(database, "OTHER", plain_bars(days[:-1]), computes=False)
+    refresh.these(database, Benchmark("SPY"), ["OTHER"])
+    assert record(database) == []
+    [row] = record(database, days[-2])
+    assert (row["recorded"], row["already"], row["never"]) == (0, 1, 1)
 
 
 def test_the_commands(url: str, database: Database, days: list[dt.date]) -> None:
@@ -146,6 +166,7 @@ def test_the_commands(url: str, database: Database, days: list[dt.date]) -> None
     last = days[-1].isoformat()
     dry = command(url, "market", "refresh-indicators", "--due", "--dry-run", "-o", "json")
     assert '"due_after": 1' in dry.stdout
+    assert command(url, "market", "record-history", "--as-of", last).returncode == 0
     done = command(url, "market", "refresh-indicators")
     assert (done.returncode, done.stdout.splitlines()[1].split("\t")[:3]) == (0, ["2", "2", "0"])
     shown = command(url, "market", "snapshot", "acme", "--columns", "symbol,bars,sma_20")
@@ -161,7 +182,7 @@ def test_the_commands(url: str, database: Database, days: list[dt.date]) -> None
 def test_other_readers_see_when_bars_changed(
     conn: Conn, database: Database, days: list[dt.date]
 ) -> None:
-    use_everywhere(conn, clock_at(conn, dt.datetime.combine(days[-1], dt.time(22), dt.UTC)))
+    use_everywhere(conn, clock_at(conn, evening(days[-1])))
     with Database(database.url) as then:
         store(then, "ACME", plain_bars(days))
         read = "SELECT expiry_timestamp, is_due, raw_analysis FROM market_analysis_cache"

@@ -303,6 +303,6 @@ def recorded(rows: Sequence[Row], *, dry_run: bool) -> View:
         ],
         summary=f"{'Dry run: ' if dry_run else ''}{text}{'; ' if said else ''}{said}.",
         next=[f"{MARKET} refresh-indicators --due"] if left else [],
-        empty="Every snapshot was recorded before.",
+        empty="Nothing to record: each snapshot was recorded before, or computed after its day.",
         record=False,
     )
