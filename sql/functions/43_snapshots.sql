@@ -361,8 +361,8 @@ CREATE OR REPLACE FUNCTION snapshot_values(p_row jsonb) RETURNS jsonb LANGUAGE s
            OPERATOR(pg_catalog.||) (p_row OPERATOR(pg_catalog.->) 'raw_analysis')
 $$;
 
--- Both under the names that other programs read. raw_analysis: all indicators as one object.
--- expiry_timestamp: in the past from the moment on at which its bars changed.
+-- raw_analysis: all indicators as one object. expiry_timestamp: in the past from the moment on at which its
+-- bars changed; is_due, due_reason: whether they did, and how.
 CREATE OR REPLACE VIEW market_analysis_cache AS
 SELECT s.symbol::text AS symbol, s.analysis_type, s.current_price, s.as_of_timestamp, s.analysis_timestamp,
        least(s.expiry_timestamp, d.since) AS expiry_timestamp, d.symbol IS NOT NULL AS is_due,
@@ -382,6 +382,7 @@ SELECT s.symbol::text AS symbol, s.analysis_type, s.current_price, s.as_of_times
 FROM market_snapshot s LEFT JOIN market_snapshot_due d ON d.symbol = s.symbol;
 COMMENT ON VIEW market_analysis_cache IS 'market_snapshot under the name that other programs read.';
 
+-- What was known on each day. recorded_at: when the row was written; analysis_timestamp: when it was computed.
 CREATE OR REPLACE VIEW market_analysis_history AS
 SELECT h.symbol::text AS symbol, h.analysis_type, h.as_of_date, h.recorded_at, h.current_price, h.as_of_timestamp,
        h.analysis_timestamp, h.expiry_timestamp, h.bars, h.benchmark, h.benchmark_as_of, h.name, h.sector, h.industry, h.market_cap,
@@ -416,6 +417,6 @@ REVOKE ALL ON FUNCTION
     snapshot_history_guard()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/43_snapshots.sql', 'b37a233d47759a9405457118b3d8dd1040a549ec36245e01a3a35fca20596567')
+    ('functions/43_snapshots.sql', 'c2cbd0fb46475489c1628f54180da02a413491e78264267daf2c7f9292d2eff1')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -51,6 +51,12 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "job_symbols",
         "job_runs",
     ),
+    "Snapshots": (
+        "market_analysis_cache",
+        "market_analysis_history",
+        "snapshot_history_record",
+        "snapshot_history_prune",
+    ),
     "Reports": (
         "our_outcomes",
         "outcome_facts",
