@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from market.indicators import recursions, windows
-from market.indicators.bars import EQUAL, Floats, Integers, positive
+from market.indicators.bars import Floats, Integers, margin, positive
 
 SMA = (5, 8, 10, 14, 20, 21, 50, 100, 150, 200)
 EMA = (8, 10, 21, 200)
@@ -86,7 +86,7 @@ def aligned(found: Mapping[str, Floats]) -> Integers:
     averages = [found[name] for name in ALIGNED]
     flags = np.ones(len(averages[0]), dtype=np.bool_)
     for fast, slow in pairwise(averages):
-        flags &= fast >= slow - np.abs(slow) * EQUAL
+        flags &= fast >= slow - margin(slow)
     return np.where(np.isnan(averages[-1]), -1, flags)
 
 
@@ -104,9 +104,9 @@ def bucket(close: Floats, found: Mapping[str, Floats]) -> Integers:
     falling = np.ones(len(close), dtype=np.bool_)
     rising = falling.copy()
     for fast, slow in pairwise(averages):
-        difference, margin = fast - slow, np.abs(slow) * EQUAL
-        falling &= difference > margin
-        rising &= difference < -margin
+        difference, tolerance = fast - slow, margin(slow)
+        falling &= difference > tolerance
+        rising &= difference < -tolerance
     # What is missing is missing at the slowest average too.
     codes: Integers = (~np.isnan(averages[-1])).astype(np.int64) + falling + 2 * rising
     return codes

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from market.indicators.bars import Flags, Floats, Integers
+from market.indicators.bars import Flags, Floats, Integers, margin
 
 COMPARED = 4  # bars before, whose close a setup compares with
 SETUP = 9
@@ -39,7 +39,8 @@ def setups(close: Floats) -> tuple[Setups, Setups]:
     if total <= FIRST:
         return none
     now, before = close[COMPARED:], close[:-COMPARED]
-    sign = (now < before).astype(np.int8) - (now > before)
+    tolerance = margin(before)
+    sign = (now < before - tolerance).astype(np.int8) - (now > before + tolerance)
     starts = np.append(0, np.flatnonzero(sign[1:] != sign[:-1]) + 1)
     lengths = np.diff(starts, append=len(sign))
     run = sign[starts]
@@ -67,7 +68,8 @@ def perfect(low: Floats, complete: Integers) -> Flags:
     """
     flags = np.zeros(len(low), dtype=np.bool_)
     latest = np.fmin(low[complete], low[complete - 1])
-    flags[complete] = latest <= np.minimum(low[complete - 2], low[complete - 3])
+    earlier = np.minimum(low[complete - 2], low[complete - 3])
+    flags[complete] = latest <= earlier + margin(earlier)
     return flags
 
 
@@ -92,11 +94,13 @@ def countdown(
     true_high, true_low = np.fmax(high, before), np.fmin(low, before)
     nine = complete[:, None] + np.arange(1 - SETUP, 1)
     resistance = np.fmax.reduce(true_high[nine], axis=1)
+    resistance += margin(resistance)
     # Each bar belongs to the newest setup; what is below is from the first one's ninth bar on.
     first = complete[0]
     starts, lengths = complete - first, np.diff(complete, append=total)
     owner = np.repeat(np.arange(len(complete)), lengths)
-    hit = close[first:] <= low[first - 2 : total - 2]
+    earlier = low[first - 2 : total - 2]
+    hit = close[first:] <= earlier + margin(earlier)
     running = np.cumsum(hit)
     count: Integers = running - (running - hit)[starts][owner]
     ends = true_low[first:] > resistance[owner]
@@ -105,7 +109,7 @@ def countdown(
     is_over = running > (running - ends)[starts][owner]
     eighth = np.full(len(complete), np.nan)
     at = np.flatnonzero(hit & (count == 8))
-    eighth[owner[at]] = close[first + at]
+    eighth[owner[at]] = (close + margin(close))[first + at]
     last = np.flatnonzero(hit & (count >= COUNTDOWN) & ~is_over & (low[first:] <= eighth[owner]))
     finish = np.full(len(complete), total)
     finish[owner[last][::-1]] = last[::-1]  # the first of each setup is written last

@@ -11,7 +11,7 @@ import numpy as np
 
 from market.indicators import recursions
 from market.indicators.averages import DISTANCES
-from market.indicators.bars import Floats, empty, positive
+from market.indicators.bars import Floats, empty, margin, positive
 
 LENGTH = 14
 
@@ -106,9 +106,10 @@ def adx(high: Floats, low: Floats, ranges: Floats, average: Floats) -> dict[str,
     if total <= LENGTH:
         return {name: empty(total) for name in names}
     up, down = high[1:] - high[:-1], low[:-1] - low[1:]
-    # A rise counts where it is the greater of the two; the product with a flag keeps NaN as it is.
-    plus = np.maximum(up, 0) * (up > down)
-    minus = np.maximum(down, 0) * (down > up)
+    # Only the greater of the two counts; the product with a flag keeps NaN as it is.
+    tolerance = margin(high[1:])
+    plus = np.maximum(up, 0) * (up > down + tolerance)
+    minus = np.maximum(down, 0) * (down > up + tolerance)
     if np.isnan(average[LENGTH:]).any():  # holes: all three averages begin again at the same bar
         unknown = np.isnan(up) | np.isnan(down) | np.isnan(ranges[1:])
         plus[unknown] = minus[unknown] = np.nan
