@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from market.indicators import recursions, windows
-from market.indicators.bars import Floats, Integers, margin, positive
+from market.indicators.bars import Floats, Integers, empty, margin, positive
 
 SMA = (5, 8, 10, 14, 20, 21, 50, 100, 150, 200)
 EMA = (8, 10, 21, 200)
@@ -52,7 +52,8 @@ def macd(close: Floats) -> dict[str, Floats]:
     Source: Appel, Technical Analysis: Power Tools for Active Investors (2005), ch. 8.
     """
     difference = exponential(close, 12) - exponential(close, 26)
-    signal = exponential(difference, 9)
+    signal = empty(len(close))
+    signal[25:] = exponential(difference[25:], 9)  # without the bars that have no macd
     return {
         "macd": difference,
         "macd_signal": signal,

@@ -49,6 +49,13 @@ def positive(values: Floats) -> Floats:
     return np.where(values > 0, values, np.nan)
 
 
+def lengths(starts: Integers, total: int) -> Integers:
+    """Return how far it is from each start to the next one, and from the last to the end."""
+    ends = np.empty_like(starts)
+    ends[:-1], ends[-1:] = starts[1:], total
+    return ends - starts
+
+
 def shifted(values: Floats, bars: int) -> Floats:
     """Return the value that each bar had so many bars before."""
     earlier = empty(len(values))

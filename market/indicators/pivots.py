@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from market.indicators.bars import Floats, empty, margin
+from market.indicators.bars import Floats, empty, lengths, margin
 
 SIDE = 20  # bars on either side of a pivot
 PIVOTS = 3
@@ -32,8 +32,8 @@ def _counts(values: Floats, lowest: Floats) -> Floats:
         if len(found) > back:
             higher = np.maximum(higher[: len(found) - back], found[back:])
             answers[back + 1 :] += higher > (found + margin(found))[:-back]
-    lengths = np.diff(places + SIDE, prepend=width - 1, append=total)
-    counts[width - 1 :] = np.repeat(answers, lengths)
+    known = np.append(width - 1, places + SIDE)
+    counts[width - 1 :] = np.repeat(answers, lengths(known, total))
     return counts
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market.indicators import windows
-from market.indicators.bars import EQUAL, Bars, Floats, Integers, empty, positive, shifted
+from market.indicators.bars import EQUAL, Bars, Floats, Integers, empty, lengths, positive, shifted
 
 STAGES = ("UNKNOWN", "1", "2", "3", "4")
 SMA_WEEKS = 30
@@ -121,8 +121,6 @@ def stages(bars: Bars, benchmark: Bars | None) -> tuple[dict[str, Floats], Integ
     codes = stage(own.close, sma, strength)
     # Before the first finished week nothing is known.
     begins = np.searchsorted(bars.dates, own.finished.astype("datetime64[D]"))
-    lengths = np.diff(begins, prepend=0, append=len(bars.dates))
-    spread = {
-        name: np.repeat(np.append(np.nan, weekly), lengths) for name, weekly in values.items()
-    }
-    return spread, np.repeat(np.append(0, codes), lengths)
+    steps = lengths(np.append(0, begins), len(bars.dates))
+    spread = {name: np.repeat(np.append(np.nan, weekly), steps) for name, weekly in values.items()}
+    return spread, np.repeat(np.append(0, codes), steps)

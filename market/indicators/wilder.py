@@ -60,7 +60,9 @@ def atr(ranges: Floats) -> Floats:
     First bar: 15.
     Source: Wilder (1978), section III.
     """
-    return _average(ranges)
+    results = empty(len(ranges))
+    results[1:] = _average(ranges[1:])
+    return results
 
 
 def relative(close: Floats, price: Floats, sma_50: Floats, average: Floats) -> dict[str, Floats]:
@@ -120,8 +122,7 @@ def adx(high: Floats, low: Floats, ranges: Floats, average: Floats) -> dict[str,
     di_plus, di_minus = _average(plus) / divisor, _average(minus) / divisor
     both = di_plus + di_minus
     dx = np.where(both == 0, 0, np.abs(di_plus - di_minus) / both * 100)
-    results = {}
-    for name, values in zip(names, (_average(dx), di_plus, di_minus), strict=True):
-        result = results[name] = empty(total)
-        result[1:] = values
+    results = {name: empty(total) for name in names}
+    results["plus_di"][1:], results["minus_di"][1:] = di_plus, di_minus
+    results["adx"][LENGTH:] = _average(dx[LENGTH - 1 :])
     return results
