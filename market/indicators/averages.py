@@ -49,7 +49,7 @@ def macd(close: Floats) -> dict[str, Floats]:
     Formula: `macd = EMA 12 - EMA 26`; `macd_signal` = EMA 9 of macd; `macd_histogram = macd - macd_signal`.
     Seed: each EMA has its own, the mean of its first 12, 26 and 9 values.
     First bar: 26 for macd, 34 for the others.
-    Source: Appel, Technical Analysis: Power Tools for Active Investors (2005), ch. 8.
+    Source: Appel, Technical Analysis: Power Tools for Active Investors (2005).
     """
     difference = exponential(close, 12) - exponential(close, 26)
     signal = empty(len(close))

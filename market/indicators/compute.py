@@ -129,6 +129,8 @@ def _whole(bars: Bars, benchmark: Bars | None, *, last: bool) -> dict[str, Value
     moved = wilder.true_range(high, low, close)
     average = wilder.atr(moved)
     found: dict[str, Values] = {"rsi": wilder.rsi(close), "atr_value": average}
+    found["atr_percent"] = percent = wilder.atr_percent(average, positive(close))
+    found["volatility_percentile"] = volatility.percentile(percent, last=last)
     found |= averages.ema(close) | averages.macd(close)
     found |= wilder.adx(high, low, moved, average)
     found |= _demark(high, low, close, last=last)
@@ -171,24 +173,19 @@ def _windowed(bars: Bars, found: Mapping[str, Values]) -> dict[str, Values]:
     """Compute what depends on the bars of a window, and on what `_whole` found for them."""
     dates, _, high, low, close, _ = bars
     price = positive(close)
-    average = found["atr_value"]
     means = averages.sma(close)
     all_means = {**found, **means}
     spans = ranges.WINDOWS.values()
-    relative = wilder.relative(close, price, means["sma_50"], average)
-    percentiles = volatility.percentile(relative["atr_percent"])
     return {
         **means,
-        **relative,
         **averages.percent_distances(close, found),
-        **wilder.distances(close, average, found),
+        **wilder.distances(close, found["atr_value"], all_means),
         **performance.over_bars(close, price),
         **performance.since_period(dates, close, price),
         **ranges.positions(close, windows.highest(high, spans), windows.lowest(low, spans)),
         "ma_aligned": averages.aligned(all_means),
         "ma_bucket": averages.bucket(close, means),
         **gaps.unfilled(high, low),
-        "volatility_percentile": percentiles,
-        "volatility_level": volatility.level(percentiles),
-        "volatility_trend": volatility.trend(relative["atr_percent"]),
+        "volatility_level": volatility.level(found["volatility_percentile"]),
+        "volatility_trend": volatility.trend(found["atr_percent"]),
     }

@@ -28,8 +28,8 @@ def _counted(compare: np.ufunc, values: NDArray[Any], own: NDArray[Any]) -> Floa
 
 def _ranks(percent: Floats) -> Floats:
     """Return the mean rank of each bar's value in its window, from the first full window on."""
-    order = np.argsort(percent)  # NaN is last
-    ordered = percent[order[: np.count_nonzero(np.isfinite(percent))]]
+    order = np.argsort(percent)
+    ordered = percent[order]
     if len(percent) < 2**15 and (ordered[1:] > ordered[:-1] * (1 + EQUAL)).all():
         # All differ: what is compared may be their places, which are a quarter as wide.
         places = np.empty(len(percent), dtype=np.int16)
@@ -40,20 +40,23 @@ def _ranks(percent: Floats) -> Floats:
     return (below + _counted(np.less_equal, percent, own * (1 + EQUAL)) + 1) / 2
 
 
-def percentile(percent: Floats) -> Floats:
+def percentile(percent: Floats, *, last: bool = False) -> Floats:
     """Rank the ATR percent among its last 252 values, itself included.
 
     Formula: the share of values at or below it, · 100; of equal values each has their mean rank, so that a
     volatility which never changes is in the middle (50.2). Values that differ by less than 1e-12 of their size
-    are equal.
+    are equal. Unknown values are passed over, so that one bad high does not make a year unknown.
     First bar: 266 (252 values of ATR, the first on bar 15).
     Source: our own; ranks as in scipy.stats.percentileofscore.
+
+    With `last` only the last bar's is computed, and the others are NaN.
     """
     results = empty(len(percent))
-    if len(percent) >= WINDOW:
-        known = windows.sums(percent, (WINDOW,))[WINDOW][WINDOW - 1 :]
-        ranks = _ranks(percent) / WINDOW * 100
-        results[WINDOW - 1 :] = np.where(np.isfinite(known), ranks, np.nan)
+    known = np.flatnonzero(np.isfinite(percent))
+    if last:
+        known = known[-WINDOW:]
+    if len(known) >= WINDOW:
+        results[known[WINDOW - 1 :]] = _ranks(percent[known]) / WINDOW * 100
     return results
 
 

@@ -67,7 +67,7 @@ def stage(close: Floats, sma: Floats, strength: Floats) -> Integers:
     SMA; else `3`; fewer than 40 weeks, or no benchmark: `UNKNOWN`. The benchmark's own strength never changes,
     so it is never in stage 2 or 4.
     First bar: the one that finishes the 40th common week.
-    Source: Weinstein (1988), ch. 2; the thresholds are our own.
+    Source: Weinstein (1988); the thresholds are our own.
 
     Returns places in STAGES.
     """
@@ -88,7 +88,7 @@ def mansfield(strength: Floats) -> Floats:
     Formula: `rs_mansfield_pct = ((close / benchmark) / mean of its last 52 weeks - 1) · 100`, on common finished
     weeks.
     First bar: the one that finishes the 52nd common week.
-    Source: Mansfield's charts as in Weinstein (1988), ch. 4.
+    Source: Mansfield's charts as in Weinstein (1988).
     """
     return (strength / positive(windows.means(strength, (RS_WEEKS,))[RS_WEEKS]) - 1) * 100
 

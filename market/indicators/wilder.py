@@ -65,31 +65,27 @@ def atr(ranges: Floats) -> Floats:
     return results
 
 
-def relative(close: Floats, price: Floats, sma_50: Floats, average: Floats) -> dict[str, Floats]:
-    """Measure the average true range in percent, and the distance from the SMA in ranges.
+def atr_percent(average: Floats, price: Floats) -> Floats:
+    """Measure the average true range in percent of the close.
 
-    Formula: `atr_percent = atr / close · 100`, NULL where the close is not above zero;
-    `atr_distance = (close - sma_50) / atr`, NULL while nothing moved.
-    First bar: 15 and 50.
-    Source: our own.
+    Formula: `atr_percent = atr_value / close · 100`; NULL where the close is not above zero.
+    First bar: 15.
+    Source: Forman, Stocks & Commodities (May 2006), as normalized ATR.
     """
-    return {
-        "atr_percent": average / price * 100,
-        "atr_distance": (close - sma_50) / positive(average),
-    }
+    return average / price * 100
 
 
 def distances(close: Floats, average: Floats, found: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Measure how far the close is from an EMA, in average true ranges.
+    """Measure how far the close is from an average, in average true ranges.
 
-    Formula: `atr_dist_emaN = (close - ema_N) / atr`, NULL while nothing moved.
-    First bar: 15, 21, 200.
+    Formula: `atr_distance = (close - sma_50) / atr_value`; `atr_dist_emaN = (close - ema_N) / atr_value`; NULL while
+    nothing moved.
+    First bar: 50 for atr_distance; 15, 21, 200 for N of 8, 21, 200.
     Source: our own.
     """
     divisor = positive(average)
-    return {
-        f"atr_dist_ema{length}": (close - found[f"ema_{length}"]) / divisor for length in DISTANCES
-    }
+    names = {"atr_distance": "sma_50"} | {f"atr_dist_ema{n}": f"ema_{n}" for n in DISTANCES}
+    return {name: (close - found[mean]) / divisor for name, mean in names.items()}
 
 
 def adx(high: Floats, low: Floats, ranges: Floats, average: Floats) -> dict[str, Floats]:

@@ -107,6 +107,9 @@ def test_after_an_unknown_price_the_true_range_begins_again(field: str) -> None:
     assert np.isfinite(found["plus_di"][115:]).all()
     assert np.isnan(found["adx"][100:128]).all()
     assert np.isfinite(found["adx"][128:]).all()
+    assert np.isnan(found["volatility_percentile"][100:114]).all()
+    # 85 values of ATR are known before it, and 167 after it make 252.
+    assert np.flatnonzero(np.isfinite(found["volatility_percentile"]))[0] == 266 - 1 + 14
     assert np.isnan(found["range_pos_20d"][100:120]).all()
     assert np.isfinite(found["range_pos_20d"][120:]).all()
     for name in ("rsi", "ema_8", "macd", "sma_50", "perf_20d", "td_buy_setup"):

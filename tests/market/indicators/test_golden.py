@@ -1,25 +1,11 @@
 """Five indicators against another program's numbers, on every bar of the warm-up too (golden.md)."""
 
-import csv
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from market.indicators import Bars, averages, series
-from market.indicators.bars import Floats
+from market.indicators import averages, series
+from tests.market.indicators.golden import BARS, column
 
-ROWS = list(csv.DictReader(Path(__file__).with_name("golden.csv").read_text().splitlines()))
-
-
-def column(name: str) -> Floats:
-    return np.array([float(row[name] or "nan") for row in ROWS])
-
-
-BARS = Bars(
-    np.array([row["date"] for row in ROWS], dtype="datetime64[D]"),
-    *(column(name) for name in ("open", "high", "low", "close", "volume")),
-)
 NAMES = {
     "rsi": "rsi",
     "atr_value": "atr",

@@ -17,7 +17,7 @@ from market.indicators.averages import EMA, SMA
 from market.indicators.bars import Floats
 from market.indicators.performance import BARS as PERFORMANCE
 from tests.market.indicators import made
-from tests.market.indicators.test_golden import BARS as GOLDEN
+from tests.market.indicators.golden import BARS as GOLDEN
 
 WARM_UP = ("plus_di", "minus_di", "adx", "macd", "macd_signal", "macd_histogram")
 
