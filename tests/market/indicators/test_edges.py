@@ -1,6 +1,8 @@
 """Few bars, no movement, unknown prices, prices of zero and below: NULL, and never NaN or infinity."""
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,10 +26,6 @@ def test_a_columns_first_value_is_on_its_first_bar() -> None:
         if column.weekly:
             first = len(finished_weeks(dates, dates[first])) - 1
         assert first + 1 == column.first, name
-
-
-def test_the_engine_has_a_version() -> None:
-    assert ENGINE_VERSION
 
 
 def test_a_ticker_ten_bars_old() -> None:
@@ -145,3 +143,13 @@ def test_prices_without_bound_give_no_infinity() -> None:
     huge = Bars(bars.dates, opened, high, low, close, bars.volume)
     for value in latest(huge, huge).values():
         assert not isinstance(value, float) or math.isfinite(value)
+
+
+def test_another_formula_is_another_version() -> None:
+    """Stored values say by which formulas they were made; engine.json keeps a bar of each version."""
+    kept = json.loads(Path(__file__).with_name("engine.json").read_text())
+    found = latest(made.walk(18, 700), made.walk(19, 700))
+    assert found == {
+        name: pytest.approx(value, rel=1e-9) if isinstance(value, float) else value
+        for name, value in kept[ENGINE_VERSION].items()
+    }
