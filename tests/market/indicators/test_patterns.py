@@ -49,6 +49,12 @@ def test_half_a_percent_is_a_gap_and_less_is_none(low: float, counted: int) -> N
     assert up[150] == counted
 
 
+def test_exactly_half_a_percent_is_a_gap_in_binary_too() -> None:
+    assert 100.701 < 100.2 + 100.2 * 0.005
+    up, _ = gaps(ranged({100: (99, 100.2), 150: (100.701, 104)}))
+    assert up[150] == 1
+
+
 def test_exactly_half_a_percent_down_is_a_gap() -> None:
     _, down = gaps(ranged({150: (95, 98.505)}))
     assert down[150] == 1

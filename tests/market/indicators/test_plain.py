@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from market.indicators import COLUMNS, Bars, series
+from market.indicators import COLUMNS, Bars, averages, series
 from tests.market.indicators import made, plain
 
 
@@ -25,6 +25,14 @@ def test_every_column_is_its_definition(seed: int) -> None:
     bars = made.walk(seed, 520)
     benchmark = made.walk(seed + 100, 500)
     assert_same(series(bars, benchmark), plain.series(bars, benchmark))
+
+
+@pytest.mark.parametrize("length", [8, 21, 200])
+def test_an_average_over_many_blocks_is_the_plain_loop(length: int) -> None:
+    close = made.walk(2, 9000).close
+    expected = plain.ema(close.tolist(), length)
+    found = averages.exponential(close, length)
+    np.testing.assert_allclose(found[length - 1 :], np.array(expected[length - 1 :]), rtol=1e-12)
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 5, 6, 10, 14, 15, 34, 60, 121])
