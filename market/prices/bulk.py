@@ -6,8 +6,8 @@ of their own. Answers are graded and concluded as in `fetch`.
 """
 
 import datetime as dt
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -27,8 +27,6 @@ from sql.logs import logger
 
 # The calendar of which providers give the whole market at once.
 CALENDAR = "XNYS"
-# So many symbols are stored at once: while one is computed, the server works on another.
-_THREADS = 2
 # Symbols that one statement plans, at half a millisecond each.
 _PLANNED = 500
 
@@ -121,10 +119,44 @@ def _from(
             partial(_store, database, provider.name, plan, request, answer, benchmark)
             for (plan, request), answer in zip(batch, answers, strict=True)
         ]
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="top-up") as threads:
-            first_of_all = [] if first else [works.pop(0)()]
-            stored += filter(None, [*first_of_all, *threads.map(lambda work: work(), works)])
+        stored += [] if first else _in_two([works.pop(0)])
+        stored += _in_two(works)
     return stored
+
+
+def _in_two(works: Sequence[Callable[[], Summary | None]]) -> list[Summary]:
+    """Do works in this thread and another; returns what they return. Raises the first error.
+
+    While one computes, the server works for the other. Not an executor: the interpreter would wait at
+    its end for everything that is queued.
+    """
+    left, lock = iter(works), threading.Lock()
+    done: list[Summary] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        while not failed:
+            with lock:
+                work = next(left, None)
+            if work is None:
+                return
+            try:
+                summary = work()
+            except BaseException as error:  # noqa: BLE001 - raised below
+                failed.append(error)
+                return
+            if summary is not None:
+                done.append(summary)
+
+    helper = threading.Thread(target=run, name="top-up", daemon=True)
+    if len(works) > 1:
+        helper.start()
+    run()
+    if len(works) > 1:
+        helper.join()
+    if failed:
+        raise failed[0]
+    return done
 
 
 def _store(
