@@ -41,6 +41,8 @@ RANGE = ["--start", "2024-03-01", "--end", "2024-03-08"]
 UNKNOWN: dict[tuple[str, str], list[str]] = {
     ("market payload", "number"): ["4711"],
     ("market price-stats", "symbol"): ["NOPE"],
+    ("market snapshot", "symbol"): ["NOPE"],
+    ("market refresh-indicators", "symbols"): ["--symbols", "GOOD,NOPE"],
     ("market outcomes", "symbol"): ["-s", "NOPE"],
     ("market set-ticker", "symbol"): ["NOPE", "--status", "active", "--reason", "x"],
     ("market remap-ticker", "old"): ["NOPE", "GOOD", "--yes"],
@@ -135,6 +137,7 @@ TABLES: dict[str, list[str]] = {
     "market calibration-report": [],
     "market ticker-registry": [],
     "market price-stats": [],
+    "market record-history": [],
     "market validation-report": RANGE,
     "market cross-check": ["--sample", "2", "--dry-run"],
     "market stats": [],
@@ -199,6 +202,8 @@ DRY: dict[str, list[list[str]]] = {
     "market update-all-prices": [[]],
     "market auto-pipeline": [["--days-back", "3000"]],
     "market cross-check": [["--sample", "1"]],
+    "market refresh-indicators": [[], ["--symbols", "GOOD"], ["--due"]],
+    "market record-history": [[]],
     "worker sweep": [[]],
     "worker requeue": [
         ["--event", "1"],
