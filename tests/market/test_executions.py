@@ -146,6 +146,27 @@ def test_another_program_inserts_and_reads_its_slippage(conn: Conn) -> None:
         conn.execute("UPDATE execution_feedback SET slippage_bps = 0")
 
 
+def test_a_role_that_only_writes_fills(conn: Conn) -> None:
+    """The rights that docs/execution.md names are enough for the table and for the function."""
+    with conn.transaction(force_rollback=True):
+        conn.execute("CREATE ROLE fills_of_a_test")
+        conn.execute("GRANT INSERT ON execution_feedback TO fills_of_a_test")
+        conn.execute("SET LOCAL ROLE fills_of_a_test")
+        conn.execute(
+            "INSERT INTO execution_feedback (order_id, symbol, side, quantity, fill_price, filled_at)"
+            " VALUES ('X', 'AAPL', 'buy', 1, 1, now())"
+        )
+        conn.execute("RESET ROLE")
+        conn.execute("GRANT SELECT ON execution_feedback TO fills_of_a_test")
+        names = conn.execute(
+            "SELECT oid::regprocedure::text AS name FROM pg_proc WHERE proname LIKE 'execution%'"
+        )
+        for row in names.fetchall():
+            conn.execute(f"GRANT EXECUTE ON FUNCTION {row['name']} TO fills_of_a_test".encode())
+        conn.execute("SET LOCAL ROLE fills_of_a_test")
+        assert add(conn, GOOD)["added"] == 1
+
+
 BAD = [
     ({"order_id": None}, "order_id is missing"),
     ({"order_id": " "}, "order_id is missing"),

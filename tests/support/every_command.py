@@ -28,6 +28,9 @@ COMMANDS: dict[tuple[str, ...], int] = {
     ("market", "accuracy-report", "--json"): 0,
     ("market", "calibration-report", "--json"): 0,
     ("market", "outcomes", "--json"): 0,
+    ("market", "execution-report", "--json"): 0,
+    # No file of that name; tests/market/test_executions.py imports some.
+    ("market", "import-fills", "fills.csv", "--json"): 2,
     ("market", "register-tickers", "OTHER", "--json"): 0,
     ("market", "ticker-registry", "--json"): 0,
     (

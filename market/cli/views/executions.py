@@ -81,9 +81,16 @@ def costs(whole: Row | None, by: str | None, horizon: str) -> View:
                 value=_share("range_cost"),
                 of=["range_low", "range_high"],
             ),
-            Column("outside", "outside", rank=5, kind="count", of=["ranged"]),
+            Column("outside", rank=5, kind="count", value=_unless_zero("outside"), of=["ranged"]),
             Column("weighted_bps", "by value", rank=3, kind="percent"),
-            Column("known", f"{at} known", rank=5, kind="count", of=["predicted"]),
+            Column(
+                "known",
+                f"{at} known",
+                rank=5,
+                kind="count",
+                value=_unless_zero("known"),
+                of=["predicted"],
+            ),
             Column("right", "right %", rank=4, kind="count", value=_share("right")),
             Column("return_bps", f"{at} bps", rank=4, kind="percent"),
         ],
@@ -128,8 +135,8 @@ def _notes(whole: Row) -> list[str]:
         "",
     )
     legend = (
-        "bps: positive is a cost to that side. of range: 0 is the session's best price for the side, 100 its"
-        " worst."
+        "bps: positive is a cost to that side. 95 %: whole weeks are drawn anew; none below 10 weeks. of"
+        " range: 0 is the session's best price for the side, 100 its worst."
     )
     return [*([f"{left_out}."] if left_out else []), legend]
 
@@ -144,3 +151,8 @@ def _span(name: str) -> Callable[[Row], Any]:
 
 def _share(key: str) -> Callable[[Row], Any]:
     return lambda row: None if row[key] is None else 100 * row[key]
+
+
+def _unless_zero(key: str) -> Callable[[Row], Any]:
+    """Return the value of a column that vanishes where it is zero in every row."""
+    return lambda row: row[key] or None
