@@ -51,7 +51,7 @@ def test_the_place_in_the_sessions_own_range(conn: Conn) -> None:
     bar(conn, "AAPL", "2024-03-05", 98, 102)
     bar(conn, "BTC-USD", "2024-03-04", 10, 20)
     bar(conn, "BTC-USD", "2024-03-05", 100, 200)
-    places = {
+    places: dict[str, tuple[dict[str, Any], float | None, float | None]] = {
         "low": ({"fill_price": 98}, 0, 0),
         "high": ({"fill_price": 102}, 1, 1),
         "sell": ({"fill_price": 101, "side": "sell"}, 0.75, 0.25),
