@@ -113,7 +113,9 @@ def execution_report(
         from market.evaluation.tables import plain  # noqa: PLC0415
 
         if symbol is not None:
-            [symbol] = symbol_lists.checked(conn, [(symbol, "--symbol")])
+            [symbol] = symbol_lists.checked(
+                conn, [(symbol, "--symbol")], registered=not evaluation.has_fills(conn, symbol)
+            )
         fills = evaluation.read(
             conn,
             since=since and since.date(),

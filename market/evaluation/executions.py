@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market.evaluation.blocks import Blocks, Floats, mean_interval, median_interval
-from sql.database import Connection
+from sql.database import Connection, one
 
 GROUPINGS = ("symbol", "side", "venue", "month", "currency")
 _MISSING = "not given"
@@ -81,6 +81,14 @@ def read(
     """Return the fills of some days (UTC, both included) as `costs` takes them."""
     parameters = {"since": since, "until": until, "symbol": symbol, "horizon": horizon}
     return list(conn.execute(_COSTS, parameters).fetchall())
+
+
+def has_fills(conn: Connection, symbol: str) -> bool:
+    """Whether there is a fill of a symbol, which need not be registered."""
+    query = (
+        "SELECT EXISTS (SELECT FROM execution_feedback WHERE symbol = normalize_symbol(%s)) AS yes"
+    )
+    return bool(one(conn, query, [symbol])["yes"])
 
 
 def costs(rows: Sequence[Row], by: str | None = None) -> list[Cost]:
