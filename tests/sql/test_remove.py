@@ -196,6 +196,11 @@ def test_apply_takes_everything_of_ours_and_leaves_the_data(
     assert "would_remove" not in done.stdout
     assert objects(conn) == {f"relation {table}" for table in _KEPT} | theirs
     assert sums(conn) == worked
+    # The program that writes fills goes on, without a default of ours.
+    conn.execute(
+        "INSERT INTO execution_feedback (order_id, symbol, side, quantity, fill_price, filled_at)"
+        " VALUES ('A-2', 'GOOD', 'sell', 10, 100, '2024-06-07 15:00Z')"
+    )
     # Once more there is nothing left to do.
     assert remove(url).stdout == ""
     remove(url, "--apply")
