@@ -22,6 +22,8 @@ _KEPT = (
     "corporate_actions",
     "data_quality_log",
     "execution_feedback",
+    "holdings",
+    "index_constituents",
     "ingestion_audit",
     "market_price_revisions",
     "market_prices",
@@ -123,7 +125,9 @@ def worked(conn: Conn, start_worker: Start, tmp_path: Path) -> Sums:
         " INSERT INTO market_price_revisions (symbol, date, old_close, new_source, replaced_at)"
         " VALUES ('GOOD', '2024-06-07', 400, 'csv', now());"
         " INSERT INTO execution_feedback (order_id, symbol, side, quantity, fill_price, filled_at)"
-        " VALUES ('A-1', 'GOOD', 'buy', 10, 100, '2024-06-07 15:00Z')"
+        " VALUES ('A-1', 'GOOD', 'buy', 10, 100, '2024-06-07 15:00Z');"
+        " INSERT INTO holdings (symbol, quantity) VALUES ('GOOD', 10);"
+        " INSERT INTO index_constituents (index_name, symbol) VALUES ('SP500', 'GOOD')"
     )
     found = sums(conn)
     assert all(count for count, _ in found.values())
