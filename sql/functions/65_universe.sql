@@ -42,11 +42,12 @@ SELECT t.symbol, coalesce(t.asset_type, symbol_asset_type(t.symbol)) AS asset_cl
        (SELECT max(p.date) FROM our_bars p WHERE p.symbol = t.symbol) AS last_date,
        (SELECT 1 - sum(d.rejected)::float8 / nullif(sum(d.given), 0) FROM data_quality_log d
         WHERE d.symbol = t.symbol AND d.verdict <> 'refused') AS validation_rate,
-       (SELECT count(*) FROM market_sessions s
-        WHERE s.calendar = coalesce(t.calendar, symbol_calendar(t.symbol))
-          AND s.session BETWEEN (SELECT min(p.date) FROM our_bars p WHERE p.symbol = t.symbol)
-                            AND (SELECT max(p.date) FROM our_bars p WHERE p.symbol = t.symbol)
-          AND NOT EXISTS (SELECT FROM our_bars p WHERE p.symbol = t.symbol AND p.date = s.session)) AS gaps_detected
+       (SELECT count(*) FROM ( -- EXCEPT hashes, where NOT EXISTS looked each session up: 3 ms a symbol
+            SELECT s.session FROM market_sessions s
+            WHERE s.calendar = coalesce(t.calendar, symbol_calendar(t.symbol))
+              AND s.session BETWEEN (SELECT min(p.date) FROM our_bars p WHERE p.symbol = t.symbol)
+                                AND (SELECT max(p.date) FROM our_bars p WHERE p.symbol = t.symbol)
+            EXCEPT SELECT p.date FROM our_bars p WHERE p.symbol = t.symbol) g) AS gaps_detected
 FROM (
     SELECT coalesce(r.symbol::text, m.symbol, h.symbol) AS symbol, r.asset_type::text AS asset_type,
            r.source_prediction_id IS NOT NULL
@@ -58,7 +59,8 @@ FROM (
            coalesce(r.first_seen_date::date, m.since, h.since) AS date_added,
            r.calendar, r.last_backfill, r.backfill_status, r.backfill_error
     FROM ticker_registry r
-    FULL JOIN (SELECT universe_ticker(c.symbol) AS symbol,
+    FULL JOIN (SELECT CASE WHEN c.symbol ~ '^[A-Z]+[./-][A-D]$' THEN universe_ticker(c.symbol) -- 40 us each
+                           ELSE upper(c.symbol) END AS symbol,
                       array_agg(DISTINCT 'index:' || c.index_name ORDER BY 'index:' || c.index_name) AS indexes,
                       (min(c.first_seen_at) AT TIME ZONE 'UTC')::date AS since
                FROM index_constituents c GROUP BY 1) m ON m.symbol = r.symbol::text
@@ -88,12 +90,18 @@ DECLARE
     v_new text[];
 BEGIN
     v_new := ARRAY(
-        SELECT s.symbol FROM (
-            SELECT universe_ticker(c.symbol) AS symbol FROM index_constituents c
-            UNION
-            SELECT universe_ticker(o.symbol) FROM holdings o WHERE o.quantity <> 0) s
-        WHERE s.symbol IS NOT NULL
-          AND NOT EXISTS (SELECT FROM ticker_registry r WHERE r.symbol = s.symbol));
+        SELECT s.symbol
+        FROM (SELECT c.symbol FROM index_constituents c
+              UNION
+              SELECT o.symbol FROM holdings o WHERE o.quantity <> 0) s
+        WHERE NOT EXISTS (SELECT FROM ticker_registry r WHERE r.symbol = s.symbol));
+    IF v_new = '{}' THEN
+        RETURN; -- the usual case, in which no symbol is looked up by its other names
+    END IF;
+    v_new := ARRAY(
+        SELECT DISTINCT universe_symbol(s.symbol) FROM unnest(v_new) AS s(symbol)
+        WHERE universe_symbol(s.symbol) IS NOT NULL
+          AND NOT EXISTS (SELECT FROM ticker_registry r WHERE r.symbol = universe_ticker(s.symbol)));
     IF v_new = '{}' THEN
         RETURN;
     END IF;
@@ -107,6 +115,6 @@ REVOKE ALL ON FUNCTION
     tracked_register()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/65_universe.sql', 'f96ff530a73a3857bd6ddda41fc0ed53fe882854175be9e1c248850acec1092f')
+    ('functions/65_universe.sql', 'bcc4c4e8dcefbc420c4f80d8c8fd9b3416e597721b55c30df1e83dcb8da8bf44')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
