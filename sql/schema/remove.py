@@ -35,6 +35,7 @@ _TABLES = (
     "price_jobs",
     "price_job_symbols",
     "market_syncs",
+    "intraday_symbols",
 )
 
 _INDEX = re.compile(r"^CREATE INDEX IF NOT EXISTS (\w+) ON prediction_outcomes\b", re.MULTILINE)
