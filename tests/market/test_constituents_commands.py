@@ -65,6 +65,7 @@ def test_many_that_leave_are_refused_and_the_next_command_is_named(
     assert "csv: 4 members would leave (DA, DB, DC, DD), more than 3: --yes takes the list" in line
     shown = on_terminal(url, "market", "constituents", "show").stdout
     assert "DOW30 cannot be refreshed" in shown
+    assert "DOW30: wikipedia: down ConnectError" in " ".join(shown.split())
     assert "python -m market constituents refresh DOW30" in shown
     dry = refresh(url, folder, "DOW30", "--yes", "--dry-run", "--json")
     assert document(dry)[0]["inactivated"] == 4

@@ -353,6 +353,13 @@ def test_a_plan_that_lacks_the_list_does_not_pause_daily_bars_and_a_wrong_key_do
     assert [each.path for each in world.vendor.log[asked:]] == ["/wiki/List_of_S&P_500_companies"]
 
 
+def test_a_refusal_of_one_page_does_not_pause_the_others(world: World) -> None:
+    world.wikipedia = NO_AGENT
+    assert not world.refresh().is_done
+    world.wikipedia = GOOD_PAGE
+    assert world.refresh().provider_used == "wikipedia"
+
+
 def test_requests_count_in_the_quota_of_fmp(world: World) -> None:
     used = "SELECT used FROM provider_quota_status WHERE name = 'fmp' AND per = 'day'"
     before = value(world.conn, used) or 0

@@ -35,7 +35,7 @@ def refreshed(rows: Sequence[Row], *, dry_run: bool) -> View:
             Column("reactivated", "returned", rank=1, kind="count"),
             Column("inactivated", "left", rank=1, kind="count"),
             Column("provider_used", "from", rank=1, kind="text"),
-            Column("said", "not used", rank=1, wrap=True),
+            Column("said", "not used", rank=9, kind="text"),
             Column("registered", rank=3, kind="count"),
             Column("fetched", "on the list", rank=4, kind="count"),
             Column("fallback_used", "fallback", rank=5, kind="yes"),
@@ -43,6 +43,12 @@ def refreshed(rows: Sequence[Row], *, dry_run: bool) -> View:
         ],
         sort=lambda row: (row["result"] == "refreshed", row["index"]),
         summary=f"{'Dry run: ' if dry_run else ''}{sentence.strip()}" if rows else "",
+        # The error line has what was said of the others.
+        notes=[
+            f"{row['index']} is from {row['provider_used']}, because of {row['said']}"
+            for row in rows
+            if row["said"] and row["result"] == "refreshed"
+        ],
         next=[f"{MARKET} tracked --new"] if total(rows, "registered") and not dry_run else [],
         empty="No index: INSERT INTO market_indexes adds one.",
         record=False,
@@ -59,14 +65,14 @@ def indexes(rows: Sequence[Row]) -> View:
         text = f"{listed(never)} {verb(len(never), 'has', 'have')} no members yet."
     else:
         text = f"{count(len(rows), 'index', 'indexes')}, {count(total(rows, 'members'), 'member')}."
-    worst = (failing or never or [""])[0]
+    worst = failing or never
     return View(
         [
             Column("name", "index", rank=0),
             Column("members", rank=0, kind="count"),
             Column("refreshed_at", "refreshed", rank=1, kind="when"),
             Column("provider", "from", rank=1, kind="text"),
-            Column("failure", rank=1, kind="text", wrap=True),
+            Column("failure", rank=9, kind="text"),
             Column("failed_since", "failing since", rank=2, kind="when"),
             Column("known_since", "known since", rank=2, kind="day"),
             Column("former", "left", rank=3, kind="count"),
@@ -74,7 +80,8 @@ def indexes(rows: Sequence[Row]) -> View:
         ],
         sort=lambda row: (row["failure"] is None, row["name"]),
         summary=text if rows else "",
-        next=[f"{_REFRESH} {worst}"] if worst else [],
+        notes=[f"{row['name']}: {row['failure']}" for row in rows if row["failure"]],
+        next=[f"{_REFRESH} {worst[0]}" if len(worst) == 1 else _REFRESH] if worst else [],
         empty="No index: INSERT INTO market_indexes adds one.",
         record=False,
     )

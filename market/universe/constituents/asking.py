@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from market.providers import limits
 from market.providers.base import Answer, Kind, Limited
+from market.providers.http import Reply
 from market.universe.constituents.columns import NoMembersError
 from market.universe.constituents.listed import Index, Listed, Member, Wait
 from sql.database import Database
@@ -59,3 +60,15 @@ def reading(read: Callable[[], list[Member]], take: Take) -> Answer:
         return take(read())
     except NoMembersError as error:
         return Answer(Kind.BAD_ANSWER, message=one_line(str(error)))
+
+
+def refused(reply: Reply, absent: str) -> Answer | None:
+    """Read a refusal by its status. None of these pauses the source, whose other lists may be there.
+
+    absent: what a list that does not exist is called.
+    """
+    if reply.status in {404, 410}:
+        return Answer(Kind.EMPTY, message=f"HTTP {reply.status}: {absent}")
+    if reply.status in {401, 402, 403}:
+        return Answer(Kind.PLAN, message=f"HTTP {reply.status}: {reply.start}", abstains=True)
+    return None

@@ -10,9 +10,9 @@ import httpx
 from market.files import read_inside
 from market.providers.base import Answer, Kind, Payload
 from market.providers.csv_text import decode
-from market.providers.http import Client, Reply
+from market.providers.http import Client
 from market.universe.constituents import columns
-from market.universe.constituents.asking import Take, Website, ask, reading
+from market.universe.constituents.asking import Take, Website, ask, reading, refused
 from market.universe.constituents.columns import NoMembersError
 from market.universe.constituents.listed import Index, Listed, Member, Wait
 from sql.database import Database
@@ -71,17 +71,11 @@ class CsvUrl:
             return self._client.fetch(
                 f"/{quote(index.csv or '', safe='')}",
                 {},
-                _refused,
+                lambda reply: refused(reply, "no such file"),
                 lambda reply: reading(lambda: members(reply.body), take),
             )
 
         return ask(database, self._provider, index, wait, fetch)
-
-
-def _refused(reply: Reply) -> Answer | None:
-    if reply.status in {404, 410}:
-        return Answer(Kind.EMPTY, message=f"HTTP {reply.status}: no such file")
-    return None
 
 
 def members(body: bytes) -> list[Member]:

@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 import httpx
 
-from market.providers.base import Answer, Kind
-from market.providers.http import Client, Reply
+from market.providers.base import Answer
+from market.providers.http import Client
 from market.universe.constituents import columns
-from market.universe.constituents.asking import Take, Website, ask, reading
+from market.universe.constituents.asking import Take, Website, ask, reading, refused
 from market.universe.constituents.columns import NoMembersError
 from market.universe.constituents.listed import Index, Listed, Member, Wait
 from market.universe.constituents.pages import grids
@@ -41,17 +41,13 @@ class Wikipedia:
 
         def fetch(take: Take) -> Answer:
             return self._client.fetch(
-                path, {}, _refused, lambda reply: reading(lambda: members(reply.body, index), take)
+                path,
+                {},
+                lambda reply: refused(reply, "no such page"),
+                lambda reply: reading(lambda: members(reply.body, index), take),
             )
 
         return ask(database, self._provider, index, wait, fetch)
-
-
-def _refused(reply: Reply) -> Answer | None:
-    if reply.status in {404, 410}:
-        # A page that was renamed says nothing about the others.
-        return Answer(Kind.EMPTY, message=f"HTTP {reply.status}: no such page")
-    return None
 
 
 def members(body: bytes, index: Index) -> list[Member]:
