@@ -35,6 +35,14 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     ),
     "Change a ticker": ("ticker_set_status", "ticker_remap"),
     "Sessions": ("session_correction",),
+    "The universe": (
+        "tracked_symbols",
+        "tracked_new",
+        "tracked_register",
+        "index_members",
+        "index_status",
+        "index_refresh",
+    ),
     "Providers": (
         "provider_status",
         "provider_quota_status",
