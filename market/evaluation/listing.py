@@ -16,7 +16,7 @@ SELECT prediction_id, symbol, horizon,
            AS entry_session,
        exit_session, sentiment, confidence, confidence_tier, sector, model, state, entry_price,
        exit_price, return_pct, total_return_pct, correct, bullish_correct, pnl_usd,
-       benchmark_return_pct, excess_pct, total_excess_pct
+       benchmark_return_pct, excess_pct, total_excess_pct, asset_class, source
 FROM outcome_facts
 WHERE horizon = ANY (%(horizons)s)
   AND (%(min_confidence)s::float8 IS NULL OR confidence >= %(min_confidence)s)
