@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Sequence
+from typing import Any
 
 from sql.database import Connection
 from sql.rows import Rows, fetch_rows
@@ -58,3 +59,26 @@ def outcomes(
             "most": most,
         },
     )
+
+
+_ANY = """
+SELECT EXISTS (
+    SELECT FROM our_outcomes
+    WHERE (%(min_confidence)s::float8 IS NULL OR prediction_confidence >= %(min_confidence)s)
+      AND (%(since)s::date IS NULL OR prediction_date >= %(since)s)
+      AND (%(until)s::date IS NULL OR prediction_date <= %(until)s)
+) AS found
+"""
+
+
+def is_any(
+    conn: Connection,
+    *,
+    min_confidence: float | None,
+    since: dt.date | None,
+    until: dt.date | None,
+    **_: Any,
+) -> bool:
+    """Tell whether any outcome passes the filters; every outcome has all horizons."""
+    filters = {"min_confidence": min_confidence, "since": since, "until": until}
+    return bool(fetch_rows(conn, _ANY, filters)[0]["found"])

@@ -9,7 +9,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from market.evaluation import blocks
+from market.evaluation import blocks, method
 from market.evaluation.blocks import Blocks, Floats
 
 DAYS = np.arange("2020-01-06", "2023-01-02", dtype="datetime64[D]")
@@ -98,7 +98,7 @@ def test_sign_flips_of_a_handful_are_every_combination() -> None:
 
 @pytest.mark.parametrize(("sessions", "days"), [(1, 7), (3, 14), (7, 21), (30, 84)])
 def test_a_block_is_two_horizons_long_and_whole_weeks(sessions: int, days: int) -> None:
-    assert blocks.block_days(sessions) == days
+    assert method.block_days(sessions) == days
     assert days / 7 * 5 >= 2 * sessions
     found = Blocks.of(DAYS, sessions)
     assert np.bincount(found.codes).max() == days
