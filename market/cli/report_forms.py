@@ -10,7 +10,7 @@ from market.cli import figures
 from market.cli.console import say
 from market.cli.display import draws, emit, emit_json
 from market.cli.display.options import asked, place
-from market.cli.report_options import Filters, Form
+from market.cli.report_options import Form
 from sql.rows import Rows
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def print_report(
     *,
     wide: bool,
 ) -> None:
-    """Print a report. rows: its lines for programs. filters: in words, for what is kept."""
+    """Print a report. rows: its lines for programs. filters: in words."""
     if form is Form.TABLE and (not draws() or asked().columns):
         emit(rows, as_json=False)
         return
@@ -39,15 +39,16 @@ def print_report(
         return
     from market.cli import show  # noqa: PLC0415 - a second's worth
 
-    about = ", ".join([about, *filters])
+    kept = ", ".join([about, *(filters or ["no filter"])])
     if form is Form.MD:
-        say(show.as_markdown(report, about, origin()))
+        say(show.as_markdown(report, kept, origin()))
     elif form is Form.HTML:
         from market.evaluation.pictures import as_svg  # noqa: PLC0415
 
         svgs = {figures.CAPTIONS[name]: as_svg(figure) for name, figure in drawn.items()}
-        say(show.as_page(report, about, origin(), svgs))
+        say(show.as_page(report, kept, origin(), svgs))
     else:
+        about = ", ".join([about, *filters])
         show.on_terminal(report, about, wide=wide or asked().wide, file=sys.stdout)
 
 
@@ -64,11 +65,6 @@ def span(frame: "pd.DataFrame | None") -> str:
     days = frame["prediction_date"].dropna()
     count = f"{frame['prediction_id'].nunique():,} predictions"
     return f"{count} of {days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}" if len(days) else count
-
-
-def filters_in_words(filters: Filters, *more: str) -> list[str]:
-    """Return the filters in words for a page that is kept: also that there are none."""
-    return [*filters.words(), *filter(None, more)] or ["no filter"]
 
 
 def rows_of(kind: type[Any], lines: Sequence[Any], **first: Any) -> Rows:
