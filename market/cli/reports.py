@@ -12,7 +12,7 @@ import typer
 
 from market.cli import figures
 from market.cli.console import JsonOption, application, command_database, waiting
-from market.cli.report_forms import filters_in_words, print_report, rows_of, span
+from market.cli.report_forms import print_report, rows_of, span
 from market.cli.report_options import (
     NO_VALUES,
     CompareOption,
@@ -92,9 +92,9 @@ def accuracy_report(
         lines = accuracy_tables.lines_of(groups, grouping, top)
         if pictures and frame is not None:
             drawn = figures.of_accuracy(frame, paths, lines, grouping, filters.benchmark)
-    words = filters_in_words(
-        filters, f"by {grouping}" if grouping else "", f"the best {top}" if top else ""
-    )
+    words = filters.words()
+    words += [f"by {grouping.replace('_', ' ')}"] if grouping else []
+    words += [f"the best {top}"] if top else []
     print_report(
         report, rows_of(Group, lines if top else groups), span(frame), words, form, drawn, wide=wide
     )
@@ -123,7 +123,7 @@ def _compare(
         about = filters.about() | {"compare": sides.by, "left": left, "right": right}
         report = comparison_tables.report(found, about)
         drawn = figures.of_comparison(found) if pictures else {}
-    words = filters_in_words(filters)
+    words = filters.words()
     print_report(report, rows_of(Comparison, found), span(frame), words, form, drawn, wide=wide)
     figures.save(drawn, plots)
 
@@ -173,7 +173,7 @@ def calibration_report(
     parts = [rows_of(Bin, one.bins, horizon=one.horizon, split=one.split) for one in found]
     columns = rows_of(Bin, (), horizon="", split="").columns
     rows = Rows([row for part in parts for row in part], columns)
-    print_report(report, rows, span(frame), filters_in_words(filters), form, drawn, wide=wide)
+    print_report(report, rows, span(frame), filters.words(), form, drawn, wide=wide)
     figures.save(drawn, plots)
 
 

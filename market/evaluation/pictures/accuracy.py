@@ -23,6 +23,7 @@ from market.evaluation.records import Comparison, Group
 MOST = 30
 _BASE = '"always bullish" on the same rows'
 _RIGHT = "right, % (axis from 0)"
+_WHOLE = (-2, 102)  # a point at 0 or 100 is whole
 
 
 @styled
@@ -35,7 +36,7 @@ def by_horizon(groups: Sequence[Group]) -> Figure:
         range(len(judged)),
         [f"{horizon_name(g.horizon)}\n{g.correct + g.incorrect:,} judged" for g in judged],
     )
-    axes.set(xlim=(-0.6, max(len(judged), 1) - 0.4), ylim=(0, 100), ylabel=_RIGHT)
+    axes.set(xlim=(-0.6, max(len(judged), 1) - 0.4), ylim=_WHOLE, ylabel=_RIGHT)
     axes.set_xlabel("sessions after the entry")
     axes.grid(visible=False, axis="x")
     legend(figure, [axes])
@@ -62,7 +63,7 @@ def by_group(groups: Sequence[Group], by: str) -> Figure:
         own = [g for g in judged if g.horizon == horizon and g.group in names]
         places = np.array([names.index(g.group) for g in own], dtype=np.float64)
         _accuracies(axes, own, places, upright=False)
-        axes.set(xlim=(0, 100), xlabel=_RIGHT)
+        axes.set(xlim=_WHOLE, xlabel=_RIGHT)
         axes.set_title(horizon_name(horizon), loc="left")
         axes.grid(visible=False, axis="y")
     every[0].set_yticks(range(len(names)), [short(name) for name in names])

@@ -28,8 +28,8 @@ def reliability(found: Sequence[Calibration]) -> Figure:
         axes.set_title(f"{horizon_name(one.horizon)}, {one.later:,} later rows", loc="left")
     for axes in every:
         axes.set(
-            xlim=(0, 1.02),
-            ylim=(0, 1.02),
+            xlim=(-0.02, 1.02),
+            ylim=(-0.02, 1.02),
             xlabel="confidence stated (axis from 0)",
             ylabel="share that was right (axis from 0)",
         )

@@ -108,7 +108,7 @@ def event_study(frame: pd.DataFrame, paths: pd.DataFrame) -> Figure:
     axes.set_xlim(-10, 30)
     axes.set_xlabel("sessions since the entry, from -10; at 0 the entry's close")
     axes.set_ylabel("price against the entry, %")
-    legend(figure, [axes])
+    legend(figure, [axes], columns=2)
     return figure
 
 
