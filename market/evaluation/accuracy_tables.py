@@ -107,7 +107,11 @@ def answer(groups: Sequence[Group]) -> str:
     better = [group for group in judged if group.finding.startswith("better than always")]
     if not judged:
         return "Nothing can be judged yet."
+    few = all(group.finding == "too little to say" for group in judged)
     if any(group.group != "all" for group in judged):
+        if few:
+            which = "the only line" if len(judged) == 1 else f"any of {len(judged):,} lines"
+            return f"Too little to say about {which}."
         if not better:
             return f"No line of {len(judged):,} is shown to be better than 'always bullish'."
         best = max(better, key=lambda group: group.edge)
@@ -115,7 +119,6 @@ def answer(groups: Sequence[Group]) -> str:
             f"{len(better):,} of {len(judged):,} lines are better than 'always bullish', most"
             f" {_key(best)[1]} at {_score(best)}."
         )
-    few = all(group.finding == "too little to say" for group in judged)
     verdict = "Yes" if better else "Too little to say" if few else "No"
     return f"{verdict}: {', '.join(map(_score, better or judged))}."
 

@@ -125,15 +125,16 @@ def _tested(difference: Floats, blocks: Blocks) -> tuple[Interval, float, str]:
     """Test the differences of pairs; the finding is empty where the p-value decides it."""
     if not len(difference):
         return UNKNOWN, math.nan, ""
+    finding = "too few pairs to say" if blocks.are_few else ""
     if not difference.any():
-        # Nothing varies, so nothing can be drawn: there is no difference to be unsure about.
-        return Interval(0.0, math.nan, math.nan, "none"), 1.0, "the same in every pair"
+        # Nothing varies, so nothing can be drawn.
+        nothing = Interval(0.0, math.nan, math.nan, "none")
+        return nothing, 1.0, finding or "the same in every pair"
     # As a share of 0..1, so that too few blocks get Wilson's interval.
     share = share_interval((difference + 1) / 2, blocks)
     interval = Interval(
         float(difference.mean()), 2 * share.low - 1, 2 * share.high - 1, share.method
     )
-    finding = "too few pairs to say" if blocks.are_few else ""
     return interval, sign_flip_p(blocks.sums(difference)), finding
 
 

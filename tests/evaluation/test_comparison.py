@@ -118,6 +118,8 @@ def test_no_pair_and_no_difference_are_said() -> None:
     same = one(judged([(m, week, "X", week % 2 == 0) for week in range(30) for m in "AB"]))
     assert (same.difference, same.p_value, same.finding) == (0, 1, "the same in every pair")
     assert "No difference" in comparison_tables.report([same], about()).answer
+    once = one(judged([(model, 0, "X", True) for model in "AB"]))
+    assert (once.difference, once.finding) == (0, "too few pairs to say")
 
 
 @pytest.mark.parametrize("seed", range(6))
