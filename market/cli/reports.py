@@ -30,6 +30,7 @@ from market.cli.report_options import (
     WideOption,
 )
 from market.evaluation import accuracy_tables, calibration_tables, comparison_tables, listing
+from market.evaluation.lines import lines_of
 from market.evaluation.records import Bin, Calibration, Comparison, Group
 from sql.errors import InvalidInput, ReckonerError
 from sql.rows import Rows
@@ -78,7 +79,7 @@ def accuracy_report(
     if compare is not None:
         _compare(Sides.of(compare), filters, form, plots, pictures=pictures, wide=wide)
         return
-    frame, paths = _read(filters, pictures=pictures, with_paths=pictures)
+    frame, paths = _read(filters, grouping, pictures=pictures, with_paths=pictures)
     groups: list[Group] = []
     drawn: dict[str, Figure] = {}
     with waiting("computing"):
@@ -89,7 +90,7 @@ def accuracy_report(
                 _expect_values(frame, grouping, f"--by {grouping}")
             groups = accuracy.groups(frame, grouping)
         report = accuracy_tables.report(groups, filters.about() | {"by": grouping}, top)
-        lines = accuracy_tables.lines_of(groups, grouping, top)
+        lines = lines_of(groups, grouping, top)
         if pictures and frame is not None:
             drawn = figures.of_accuracy(frame, paths, lines, grouping, filters.benchmark)
     words = filters.words()
@@ -110,7 +111,7 @@ def _compare(
     pictures: bool,
     wide: bool,
 ) -> None:
-    frame, _ = _read(filters, pictures=pictures, with_paths=False)
+    frame, _ = _read(filters, sides.by, pictures=pictures, with_paths=False)
     found: list[Comparison] = []
     left, right = sides.first()
     with waiting("computing"):
@@ -161,7 +162,7 @@ def calibration_report(
     form = Form.JSON if as_json else form
     pictures = figures.are_wanted(plots, html=form is Form.HTML)
     filters = Filters(horizon, None, since, until)
-    frame, _ = _read(filters, pictures=pictures, with_paths=False)
+    frame, _ = _read(filters, None, pictures=pictures, with_paths=False)
     found: list[Calibration] = []
     with waiting("computing"):
         if frame is not None:
@@ -178,7 +179,7 @@ def calibration_report(
 
 
 def _read(
-    filters: Filters, *, pictures: bool, with_paths: bool
+    filters: Filters, by: str | None, *, pictures: bool, with_paths: bool
 ) -> "tuple[pd.DataFrame | None, pd.DataFrame | None]":
     """Read the outcomes; None where there is none, which takes no pandas, and nothing to draw."""
     with (
@@ -190,5 +191,6 @@ def _read(
             return None, None
         from market.evaluation import frame as frames  # noqa: PLC0415
 
-        found = frames.outcomes_frame(conn, **filters.about())
+        with_source = by == "source"
+        found = frames.outcomes_frame(conn, **filters.about(), with_source=with_source)
         return found, frames.paths_frame(conn, filters.since) if with_paths else None

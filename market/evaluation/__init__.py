@@ -7,7 +7,7 @@
 `frame` reads the views. `blocks` groups rows that depend on each other, for intervals and p-values.
 `accuracy`, `comparison`, `money` and `calibration` compute, the `tables` modules make text of it,
 `pictures` draws. pandas takes a second to import: only these of them do it, and an empty report,
-`listing`, `method`, `records` and the tables do without.
+`lines`, `listing`, `method`, `records` and the tables do without.
 """
 
 from typing import TYPE_CHECKING, Any

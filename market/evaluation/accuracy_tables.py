@@ -4,12 +4,12 @@ The first table answers; the others show what it rests on.
 """
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from market.evaluation.lines import lines_of
 from market.evaluation.method import MIN_BLOCKS, SIGNIFICANT
-from market.evaluation.records import TIMES, Group
+from market.evaluation.records import Group
 from market.evaluation.tables import (
     METHOD,
     Report,
@@ -83,24 +83,6 @@ def report(groups: Sequence[Group], about: Mapping[str, Any], top: int | None = 
     )
 
 
-def lines_of(groups: Sequence[Group], by: str | None, top: int | None = None) -> list[Group]:
-    """Return the lines in their order: by edge within a horizon, times in their own order.
-
-    top: only so many of each horizon, the best by edge.
-    """
-    best = by_edge(groups)
-    if top is not None:
-        taken: dict[str, int] = {}
-        kept = []
-        for group in best:
-            taken[group.horizon] = taken.get(group.horizon, 0) + 1
-            if taken[group.horizon] <= top:
-                kept.append(group)
-        best = kept
-    chosen = {id(group) for group in best}
-    return [group for group in groups if id(group) in chosen] if by in TIMES else best
-
-
 def answer(groups: Sequence[Group]) -> str:
     """Answer the report's question in a sentence: yes only where it is more than chance."""
     judged = [group for group in groups if group.correct + group.incorrect]
@@ -126,17 +108,6 @@ def answer(groups: Sequence[Group]) -> str:
 def _score(group: Group) -> str:
     right, base = (f"{100 * each:.0f} %" for each in (group.accuracy, group.base_rate))
     return f"{horizon_name(group.horizon)} {right} right (always bullish {base})"
-
-
-def by_edge(groups: Sequence[Group]) -> list[Group]:
-    """Sort the lines of each horizon by their edge; those without one last."""
-    horizons = list(dict.fromkeys(group.horizon for group in groups))
-
-    def place(group: Group) -> tuple[int, bool, float]:
-        unknown = math.isnan(group.edge)
-        return horizons.index(group.horizon), unknown, 0.0 if unknown else -group.edge
-
-    return sorted(groups, key=place)
 
 
 def _answer(groups: Sequence[Group]) -> Table:

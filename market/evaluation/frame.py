@@ -28,7 +28,7 @@ COPY (
            confidence_tier, sector, model, state,
            entry_price, exit_price, return_pct, total_return_pct, correct::integer AS correct,
            bullish_correct::integer AS bullish_correct, pnl_usd, benchmark_return_pct, excess_pct,
-           total_excess_pct, asset_class, source
+           total_excess_pct, asset_class, CASE WHEN %(with_source)s THEN source END AS source
     FROM outcome_facts
     WHERE horizon = ANY (%(horizons)s)
       AND (%(min_confidence)s::float8 IS NULL OR confidence >= %(min_confidence)s)
@@ -75,12 +75,14 @@ def outcomes_frame(
     since: dt.date | None = None,
     until: dt.date | None = None,
     benchmark: str = "SPY",
+    with_source: bool = True,
 ) -> pd.DataFrame:
     """Return one row per prediction, symbol and horizon, ordered by them.
 
     horizons: of t1, t3, t7, t30. min_confidence: 0..1, and up. since, until: UTC dates of the
     moment, both included. benchmark: the symbol to compare with; without bars its columns are
-    NaN. Raises psycopg.Error.
+    NaN. with_source: whether to look up the source of each post, which else is NaN. Raises
+    psycopg.Error.
 
     | column | type | meaning, unit |
     |---|---|---|
@@ -113,6 +115,7 @@ def outcomes_frame(
         "min_confidence": min_confidence,
         "since": since,
         "until": until,
+        "with_source": with_source,
     }
     with conn.transaction():
         conn.execute("SELECT set_config('reckoner.benchmark_symbol', %s, true)", [benchmark])

@@ -26,6 +26,7 @@ from market.evaluation import (
     comparison_tables,
     outcomes_frame,
 )
+from market.evaluation.lines import by_edge
 from market.evaluation.records import Bin, Calibration, Comparison
 from market.evaluation.tables import Report
 from sql.database import Database
@@ -149,7 +150,7 @@ def test_a_terminal_of_80_columns_holds_every_table(outcomes: Conn) -> None:
             # The answer comes first, its lines unbroken.
             body = [line for line in lines[2:] if line.strip().startswith("T+")][: len(groups)]
             assert len(body) == len(groups)
-            for line, group in zip(body, accuracy_tables.by_edge(groups), strict=True):
+            for line, group in zip(body, by_edge(groups), strict=True):
                 assert group.finding.replace("always bullish", "base") in line
                 assert (
                     f"{100 * group.accuracy:.1f} %" in line or not group.correct + group.incorrect
@@ -222,7 +223,7 @@ def test_the_answer_is_a_sentence_and_lines_are_sorted_by_edge(outcomes: Conn) -
     assert "lines" in accuracy_tables.answer(groups) or "No line of" in accuracy_tables.answer(
         groups
     )
-    first = [group.edge for group in accuracy_tables.by_edge(groups) if group.horizon == "t1"]
+    first = [group.edge for group in by_edge(groups) if group.horizon == "t1"]
     known = [edge for edge in first if edge == edge]  # noqa: PLR0124 - without NaN
     assert known == sorted(known, reverse=True)
     assert first[: len(known)] == known

@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 from market.evaluation import accuracy, accuracy_tables
+from market.evaluation.lines import lines_of
 from tests.evaluation.simulated import Predictor, simulate
 
 
@@ -91,7 +92,7 @@ def test_quarters_and_years_are_those_of_the_day() -> None:
 
 def test_the_best_lines_are_those_with_the_largest_edge(frame: pd.DataFrame) -> None:
     groups = accuracy.groups(frame, "symbol")
-    kept = accuracy_tables.lines_of(groups, "symbol", 2)
+    kept = lines_of(groups, "symbol", 2)
     for horizon in ("t1", "t7"):
         edges = sorted((g.edge for g in groups if g.horizon == horizon), reverse=True)
         assert [g.edge for g in kept if g.horizon == horizon] == edges[:2]
@@ -102,7 +103,7 @@ def test_the_best_lines_are_those_with_the_largest_edge(frame: pd.DataFrame) -> 
     assert [g["q_value"] for g in told.document["groups"]] == [g.q_value for g in kept]
     # Times stay in their order.
     months = accuracy.groups(frame, "month")
-    best = accuracy_tables.lines_of(months, "month", 3)
+    best = lines_of(months, "month", 3)
     assert [g for g in months if g in best] == best
     assert len(best) == 6
 
