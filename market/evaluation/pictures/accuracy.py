@@ -17,7 +17,7 @@ from market.evaluation.pictures.figure import (
     short,
     styled,
 )
-from market.evaluation.records import Comparison, Group
+from market.evaluation.records import TIMES, Comparison, Group
 
 # Groups in one picture; more cannot be read.
 MOST = 30
@@ -47,15 +47,16 @@ def by_horizon(groups: Sequence[Group]) -> Figure:
 def by_group(groups: Sequence[Group], by: str) -> Figure:
     """Draw one line for each group, in their order, and one panel for each horizon.
 
-    At most MOST groups: the first ones.
+    At most MOST groups: the first ones, of times the last ones.
     """
     judged = [group for group in groups if group.correct + group.incorrect]
     names = list(dict.fromkeys(group.group for group in judged))
     horizons = sorted({group.horizon for group in judged}, key=lambda name: int(name[1:]))
     title = f"Right by {by.replace('_', ' ')}, with 95 % intervals"
     if len(names) > MOST:
-        title += f" ({MOST} of {len(names):,}, the best first)"
-    names = names[:MOST]
+        which = "last" if by in TIMES else "best"
+        title += f" (the {which} {MOST} of {len(names):,})"
+        names = names[-MOST:] if by in TIMES else names[:MOST]
     figure, every = panels(
         title, len(horizons) or 1, 4, (3.1, 0.7 + 0.27 * max(len(names), 2)), shared=True
     )
@@ -66,6 +67,8 @@ def by_group(groups: Sequence[Group], by: str) -> Figure:
         axes.set(xlim=_WHOLE, xlabel=_RIGHT)
         axes.set_title(horizon_name(horizon), loc="left")
         axes.grid(visible=False, axis="y")
+    if not horizons:
+        _accuracies(every[0], [], np.zeros(0), upright=False)
     every[0].set_yticks(range(len(names)), [short(name) for name in names])
     every[0].set_ylim(max(len(names), 1) - 0.4, -0.6)  # the first one on top
     for axes in every[1:]:
@@ -76,6 +79,7 @@ def by_group(groups: Sequence[Group], by: str) -> Figure:
 
 def _accuracies(axes: Axes, groups: Sequence[Group], at: np.ndarray, *, upright: bool) -> None:
     if not groups:
+        axes.text(0.5, 0.5, "nothing judged yet", transform=axes.transAxes, ha="center")
         return
     middle, low, high, base = (
         100 * np.array([getattr(g, key) for g in groups])
@@ -102,6 +106,8 @@ def comparison(found: Sequence[Comparison]) -> Figure:
     if paired:
         guesses = [one.effective_blocks < MIN_BLOCKS for one in paired]
         interval(axes, at, middle, (low, high), guesses, label="A less B")
+    else:
+        axes.text(0.5, 0.6, "no pair", transform=axes.transAxes, ha="center")
     names = [f"{horizon_name(one.horizon)}\n{one.pairs:,} pairs" for one in paired]
     axes.set_xticks(range(len(paired)), names)
     axes.set_xlim(-0.6, max(len(paired), 1) - 0.4)
