@@ -97,6 +97,7 @@ _SHOWN = [
     ["market", "remap-ticker", "GOOD", _WORST, "--dry-run"],
     ["market", "db", "audit"],
     ["market", "db", "check"],
+    ["market", "accuracy-report", "--by", "source"],
 ]
 _PIPES_ONLY = [["worker", "watch"], ["market", "watch"]]
 _REPORTS = [
