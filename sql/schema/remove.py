@@ -1,8 +1,8 @@
 """Remove our objects from a database and leave the data: `worker migrate --remove`.
 
 It removes triggers, views, functions, the queue and tables that serve the queue alone. Predictions,
-tickers, prices and outcomes stay, with the columns that were added to them and the record of where the
-prices came from. What another program made stays, whatever its name (own.py). To change the type of a
+tickers, prices, outcomes and fills stay, with the columns that were added to them and the record of where
+the prices came from. What another program made stays, whatever its name (own.py). To change the type of a
 column of `predictions` an owner needs this too, because our view reads it.
 """
 
@@ -29,11 +29,13 @@ _TABLES = (
     "reckoner_schema",
     "market_sessions",
     "market_calendars",
+    "market_indexes",
     "session_correction",
     "symbol_rules",
     "price_jobs",
     "price_job_symbols",
     "market_syncs",
+    "intraday_symbols",
 )
 
 _INDEX = re.compile(r"^CREATE INDEX IF NOT EXISTS (\w+) ON prediction_outcomes\b", re.MULTILINE)

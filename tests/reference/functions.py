@@ -51,6 +51,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "job_symbols",
         "job_runs",
     ),
+    "Fills": ("executions_add", "execution_costs"),
     "Reports": (
         "our_outcomes",
         "outcome_facts",
