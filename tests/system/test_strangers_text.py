@@ -102,6 +102,7 @@ _SHOWN = [
     ["market", "constituents", "show", "DOW30"],
     ["market", "constituents", "show", _WORST],
     ["market", "import-holdings", "tests/system/holdings.csv", "--account", _WORST, "--dry-run"],
+    ["market", "accuracy-report", "--by", "source"],
 ]
 _PIPES_ONLY = [["worker", "watch"], ["market", "watch"]]
 _REPORTS = [
