@@ -15,13 +15,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-# What every command or every worker imports.
+# What commands and workers import: at their start, and pandas for reports and calendars.
 _IMPORTED = (
     "market.__main__",
     "worker.__main__",
     "worker.process",
     "worker.loop",
     "market.cli.watch_page",
+    "market.cli.figures",
+    "market.evaluation.accuracy",
+    "market.evaluation.calibration",
+    "exchange_calendars",
 )
 _MOST_BYTES = 1 << 20
 
