@@ -6,8 +6,6 @@ import os
 import pty
 import signal
 import struct
-import subprocess
-import sys
 import termios
 import threading
 from collections.abc import Callable, Iterator
@@ -20,10 +18,11 @@ import pytest
 from rich.console import Console, ConsoleDimensions
 
 from market.cli.watch_page import draw, late_words
+from tests.support import forked
 from tests.support.cli import command, document, table
 from tests.support.db import Conn, connect, value
 from tests.support.market import MOMENT, bars, completed, insert_prediction
-from tests.support.process import BELL_ONLY, ROOT, WorkerProcess, environment
+from tests.support.process import BELL_ONLY, WorkerProcess, environment
 from tests.support.queue import add
 from tests.support.waiting import until
 
@@ -42,10 +41,9 @@ class Terminal:
         self.raw = b""
         # A test runner's idea of the size is not this terminal's.
         env = {k: v for k, v in environment(url).items() if k not in {"COLUMNS", "LINES"}}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", *arguments],
-            env={**env, "TERM": "xterm-256color"},
-            cwd=ROOT,
+        self.process = forked.spawn(
+            arguments,
+            {**env, "TERM": "xterm-256color"},
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,

@@ -88,9 +88,13 @@ def spawn(
     stdin: int = subprocess.DEVNULL,
     cwd: Path = ROOT,
     start_new_session: bool = False,
+    fresh: bool = False,
 ) -> Process:
-    """Start `python -m …`. The streams are file descriptors; stdin may be DEVNULL."""
-    if arguments[0] not in _ROOMS or not _is_same(env):
+    """Start `python -m …`. The streams are file descriptors; stdin may be DEVNULL.
+
+    fresh: never fork, so that what the process takes can be measured.
+    """
+    if fresh or arguments[0] not in _ROOMS or not _is_same(env):
         return subprocess.Popen(
             [sys.executable, "-m", *arguments],
             env=env,

@@ -37,6 +37,8 @@ def environment(url: str, **settings: str) -> dict[str, str]:
 class WorkerProcess:
     """A real worker process; its log is read back as events (dicts)."""
 
+    fresh = False  # whether by an interpreter of its own; else a fork
+
     def __init__(self, url: str, log: Path, *arguments: str, **settings: str) -> None:
         self._log = log
         with log.open("wb") as file:
@@ -46,6 +48,7 @@ class WorkerProcess:
                 stdout=file.fileno(),
                 stderr=file.fileno(),
                 start_new_session=True,
+                fresh=self.fresh,
             )
 
     @property
