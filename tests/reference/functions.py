@@ -22,6 +22,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "reckoner_health",
         "processing_stages",
         "explain_prediction",
+        "prediction_horizons",
         "explain_ticker",
         "explain_event",
     ),
