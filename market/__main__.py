@@ -5,7 +5,9 @@ the command that needs them, so that `--help` starts fast.
 """
 
 from market.cli import (
+    constituents,
     db,
+    executions,
     job_status,
     jobs,
     outcome_list,
@@ -16,6 +18,7 @@ from market.cli import (
     snapshots,
     stats,
     tickers,
+    universe,
     validation,
 )
 from market.cli.console import application, run
@@ -33,7 +36,8 @@ def _main() -> None:
 # The sections of `--help`.
 _SECTIONS = {
     "Reports": [reports, outcome_list],
-    "Tickers": [tickers],
+    "Fills": [executions],
+    "Tickers": [tickers, universe],
     "Prices": [prices, jobs, job_status],
     "Indicators": [snapshots],
     "Outcomes": [outcomes, pipeline],
@@ -44,6 +48,7 @@ for title, groups in _SECTIONS.items():
         for command in group.app.registered_commands:
             command.rich_help_panel = title
         app.add_typer(group.app)
+app.add_typer(constituents.app, name="constituents", rich_help_panel="Tickers")
 app.add_typer(db.app, name="db", rich_help_panel="The database")
 
 if __name__ == "__main__":

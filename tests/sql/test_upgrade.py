@@ -70,6 +70,8 @@ ROWS = {
     " VALUES (now(), 'AAPL', 'technical_snapshot', '2024-03-04', now(), now(), 99, 1, 6, '1', '{}')",
     "market_snapshot_due": "(symbol, since, reason) VALUES ('AAPL', now(), 'bars changed')",
     "outcome_refills": "(symbol, since) VALUES ('AAPL', '700')",
+    "execution_feedback": "(order_id, symbol, side, quantity, expected_price, fill_price, filled_at)"
+    " VALUES ('A-1', 'AAPL', 'buy', 10, 100, 100.5, '2024-03-05 15:00Z')",
     "intraday_symbols": "(symbol, session_bars) VALUES ('AAPL', 78)",
     "market_syncs": "VALUES ('XNYS', '2024-03-05', NULL)",
     "market_indexes": "(name, title, least, most, most_leaving) VALUES ('FTSE100', 'FTSE 100', 95, 105, 10)",

@@ -50,6 +50,7 @@ LABELS = {
     },
     "wake": {"ring", "poll", "call"},
     "mode": {"notify", "polling"},
+    "index": {"SP500", "NASDAQ100", "DOW30"},
 }
 
 
