@@ -34,6 +34,9 @@ _TABLES = (
     "price_jobs",
     "price_job_symbols",
     "market_syncs",
+    "coverage_health",
+    "coverage_restores",
+    "coverage_restore_steps",
 )
 
 _INDEX = re.compile(r"^CREATE INDEX IF NOT EXISTS (\w+) ON prediction_outcomes\b", re.MULTILINE)
