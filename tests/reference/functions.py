@@ -51,6 +51,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "job_symbols",
         "job_runs",
     ),
+    "Coverage": ("coverage", "coverage_symbol", "coverage_symbols", "coverage_stale"),
     "Reports": (
         "our_outcomes",
         "outcome_facts",
