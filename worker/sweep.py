@@ -22,6 +22,8 @@ from worker.settings import WorkerSettings
 _HISTORY_DAYS = 30
 # More than a year, so that a year can be compared with the one before.
 _RECORD_DAYS = 400
+# Hourly snapshots of coverage.
+_COVERAGE_DAYS = 90
 # Ids that one sweep checks: the newest, and as many of the slow walk over all.
 _FORGOTTEN_SPAN = 20_000
 # The same for comparing predictions with their outcome rows, at some 20 us each.
@@ -42,6 +44,7 @@ _PARTS = (
     "unfetched",
     "pruned",
     "records",
+    "coverage",
     "sync",
 )
 
@@ -86,6 +89,8 @@ def once(
             _RECORD_DAYS,
             _RECORD_DAYS,
         ),
+        # The hour's snapshot, which health and metrics read; the count is of old ones.
+        "coverage": ("sweep_coverage(%s)", _COVERAGE_DAYS),
     }
     if sync and settings.worker_daily_sync:
         parts["sync"] = ("sweep_sync()",)

@@ -143,6 +143,15 @@ BEGIN
     RETURN QUERY SELECT 'calendars', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
         coalesce(v_row.text, 'the sessions of every calendar in use are known for more than a month');
 
+    -- As the newest snapshot has it: to compute it anew would cost more than all other checks.
+    SELECT n.label, n.summary, n.taken_at::timestamptz(0) AS at INTO v_row FROM coverage_newest() n;
+    RETURN QUERY SELECT 'coverage', CASE WHEN v_row.label IN ('degraded', 'unknown') THEN 'warn' ELSE 'ok' END,
+        CASE WHEN v_row.label IS NULL THEN 'no snapshot yet'
+             WHEN v_row.label = 'unknown' THEN format('%s: %s', v_row.at, v_row.summary)
+             WHEN v_row.label = 'degraded' THEN
+                 format('%s, %s: python -m market coverage says which and why', v_row.summary, v_row.at)
+             ELSE format('%s, %s', v_row.summary, v_row.at) END;
+
     SELECT string_agg(format('%s on %s is %s', trigger_name, source,
                              CASE WHEN is_there THEN 'disabled' ELSE 'missing' END), '; ') AS text
     INTO v_row FROM source_missing_triggers();
@@ -241,6 +250,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', 'ce33234470a9b3d8fc642d2503bf72494cc4b4e9393ef86c254c812909e898cb')
+    ('functions/71_health.sql', '3aed9e9a62886724867e1044f835aadbe64057b10489efd04dfb585136adde3f')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

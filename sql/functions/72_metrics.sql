@@ -38,6 +38,18 @@ RETURNS TABLE (name text, label text, other text, value double precision) LANGUA
         SELECT 'workers', m.mode, NULL, count(w.name)
         FROM (VALUES ('notify'), ('polling')) m(mode)
         LEFT JOIN worker_status w ON w.mode = m.mode AND w.alive GROUP BY m.mode
+        UNION ALL -- of the newest snapshot; without one each state is 0
+        SELECT 'coverage', i.name, b.key, b.value::float8
+        FROM coverage_newest() n
+        CROSS JOIN LATERAL (VALUES ('1d', n.report -> 'daily'), ('5m', n.report -> 'm5')) i(name, figures)
+        CROSS JOIN LATERAL jsonb_each_text(i.figures -> 'freshness') b
+        UNION ALL
+        SELECT 'coverage_state', l.label, NULL, (l.label IS NOT DISTINCT FROM n.label)::integer
+        FROM coverage_newest() n
+        CROSS JOIN (VALUES ('idle'), ('ok'), ('warning'), ('degraded'), ('unknown')) l(label)
+        UNION ALL
+        SELECT 'coverage_age', NULL, NULL, extract(epoch FROM reckoner_now() - n.taken_at)::float8
+        FROM coverage_newest() n WHERE n.taken_at IS NOT NULL
     )
     SELECT t.name, t.label, t.other, t.value FROM samples t WHERE p_worker = (SELECT f.name FROM first f)
 $$;
@@ -45,6 +57,6 @@ REVOKE ALL ON FUNCTION
     reckoner_metrics(p_worker text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/72_metrics.sql', '93f52e355655ce6070afe2e672616d8e5ba334a40f890bfd4092b0f5595279e2')
+    ('functions/72_metrics.sql', '20f2bac96b6bb2b1cc2f2a04b531773703cf31262c834e538dcb5da060a8ad1c')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

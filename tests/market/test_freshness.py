@@ -149,6 +149,7 @@ def test_without_symbols_it_is_idle(conn: Conn) -> None:
     assert found["symbols"] == found["status"]["daily_pct"] == 0
     assert found["meta"]["snapshot_age_seconds"] is None
     assert value(conn, "SELECT sweep_coverage(90)") == 0
+    assert value(conn, "SELECT count(*) FROM coverage_health") == 0
 
 
 def test_inactive_invalid_and_strange_rows_are_not_counted(conn: Conn) -> None:
@@ -301,7 +302,8 @@ def test_a_snapshot_an_hour_and_the_newest_has_the_report(conn: Conn) -> None:
     ticker(conn, "AAPL", "2026-11-27")
     for n, moment in enumerate(["12:00", "12:59", "13:00", "13:30"]):
         at(conn, utc(f"2026-11-29 {moment}"))
-        assert value(conn, "SELECT sweep_coverage(90)") == (n % 2 == 0)
+        assert value(conn, "SELECT sweep_coverage(90)") == 0
+        assert value(conn, "SELECT count(*) FROM coverage_health") == n // 2 + 1
     assert value(conn, "SELECT count(*) FROM coverage_health") == 2
     assert value(conn, "SELECT count(report) FROM coverage_health") == 1
     cached = value(conn, "SELECT coverage_cached()")
@@ -324,11 +326,11 @@ def test_a_snapshot_an_hour_and_the_newest_has_the_report(conn: Conn) -> None:
 def test_while_it_is_degraded_a_snapshot_comes_every_five_minutes(conn: Conn) -> None:
     ticker(conn, "AAPL")
     at(conn, utc("2026-11-29 12:00"))
-    assert value(conn, "SELECT sweep_coverage(90)") == 1
+    value(conn, "SELECT sweep_coverage(90)")
     put_bars(conn, "AAPL", {day("2026-11-27"): 1.0})
     for moment, label in [("12:04", "degraded"), ("12:05", "ok")]:
         at(conn, utc(f"2026-11-29 {moment}"))
-        assert value(conn, "SELECT sweep_coverage(90)") == 0
+        value(conn, "SELECT sweep_coverage(90)")
         assert value(conn, "SELECT label FROM coverage_health") == label
 
 
@@ -340,7 +342,7 @@ def test_snapshots_are_bounded(conn: Conn) -> None:
         "timestamptz '2026-08-01 00:00Z', '2026-11-29 11:00Z', '1 hour') h"
     )
     at(conn, utc("2026-11-29 12:00"))
-    assert value(conn, "SELECT sweep_coverage(90)") == 1
+    assert value(conn, "SELECT sweep_coverage(90)") == 30 * 24 + 12
     assert value(conn, "SELECT count(*) FROM coverage_health") == 90 * 24 + 1
     assert len(report(conn)["meta"]["history"]) == 48
 
@@ -411,3 +413,29 @@ def test_the_label(conn: Conn) -> None:
             [symbols, interval(*daily), interval(*m5)],
         )
         assert status["label"] == label, (daily, m5)
+
+
+def test_health_and_metrics_read_the_newest_snapshot(conn: Conn) -> None:
+    at(conn, utc("2026-11-29 12:00"))
+    health = "SELECT state, message FROM reckoner_health() WHERE name = 'coverage'"
+    assert conn.execute(health).fetchone() == {"state": "ok", "message": "no snapshot yet"}
+    conn.execute("SELECT worker_heartbeat('w', 'host', 1, 'notify', 0, 60, NULL, NULL, true)")
+    metrics = "SELECT label, other, value FROM reckoner_metrics('w') WHERE name = %s AND value > 0"
+    assert conn.execute(metrics, ["coverage_state"]).fetchall() == []
+    ticker(conn, "AAPL", "2026-11-27")
+    ticker(conn, "OLD", "2026-11-02")
+    value(conn, "SELECT coverage_snapshot()")
+    conn.execute("DROP VIEW coverage_symbols CASCADE")  # nothing is computed anew
+    assert conn.execute(health).fetchone() == {
+        "state": "warn",
+        "message": "daily bars of 1 of 2 symbols are fresh, 1 stale, 2026-11-29 12:00:00+00:"
+        " python -m market coverage says which and why",
+    }
+    assert [tuple(row.values()) for row in conn.execute(metrics, ["coverage_state"])] == [
+        ("degraded", None, 1)
+    ]
+    assert {tuple(row.values()) for row in conn.execute(metrics, ["coverage"])} == {
+        ("1d", "<=24h", 1),
+        ("1d", ">48h", 1),
+        ("5m", "none", 2),
+    }

@@ -16,7 +16,7 @@ from worker.queue import status as report
 
 CHECKS = [
     "database", "schema", "workers", "listening", "backlog", "progress", "dead", "providers", "calendars",
-    "triggers", "source", "ids", "sequences", "sweep", "locks", "creators", "vacuum", "bloat", "notifications",
+    "coverage", "triggers", "source", "ids", "sequences", "sweep", "locks", "creators", "vacuum", "bloat", "notifications",
     "clocks",
 ]  # fmt: skip
 

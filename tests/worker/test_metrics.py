@@ -43,6 +43,7 @@ LABELS = {
         "unfetched",
         "pruned",
         "records",
+        "coverage",
         "sync",
     },
     "wake": {"ring", "poll", "call"},

@@ -235,20 +235,21 @@ $$;
 
 -- The sweep's part: one snapshot an hour, and while all is not well every five minutes one in the place of
 -- the hour's, so that health says soon that a fault is over. A database that never had a symbol gets none.
--- Deletes snapshots older than p_days. Returns 1 where a snapshot began a new hour, else 0.
+-- Deletes snapshots older than p_days, and returns their number.
 CREATE OR REPLACE FUNCTION sweep_coverage(p_days integer) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
-    v_newest coverage_health := coverage_newest();
-    v_now    timestamptz := reckoner_now();
-    v_is_new boolean := v_newest.hour IS DISTINCT FROM date_trunc('hour', reckoner_now(), 'UTC');
+    v_newest  coverage_health := coverage_newest();
+    v_deleted bigint;
 BEGIN
-    IF NOT v_is_new AND (v_newest.label IN ('ok', 'idle') OR v_newest.taken_at > v_now - interval '5 minutes')
+    IF v_newest.hour = date_trunc('hour', reckoner_now(), 'UTC')
+           AND (v_newest.label IN ('ok', 'idle') OR v_newest.taken_at > reckoner_now() - interval '5 minutes')
        OR v_newest.hour IS NULL AND NOT EXISTS (SELECT FROM coverage_symbols) THEN
         RETURN 0;
     END IF;
     PERFORM coverage_snapshot();
-    DELETE FROM coverage_health WHERE hour < v_now - make_interval(days => p_days);
-    RETURN v_is_new::integer;
+    DELETE FROM coverage_health WHERE hour < reckoner_now() - make_interval(days => p_days);
+    GET DIAGNOSTICS v_deleted = ROW_COUNT;
+    RETURN v_deleted;
 END
 $$;
 REVOKE ALL ON FUNCTION
@@ -267,6 +268,6 @@ REVOKE ALL ON FUNCTION
     sweep_coverage(p_days integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/73_freshness.sql', 'f1f670e110bf764f29c355415a616930316ce32230ae440aed9a30331d6ef1e4')
+    ('functions/69_freshness.sql', '2fd0a5888a87930b6be03274649759dd1f879f0eceaa7d48a74fb132d90ebb91')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,6 +1,6 @@
 BEGIN;
 -- Coverage in words: why a symbol's bars are stale or missing, and what mends it. Called by commands, pages
--- and people; the figures are in 73_freshness.sql.
+-- and people; the figures are in 69_freshness.sql.
 SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
@@ -104,6 +104,6 @@ REVOKE ALL ON FUNCTION
     coverage_symbol(p_symbol text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/74_coverage_reasons.sql', 'd6afdea56f9b21ced8393ca35a9084d02c15f63c518458fbf3766bec1f05e77e')
+    ('functions/69_freshness_reasons.sql', '8967d0b6fb66f23dd87596f7c4f3c4865e3b7c1f74724c09b1548e1547574cb8')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
