@@ -5,6 +5,7 @@ the command that needs them, so that `--help` starts fast.
 """
 
 from market.cli import (
+    coverage,
     db,
     job_status,
     jobs,
@@ -35,7 +36,7 @@ _SECTIONS = {
     "Tickers": [tickers],
     "Prices": [prices, jobs, job_status],
     "Outcomes": [outcomes, pipeline],
-    "The state of the data": [validation, stats],
+    "The state of the data": [coverage, validation, stats],
 }
 for title, groups in _SECTIONS.items():
     for group in groups:
