@@ -45,6 +45,7 @@ _PARTS = (
     "pruned",
     "records",
     "coverage",
+    "partitions",
     "sync",
 )
 
@@ -92,6 +93,8 @@ def once(
         ),
         # The hour's snapshot, which health and metrics read; the count is of old ones.
         "coverage": ("sweep_coverage(%s)", _COVERAGE_DAYS),
+        # Months of five-minute bars: the next ones are made, one that is old enough is dropped.
+        "partitions": ("sweep_intraday(%s)", settings.intraday_retention_days),
     }
     if sync and settings.worker_daily_sync:
         parts["sync"] = ("sweep_sync()",)

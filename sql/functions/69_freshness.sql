@@ -12,12 +12,14 @@ SELECT pg_advisory_xact_lock(1380271947, 2);
 -- One row per tracked symbol. last_daily: its newest bar of ours. sessions_behind: finished sessions since
 -- then; NULL without a bar or a calendar. m5_bars, m5_expected: five-minute bars of the newest finished
 -- session, and how many it has room for. provider: of the newest daily bar.
--- Each symbol costs one lookup in the index of market_prices. Columns that are not read cost nothing.
+-- Each symbol costs one lookup in the index of market_prices, and none in the five-minute bars, because
+-- intraday_symbols knows the newest one. Columns that are not read cost nothing.
 CREATE OR REPLACE VIEW coverage_symbols AS
 WITH tracked AS (
-    SELECT r.symbol::text AS symbol, coalesce(r.calendar, symbol_calendar(r.symbol)) AS calendar,
-           r.backfill_error
-    FROM ticker_registry r WHERE r.status = 'active' AND r.symbol ~ '^[-A-Z0-9.^=:/]+$'
+    -- A name that is not a symbol, of another program's registry, has no bars.
+    SELECT t.symbol, coalesce(r.calendar, symbol_calendar(t.symbol)) AS calendar, t.backfill_error
+    FROM tracked_symbols t LEFT JOIN ticker_registry r ON r.symbol = t.symbol
+    WHERE t.symbol ~ '^[-A-Z0-9.^=:/]+$'
 ), calendars AS MATERIALIZED ( -- once for each calendar, and not for each symbol
     SELECT c.calendar, n.session, n.ordinal, n.opens_at, n.closes_at, b.session AS before
     FROM (SELECT DISTINCT t.calendar FROM tracked t) c
@@ -35,13 +37,25 @@ SELECT t.symbol, d.last_daily,
                  ORDER BY s.session DESC LIMIT 1), 0) END AS sessions_behind,
        CASE WHEN d.last_daily >= c.session THEN '<=24h' WHEN d.last_daily >= c.before THEN '24-48h'
             WHEN d.last_daily IS NOT NULL AND c.session IS NOT NULL THEN '>48h' ELSE 'none' END AS daily_bucket,
-       NULL::timestamptz AS last_5m,
-       0 AS m5_bars,
+       i.last_bar AS last_5m,
+       CASE WHEN i.last_session IS NULL OR c.session IS NULL THEN 0
+            WHEN i.last_session = c.session THEN i.session_bars
+            ELSE (SELECT count(*) FROM price_history_intraday p
+                  WHERE p.symbol = t.symbol AND p."interval" = '5m'
+                    AND p.ts >= c.opens_at AND p.ts < c.closes_at)::integer END AS m5_bars,
        (extract(epoch FROM c.closes_at - c.opens_at) / 300)::integer AS m5_expected,
-       'none' AS m5_bucket,
+       CASE WHEN i.last_session IS NULL OR c.session IS NULL THEN 'none'
+            WHEN i.last_session = c.session THEN '<=24h'
+            WHEN i.last_session > c.session -- of the session under way
+                THEN CASE WHEN EXISTS (SELECT FROM price_history_intraday p
+                                       WHERE p.symbol = t.symbol AND p."interval" = '5m'
+                                         AND p.ts >= c.opens_at AND p.ts < c.closes_at)
+                          THEN '<=24h' ELSE '24-48h' END
+            WHEN i.last_session >= c.before THEN '24-48h' ELSE '>48h' END AS m5_bucket,
        d.provider, t.backfill_error
 FROM tracked t
 LEFT JOIN calendars c ON c.calendar = t.calendar
+LEFT JOIN intraday_symbols i ON i.symbol = t.symbol
 LEFT JOIN LATERAL (
     SELECT p.date AS last_daily, p.source::text AS provider FROM our_bars p
     WHERE p.symbol = t.symbol ORDER BY p.date DESC LIMIT 1) d ON true;
@@ -145,7 +159,7 @@ BEGIN
         FROM each e
     )
     SELECT jsonb_build_object(
-        'generated_at', reckoner_now(), 'symbols', d.symbols, 'tracked_count', d.symbols,
+        'generated_at', reckoner_now(), 'symbols', d.symbols, 'tracked_count', (SELECT count(*) FROM tracked_symbols),
         'indices', coverage_indices(), 'daily', d.figures, 'm5', m.figures,
         'status', coverage_status(d.symbols, d.figures, m.figures))
     INTO v_report FROM daily d, m5 m;
@@ -155,7 +169,8 @@ $$;
 
 -- The number of active members of each index.
 CREATE OR REPLACE FUNCTION coverage_indices() RETURNS jsonb LANGUAGE sql STABLE AS $$
-    SELECT jsonb_build_object('SP500', 0, 'NASDAQ100', 0, 'DOW30', 0)
+    SELECT '{"SP500": 0, "NASDAQ100": 0, "DOW30": 0}'::jsonb || coalesce(jsonb_object_agg(c.index_name, c.n), '{}')
+    FROM (SELECT index_name, count(*) AS n FROM index_constituents WHERE is_active GROUP BY index_name) c
 $$;
 
 -- The report where none can be computed: the newest snapshot's figures, or zeros, with the reason.
@@ -268,6 +283,6 @@ REVOKE ALL ON FUNCTION
     sweep_coverage(p_days integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/69_freshness.sql', '2fd0a5888a87930b6be03274649759dd1f879f0eceaa7d48a74fb132d90ebb91')
+    ('functions/69_freshness.sql', '4da5115252764dbf5daec6e19d22cc08d3c33dce6296a5b33623c085b38f38b1')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -29,6 +29,7 @@ _TABLES = (
     "reckoner_schema",
     "market_sessions",
     "market_calendars",
+    "market_indexes",
     "session_correction",
     "symbol_rules",
     "price_jobs",
@@ -37,6 +38,7 @@ _TABLES = (
     "coverage_health",
     "coverage_restores",
     "coverage_restore_steps",
+    "intraday_symbols",
 )
 
 _INDEX = re.compile(r"^CREATE INDEX IF NOT EXISTS (\w+) ON prediction_outcomes\b", re.MULTILINE)

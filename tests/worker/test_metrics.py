@@ -44,6 +44,7 @@ LABELS = {
         "pruned",
         "records",
         "coverage",
+        "partitions",
         "sync",
     },
     "wake": {"ring", "poll", "call"},
