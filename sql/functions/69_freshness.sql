@@ -19,7 +19,7 @@ WITH tracked AS (
     -- A name that is not a symbol, of another program's registry, has no bars.
     SELECT t.symbol, coalesce(r.calendar, symbol_calendar(t.symbol)) AS calendar, t.backfill_error
     FROM tracked_symbols t LEFT JOIN ticker_registry r ON r.symbol = t.symbol
-    WHERE t.symbol ~ '^[-A-Z0-9.^=:/]+$'
+    WHERE t.symbol !~ '[^-A-Z0-9.^=:/]'
 ), calendars AS MATERIALIZED ( -- once for each calendar, and not for each symbol
     SELECT c.calendar, n.session, n.ordinal, n.opens_at, n.closes_at, b.session AS before
     FROM (SELECT DISTINCT t.calendar FROM tracked t) c
@@ -283,6 +283,6 @@ REVOKE ALL ON FUNCTION
     sweep_coverage(p_days integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/69_freshness.sql', '4da5115252764dbf5daec6e19d22cc08d3c33dce6296a5b33623c085b38f38b1')
+    ('functions/69_freshness.sql', '3a914d2a4c4744d34a278cb8dddd2e21652d450d8a6d3bf47993aa60c52f07e5')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

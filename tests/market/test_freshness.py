@@ -439,3 +439,139 @@ def test_health_and_metrics_read_the_newest_snapshot(conn: Conn) -> None:
         ("1d", ">48h", 1),
         ("5m", "none", 2),
     }
+
+
+# Five-minute bars: Thanksgiving week. The half day of Friday has room for 42.
+
+FRIDAY = ("2026-11-27 14:30+00", 42)
+WEDNESDAY = ("2026-11-25 14:30+00", 78)
+
+
+def five_minutes(conn: Conn, symbol: str, opens: str, count: int) -> None:
+    """Bars from an opening on, and what the store notes of them."""
+    conn.execute(
+        "SELECT intraday_partitions_ensure(%s::timestamptz, %s::timestamptz)", [opens, opens]
+    )
+    conn.execute(
+        'INSERT INTO price_history_intraday (symbol, "interval", ts, close, source_provider, pulled_at)'
+        " SELECT %s, '5m', %s::timestamptz + n * interval '5 minutes', 1, 'test', now()"
+        " FROM generate_series(0, %s - 1) n",
+        [symbol, opens, count],
+    )
+    conn.execute(
+        "INSERT INTO intraday_symbols (symbol, last_bar, last_session, session_bars)"
+        " SELECT %s, max(ts), max(ts)::date, count(*) FROM price_history_intraday"
+        " WHERE symbol = %s AND ts >= %s ON CONFLICT (symbol) DO UPDATE SET last_bar = excluded.last_bar,"
+        " last_session = excluded.last_session, session_bars = excluded.session_bars",
+        [symbol, symbol, opens],
+    )
+
+
+def test_five_minute_bars_are_counted_in_sessions_too(conn: Conn) -> None:
+    at(conn, utc("2026-11-29 12:00"))
+    for symbol in ("FULL", "PART", "ONE", "OLD", "NONE"):
+        ticker(conn, symbol, "2026-11-27")
+    assert report(conn)["status"]["label"] == "ok"  # nobody follows them
+    five_minutes(conn, "ONE", *WEDNESDAY)
+    found = report(conn)
+    assert found["status"]["label"] == "degraded"
+    assert found["status"]["summary"].endswith("; no five-minute bar of the last session")
+    five_minutes(conn, "FULL", *FRIDAY)
+    five_minutes(conn, "PART", FRIDAY[0], 12)
+    assert report(conn)["status"]["label"] == "ok"
+    five_minutes(conn, "OLD", "2026-11-24 14:30+00", 78)
+    found = report(conn)
+    assert found["status"]["label"] == "warning"
+    assert found["m5"]["freshness"] == {"<=24h": 2, "24-48h": 1, ">48h": 1, "none": 1}
+    assert found["m5"]["last"]["FULL"] == "2026-11-27T17:55:00+00:00"
+    assert found["status"]["summary"] == (
+        "daily bars of 5 of 5 symbols are fresh; five-minute bars of 3, 1 stale"
+    )
+    bars = {
+        symbol: (row(conn, symbol)["m5_bars"], row(conn, symbol)["m5_expected"])
+        for symbol in ("FULL", "PART", "ONE", "NONE")
+    }
+    assert bars == {"FULL": (42, 42), "PART": (12, 42), "ONE": (0, 42), "NONE": (0, 42)}
+
+
+def test_bars_of_the_session_under_way_do_not_hide_a_missing_one(conn: Conn) -> None:
+    at(conn, utc("2026-11-25 16:00"))  # New York trades; Tuesday's was the last finished session
+    for symbol in ("BOTH", "TODAY"):
+        ticker(conn, symbol, "2026-11-24")
+    five_minutes(conn, "BOTH", "2026-11-24 14:30+00", 78)
+    for symbol in ("BOTH", "TODAY"):
+        five_minutes(conn, symbol, WEDNESDAY[0], 10)
+    assert row(conn, "BOTH")["m5_bucket"] == "<=24h"
+    assert row(conn, "BOTH")["m5_bars"] == row(conn, "BOTH")["m5_expected"] == 78
+    assert row(conn, "TODAY")["m5_bucket"] == "24-48h"
+    assert row(conn, "TODAY")["m5_bars"] == 0
+
+
+# What it follows.
+
+
+def test_members_and_holdings_are_followed_before_they_are_registered(conn: Conn) -> None:
+    at(conn, utc("2026-11-29 12:00"))
+    conn.execute(
+        "INSERT INTO index_constituents (index_name, symbol, is_active, became_inactive_at) VALUES"
+        " ('SP500', 'AAPL', true, NULL), ('SP500', 'GONE', false, reckoner_now() + interval '1 hour'),"
+        " ('DOW30', 'AAPL', true, NULL)"
+    )
+    conn.execute("INSERT INTO holdings (symbol, quantity) VALUES ('HELD', 2), ('SOLD', 0)")
+    found = report(conn)
+    assert found["indices"] == {"SP500": 1, "NASDAQ100": 0, "DOW30": 1}
+    assert found["symbols"] == found["tracked_count"] == 3
+    rows = {each["symbol"]: each for each in conn.execute("SELECT * FROM coverage_stale()")}
+    assert set(rows) == {"AAPL", "GONE", "HELD"}
+    assert rows["HELD"]["reason"] == "not registered yet: the next sweep does it"
+    # A name that is not a symbol, in another program's registry, has no bars and is no fault.
+    conn.execute("INSERT INTO ticker_registry (symbol) VALUES ('not one')")
+    found = report(conn)
+    assert (found["symbols"], found["tracked_count"]) == (3, 4)
+
+
+def reads(conn: Conn) -> dict[str, int]:
+    """Blocks that coverage() reads, and rows of the tables of bars."""
+    count = (
+        "SELECT coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0)::bigint"
+        " FROM pg_stat_xact_user_tables WHERE relname ~ '^(market_prices|price_history_intraday)'"
+    )
+    before = value(conn, count)
+    plan = value(conn, "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT coverage()")[0]["Plan"]
+    return {
+        "blocks": plan["Shared Hit Blocks"] + plan["Shared Read Blocks"],
+        "rows": value(conn, count) - before,
+    }
+
+
+def test_its_reads_follow_the_symbols_and_not_the_bars(world: Conn) -> None:
+    symbols = 300
+    grow = (
+        "INSERT INTO market_prices (symbol, date, close, source, fetched_at)"
+        " SELECT 'R' || n, s.session, 1, 'test', now() FROM generate_series(1, %s) n"
+        " JOIN market_sessions s ON s.calendar = 'XNYS' AND s.session > %s AND s.session <= %s"
+    )
+    with world.transaction(force_rollback=True):
+        at(world, utc("2026-11-29 12:00"))
+        world.execute(
+            "INSERT INTO ticker_registry (symbol, calendar) SELECT 'R' || n, 'XNYS'"
+            " FROM generate_series(1, %s) n",
+            [symbols],
+        )
+        world.execute(grow.encode(), [symbols, "2026-11-20", "2026-11-27"])
+        for n in range(1, 31):
+            five_minutes(world, f"R{n}", *FRIDAY)
+        for _ in range(7):  # the session settles for a plan while the tables are small
+            assert reads(world)["rows"] == symbols
+        world.execute(grow.encode(), [symbols, "2024-01-01", "2026-11-20"])
+        for opens in ("2026-11-23 14:30+00", "2026-11-24 14:30+00", WEDNESDAY[0]):
+            world.execute(
+                'INSERT INTO price_history_intraday (symbol, "interval", ts, close, source_provider,'
+                " pulled_at) SELECT 'R' || s, '5m', %s::timestamptz + n * interval '5 minutes', 1, 'test', now()"
+                " FROM generate_series(0, 77) n, generate_series(1, 30) s",
+                [opens],
+            )
+        assert value(world, "SELECT count(*) FROM market_prices WHERE symbol LIKE 'R%%'") > 200_000
+        found = reads(world)
+    assert found["rows"] == symbols
+    assert found["blocks"] < 30 * symbols
