@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from tests.benchmarks.bench import Bench
-from tests.benchmarks.data import BARS, TICKERS
+from tests.benchmarks.data import TICKERS
 from tests.benchmarks.server import settle
 from tests.support.db import Conn, connect, value
 
@@ -24,6 +24,14 @@ _ON = (
     "ALTER TABLE market_prices ADD CONSTRAINT market_prices_pkey PRIMARY KEY (id),"
     " ADD CONSTRAINT market_prices_symbol_date_key UNIQUE (symbol, date)"
 )
+# Of the width of real ones; their prices are not read.
+_BARS = """
+INSERT INTO market_prices (symbol, date, open, high, low, close, adjusted_close, volume, source, last_updated, fetched_at)
+SELECT 'S' || n, s.session, 100, 101, 99, 100, 100, 1000000, 'bench', now(), now()
+FROM generate_series(0, %(symbols)s - 1) n
+CROSS JOIN (SELECT session FROM market_sessions
+            WHERE calendar = 'XNYS' AND closes_at <= now() - session_settling() ORDER BY session DESC LIMIT %(sessions)s) s
+"""
 _FIVE = """
 INSERT INTO price_history_intraday (symbol, "interval", ts, open, high, low, close, volume, source_provider, pulled_at)
 SELECT 'S' || n, '5m', s.opens_at + k * interval '5 minutes', 1, 1, 1, 1, 1, 'bench', now()
@@ -68,7 +76,7 @@ def _load(bench: Bench, conn: Conn) -> None:
     conn.execute("ALTER TABLE ticker_registry DISABLE TRIGGER USER")
     conn.execute(TICKERS, {"symbols": symbols})
     conn.execute(_OFF)
-    conn.execute(BARS, {"symbols": symbols, "sessions": sessions})
+    conn.execute(_BARS.encode(), {"symbols": symbols, "sessions": sessions})
     conn.execute(_ON)
     bench.progress("daily bars are loaded")
     conn.execute("SELECT intraday_partitions_ensure(now() - interval '120 days', now())")
