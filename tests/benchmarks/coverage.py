@@ -26,11 +26,13 @@ _ON = (
 )
 # Of the width of real ones; their prices are not read.
 _BARS = """
-INSERT INTO market_prices (symbol, date, open, high, low, close, adjusted_close, volume, source, last_updated, fetched_at)
+INSERT INTO market_prices (symbol, date, open, high, low, close, adjusted_close, volume, source,
+                           last_updated, fetched_at)
 SELECT 'S' || n, s.session, 100, 101, 99, 100, 100, 1000000, 'bench', now(), now()
 FROM generate_series(0, %(symbols)s - 1) n
 CROSS JOIN (SELECT session FROM market_sessions
-            WHERE calendar = 'XNYS' AND closes_at <= now() - session_settling() ORDER BY session DESC LIMIT %(sessions)s) s
+            WHERE calendar = 'XNYS' AND closes_at <= now() - session_settling()
+            ORDER BY session DESC LIMIT %(sessions)s) s
 """
 _FIVE = """
 INSERT INTO price_history_intraday (symbol, "interval", ts, open, high, low, close, volume, source_provider, pulled_at)
