@@ -151,6 +151,14 @@ BEGIN
              WHEN v_row.label = 'degraded' THEN
                  format('%s, %s: python -m market coverage says which and why', v_row.summary, v_row.at)
              ELSE format('%s, %s', v_row.summary, v_row.at) END;
+    -- An index that was never refreshed is not followed. A refresh is due each week.
+    SELECT string_agg(CASE WHEN i.failure IS NOT NULL THEN
+                               format('%s cannot be refreshed since %s: %s', i.name, i.failed_since::timestamptz(0), i.failure)
+                           ELSE format('members of %s are of %s', i.name, i.refreshed_at::timestamptz(0)) END
+                      || ': python -m market constituents refresh ' || i.name, '. ' ORDER BY i.name) AS text
+    INTO v_row FROM market_indexes i WHERE i.failure IS NOT NULL OR i.refreshed_at < v_now - interval '15 days';
+    RETURN QUERY SELECT 'constituents', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
+        coalesce(v_row.text, 'no refresh of an index failed');
 
     SELECT string_agg(format('%s on %s is %s', trigger_name, source,
                              CASE WHEN is_there THEN 'disabled' ELSE 'missing' END), '; ') AS text
@@ -250,6 +258,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', '3aed9e9a62886724867e1044f835aadbe64057b10489efd04dfb585136adde3f')
+    ('functions/71_health.sql', '18fde7e949b8d36e982498734a4804d69f4bdfbda8a4fa27d58d72b3284a6bf4')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -23,13 +23,14 @@ def environment(url: str, **settings: str) -> dict[str, str]:
         name: text
         for name, text in os.environ.items()
         if name not in ours
-        and not name.startswith(("MARKET_", "WORKER_", "LOG_", "RAW_"))
+        and not name.startswith(("MARKET_", "WORKER_", "LOG_", "RAW_", "INDEX_"))
         and not name.endswith(("_API_KEY", "_BASE_URL"))
     }
     return {
         **clean,
         "DATABASE_URL": url,
         "LOG_FORMAT": "json",
+        "WIKIPEDIA_BASE_URL": "http://127.0.0.1:9",  # nobody: no test asks the real one
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'hooks'}",
         **settings,
     }
