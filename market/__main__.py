@@ -15,6 +15,7 @@ from market.cli import (
     pipeline,
     prices,
     reports,
+    snapshots,
     stats,
     tickers,
     universe,
@@ -37,6 +38,7 @@ _SECTIONS = {
     "Reports": [reports, outcome_list],
     "Tickers": [tickers, universe],
     "Prices": [prices, jobs, job_status],
+    "Indicators": [snapshots],
     "Outcomes": [outcomes, pipeline],
     "The state of the data": [coverage, validation, stats],
 }

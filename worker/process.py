@@ -19,6 +19,7 @@ import structlog
 from market.prices import sync
 from market.providers import Provider
 from market.settings import MarketSettings
+from market.snapshots import Benchmark, refresh
 from market.universe import sessions
 from sql.database import Database, error_line, is_external
 from sql.schema.migrate import MigrationError
@@ -88,6 +89,7 @@ class Worker:
             in_flight,
             self._faults,
         )
+        self._benchmark = Benchmark(market.benchmark_symbol)
         context = Context(
             database=database,
             providers=[Counted(each, metrics) for each in providers],
@@ -96,6 +98,7 @@ class Worker:
             metrics=metrics,
             tracer=tracer(),
             max_attempts=settings.worker_max_attempts,
+            benchmark=self._benchmark,
             max_symbols=settings.worker_max_symbols,
             faults=self._faults,
         )
@@ -144,6 +147,8 @@ class Worker:
             try:
                 self._start()
                 self._loop.run()
+                if self._drain and not self._shutdown.is_due():
+                    self._compute()
             except ShutdownRequested:
                 pass
             finally:
@@ -157,12 +162,26 @@ class Worker:
             ("sending the first heartbeat", self._heartbeat.send),
         ]
         if self._drain:
-            steps.append(("sweeping", lambda: sweep.once(self._database, self._settings)))
+            steps.append(
+                (
+                    "sweeping",
+                    lambda: sweep.once(self._database, self._settings, benchmark=self._benchmark),
+                )
+            )
         for doing, action in steps:
             until_available(self._shutdown, doing, action, away(self._database))
         if not self._drain:
             until_available(self._shutdown, "listening", self._doorbell.probe, away(self._database))
         self._start_threads()
+
+    def _compute(self) -> None:
+        """Compute the snapshots that are due; no later sweep of this process does."""
+        until_available(
+            self._shutdown,
+            "computing snapshots",
+            lambda: refresh.due(self._database, self._benchmark, seconds=sweep.SNAPSHOTS_SECONDS),
+            away(self._database),
+        )
 
     def _leave(self) -> int:
         """Finish or hand back events in flight; returns the exit code."""
@@ -311,6 +330,7 @@ class Worker:
                         self._settings,
                         sync=self._daily_sync is None,
                         faults=self._faults,
+                        benchmark=self._benchmark,
                     )
                 if self._daily_sync:
                     self._daily_sync.start()

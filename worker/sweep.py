@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import structlog
 
+from market.snapshots import Benchmark, refresh
 from market.universe import sessions
 from sql.away import is_away
 from sql.database import Database, error_line, trying
@@ -30,6 +31,10 @@ _FORGOTTEN_SPAN = 20_000
 _CHANGED_SPAN = 2_000
 # The same for comparing outcomes with their bars, at some 40 us each.
 _RESTATED_SPAN = 1_000
+# The same for comparing snapshots with their bars, at 0.6 ms a symbol with ten years.
+_SNAPSHOTS_SPAN = 50
+# For computing what is due; the rest waits for the next sweep.
+SNAPSHOTS_SECONDS = 5.0
 # Held for a part's transaction, so that one worker sweeps at a time.
 _OURS = "sweep_turn()"
 # Who has that turn.
@@ -40,6 +45,8 @@ _PARTS = (
     "changed",
     "closures",
     "restated",
+    "snapshots",
+    "computed",
     "due",
     "unfetched",
     "pruned",
@@ -59,12 +66,14 @@ def once(
     dry_run: bool = False,
     sync: bool = True,
     faults: Faults | None = None,
+    benchmark: Benchmark | None = None,
 ) -> dict[str, Any] | None:
     """Sweep once; returns each part's count, or None while another worker sweeps.
 
     sync: also write the events of the daily sync; False where `worker/daily_sync.py` does it.
-    dry_run: do it all and roll it back. faults: where parts that fail are noted. Raises
-    psycopg.Error when the database is away.
+    dry_run: do it all and roll it back. faults: where parts that fail are noted. benchmark: also
+    find snapshots whose bars changed, and compute those that are due. Raises psycopg.Error when the
+    database is away.
     """
     found: dict[str, Any] = {}
     faults = faults or Faults()
@@ -85,17 +94,26 @@ def once(
         "pruned": ("sweep_prune(%s)", _HISTORY_DAYS),
         # Payloads, and records of what was done, that are old enough.
         "records": (
-            "sweep_payloads(%s) + sweep_records(%s) + sweep_jobs(%s) + sweep_restores(%s)",
+            "sweep_payloads(%s) + sweep_records(%s) + sweep_jobs(%s) + sweep_restores(%s)"
+            " + snapshot_history_prune(%s)",
             settings.raw_retention_days,
             _RECORD_DAYS,
             _RECORD_DAYS,
             _RECORD_DAYS,
+            settings.snapshot_history_days,
         ),
         # The hour's snapshot, which health and metrics read; the count is of old ones.
         "coverage": ("sweep_coverage(%s)", _COVERAGE_DAYS),
         # Months of five-minute bars: the next ones are made, one that is old enough is dropped.
         "partitions": ("sweep_intraday(%s)", settings.intraday_retention_days),
     }
+    if benchmark is not None:
+        parts["snapshots"] = (
+            "snapshots_walk(%s, %s, %s)",
+            _SNAPSHOTS_SPAN,
+            refresh.engine_version(),
+            benchmark.symbol,
+        )
     if sync and settings.worker_daily_sync:
         parts["sync"] = ("sweep_sync()",)
     for part, (call, *arguments) in parts.items():
@@ -117,6 +135,11 @@ def once(
     if not dry_run:
         with database.transaction() as conn:
             conn.execute("SELECT sweep_ended()")
+        if benchmark is not None:
+            done = refresh.due(database, benchmark, seconds=SNAPSHOTS_SECONDS)
+            found["computed"] = done.stored
+            for symbol, reason in done.failed.items():
+                log.warning("snapshot stays due", symbol=symbol, reason=reason)
         found["sessions"] = sum(sessions.ensure(database).values())
     return found
 

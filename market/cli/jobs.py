@@ -28,6 +28,7 @@ from market.cli.views import jobs as views
 from market.prices import cross_check, jobs, sync
 from market.providers import build
 from market.settings import MarketSettings
+from market.snapshots import Benchmark
 from market.universe import symbol_lists
 from sql.database import Database, one, trying
 from sql.errors import InvalidInput, ReckonerError
@@ -135,7 +136,9 @@ def data_sync(
         names = _names(database, words, registered=True)
         if not dry_run:
             with waiting("fetching many symbols at once"):
-                sync.top_up(database, providers, names, time.sleep)
+                sync.top_up(
+                    database, providers, names, time.sleep, Benchmark(settings.benchmark_symbol)
+                )
         row = _start(database, "sync", words, first, last, dry_run=dry_run)
         row = _follow(database, row, None, wait=not (no_wait or dry_run))
         if not (no_wait or dry_run) and settings.market_cross_check_sample:

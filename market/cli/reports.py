@@ -16,7 +16,7 @@ import typer
 from market.cli import figures
 from market.cli.console import JsonOption, application, command_database, say, waiting
 from market.cli.display import draws, emit, emit_json
-from market.settings import ReportSettings
+from market.settings import BenchmarkSettings
 from sql.errors import InvalidInput, ReckonerError
 from sql.rows import Rows
 from sql.settings import load
@@ -203,7 +203,7 @@ class Filters:
             raise InvalidInput(
                 f"--since {self.since} is after --until {self.until}: the first day goes first"
             )
-        self.benchmark = load(ReportSettings).benchmark_symbol
+        self.benchmark = load(BenchmarkSettings).benchmark_symbol
 
     def about(self) -> dict[str, Any]:
         """Return the filters by name, as the frame takes them."""

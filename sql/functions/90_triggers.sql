@@ -170,6 +170,8 @@ RETURNS TABLE (source text, trigger_name text, definition text) LANGUAGE sql IMM
     ('outbox', 'outbox_requeued',
      'BEFORE UPDATE OF status ON public.outbox FOR EACH ROW'
      ' WHEN (NEW.status = ''pending'' AND NEW.lease IS NOT DISTINCT FROM OLD.lease)'),
+    ('market_snapshot_history', 'snapshot_history_guard',
+     'BEFORE DELETE OR UPDATE OR TRUNCATE ON public.market_snapshot_history FOR EACH STATEMENT'),
     ('ticker_registry', 'registry_inserted',
      'AFTER INSERT ON public.ticker_registry REFERENCING NEW TABLE AS added FOR EACH STATEMENT'),
     ('predictions', 'predictions_inserted',
@@ -262,6 +264,6 @@ REVOKE ALL ON FUNCTION
     source_missing()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/90_triggers.sql', '7a1e816f699b9eb4864f0b7a82c601d3dda6cf086c73554e8735606d3c0d0c25')
+    ('functions/90_triggers.sql', '776f64e614b9c6d40e5e4a87f49f83d01bf10ebdbf1efc2206cedb53c03853be')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

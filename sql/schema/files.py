@@ -40,6 +40,7 @@ PUBLIC = frozenset(
         "reckoner_now",
         "safe_jsonb",
         "session_settling",
+        "snapshot_values",
         "symbol_asset_type",
         "symbol_calendar",
         "symbol_default_calendar",

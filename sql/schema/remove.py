@@ -18,6 +18,7 @@ _TABLES = (
     "outbox",
     "outbox_history",
     "outcome_refills",
+    "market_snapshot_due",
     "reckoner_workers",
     "reckoner_providers",
     "provider_quotas",

@@ -16,7 +16,8 @@ from tests.support.process import ROOT
 
 NAMES = (
     "insert", "wake", "queue", "bloat", "outcomes", "recompute",
-    "mature", "prices", "idle", "memory", "start", "backfill", "coverage",
+    "mature", "prices", "idle", "memory", "start", "backfill", "night",
+    "coverage",
 )  # fmt: skip
 FOLDER = ROOT / ".bench"
 

@@ -20,7 +20,8 @@ from market.cli.display.cells import kind_of, text_of
 from market.cli.display.layout import lay_out
 from market.cli.display.options import Form, Output, _place
 from market.cli.display.screen import screen
-from market.cli.views import coverage, data, database, jobs, prices, tickers, universe
+from market.cli.views import coverage, data, database, jobs, prices, snapshots, tickers, universe
+from market.indicators import COLUMNS
 from market.outcomes import STATES
 from tests.support.inline_cli import all_commands
 
@@ -342,6 +343,56 @@ def outcome(n: int) -> Row:
     }
 
 
+def snapshot(n: int) -> Row:
+    numbers = {name: 12345.678 for name, kind in COLUMNS.items() if kind == "double precision"}
+    counts = {name: 9 for name, kind in COLUMNS.items() if kind == "integer"}
+    flags = {name: True for name, kind in COLUMNS.items() if kind == "boolean"}
+    return {
+        "symbol": symbol(n),
+        "analysis_type": "technical_snapshot",
+        "current_price": 123456.78,
+        "as_of_timestamp": NOW,
+        "analysis_timestamp": NOW,
+        "expiry_timestamp": NOW,
+        "is_due": True,
+        "due_reason": "the bars of SPY changed",
+        "as_of_date": NOW.date(),
+        "bars": 2500,
+        "benchmark": "SPY",
+        "benchmark_as_of": None,
+        "name": LONG,
+        "sector": "Information Technology",
+        "industry": "Consumer Electronics",
+        "market_cap": 3.4e12,
+        "engine_version": "1",
+        **numbers,
+        **counts,
+        **flags,
+        "rsi": 71.23,
+        "ma_bucket": "LEADING",
+        "stage_label": "2",
+        "volatility_level": "EXTREME",
+        "volatility_trend": "CONTRACTING",
+    }
+
+
+def refreshed(_n: int) -> Row:
+    return {
+        "symbols": 5000,
+        "stored": 4999,
+        "failed": 1,
+        "first_failed": f"AAPL: {LONG}",
+        "due_before": 3,
+        "due_after": 1,
+        "dry_run": False,
+    }
+
+
+def recorded(n: int) -> Row:
+    day = NOW.date() - dt.timedelta(days=n)
+    return {"as_of": day, "recorded": 4990, "already": 7, "due": n % 2, "never": 3}
+
+
 def registered(n: int) -> Row:
     return {"symbol": symbol(n), "result": ("registered", "known", "rejected")[n % 3]}
 
@@ -523,6 +574,9 @@ SCREENS = [
     Screen("restore-coverage", restore_step, coverage.restored),
     Screen("backfill-status", job, jobs.listing),
     Screen("backfill-status", job_symbol, lambda rows: jobs.symbols(rows, 7)),
+    Screen("snapshot", snapshot, one(snapshots.snapshot), ONE),
+    Screen("refresh-indicators", refreshed, one(snapshots.refreshed), ONE),
+    Screen("record-history", recorded, lambda rows: snapshots.recorded(rows, dry_run=False)),
     Screen("outcomes", outcome, data.outcomes),
     Screen("calculate-outcomes", calculated, one(data.calculated), ONE),
     Screen("auto-pipeline", pipeline, one(data.pipeline), ONE),

@@ -26,6 +26,8 @@ _KEPT = (
     "ingestion_audit",
     "market_price_revisions",
     "market_prices",
+    "market_snapshot",
+    "market_snapshot_history",
     "prediction_outcomes",
     "predictions",
     "price_coverage",
@@ -124,7 +126,8 @@ def worked(conn: Conn, start_worker: Start, tmp_path: Path) -> Sums:
         " INSERT INTO market_price_revisions (symbol, date, old_close, new_source, replaced_at)"
         " VALUES ('GOOD', '2024-06-07', 400, 'csv', now());"
         " INSERT INTO holdings (symbol, quantity) VALUES ('GOOD', 10);"
-        " INSERT INTO index_constituents (index_name, symbol) VALUES ('SP500', 'GOOD')"
+        " INSERT INTO index_constituents (index_name, symbol) VALUES ('SP500', 'GOOD');"
+        " SELECT snapshot_history_record()"
     )
     found = sums(conn)
     assert all(count for count, _ in found.values())

@@ -63,6 +63,12 @@ ROWS = {
     " VALUES ('backfill', '2024-01-01', '2024-06-30', -20, now())",
     "price_job_symbols": "(job_id, symbol, want_from, state) VALUES (1, 'AAPL', '2024-01-01', 'open')",
     "price_coverage": "VALUES ('AAPL', '1d', '2024-01-01', '2024-06-30', 'csv')",
+    "market_snapshot": "(symbol, as_of_date, as_of_timestamp, analysis_timestamp, current_price, bars,"
+    " bars_digest, engine_version) VALUES ('AAPL', '2024-03-05', now(), now(), 100, 1, 7, '1')",
+    "market_snapshot_history": "(recorded_at, symbol, analysis_type, as_of_date, as_of_timestamp,"
+    " analysis_timestamp, current_price, bars, bars_digest, engine_version, raw_analysis)"
+    " VALUES (now(), 'AAPL', 'technical_snapshot', '2024-03-04', now(), now(), 99, 1, 6, '1', '{}')",
+    "market_snapshot_due": "(symbol, since, reason) VALUES ('AAPL', now(), 'bars changed')",
     "outcome_refills": "(symbol, since) VALUES ('AAPL', '700')",
     "intraday_symbols": "(symbol, session_bars) VALUES ('AAPL', 78)",
     "market_syncs": "VALUES ('XNYS', '2024-03-05', NULL)",

@@ -39,6 +39,8 @@ LABELS = {
         "changed",
         "closures",
         "restated",
+        "snapshots",
+        "computed",
         "due",
         "unfetched",
         "pruned",

@@ -12,6 +12,8 @@ _PARTS = {
     "forgotten": ("forgotten prediction", "forgotten predictions"),
     "changed": ("changed prediction", "changed predictions"),
     "closures": ("outcome of a moved session", "outcomes of moved sessions"),
+    "snapshots": ("snapshot of other bars", "snapshots of other bars"),
+    "computed": ("snapshot computed", "snapshots computed"),
     "due": ("symbol is due", "symbols are due"),
     "unfetched": ("symbol without prices", "symbols without prices"),
     "pruned": ("old event deleted", "old events deleted"),

@@ -1,0 +1,57 @@
+"""Sums and extremes of sliding windows, each bar by the same steps whatever came before.
+
+A window of 2k is two windows of k: after seven doublings every length up to 255 is a few of them
+put together. So a value depends on its own window only, to the last bit: a longer history changes
+nothing (a running sum would), one NaN is forgotten when it leaves the window, and the last value
+can be had from the last bars alone.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from market.indicators.bars import Floats, empty
+
+
+def _combined(operation: np.ufunc, values: Floats, lengths: Iterable[int]) -> dict[int, Floats]:
+    """Combine each window's values by an operation for which order does not matter."""
+    total = len(values)
+    wanted = tuple(lengths)
+    full = [length for length in wanted if length <= total]
+    doubled = [values]  # doubled[k][i] is over values[i : i + 2 ** k]
+    while 2 ** len(doubled) <= max(full, default=0):
+        size, last = 2 ** (len(doubled) - 1), doubled[-1]
+        doubled.append(operation(last[:-size], last[size:]))
+    results = {}
+    for length in wanted:
+        result = results[length] = empty(total)
+        if length > total:
+            continue
+        windows, at, part = total - length + 1, 0, None
+        for power in range(length.bit_length() - 1, -1, -1):
+            if length >> power & 1:
+                piece = doubled[power][at : at + windows]
+                part = piece if part is None else operation(part, piece)
+                at += 2**power
+        result[length - 1 :] = part
+    return results
+
+
+def sums(values: Floats, lengths: Iterable[int]) -> dict[int, Floats]:
+    """Sum each window; NaN until it is full and while it holds a NaN."""
+    return _combined(np.add, values, lengths)
+
+
+def means(values: Floats, lengths: Iterable[int]) -> dict[int, Floats]:
+    """Average each window; NaN until it is full and while it holds a NaN."""
+    return {length: total / length for length, total in sums(values, lengths).items()}
+
+
+def highest(values: Floats, lengths: Iterable[int]) -> dict[int, Floats]:
+    """Find each window's maximum; NaN until it is full and while it holds a NaN."""
+    return _combined(np.maximum, values, lengths)
+
+
+def lowest(values: Floats, lengths: Iterable[int]) -> dict[int, Floats]:
+    """Find each window's minimum; NaN until it is full and while it holds a NaN."""
+    return _combined(np.minimum, values, lengths)
