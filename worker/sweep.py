@@ -94,8 +94,7 @@ def once(
         "pruned": ("sweep_prune(%s)", _HISTORY_DAYS),
         # Payloads, and records of what was done, that are old enough.
         "records": (
-            "sweep_payloads(%s) + sweep_records(%s) + sweep_jobs(%s) + sweep_restores(%s)"
-            " + snapshot_history_prune(%s)",
+            "sweep_payloads(%s) + sweep_records(%s) + sweep_jobs(%s) + sweep_restores(%s) + snapshot_history_prune(%s)",
             settings.raw_retention_days,
             _RECORD_DAYS,
             _RECORD_DAYS,

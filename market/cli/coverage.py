@@ -1,6 +1,7 @@
 """`market coverage` and `restore-coverage`: how complete the bars are, and making them so."""
 
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any
@@ -19,7 +20,7 @@ from market.cli.console import (
 from market.cli.display import draws, emit, emit_json, emit_tables
 from market.cli.following import follow
 from market.cli.views import coverage as views
-from market.settings import MarketSettings
+from market.settings import BenchmarkSettings, MarketSettings
 from sql.database import Database
 from sql.errors import ReckonerError
 from sql.logs import logger
@@ -132,14 +133,20 @@ def restore_coverage(
     sys.exit(_DEGRADED if rows[-1]["result"].get("label") == "degraded" else 0)
 
 
-def _run(database: Database) -> Any:
+def _run(database: Database) -> Rows:
+    from market.universe.constituents.sources import build  # noqa: PLC0415 - brings httpx
+
+    settings = load(MarketSettings)
+    means = restore.Means(
+        sources=lambda: build(settings),
+        wait=time.sleep,
+        follow=lambda job: follow(database, job),
+        benchmark=load(BenchmarkSettings).benchmark_symbol,
+        backfill_days=settings.backfill_days,
+        keep_days=settings.raw_retention_days,
+    )
     try:
-        return restore.run(
-            database,
-            load(MarketSettings).backfill_days,
-            lambda job: follow(database, job),
-            lambda text: logger().info(text),
-        )
+        return restore.run(database, means, lambda text: logger().info(text))
     except KeyboardInterrupt:
         logger().info("stopped", again="python -m market restore-coverage")
         raise

@@ -167,7 +167,8 @@ def waits(conn: Conn) -> bool:
 
 def run(database: Database, *steps: restore.Step, said: list[str] | None = None) -> Any:
     lines = [] if said is None else said
-    return restore.run(database, 365, lambda _: {}, lines.append, steps)
+    means = restore.Means(list, lambda _: None, lambda _: {}, "SPY", 365, 90)
+    return restore.run(database, means, lines.append, steps)
 
 
 def test_a_step_that_fails_is_kept_and_the_next_ones_run(database: Database, conn: Conn) -> None:

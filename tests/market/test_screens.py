@@ -376,7 +376,7 @@ def snapshot(n: int) -> Row:
     }
 
 
-def refreshed(_n: int) -> Row:
+def indicators_refreshed(_n: int) -> Row:
     return {
         "symbols": 5000,
         "stored": 4999,
@@ -575,7 +575,7 @@ SCREENS = [
     Screen("backfill-status", job, jobs.listing),
     Screen("backfill-status", job_symbol, lambda rows: jobs.symbols(rows, 7)),
     Screen("snapshot", snapshot, one(snapshots.snapshot), ONE),
-    Screen("refresh-indicators", refreshed, one(snapshots.refreshed), ONE),
+    Screen("refresh-indicators", indicators_refreshed, one(snapshots.refreshed), ONE),
     Screen("record-history", recorded, lambda rows: snapshots.recorded(rows, dry_run=False)),
     Screen("outcomes", outcome, data.outcomes),
     Screen("calculate-outcomes", calculated, one(data.calculated), ONE),

@@ -1,96 +1,28 @@
-"""Restore coverage step by step: what `market restore-coverage` runs.
+"""Running a restore: beginning or taking it up, and recording each step.
 
-A restore and each of its steps are rows (`sql/functions/69_restore.sql`). A process that is killed
-leaves its step `running`; the next call takes the restore up there. Every step may run twice: it
-finds what is there, or notes what it began in the same transaction (`Work.note`). A step that fails
-is recorded, and the next ones run all the same.
+A process that is killed leaves its step `running`; the next call takes the restore up there. A step
+that fails is recorded, and the next ones run all the same.
 """
 
-import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from psycopg.types.json import Jsonb
 
-from market import coverage
-from market.prices import jobs
+from market.restore.steps import STEPS, Means, Result, Step, StepFailed, Work
 from sql.away import is_away
 from sql.database import Connection, Database, error_line, one
 from sql.errors import Conflict, ReckonerError, translated
 from sql.rows import Rows, fetch_rows
 
-Result = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a step is given. noted: what an earlier try of it noted.
-
-    follow: waits for a job until no symbol of it is left, and returns its progress.
-    """
-
-    database: Database
-    backfill_days: int
-    follow: Callable[[int], dict[str, Any]]
-    restore: int
-    turn: int
-    number: int
-    noted: Result
-
-    def note(self, conn: Connection, result: Result) -> None:
-        """Keep in this transaction what the step did so far, for the next try."""
-        with translated():
-            conn.execute(
-                "SELECT restore_step_note(%s, %s, %s, %s)",
-                [self.restore, self.turn, self.number, Jsonb(result)],
-            )
-
-
-@dataclass(frozen=True)
-class Step:
-    """A step: its name in rows, and what it does; the result are counts."""
-
-    name: str
-    run: Callable[[Work], Result]
-
-
-def _daily(work: Work) -> Result:
-    """Fetch what stale symbols and those without a bar lack, by one job."""
-    job = work.noted.get("job")
-    if job is None:
-        with work.database.transaction(seconds=300) as conn:
-            today = one(conn, "SELECT (reckoner_now() AT TIME ZONE 'UTC')::date AS date")["date"]
-            first = today - dt.timedelta(days=work.backfill_days)
-            job = jobs.start(conn, "stale", None, first, today)
-            work.note(conn, {"job": job})
-    row = work.follow(job)
-    return {
-        "symbols": row["symbols"],
-        "done": row["done"],
-        "failed": row["failed"],
-        "bars": int(row["rows"]),
-    }
-
-
-def _coverage(work: Work) -> Result:
-    with work.database.transaction() as conn:
-        status = coverage.report(conn, refresh=True)["status"]
-    return {"label": status["label"], "summary": status["summary"]}
-
-
-# In this order. A step is a line here and a function.
-STEPS = (
-    Step("daily", _daily),
-    Step("coverage", _coverage),
-)
+# What a step notes for its next try, and nobody else reads.
+_INNER = ("job", "marked")
 
 
 def run(
     database: Database,
-    backfill_days: int,
-    follow: Callable[[int], dict[str, Any]],
+    means: Means,
     say: Callable[[str], None],
     steps: Sequence[Step] = STEPS,
 ) -> Rows:
@@ -107,7 +39,7 @@ def run(
     for step, row in zip(steps, rows, strict=True):
         if row["state"] in {"done", "failed"}:
             continue
-        _step(database, step, begun, row["number"], backfill_days, follow)
+        _step(database, means, step, begun, row["number"])
         with database.transaction() as conn:
             say(line(listing(conn, begun["id"])[row["number"] - 1]))
     with database.transaction() as conn:
@@ -115,23 +47,19 @@ def run(
 
 
 def _step(
-    database: Database,
-    step: Step,
-    begun: dict[str, Any],
-    number: int,
-    backfill_days: int,
-    follow: Callable[[int], dict[str, Any]],
+    database: Database, means: Means, step: Step, begun: Mapping[str, Any], number: int
 ) -> None:
     key = [begun["id"], begun["turn"], number]
     with database.transaction() as conn, translated():
         noted = one(conn, "SELECT restore_step_begin(%s, %s, %s) AS noted", key)["noted"]
-    work = Work(database, backfill_days, follow, begun["id"], begun["turn"], number, noted)
     result: Result = {}
     failure = None
     try:
-        result = step.run(work)
+        result = step.run(Work(database, means, begun["id"], begun["turn"], number, noted))
     except Conflict:
         raise
+    except StepFailed as error:
+        result, failure = error.result, str(error)
     except ReckonerError as error:
         failure = str(error)
     except psycopg.Error as error:
@@ -139,10 +67,7 @@ def _step(
             raise
         failure = error_line(error)
     with database.transaction() as conn, translated():
-        conn.execute(
-            "SELECT restore_step_end(%s, %s, %s, %s, %s)",
-            [*key, Jsonb(result), failure],
-        )
+        conn.execute("SELECT restore_step_end(%s, %s, %s, %s, %s)", [*key, Jsonb(result), failure])
 
 
 def listing(conn: Connection, restore: int | None = None) -> Rows:
@@ -171,7 +96,7 @@ def detail(row: Mapping[str, Any]) -> str:
     """Say what a step did: its error, its own words, or its counts."""
     if row["error"]:
         return str(row["error"])
-    result = {name: each for name, each in row["result"].items() if name != "job"}
+    result = {name: each for name, each in row["result"].items() if name not in _INNER}
     if "summary" in result:
         return str(result["summary"])
     counts = ", ".join(f"{each} {name.replace('_', ' ')}" for name, each in result.items())
