@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from market import restore
+from market.universe.constituents.csv_lists import CsvFolder
 from sql.database import Database
 from sql.errors import Conflict, ReckonerError
 from tests.support.cli import command, document
@@ -123,21 +124,20 @@ def test_killed_inside_a_step_and_between_two_and_taken_up(
     job = steps(conn)["daily"]["result"]["job"]
     start_worker("run").ready()
 
-    # Between two: the last step's row is held, so that it cannot begin.
+    # Between two: the next step's row is held, so that it cannot begin.
     with connect(url) as holder, holder.transaction():
-        holder.execute("SELECT FROM coverage_restore_steps WHERE step = %s FOR UPDATE", [last])
+        holder.execute("SELECT FROM coverage_restore_steps WHERE step = 'indicators' FOR UPDATE")
         with restoring(url):
             until("the step before is done", lambda: steps(conn)["daily"]["state"] == "done", 60)
             until("the next one waits", lambda: waits(conn), 60)
-    assert steps(conn)[last]["state"] == "pending"
+    assert steps(conn)["indicators"]["state"] == "pending"
+
+    # Inside the one that computes.
+    killed_inside(url, conn, "indicators", "market_snapshot")
+    marked = steps(conn)["indicators"]["result"]["marked"]
 
     # Inside the last one: its table is locked.
-    with connect(url) as holder, holder.transaction():
-        holder.execute("LOCK TABLE coverage_health IN EXCLUSIVE MODE")
-        with restoring(url):
-            until("it has begun", lambda: steps(conn)[last]["state"] == "running", 60)
-            until("it waits", lambda: waits(conn), 60)
-    assert steps(conn)[last]["state"] == "running"
+    killed_inside(url, conn, last, "coverage_health")
 
     done = command(url, "market", "restore-coverage", "--json")
 
@@ -147,11 +147,25 @@ def test_killed_inside_a_step_and_between_two_and_taken_up(
     assert found[last]["result"]["label"] == "ok"
     assert (found["daily"]["tries"], found[last]["tries"]) == (2, 2)
     assert found["daily"]["result"]["job"] == job
+    assert found["indicators"]["result"]["marked"] == marked  # once
+    # A worker's sweep may have computed some of them.
+    assert value(conn, "SELECT count(*) FROM market_snapshot_due") == 0
+    assert value(conn, "SELECT count(*) FROM market_snapshot_history") == 6
     assert value(conn, "SELECT count(*) FROM price_jobs WHERE kind = 'stale'") == 1
     assert value(conn, "SELECT count(*) FROM coverage_restores") == 1
     assert value(conn, "SELECT state FROM coverage_restores") == "done"
     assert first in found
     assert command(url, "market", "restore-coverage", "--last", "--json").stdout == done.stdout
+
+
+def killed_inside(url: str, conn: Conn, step: str, table: str) -> None:
+    """Kill the command while a step waits for a table."""
+    with connect(url) as holder, holder.transaction():
+        holder.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE".encode())
+        with restoring(url):
+            until("it has begun", lambda: steps(conn)[step]["state"] == "running", 60)
+            until("it waits", lambda: waits(conn), 60)
+    assert steps(conn)[step]["state"] == "running"
 
 
 def waits(conn: Conn) -> bool:
@@ -169,6 +183,31 @@ def run(database: Database, *steps: restore.Step, said: list[str] | None = None)
     lines = [] if said is None else said
     means = restore.Means(list, lambda _: None, lambda _: {}, "SPY", 365, 90)
     return restore.run(database, means, lines.append, steps)
+
+
+CONSTITUENTS = [step for step in restore.STEPS if step.name in {"constituents", "tracked"}]
+
+
+def test_only_indexes_that_are_followed_are_refreshed(
+    database: Database, conn: Conn, folder: Path
+) -> None:
+    assert run(database, *CONSTITUENTS)[0]["result"] == {"summary": "no index is followed"}
+    conn.execute("UPDATE market_indexes SET tried_at = reckoner_now() WHERE name <> 'SP500'")
+    members = [f"M{n}" for n in range(30)]
+    (folder / "DOW30.csv").write_text("\n".join(["symbol", *members]))
+    means = restore.Means(lambda: [CsvFolder(folder)], lambda _: None, lambda _: {}, "SPY", 365, 90)
+
+    first, second = restore.run(database, means, lambda _: None, CONSTITUENTS)
+
+    # One failed, and the other one is there all the same.
+    assert (first["state"], first["result"]["indexes"], first["result"]["inserted"]) == (
+        "failed",
+        1,
+        30,
+    )
+    assert first["error"].startswith("NASDAQ100: csv: ")
+    assert (second["state"], second["result"]["tracked"]) == ("done", 30)
+    assert value(conn, "SELECT count(*) FROM ticker_registry") == 30
 
 
 def test_a_step_that_fails_is_kept_and_the_next_ones_run(database: Database, conn: Conn) -> None:
