@@ -90,11 +90,13 @@ BEGIN
 END
 $$;
 
--- Writes a person's job, and registers its new symbols first. Returns the job's id.
+-- Writes a person's job, and registers its new symbols first: for `stale` those that an index or a holding
+-- brought. Returns the job's id.
 CREATE OR REPLACE FUNCTION job_start(p_kind text, p_symbols text[], p_from date, p_to date, p_priority integer)
 RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
-    v_new text[] := ARRAY(SELECT registry_register(p_symbols, '{}'));
+    v_new text[] := CASE WHEN p_kind = 'stale' AND p_symbols IS NULL THEN ARRAY(SELECT tracked_register())
+                         ELSE ARRAY(SELECT registry_register(p_symbols, '{}')) END;
     v_id  bigint := job_write(p_kind => p_kind, p_from => p_from, p_to => p_to, p_priority => p_priority,
                               p_named => true, p_symbols => p_symbols);
 BEGIN
@@ -245,6 +247,6 @@ REVOKE ALL ON FUNCTION
     job_runs(p_job bigint)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/62_jobs.sql', '4fd36c8be3cc485d3ac04a5969745e94edcbbcae94ed979148fb2d83fb95a13e')
+    ('functions/62_jobs.sql', 'bf0b7db454a0d8f677b06411657139164846f5d21bb66784857a46fa175686e1')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -131,7 +131,7 @@ $$;
 -- Computes the report from the bars. Called by coverage() and coverage_snapshot(). The settings forbid plans
 -- that read all bars, which the planner takes for small tables and keeps when they grow.
 CREATE OR REPLACE FUNCTION coverage_computed() RETURNS jsonb
-LANGUAGE plpgsql STABLE SET TimeZone = 'UTC' SET jit = off AS $$
+LANGUAGE plpgsql STABLE SET TimeZone = 'UTC' SET jit = off SET enable_seqscan = off AS $$
 DECLARE
     v_report jsonb;
 BEGIN
@@ -283,6 +283,6 @@ REVOKE ALL ON FUNCTION
     sweep_coverage(p_days integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/69_freshness.sql', '3a914d2a4c4744d34a278cb8dddd2e21652d450d8a6d3bf47993aa60c52f07e5')
+    ('functions/69_freshness.sql', '9ecae321c425bd755ebeef1834c69eab7c4a0db9c0a3ac58ffc944ee8437eeae')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

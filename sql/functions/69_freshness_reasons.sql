@@ -18,8 +18,8 @@ DECLARE
 BEGIN
     SELECT * INTO v_ticker FROM ticker_registry r WHERE r.symbol = p_symbol;
     IF NOT FOUND THEN
-        reason := 'not registered yet: the next sweep does it';
-        remedy := 'python -m worker sweep';
+        reason := 'not registered yet';
+        remedy := 'python -m market backfill-stale-daily';
         RETURN;
     END IF;
     v_calendar := coalesce(v_ticker.calendar, symbol_calendar(v_ticker.symbol));
@@ -104,6 +104,6 @@ REVOKE ALL ON FUNCTION
     coverage_symbol(p_symbol text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/69_freshness_reasons.sql', '8967d0b6fb66f23dd87596f7c4f3c4865e3b7c1f74724c09b1548e1547574cb8')
+    ('functions/69_freshness_reasons.sql', 'dfc3953eb2992a79120ad69d4952cf75e3f3e8753ba0edf626ac86b504705087')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

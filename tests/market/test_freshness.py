@@ -523,7 +523,10 @@ def test_members_and_holdings_are_followed_before_they_are_registered(conn: Conn
     assert found["symbols"] == found["tracked_count"] == 3
     rows = {each["symbol"]: each for each in conn.execute("SELECT * FROM coverage_stale()")}
     assert set(rows) == {"AAPL", "GONE", "HELD"}
-    assert rows["HELD"]["reason"] == "not registered yet: the next sweep does it"
+    assert rows["HELD"]["reason"] == "not registered yet"
+    job = value(conn, "SELECT job_start('stale', NULL, '2026-01-01', '2026-11-29', -10)")
+    asked = "SELECT array_agg(symbol ORDER BY symbol) FROM price_job_symbols WHERE job_id = %s"
+    assert value(conn, asked, [job]) == ["AAPL", "GONE", "HELD"]
     # A name that is not a symbol, in another program's registry, has no bars and is no fault.
     conn.execute("INSERT INTO ticker_registry (symbol) VALUES ('not one')")
     found = report(conn)
