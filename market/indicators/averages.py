@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from market.indicators import recursions, windows
-from market.indicators.bars import EQUAL, Floats, Integers, positive
+from market.indicators.bars import Floats, Integers, empty, margin, positive
 
 SMA = (5, 8, 10, 14, 20, 21, 50, 100, 150, 200)
 EMA = (8, 10, 21, 200)
@@ -49,10 +49,11 @@ def macd(close: Floats) -> dict[str, Floats]:
     Formula: `macd = EMA 12 - EMA 26`; `macd_signal` = EMA 9 of macd; `macd_histogram = macd - macd_signal`.
     Seed: each EMA has its own, the mean of its first 12, 26 and 9 values.
     First bar: 26 for macd, 34 for the others.
-    Source: Appel, Technical Analysis: Power Tools for Active Investors (2005), ch. 8.
+    Source: Appel, Technical Analysis: Power Tools for Active Investors (2005).
     """
     difference = exponential(close, 12) - exponential(close, 26)
-    signal = exponential(difference, 9)
+    signal = empty(len(close))
+    signal[25:] = exponential(difference[25:], 9)  # without the bars that have no macd
     return {
         "macd": difference,
         "macd_signal": signal,
@@ -86,7 +87,7 @@ def aligned(found: Mapping[str, Floats]) -> Integers:
     averages = [found[name] for name in ALIGNED]
     flags = np.ones(len(averages[0]), dtype=np.bool_)
     for fast, slow in pairwise(averages):
-        flags &= fast >= slow - np.abs(slow) * EQUAL
+        flags &= fast >= slow - margin(slow)
     return np.where(np.isnan(averages[-1]), -1, flags)
 
 
@@ -104,9 +105,9 @@ def bucket(close: Floats, found: Mapping[str, Floats]) -> Integers:
     falling = np.ones(len(close), dtype=np.bool_)
     rising = falling.copy()
     for fast, slow in pairwise(averages):
-        difference, margin = fast - slow, np.abs(slow) * EQUAL
-        falling &= difference > margin
-        rising &= difference < -margin
+        difference, tolerance = fast - slow, margin(slow)
+        falling &= difference > tolerance
+        rising &= difference < -tolerance
     # What is missing is missing at the slowest average too.
     codes: Integers = (~np.isnan(averages[-1])).astype(np.int64) + falling + 2 * rising
     return codes

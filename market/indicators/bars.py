@@ -9,8 +9,9 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-# Two sums of the same prices in another order differ in their last digits. Numbers that are nearer
-# to each other than this share of their size count as equal, so that a constant price is flat.
+# Prices that a split divided, and sums of prices, differ in their last digits from what they should be.
+# Numbers that are nearer to each other than this share of their size count as equal, so that a constant
+# price is flat and a later split changes no comparison (tests/market/indicators/test_properties.py).
 EQUAL = 1e-12
 
 
@@ -38,9 +39,21 @@ def empty(length: int) -> Floats:
     return np.full(length, np.nan)
 
 
+def margin(values: Floats) -> Floats:
+    """Return how much another number may differ from each value and still equal it."""
+    return np.abs(values) * EQUAL
+
+
 def positive(values: Floats) -> Floats:
     """Return the values, with NaN instead of those that nothing can be divided by."""
     return np.where(values > 0, values, np.nan)
+
+
+def lengths(starts: Integers, total: int) -> Integers:
+    """Return how far it is from each start to the next one, and from the last to the end."""
+    ends = np.empty_like(starts)
+    ends[:-1], ends[-1:] = starts[1:], total
+    return ends - starts
 
 
 def shifted(values: Floats, bars: int) -> Floats:

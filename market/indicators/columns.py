@@ -50,7 +50,7 @@ FAMILIES = (
     Family("RSI", (wilder.rsi,), _double({"rsi": 15})),
     Family(
         "Average true range",
-        (wilder.true_range, wilder.atr, wilder.relative),
+        (wilder.true_range, wilder.atr, wilder.atr_percent, wilder.distances),
         _double({"atr_value": 15, "atr_percent": 15, "atr_distance": 50}),
     ),
     Family(
@@ -73,7 +73,7 @@ FAMILIES = (
     ),
     Family(
         "Distance from an average",
-        (averages.percent_distances, wilder.distances),
+        (averages.percent_distances,),
         _double(
             {f"pct_dist_ema{n}": n for n in averages.DISTANCES}
             | {f"atr_dist_ema{n}": max(n, 15) for n in averages.DISTANCES}

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from market.indicators.bars import Flags, Floats, Integers
+from market.indicators.bars import Flags, Floats, Integers, lengths, margin
 
 COMPARED = 4  # bars before, whose close a setup compares with
 SETUP = 9
@@ -39,19 +39,20 @@ def setups(close: Floats) -> tuple[Setups, Setups]:
     if total <= FIRST:
         return none
     now, before = close[COMPARED:], close[:-COMPARED]
-    sign = (now < before).astype(np.int8) - (now > before)
+    tolerance = margin(before)
+    sign = (now < before - tolerance).astype(np.int8) - (now > before + tolerance)
     starts = np.append(0, np.flatnonzero(sign[1:] != sign[:-1]) + 1)
-    lengths = np.diff(starts, append=len(sign))
+    steps = lengths(starts, len(sign))
     run = sign[starts]
     # Opposite to the run before it: one that begins the history, or follows an equal close, is none.
     flipped = np.append(False, run[1:] * run[:-1] == -1)
-    place = np.arange(1, len(sign) + 1) - np.repeat(starts, lengths)
+    place = np.arange(1, len(sign) + 1) - np.repeat(starts, steps)
     place[place > SETUP] = 0
-    ended = flipped & (lengths >= SETUP)
+    ended = flipped & (steps >= SETUP)
     sides = []
     for side, direction in enumerate((1, -1)):
         mine = run == direction
-        counts[side, COMPARED:] = place * np.repeat(flipped & mine, lengths)
+        counts[side, COMPARED:] = place * np.repeat(flipped & mine, steps)
         complete = starts[ended & mine] + COMPARED + SETUP - 1
         sides.append(Setups(counts[side], complete))
     return sides[0], sides[1]
@@ -67,7 +68,8 @@ def perfect(low: Floats, complete: Integers) -> Flags:
     """
     flags = np.zeros(len(low), dtype=np.bool_)
     latest = np.fmin(low[complete], low[complete - 1])
-    flags[complete] = latest <= np.minimum(low[complete - 2], low[complete - 3])
+    earlier = np.minimum(low[complete - 2], low[complete - 3])
+    flags[complete] = latest <= earlier + margin(earlier)
     return flags
 
 
@@ -88,29 +90,34 @@ def countdown(
     counts = np.zeros(total, dtype=np.int64)
     if not len(complete):
         return counts
-    before = np.append(np.nan, close[:-1])
+    # Each bar belongs to the newest setup; nothing before the first one's bars matters.
+    begin = int(complete[0]) - SETUP + 1
+    before, high, low, close = close[begin - 1 : -1], high[begin:], low[begin:], close[begin:]
     true_high, true_low = np.fmax(high, before), np.fmin(low, before)
-    nine = complete[:, None] + np.arange(1 - SETUP, 1)
+    nine = (complete - begin)[:, None] + np.arange(1 - SETUP, 1)
     resistance = np.fmax.reduce(true_high[nine], axis=1)
-    # Each bar belongs to the newest setup; what is below is from the first one's ninth bar on.
-    first = complete[0]
-    starts, lengths = complete - first, np.diff(complete, append=total)
-    owner = np.repeat(np.arange(len(complete)), lengths)
-    hit = close[first:] <= low[first - 2 : total - 2]
-    running = np.cumsum(hit)
-    count: Integers = running - (running - hit)[starts][owner]
-    ends = true_low[first:] > resistance[owner]
-    ends[opposite[opposite > first] - first] = True
-    running = np.cumsum(ends)
-    is_over = running > (running - ends)[starts][owner]
+    # From here on the first bar is the ninth of the first setup.
+    starts = complete - complete[0]
+    earlier = low[SETUP - 3 : -2]
+    low, close, true_low = low[SETUP - 1 :], close[SETUP - 1 :], true_low[SETUP - 1 :]
+    steps = lengths(starts, len(close))
+
+    def since_setup(flags: Flags) -> Integers:
+        running = np.cumsum(flags)
+        counted: Integers = running - np.repeat(running[starts] - flags[starts], steps)
+        return counted
+
+    hit = close <= earlier + margin(earlier)
+    count = since_setup(hit)
+    ends = true_low > np.repeat(resistance + margin(resistance), steps)
+    ends[opposite[opposite > complete[0]] - complete[0]] = True
+    is_over = since_setup(ends) > 0
+    is_eighth = np.flatnonzero(hit & (count == 8))
     eighth = np.full(len(complete), np.nan)
-    at = np.flatnonzero(hit & (count == 8))
-    eighth[owner[at]] = close[first + at]
-    last = np.flatnonzero(hit & (count >= COUNTDOWN) & ~is_over & (low[first:] <= eighth[owner]))
-    finish = np.full(len(complete), total)
-    finish[owner[last][::-1]] = last[::-1]  # the first of each setup is written last
-    place = np.arange(len(owner))
-    shown = np.where(is_over | (place > finish[owner]), 0, np.minimum(count, COUNTDOWN - 1))
-    shown[place == finish[owner]] = COUNTDOWN
-    counts[first:] = shown
+    eighth[np.searchsorted(starts, is_eighth, "right") - 1] = (close + margin(close))[is_eighth]
+    can_finish = hit & (count >= COUNTDOWN) & ~is_over & (low <= np.repeat(eighth, steps))
+    finished = since_setup(can_finish)
+    shown = np.where(is_over | (finished > 0), 0, np.minimum(count, COUNTDOWN - 1))
+    shown[can_finish & (finished == 1)] = COUNTDOWN
+    counts[complete[0] :] = shown
     return counts

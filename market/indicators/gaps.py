@@ -2,33 +2,43 @@
 
 import numpy as np
 
-from market.indicators.bars import EQUAL, Floats, Integers
+from market.indicators.bars import Floats, Integers, margin
 
 WINDOW = 120
 SIZE = 0.005
 
 
-def _unfilled(low: Floats, high: Floats, up: int) -> Integers:
+def _unfilled(low: Floats, high: Floats) -> Integers:
     """Count for each bar the gaps among the last WINDOW bars that are still open.
 
-    With `up` of -1 prices are negated, and a gap down is a gap up.
+    With prices negated a gap down is a gap up.
     """
     total = len(low)
     before = high[:-1]
     # A gap of exactly 0.5 % counts, though 100.5 / 100 - 1 is a little less in binary.
-    least = before * (1 + up * SIZE) - np.abs(before) * EQUAL
+    tolerance = margin(before)
+    least = before + np.abs(before) * SIZE - tolerance
     gaps = np.flatnonzero((low[1:] >= least) & (low[1:] > before)) + 1
     open_ = np.zeros(total + 1, dtype=np.int64)
     if len(gaps):
-        padded = np.full(total + WINDOW, np.inf)
-        padded[:total] = low
-        later = np.lib.stride_tricks.sliding_window_view(padded, WINDOW - 1)[gaps + 1]
-        filled = later <= before[gaps - 1][:, None]
-        # The first later bar that comes back to the high before; else the gap leaves the window.
-        bars = np.where(filled.any(axis=1), filled.argmax(axis=1) + 1, WINDOW)
-        np.add.at(open_, gaps, 1)
-        np.add.at(open_, np.minimum(gaps + bars, total), -1)
+        closed = np.minimum(_filled(low, gaps, (before + tolerance)[gaps - 1]), gaps + WINDOW)
+        open_[gaps] = 1
+        open_ -= np.bincount(np.minimum(closed, total), minlength=total + 1)
     return np.cumsum(open_[:total])
+
+
+def _filled(low: Floats, gaps: Integers, level: Floats) -> Integers:
+    """Return the first bar after each gap whose low is at or below the level, if any of the next 127."""
+    padded = np.full(len(low) + 2 * WINDOW, np.inf)
+    padded[: len(low)] = low
+    lowest = [padded]  # lowest[k][i] is over 2 ** k bars from i on
+    for power in range(6):
+        size = 2**power
+        lowest.append(np.fmin(lowest[-1][:-size], lowest[-1][size:]))
+    place = gaps + 1
+    for power in range(6, -1, -1):  # pass over stretches without such a bar, the long ones first
+        place += (lowest[power][place] > level) * 2**power
+    return place
 
 
 def unfilled(high: Floats, low: Floats) -> dict[str, Floats]:
@@ -48,7 +58,7 @@ def unfilled(high: Floats, low: Floats) -> dict[str, Floats]:
         unknown[WINDOW] = holes[WINDOW] > 0
         unknown[WINDOW + 1 :] = holes[WINDOW + 1 :] > holes[: total - WINDOW - 1]
     found = {
-        "gaps_unfilled_up": _unfilled(low, high, 1),
-        "gaps_unfilled_down": _unfilled(-high, -low, -1),
+        "gaps_unfilled_up": _unfilled(low, high),
+        "gaps_unfilled_down": _unfilled(-high, -low),
     }
     return {name: np.where(unknown, np.nan, counts) for name, counts in found.items()}

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from market.indicators.bars import Floats, empty
+from market.indicators.bars import Floats, empty, lengths
 
 BARS = (1, 3, 5, 20, 60, 120, 252)
 PERIODS = {"perf_mtd": 1, "perf_qtd": 3, "perf_ytd": 12}  # months
@@ -49,6 +49,5 @@ def since_period(dates: NDArray[Any], close: Floats, price: Floats) -> dict[str,
         # The first period has no bar before it, and so no base.
         bases = np.full(len(begins), np.nan)
         bases[1:] = price[begins[1:] - 1]
-        lengths = np.diff(begins, append=len(dates))
-        results[name] = (close / np.repeat(bases, lengths) - 1) * 100
+        results[name] = (close / np.repeat(bases, lengths(begins, len(dates))) - 1) * 100
     return results

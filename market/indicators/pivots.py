@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from market.indicators.bars import Floats, empty
+from market.indicators.bars import Floats, empty, lengths, margin
 
 SIDE = 20  # bars on either side of a pivot
 PIVOTS = 3
@@ -19,7 +19,10 @@ def _counts(values: Floats, lowest: Floats) -> Floats:
         return counts
     middle = values[SIDE:-SIDE]
     # Of equal lows the first is the pivot. NaN compares as false: what is unknown makes no pivot.
-    is_pivot = (middle < lowest[SIDE - 1 : -SIDE - 1]) & (middle <= lowest[2 * SIDE :])
+    tolerance = margin(middle)
+    is_pivot = (middle < lowest[SIDE - 1 : -SIDE - 1] - tolerance) & (
+        middle <= lowest[2 * SIDE :] + tolerance
+    )
     places = np.flatnonzero(is_pivot) + SIDE
     found = values[places]
     # answers[k]: the count while k pivots are known. Three pivots never have more than five after them.
@@ -28,9 +31,9 @@ def _counts(values: Floats, lowest: Floats) -> Floats:
     for back in range(1, PIVOTS + 1):
         if len(found) > back:
             higher = np.maximum(higher[: len(found) - back], found[back:])
-            answers[back + 1 :] += higher > found[:-back]
-    lengths = np.diff(places + SIDE, prepend=width - 1, append=total)
-    counts[width - 1 :] = np.repeat(answers, lengths)
+            answers[back + 1 :] += higher > (found + margin(found))[:-back]
+    known = np.append(width - 1, places + SIDE)
+    counts[width - 1 :] = np.repeat(answers, lengths(known, total))
     return counts
 
 

@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from market.indicators.bars import Floats, empty
+from market.indicators.bars import Floats
 
 # b⁻ʲ of a whole block stays below 1e150: prices of 1e150 still fit into a float.
 _DECADES = 150
@@ -42,7 +42,7 @@ def _smooth(values: Floats, length: int, k: float, results: Floats) -> None:
     growth, decay = _powers(k)
     block, total = len(growth) - 1, len(values)
     results[: length - 1] = np.nan
-    last = results[length - 1] = values[:length].sum() / length
+    last = results[length - 1] = np.add.reduce(values[:length]) / length
     for begin in range(length - 1, total - 1, block):
         end = min(begin + block + 1, total)
         part = values[begin:end] * growth[: end - begin]
@@ -59,10 +59,11 @@ def average(values: Floats, length: int, k: float) -> Floats:
     them; NaN before. A NaN ends a stretch: the next stretch of known values has a seed of its own.
     """
     results = np.empty(len(values))
-    if len(values) >= length and np.isfinite(values).all():
+    if len(values) >= length:
         _smooth(values, length, k, results)
-        return results
-    results = empty(len(values))
+        if math.isfinite(results[-1]):  # what is not finite would have reached the last bar
+            return results
+    results.fill(np.nan)
     for begin, end in _runs(values):
         if end - begin >= length:
             _smooth(values[begin:end], length, k, results[begin:end])

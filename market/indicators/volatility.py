@@ -1,6 +1,9 @@
 """How volatile it is for itself: the average true range in percent, against its own last year."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from market.indicators import windows
 from market.indicators.bars import EQUAL, Flags, Floats, Integers, empty
@@ -8,38 +11,52 @@ from market.indicators.bars import EQUAL, Flags, Floats, Integers, empty
 WINDOW = 252
 LEVELS = (None, "LOW", "MEDIUM", "HIGH", "EXTREME")
 TRENDS = (None, "CONTRACTING", "STABLE", "EXPANDING")
-_CHUNK = 256  # bars whose windows are compared at once: what they need stays in the cache
+_CHUNK = 512  # bars whose windows are compared at once: what they need stays in the cache
 
 
-def _counted(compare: np.ufunc, percent: Floats, margin: float) -> Floats:
-    """Count in each bar's window the values that compare so with the bar's own, moved by a margin."""
-    views = np.lib.stride_tricks.sliding_window_view(percent, len(percent) - WINDOW + 1)
-    own = percent[WINDOW - 1 :] * (1 + margin)
+def _counted(compare: np.ufunc, values: NDArray[Any], own: NDArray[Any]) -> Floats:
+    """Count in each bar's window the values that compare so with the bar's own."""
+    views = np.lib.stride_tricks.sliding_window_view(values, len(own))
     counts = np.empty(len(own))
     for begin in range(0, len(own), _CHUNK):
         part = slice(begin, begin + _CHUNK)
-        smaller: Flags = compare(views[:, part], own[part])
+        flags: Flags = compare(views[:, part], own[part])
         # No sum is above 252, so bytes are enough.
-        counts[part] = np.add.reduce(smaller.view(np.uint8), axis=0, dtype=np.uint8)
+        counts[part] = np.add.reduce(flags.view(np.uint8), axis=0, dtype=np.uint8)
     return counts
 
 
-def percentile(percent: Floats) -> Floats:
+def _ranks(percent: Floats) -> Floats:
+    """Return the mean rank of each bar's value in its window, from the first full window on."""
+    order = np.argsort(percent)
+    ordered = percent[order]
+    if len(percent) < 2**15 and (ordered[1:] > ordered[:-1] * (1 + EQUAL)).all():
+        # All differ: what is compared may be their places, which are a quarter as wide.
+        places = np.empty(len(percent), dtype=np.int16)
+        places[order] = np.arange(len(percent), dtype=np.int16)
+        return _counted(np.less_equal, places, places[WINDOW - 1 :])
+    own = percent[WINDOW - 1 :]
+    below = _counted(np.less, percent, own * (1 - EQUAL))
+    return (below + _counted(np.less_equal, percent, own * (1 + EQUAL)) + 1) / 2
+
+
+def percentile(percent: Floats, *, last: bool = False) -> Floats:
     """Rank the ATR percent among its last 252 values, itself included.
 
     Formula: the share of values at or below it, · 100; of equal values each has their mean rank, so that a
     volatility which never changes is in the middle (50.2). Values that differ by less than 1e-12 of their size
-    are equal.
+    are equal. Unknown values are passed over, so that one bad high does not make a year unknown.
     First bar: 266 (252 values of ATR, the first on bar 15).
     Source: our own; ranks as in scipy.stats.percentileofscore.
+
+    With `last` only the last bar's is computed, and the others are NaN.
     """
     results = empty(len(percent))
-    if len(percent) >= WINDOW:
-        below = _counted(np.less, percent, -EQUAL)
-        upto = _counted(np.less_equal, percent, EQUAL)
-        known = windows.sums(percent, (WINDOW,))[WINDOW][WINDOW - 1 :]
-        ranks = (below + upto + 1) / 2 / WINDOW * 100
-        results[WINDOW - 1 :] = np.where(np.isfinite(known), ranks, np.nan)
+    known = np.flatnonzero(np.isfinite(percent))
+    if last:
+        known = known[-WINDOW:]
+    if len(known) >= WINDOW:
+        results[known[WINDOW - 1 :]] = _ranks(percent[known]) / WINDOW * 100
     return results
 
 

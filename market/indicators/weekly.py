@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market.indicators import windows
-from market.indicators.bars import EQUAL, Bars, Floats, Integers, empty, positive, shifted
+from market.indicators.bars import EQUAL, Bars, Floats, Integers, empty, lengths, positive, shifted
 
 STAGES = ("UNKNOWN", "1", "2", "3", "4")
 SMA_WEEKS = 30
@@ -67,7 +67,7 @@ def stage(close: Floats, sma: Floats, strength: Floats) -> Integers:
     SMA; else `3`; fewer than 40 weeks, or no benchmark: `UNKNOWN`. The benchmark's own strength never changes,
     so it is never in stage 2 or 4.
     First bar: the one that finishes the 40th common week.
-    Source: Weinstein (1988), ch. 2; the thresholds are our own.
+    Source: Weinstein (1988); the thresholds are our own.
 
     Returns places in STAGES.
     """
@@ -88,7 +88,7 @@ def mansfield(strength: Floats) -> Floats:
     Formula: `rs_mansfield_pct = ((close / benchmark) / mean of its last 52 weeks - 1) · 100`, on common finished
     weeks.
     First bar: the one that finishes the 52nd common week.
-    Source: Mansfield's charts as in Weinstein (1988), ch. 4.
+    Source: Mansfield's charts as in Weinstein (1988).
     """
     return (strength / positive(windows.means(strength, (RS_WEEKS,))[RS_WEEKS]) - 1) * 100
 
@@ -121,8 +121,6 @@ def stages(bars: Bars, benchmark: Bars | None) -> tuple[dict[str, Floats], Integ
     codes = stage(own.close, sma, strength)
     # Before the first finished week nothing is known.
     begins = np.searchsorted(bars.dates, own.finished.astype("datetime64[D]"))
-    lengths = np.diff(begins, prepend=0, append=len(bars.dates))
-    spread = {
-        name: np.repeat(np.append(np.nan, weekly), lengths) for name, weekly in values.items()
-    }
-    return spread, np.repeat(np.append(0, codes), lengths)
+    steps = lengths(np.append(0, begins), len(bars.dates))
+    spread = {name: np.repeat(np.append(np.nan, weekly), steps) for name, weekly in values.items()}
+    return spread, np.repeat(np.append(0, codes), steps)

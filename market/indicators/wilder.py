@@ -11,7 +11,7 @@ import numpy as np
 
 from market.indicators import recursions
 from market.indicators.averages import DISTANCES
-from market.indicators.bars import Floats, empty, positive
+from market.indicators.bars import Floats, empty, margin, positive
 
 LENGTH = 14
 
@@ -60,34 +60,32 @@ def atr(ranges: Floats) -> Floats:
     First bar: 15.
     Source: Wilder (1978), section III.
     """
-    return _average(ranges)
+    results = empty(len(ranges))
+    results[1:] = _average(ranges[1:])
+    return results
 
 
-def relative(close: Floats, price: Floats, sma_50: Floats, average: Floats) -> dict[str, Floats]:
-    """Measure the average true range in percent, and the distance from the SMA in ranges.
+def atr_percent(average: Floats, price: Floats) -> Floats:
+    """Measure the average true range in percent of the close.
 
-    Formula: `atr_percent = atr / close · 100`, NULL where the close is not above zero;
-    `atr_distance = (close - sma_50) / atr`, NULL while nothing moved.
-    First bar: 15 and 50.
-    Source: our own.
+    Formula: `atr_percent = atr_value / close · 100`; NULL where the close is not above zero.
+    First bar: 15.
+    Source: Forman, Stocks & Commodities (May 2006), as normalized ATR.
     """
-    return {
-        "atr_percent": average / price * 100,
-        "atr_distance": (close - sma_50) / positive(average),
-    }
+    return average / price * 100
 
 
 def distances(close: Floats, average: Floats, found: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Measure how far the close is from an EMA, in average true ranges.
+    """Measure how far the close is from an average, in average true ranges.
 
-    Formula: `atr_dist_emaN = (close - ema_N) / atr`, NULL while nothing moved.
-    First bar: 15, 21, 200.
+    Formula: `atr_distance = (close - sma_50) / atr_value`; `atr_dist_emaN = (close - ema_N) / atr_value`; NULL while
+    nothing moved.
+    First bar: 50 for atr_distance; 15, 21, 200 for N of 8, 21, 200.
     Source: our own.
     """
     divisor = positive(average)
-    return {
-        f"atr_dist_ema{length}": (close - found[f"ema_{length}"]) / divisor for length in DISTANCES
-    }
+    names = {"atr_distance": "sma_50"} | {f"atr_dist_ema{n}": f"ema_{n}" for n in DISTANCES}
+    return {name: (close - found[mean]) / divisor for name, mean in names.items()}
 
 
 def adx(high: Floats, low: Floats, ranges: Floats, average: Floats) -> dict[str, Floats]:
@@ -106,9 +104,10 @@ def adx(high: Floats, low: Floats, ranges: Floats, average: Floats) -> dict[str,
     if total <= LENGTH:
         return {name: empty(total) for name in names}
     up, down = high[1:] - high[:-1], low[:-1] - low[1:]
-    # A rise counts where it is the greater of the two; the product with a flag keeps NaN as it is.
-    plus = np.maximum(up, 0) * (up > down)
-    minus = np.maximum(down, 0) * (down > up)
+    # Only the greater of the two counts; the product with a flag keeps NaN as it is.
+    tolerance = margin(high[1:])
+    plus = np.maximum(up, 0) * (up > down + tolerance)
+    minus = np.maximum(down, 0) * (down > up + tolerance)
     if np.isnan(average[LENGTH:]).any():  # holes: all three averages begin again at the same bar
         unknown = np.isnan(up) | np.isnan(down) | np.isnan(ranges[1:])
         plus[unknown] = minus[unknown] = np.nan
@@ -119,8 +118,7 @@ def adx(high: Floats, low: Floats, ranges: Floats, average: Floats) -> dict[str,
     di_plus, di_minus = _average(plus) / divisor, _average(minus) / divisor
     both = di_plus + di_minus
     dx = np.where(both == 0, 0, np.abs(di_plus - di_minus) / both * 100)
-    results = {}
-    for name, values in zip(names, (_average(dx), di_plus, di_minus), strict=True):
-        result = results[name] = empty(total)
-        result[1:] = values
+    results = {name: empty(total) for name in names}
+    results["plus_di"][1:], results["minus_di"][1:] = di_plus, di_minus
+    results["adx"][LENGTH:] = _average(dx[LENGTH - 1 :])
     return results

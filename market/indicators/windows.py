@@ -7,34 +7,47 @@ can be had from the last bars alone.
 """
 
 from collections.abc import Iterable
+from functools import cache
 
 import numpy as np
 
-from market.indicators.bars import Floats, empty
+from market.indicators.bars import Floats
 
 
-def _combined(operation: np.ufunc, values: Floats, lengths: Iterable[int]) -> dict[int, Floats]:
+def _combined(
+    operation: np.ufunc, values: Floats, lengths: Iterable[int], *, is_mean: bool = False
+) -> dict[int, Floats]:
     """Combine each window's values by an operation for which order does not matter."""
     total = len(values)
     wanted = tuple(lengths)
-    full = [length for length in wanted if length <= total]
+    longest = max((length for length in wanted if length <= total), default=0)
     doubled = [values]  # doubled[k][i] is over values[i : i + 2 ** k]
-    while 2 ** len(doubled) <= max(full, default=0):
+    while 2 ** len(doubled) <= longest:
         size, last = 2 ** (len(doubled) - 1), doubled[-1]
         doubled.append(operation(last[:-size], last[size:]))
     results = {}
     for length in wanted:
-        result = results[length] = empty(total)
+        result = results[length] = np.empty(total)
+        result[: length - 1] = np.nan
         if length > total:
             continue
-        windows, at, part = total - length + 1, 0, None
-        for power in range(length.bit_length() - 1, -1, -1):
-            if length >> power & 1:
-                piece = doubled[power][at : at + windows]
-                part = piece if part is None else operation(part, piece)
-                at += 2**power
-        result[length - 1 :] = part
+        windows = total - length + 1
+        first, *others = _parts(length)
+        full, part, at = result[length - 1 :], doubled[first][:windows], 2**first
+        for power in others:
+            part = operation(part, doubled[power][at : at + windows], out=full)
+            at += 2**power
+        if is_mean:
+            np.divide(part, length, out=full)
+        elif not others:
+            full[:] = part
     return results
+
+
+@cache
+def _parts(length: int) -> tuple[int, ...]:
+    """Return the powers of two that a length is the sum of, the greatest first."""
+    return tuple(power for power in range(length.bit_length() - 1, -1, -1) if length >> power & 1)
 
 
 def sums(values: Floats, lengths: Iterable[int]) -> dict[int, Floats]:
@@ -44,7 +57,7 @@ def sums(values: Floats, lengths: Iterable[int]) -> dict[int, Floats]:
 
 def means(values: Floats, lengths: Iterable[int]) -> dict[int, Floats]:
     """Average each window; NaN until it is full and while it holds a NaN."""
-    return {length: total / length for length, total in sums(values, lengths).items()}
+    return _combined(np.add, values, lengths, is_mean=True)
 
 
 def highest(values: Floats, lengths: Iterable[int]) -> dict[int, Floats]:

@@ -16,8 +16,8 @@ from tests.support.process import ROOT
 
 NAMES = (
     "insert", "wake", "queue", "bloat", "outcomes", "recompute",
-    "mature", "prices", "idle", "memory", "start", "backfill", "night",
-    "coverage",
+    "mature", "prices", "idle", "memory", "start", "backfill", "indicators",
+    "night", "coverage",
 )  # fmt: skip
 FOLDER = ROOT / ".bench"
 
