@@ -6,6 +6,7 @@ the command that needs them, so that `--help` starts fast.
 
 from market.cli import (
     constituents,
+    coverage,
     db,
     executions,
     job_status,
@@ -41,7 +42,7 @@ _SECTIONS = {
     "Prices": [prices, jobs, job_status],
     "Indicators": [snapshots],
     "Outcomes": [outcomes, pipeline],
-    "The state of the data": [validation, stats],
+    "The state of the data": [coverage, validation, stats],
 }
 for title, groups in _SECTIONS.items():
     for group in groups:

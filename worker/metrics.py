@@ -143,8 +143,8 @@ class QueueCollector(Collector):
         families = self._families()
         for row in self._rows() if self._may_query() else []:
             # Topics and providers are strangers' text: a control character would break the scrape.
-            given = [row["label"]] if row["other"] is None else [row["label"], row["other"]]
-            labels = [visible(label) for label in given]
+            given = (row["label"], row["other"])
+            labels = [visible(label) for label in given if label is not None]
             families[row["name"]].add_metric(labels, row["value"])
         yield from (family for family in families.values() if family.samples)
 
@@ -181,6 +181,21 @@ class QueueCollector(Collector):
             ),
             "workers": GaugeMetricFamily(
                 "reckoner_workers_alive", "Workers seen within a minute.", labels=["mode"]
+            ),
+            "coverage": GaugeMetricFamily(
+                "reckoner_coverage_symbols",
+                "Tracked symbols by interval and age of the newest bar in sessions, by the newest snapshot.",
+                labels=["interval", "bucket"],
+            ),
+            "coverage_state": GaugeMetricFamily(
+                "reckoner_coverage_state",
+                "1 for the state of the newest snapshot of coverage; all 0 before the first.",
+                labels=["state"],
+            ),
+            "coverage_age": GaugeMetricFamily(
+                "reckoner_coverage_age_seconds",
+                "Age of the newest snapshot of coverage.",
+                labels=[],
             ),
         }
 

@@ -167,6 +167,27 @@ def backfill_all_missing(
     _report(row, as_json=as_json)
 
 
+@app.command("backfill-stale-daily")
+def backfill_stale_daily(
+    audit: AuditOption = None,
+    no_wait: NoWaitOption = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a job for the bars that stale tickers and those without any lack.
+
+    Stale is more than one finished session behind; `coverage` names them. A ticker without a bar
+    gets BACKFILL_DAYS. Examples: `python -m market backfill-stale-daily --dry-run`,
+    `python -m market backfill-stale-daily --no-wait --json`.
+    """
+    days = load(MarketSettings).backfill_days
+    with _audited(audit, wait=not (no_wait or dry_run)) as file, command_database() as database:
+        first, last = _range(database, None, None, days=days)
+        row = _start(database, "stale", None, first, last, dry_run=dry_run)
+        row = _follow(database, row, file, wait=not (no_wait or dry_run))
+    _report(row, as_json=as_json)
+
+
 @app.command("update-all-prices")
 def update_all_prices(
     no_wait: NoWaitOption = False,

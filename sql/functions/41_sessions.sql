@@ -204,8 +204,6 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION
-    session_settling(p_calendar text),
-    session_settling(),
     session_last_settled(p_calendar text),
     session_entry(p_calendar text, p_moment timestamptz),
     session_no_entry(p_calendar text, p_moment timestamptz),
@@ -215,6 +213,6 @@ REVOKE ALL ON FUNCTION
     sessions_merge(p_calendar text, p_sessions date[], p_opens timestamptz[], p_closes timestamptz[], p_version text, p_ends boolean, p_timezone text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/41_sessions.sql', 'ecb11fdc8fda01a8f5b64946e5cac3de2b0113a487e3336b0a1be216ab15b850')
+    ('functions/41_sessions.sql', '4286f1e5355f10bcbc425c914c1aaa8f15d600c5be1e2b8e7f2a859cb852f8a6')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

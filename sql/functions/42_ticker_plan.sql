@@ -35,7 +35,7 @@ $$;
 --   each part of the wanted range without price coverage; with p_refetch all of it,
 --   with p_since every day since that date,
 --   each session without a bar that an open outcome needs, up to ten sessions back,
---   and the open rows of jobs (62_jobs.sql): holes of the coverage, for a sync sessions without a bar.
+--   and the open rows of jobs (62_jobs.sql): holes of the coverage; of a sync or stale job sessions without a bar.
 -- missing_from              the first missing day; NULL when nothing is missing
 -- request_from, request_to  the range of the one request: it covers all missing days and reaches to the
 --                           stored bars on either side, so that a change of their basis shows
@@ -77,7 +77,7 @@ BEGIN
            min(o.want_from) FILTER (WHERE NOT o.is_sync) AS history_from,
            min(o.want_from) FILTER (WHERE o.is_sync) AS sync_from
     INTO v_jobs
-    FROM (SELECT s.job_id, s.want_from, coalesce(j.kind IN ('sync', 'update'), false) AS is_sync
+    FROM (SELECT s.job_id, s.want_from, coalesce(j.kind IN ('sync', 'update', 'stale'), false) AS is_sync
           FROM price_job_symbols s LEFT JOIN price_jobs j ON j.id = s.job_id
           WHERE s.symbol = p_symbol AND s.state = 'open') o;
     v_missing := (
@@ -245,6 +245,6 @@ REVOKE ALL ON FUNCTION
     ticker_fetch_concluded(p_symbol text, p_status text, p_reason text, p_backfill_status text, p_backfill_error text )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_ticker_plan.sql', '0a5ae920775b6111fd56affe34bae9a04ac55ad1f25a676f362a311675bb01ba')
+    ('functions/42_ticker_plan.sql', 'cba4035bd63bb90f01ca8e0264366de10ef6f82f8a0f2ae3ab16502f8cd07a74')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

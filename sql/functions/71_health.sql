@@ -143,6 +143,14 @@ BEGIN
     RETURN QUERY SELECT 'calendars', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
         coalesce(v_row.text, 'the sessions of every calendar in use are known for more than a month');
 
+    -- As the newest snapshot has it: to compute it anew would cost more than all other checks.
+    SELECT n.label, n.summary, n.taken_at::timestamptz(0) AS at INTO v_row FROM coverage_newest() n;
+    RETURN QUERY SELECT 'coverage', CASE WHEN v_row.label IN ('degraded', 'unknown') THEN 'warn' ELSE 'ok' END,
+        CASE WHEN v_row.label IS NULL THEN 'no snapshot yet'
+             WHEN v_row.label = 'unknown' THEN format('%s: %s', v_row.at, v_row.summary)
+             WHEN v_row.label = 'degraded' THEN
+                 format('%s, %s: python -m market coverage says which and why', v_row.summary, v_row.at)
+             ELSE format('%s, %s', v_row.summary, v_row.at) END;
     -- An index that was never refreshed is not followed. A refresh is due each week.
     SELECT string_agg(CASE WHEN i.failure IS NOT NULL THEN
                                format('%s cannot be refreshed since %s: %s', i.name, i.failed_since::timestamptz(0), i.failure)
@@ -250,6 +258,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', '2faf163052c55506c6f4aa9175393b95576dab21eed4307b1f5d16d62086737b')
+    ('functions/71_health.sql', '18fde7e949b8d36e982498734a4804d69f4bdfbda8a4fa27d58d72b3284a6bf4')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -40,6 +40,18 @@ RETURNS TABLE (name text, label text, other text, value double precision) LANGUA
         SELECT 'workers', m.mode, NULL, count(w.name)
         FROM (VALUES ('notify'), ('polling')) m(mode)
         LEFT JOIN worker_status w ON w.mode = m.mode AND w.alive GROUP BY m.mode
+        UNION ALL -- of the newest snapshot; without one each state is 0
+        SELECT 'coverage', i.name, b.key, b.value::float8
+        FROM coverage_newest() n
+        CROSS JOIN LATERAL (VALUES ('1d', n.report -> 'daily'), ('5m', n.report -> 'm5')) i(name, figures)
+        CROSS JOIN LATERAL jsonb_each_text(i.figures -> 'freshness') b
+        UNION ALL
+        SELECT 'coverage_state', l.label, NULL, (l.label IS NOT DISTINCT FROM n.label)::integer
+        FROM coverage_newest() n
+        CROSS JOIN (VALUES ('idle'), ('ok'), ('warning'), ('degraded'), ('unknown')) l(label)
+        UNION ALL
+        SELECT 'coverage_age', NULL, NULL, extract(epoch FROM reckoner_now() - n.taken_at)::float8
+        FROM coverage_newest() n WHERE n.taken_at IS NOT NULL
     )
     SELECT t.name, t.label, t.other, t.value FROM samples t WHERE p_worker = (SELECT f.name FROM first f)
 $$;
@@ -47,6 +59,6 @@ REVOKE ALL ON FUNCTION
     reckoner_metrics(p_worker text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/72_metrics.sql', '8e8f9c60aa5bd3fe8e23c985c74a82a90bc513fe4c9eb051a3e1a0224a81f027')
+    ('functions/72_metrics.sql', 'dcfbe99788ac792d88ec21875d27ecd67ab73e44759a9e148b5e121199ac1a20')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

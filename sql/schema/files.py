@@ -39,6 +39,7 @@ PUBLIC = frozenset(
         "reckoner_dry_run",
         "reckoner_now",
         "safe_jsonb",
+        "session_settling",
         "snapshot_values",
         "symbol_asset_type",
         "symbol_calendar",

@@ -36,6 +36,9 @@ _TABLES = (
     "price_jobs",
     "price_job_symbols",
     "market_syncs",
+    "coverage_health",
+    "coverage_restores",
+    "coverage_restore_steps",
     "intraday_symbols",
 )
 

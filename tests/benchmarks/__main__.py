@@ -16,7 +16,8 @@ from tests.support.process import ROOT
 
 NAMES = (
     "insert", "wake", "queue", "bloat", "outcomes", "recompute",
-    "mature", "prices", "idle", "memory", "start", "backfill", "indicators", "night",
+    "mature", "prices", "idle", "memory", "start", "backfill", "indicators",
+    "night", "coverage",
 )  # fmt: skip
 FOLDER = ROOT / ".bench"
 

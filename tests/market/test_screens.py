@@ -20,7 +20,17 @@ from market.cli.display.cells import kind_of, text_of
 from market.cli.display.layout import lay_out
 from market.cli.display.options import Form, Output, _place
 from market.cli.display.screen import screen
-from market.cli.views import data, database, executions, jobs, prices, snapshots, tickers, universe
+from market.cli.views import (
+    coverage,
+    data,
+    database,
+    executions,
+    jobs,
+    prices,
+    snapshots,
+    tickers,
+    universe,
+)
 from market.indicators import COLUMNS
 from market.outcomes import STATES
 from tests.support.inline_cli import all_commands
@@ -444,6 +454,56 @@ def fill_costs(n: int) -> Row:
     }
 
 
+def interval(n: int) -> Row:
+    counts = {"fresh": 4_980, "behind": 12, "stale": n, "missing": 5}
+    return {"interval": ("1d", "5m")[n % 2], "symbols": 5_000, **counts, "percent": 99.8}
+
+
+def stale(n: int) -> Row:
+    return {
+        "symbol": symbol(n),
+        "last": dt.date(2026, 5, 1 + n % 28) if n % 3 else None,
+        "sessions_behind": n * 7 if n % 3 else None,
+        "bucket": (">48h" if n % 3 else "none"),
+        "reason": LONG,
+        "remedy": ("python -m market backfill-stale-daily", None)[n % 2],
+    }
+
+
+def covered(_n: int) -> Row:
+    return {
+        "symbol": "1000SATS-USD",
+        "tracked": True,
+        "calendar": "24/7",
+        "newest_session": dt.date(2026, 5, 28),
+        "last_daily": dt.date(2026, 5, 1),
+        "sessions_behind": 27,
+        "daily_bucket": ">48h",
+        "last_5m": NOW,
+        "m5_bars": 288,
+        "m5_expected": 288,
+        "m5_bucket": "<=24h",
+        "provider": "alpha_vantage",
+        "backfill_error": LONG,
+        "reason": LONG,
+        "remedy": "python -m market backfill-stale-daily",
+    }
+
+
+def restore_step(n: int) -> Row:
+    return {
+        "restore": 2_000_000,
+        "number": n,
+        "step": ("constituents", "daily", "coverage")[n % 3],
+        "state": ("done", "failed", "running", "pending")[n % 4],
+        "tries": n % 3,
+        "result": {"job": 7, "symbols": n * 1000, "new_symbols": 12} if n % 4 == 0 else {},
+        "error": LONG if n % 4 == 1 else None,
+        "started_at": NOW - dt.timedelta(minutes=n) if n % 4 < 3 else None,
+        "finished_at": NOW if n % 4 < 2 else None,
+    }
+
+
 def tracked(n: int) -> Row:
     bad = n % 3 == 0
     reasons = ("prediction", "index:NASDAQ100", "index:SP500", "held", "manual")
@@ -564,6 +624,11 @@ SCREENS = [
     Screen("backfill-all-missing", lambda n: job(n + 2), one(jobs.job), ONE),
     Screen("data-sync", lambda n: job(n + 1), one(jobs.job), ONE),
     Screen("update-all-prices", lambda n: job(n) | {"job": None}, one(jobs.job), ONE),
+    Screen("backfill-stale-daily", lambda n: job(n + 3) | {"kind": "stale"}, one(jobs.job), ONE),
+    Screen("coverage", interval, coverage.intervals),
+    Screen("coverage", stale, lambda rows: coverage.stale(rows, len(rows) + 7 * bool(rows))),
+    Screen("coverage", covered, one(coverage.symbol), ONE),
+    Screen("restore-coverage", restore_step, coverage.restored),
     Screen("backfill-status", job, jobs.listing),
     Screen("backfill-status", job_symbol, lambda rows: jobs.symbols(rows, 7)),
     Screen("snapshot", snapshot, one(snapshots.snapshot), ONE),

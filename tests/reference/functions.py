@@ -67,6 +67,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "snapshot_history_prune",
     ),
     "Fills": ("executions_add", "execution_costs"),
+    "Coverage": ("coverage", "coverage_symbol", "coverage_symbols", "coverage_stale"),
     "Reports": (
         "our_outcomes",
         "outcome_facts",

@@ -78,6 +78,10 @@ ROWS = {
     "index_constituents": "(index_name, symbol) VALUES ('SP500', 'AAPL')",
     "holdings": "(symbol, quantity) VALUES ('AAPL', 10)",
     "provider_disagreements": "VALUES ('AAPL', '2024-03-05', 'yahoo', 100, 'fmp', 101, now())",
+    "coverage_health": "(hour, label, summary, symbols, daily_pct, m5_pct, stale_daily, missing_daily, stale_m5)"
+    " VALUES ('2024-03-05 10:00Z', 'ok', 'all there', 1, 100, 0, 0, 0, 0)",
+    "coverage_restores": "(state) VALUES ('done')",
+    "coverage_restore_steps": "(restore_id, number, step) VALUES (1, 1, 'daily')",
 }
 # A later migration may bring more of what these have from the beginning.
 GROWING = ("market_indexes", "reckoner_providers", "symbol_rules")

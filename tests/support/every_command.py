@@ -61,6 +61,10 @@ COMMANDS: dict[tuple[str, ...], int] = {
     ("market", "calculate-outcomes", "--json"): 0,
     ("market", "backfill", "--start", "2024-01-01", "--symbols", "GOOD", "--dry-run", "--json"): 0,
     ("market", "backfill-status", "1", "--json"): 1,
+    ("market", "coverage", "--json"): 3,  # its bars are of 2024
+    ("market", "coverage", "GOOD", "--json"): 3,
+    ("market", "backfill-stale-daily", "--dry-run", "--json"): 0,
+    ("market", "restore-coverage", "--dry-run", "--json"): 0,
     ("market", "health-check", "--json"): 0,
     ("market", "validation-report", "--start", "2024-03-01", "--end", "2024-03-31", "--json"): 3,
     ("market", "stats", "--json"): 0,

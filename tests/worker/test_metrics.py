@@ -45,6 +45,7 @@ LABELS = {
         "unfetched",
         "pruned",
         "records",
+        "coverage",
         "partitions",
         "sync",
     },
