@@ -74,7 +74,9 @@ CREATE OR REPLACE FUNCTION sessions_wanted(p_days_ahead integer, p_version text)
 LANGUAGE sql STABLE AS $$
     SELECT c.calendar
     FROM (SELECT 'XNYS' AS calendar UNION SELECT '24/7'
-          UNION SELECT DISTINCT calendar FROM ticker_registry WHERE calendar NOT LIKE '?%') c
+          UNION SELECT DISTINCT calendar FROM ticker_registry WHERE calendar NOT LIKE '?%'
+          UNION SELECT upper((regexp_match(s.trigger, '^\s*(\S+) (?:open|close)', 'i'))[1]) FROM schedules s
+          WHERE s.enabled AND s.trigger ~* '^\s*\S+ (open|close)') c
     LEFT JOIN market_calendars m ON m.calendar = c.calendar
     LEFT JOIN LATERAL (SELECT s.session FROM market_sessions s WHERE s.calendar = c.calendar
                        ORDER BY s.session DESC LIMIT 1) s ON true
@@ -215,6 +217,6 @@ REVOKE ALL ON FUNCTION
     sessions_merge(p_calendar text, p_sessions date[], p_opens timestamptz[], p_closes timestamptz[], p_version text, p_ends boolean, p_timezone text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/41_sessions.sql', 'ecb11fdc8fda01a8f5b64946e5cac3de2b0113a487e3336b0a1be216ab15b850')
+    ('functions/41_sessions.sql', '9ec35f151f6d3e64f6f963f57d401ec59ad6733ceafd6148328c7060e61cbad0')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

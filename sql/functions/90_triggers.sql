@@ -172,6 +172,10 @@ RETURNS TABLE (source text, trigger_name text, definition text) LANGUAGE sql IMM
      ' WHEN (NEW.status = ''pending'' AND NEW.lease IS NOT DISTINCT FROM OLD.lease)'),
     ('ticker_registry', 'registry_inserted',
      'AFTER INSERT ON public.ticker_registry REFERENCING NEW TABLE AS added FOR EACH STATEMENT'),
+    ('schedules', 'schedules_written',
+     'BEFORE INSERT OR UPDATE OF name, task, params, trigger, timezone, enabled, paused_until, pause_reason, paused_by,'
+     ' misfire, misfire_grace_s, queue, priority, dependencies, maintenance_windows, preflight_checks, safety, hooks,'
+     ' notes, version ON public.schedules FOR EACH ROW'),
     ('predictions', 'predictions_inserted',
      'AFTER INSERT ON public.predictions REFERENCING NEW TABLE AS added FOR EACH STATEMENT'),
     ('predictions', 'predictions_updated',
@@ -262,6 +266,6 @@ REVOKE ALL ON FUNCTION
     source_missing()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/90_triggers.sql', '7a1e816f699b9eb4864f0b7a82c601d3dda6cf086c73554e8735606d3c0d0c25')
+    ('functions/90_triggers.sql', '59e1b4dfbc87a67914bc31290d221ea6aab974591d81086eec4940e9fb57d9f0')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
