@@ -41,13 +41,19 @@ def _base(url: str) -> Any:
 
 
 class RetentionSettings(Settings):
-    """How long payloads are kept; the sweep deletes older ones."""
+    """How long payloads and five-minute bars are kept; the sweep deletes older ones."""
 
     raw_retention_days: int = Field(
         default=90,
         ge=0,
         le=36500,
         description="days for which providers' raw answers are kept; `0`: not at all",
+    )
+    intraday_retention_days: int = Field(
+        default=90,
+        ge=1,
+        le=36500,
+        description="days for which five-minute bars are kept; a month is dropped whole when all of it is older",
     )
 
 

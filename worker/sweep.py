@@ -42,6 +42,7 @@ _PARTS = (
     "unfetched",
     "pruned",
     "records",
+    "partitions",
     "sync",
 )
 
@@ -86,6 +87,8 @@ def once(
             _RECORD_DAYS,
             _RECORD_DAYS,
         ),
+        # Months of five-minute bars: the next ones are made, one that is old enough is dropped.
+        "partitions": ("sweep_intraday(%s)", settings.intraday_retention_days),
     }
     if sync and settings.worker_daily_sync:
         parts["sync"] = ("sweep_sync()",)

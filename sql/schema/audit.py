@@ -109,12 +109,18 @@ def _tables(want: list[Item], have: _Have) -> list[Difference]:
     for table in tables:
         columns = [item for item in want if item.kind == "column" and item.parent == table]
         constraints = [item for item in want if item.kind == "constraint" and item.parent == table]
+        by = [item for item in want if item.kind == "partitioned" and item.parent == table]
         if table not in there:
             triggers = [item for item in want if item.kind == "trigger" and item.parent == table]
-            found.append(drift.missing_table(table, columns, constraints, triggers))
+            found.append(drift.missing_table(table, columns, constraints, triggers, by))
         elif table in SHARED:
             found += _shared(table, columns, have)
         else:
+            found += [
+                drift.not_partitioned(item)
+                for item in by
+                if item.identity not in have or have[item.identity].detail != item.detail
+            ]
             for item in columns:
                 live = have.get(item.identity)
                 found += (
@@ -299,7 +305,10 @@ def _rights(want: list[Item], have: _Have, conn: Connection) -> list[Difference]
             if not (is_hardened and each.difference == "PUBLIC lacks EXECUTE")
         ]
         if item.parent == "function":
-            is_inner = item.detail["definer"] or item.name.partition("(")[0] in rights.NOBODYS
+            bare = item.name.partition("(")[0]
+            is_inner = (
+                item.detail["definer"] and bare not in rights.WORKERS
+            ) or bare in rights.NOBODYS
             forbidden = set(live.detail["roles"]) if is_inner else set()
         else:
             forbidden = {

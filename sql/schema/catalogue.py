@@ -30,7 +30,7 @@ _DEFINITION = re.compile(
 class Item:
     """One object of the schema `public`.
 
-    kind: column, constraint, index, trigger, function, view, sequence, rights. parent: its table;
+    kind: column, partitioned, constraint, index, trigger, function, view, sequence, rights. parent: its table;
     of a function its bare name; of rights the kind of object. detail: the compared values, see `catalogue.sql`.
     """
 

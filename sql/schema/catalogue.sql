@@ -1,6 +1,10 @@
 -- What a database holds in `public`, one row per thing, spelled alike by PostgreSQL 15 to 18.
 -- Read by sql/schema/catalogue.py; no function of ours, because those may be what is broken.
 -- NOT NULL is a property of a column here, though from 18 on it is a constraint too.
+-- Without the months of price_history_intraday, which come and go.
+WITH months AS (
+    SELECT inhrelid AS oid FROM pg_inherits WHERE inhparent = to_regclass('public.price_history_intraday')
+)
 SELECT 'column' AS kind, c.relname::text AS parent, a.attname::text AS name,
        jsonb_build_object(
            'type', format_type(a.atttypid, a.atttypmod), 'not_null', a.attnotnull,
@@ -9,7 +13,10 @@ SELECT 'column' AS kind, c.relname::text AS parent, a.attname::text AS name,
 FROM pg_class c
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND c.oid NOT IN (TABLE months)
+UNION ALL
+SELECT 'partitioned', c.relname, 'by', jsonb_build_object('key', pg_get_partkeydef(c.oid))
+FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'p'
 UNION ALL
 SELECT 'constraint', c.relname, k.conname,
        jsonb_build_object('definition', pg_get_constraintdef(k.oid), 'key', keys.names)
@@ -19,6 +26,7 @@ CROSS JOIN LATERAL (
     WHERE k.contype IN ('p', 'u') AND NOT k.condeferrable
       AND a.attrelid = c.oid AND a.attnum = ANY (k.conkey)) keys
 WHERE c.relnamespace = 'public'::regnamespace AND k.contype IN ('p', 'u', 'c', 'f', 'x')
+  AND c.oid NOT IN (TABLE months)
 UNION ALL
 SELECT 'index', c.relname, x.relname,
        jsonb_build_object(
@@ -30,7 +38,7 @@ FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_class x ON x.oid =
 CROSS JOIN LATERAL (
     SELECT jsonb_agg(a.attname ORDER BY a.attname) AS names FROM pg_attribute a
     WHERE a.attrelid = c.oid AND a.attnum = ANY ((i.indkey::smallint[])[0:i.indnkeyatts - 1])) keys
-WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND c.oid NOT IN (TABLE months)
   AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x'))
 UNION ALL
 SELECT 'trigger', c.relname, t.tgname,
@@ -77,6 +85,7 @@ FROM (
     SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'S' THEN 'sequence' ELSE 'table' END, c.relname, c.relowner,
            c.relacl, (SELECT array_agg(x) FROM pg_attribute a, unnest(a.attacl) x WHERE a.attrelid = c.oid), '{}'
     FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'S')
+      AND c.oid NOT IN (TABLE months)
 ) o
 LEFT JOIN pg_class s ON s.oid = to_regclass('public.reckoner_schema')
 CROSS JOIN LATERAL (

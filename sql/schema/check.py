@@ -61,10 +61,16 @@ def sizes(database: Database) -> Rows:
     with database.transaction(seconds=30) as conn:
         return fetch_rows(
             conn,
-            "SELECT s.relname AS table, pg_total_relation_size(s.relid) AS bytes,"
-            " pg_indexes_size(s.relid) AS index_bytes, s.n_live_tup AS live_rows,"
-            " s.n_dead_tup AS dead_rows, greatest(s.last_vacuum, s.last_autovacuum) AS last_vacuum"
-            " FROM pg_stat_user_tables s WHERE s.schemaname = 'public' AND s.relname = ANY (%s)"
+            # Of a partitioned table the sums of its partitions.
+            "SELECT s.relname AS table, p.bytes, p.index_bytes, p.live_rows, p.dead_rows, p.last_vacuum"
+            " FROM pg_stat_user_tables s CROSS JOIN LATERAL ("
+            "  SELECT sum(pg_total_relation_size(o.relid))::bigint AS bytes,"
+            "         sum(pg_indexes_size(o.relid))::bigint AS index_bytes,"
+            "         sum(o.n_live_tup)::bigint AS live_rows, sum(o.n_dead_tup)::bigint AS dead_rows,"
+            "         max(greatest(o.last_vacuum, o.last_autovacuum)) AS last_vacuum"
+            "  FROM pg_stat_user_tables o WHERE o.relid = s.relid"
+            "     OR o.relid IN (SELECT relid FROM pg_partition_tree(s.relid))) p"
+            " WHERE s.schemaname = 'public' AND s.relname = ANY (%s)"
             " ORDER BY 2 DESC, 1",
             [sorted(tables)],
         )

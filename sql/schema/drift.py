@@ -77,7 +77,11 @@ def column_sql(item: Item) -> str:
 
 
 def missing_table(
-    table: str, columns: list[Item], constraints: list[Item], triggers: list[Item]
+    table: str,
+    columns: list[Item],
+    constraints: list[Item],
+    triggers: list[Item],
+    partitioned: list[Item],
 ) -> Difference:
     """Report a missing table of ours. Its triggers are made with it."""
     parts = [column_sql(column) for column in columns]
@@ -92,8 +96,23 @@ def missing_table(
         "danger",
         "its rows are gone: restore them from a backup; the statement makes it without rows",
         True,
-        f"{text('CREATE TABLE IF NOT EXISTS public.{}', name(table))} (\n    {body}\n);"
+        f"{text('CREATE TABLE IF NOT EXISTS public.{}', name(table))} (\n    {body}\n)"
+        + "".join(f" PARTITION BY {each.detail['key']}" for each in partitioned)
+        + ";"
         + "".join(f"\n{trigger.detail['definition']};" for trigger in triggers),
+    )
+
+
+def not_partitioned(item: Item) -> Difference:
+    """Report a table of ours that is plain, or partitioned by something else."""
+    key = item.detail["key"]
+    return Difference(
+        f"table {item.parent}",
+        f"is not partitioned by {key}",
+        "danger",
+        "no partition can be made or dropped: bars are not stored, or stay for ever",
+        False,
+        f"-- make a new table {item.parent} partitioned by {key}, and move the rows into it",
     )
 
 

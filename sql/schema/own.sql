@@ -34,7 +34,7 @@ FROM pg_class c
 LEFT JOIN pg_index i ON i.indexrelid = c.oid LEFT JOIN pg_class t ON t.oid = i.indrelid
 WHERE c.relnamespace = 'public'::regnamespace
   AND (c.relname = ANY (%(relations)s)
-       OR c.relkind IN ('r', 'v') AND right(obj_description(c.oid, 'pg_class'), length(%(mark)s)) = %(mark)s)
+       OR c.relkind IN ('r', 'p', 'v') AND right(obj_description(c.oid, 'pg_class'), length(%(mark)s)) = %(mark)s)
 UNION ALL
 -- A table, a view and a composite type are types too. An array type makes way by itself.
 SELECT 'scalar', t.typname, t.typname, t.oid::bigint, CASE t.typtype WHEN 'd' THEN 'domain' ELSE 'type' END,

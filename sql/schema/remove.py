@@ -29,11 +29,13 @@ _TABLES = (
     "reckoner_schema",
     "market_sessions",
     "market_calendars",
+    "market_indexes",
     "session_correction",
     "symbol_rules",
     "price_jobs",
     "price_job_symbols",
     "market_syncs",
+    "intraday_symbols",
 )
 
 _INDEX = re.compile(r"^CREATE INDEX IF NOT EXISTS (\w+) ON prediction_outcomes\b", re.MULTILINE)

@@ -22,6 +22,9 @@ from sql.schema import own
 from sql.schema.catalogue import definitions, recorded, signatures
 from sql.schema.files import PUBLIC
 
+# They change the schema, which only its owner may do, within the bounds of their files. Workers call them.
+WORKERS = ("intraday_partitions_ensure", "intraday_partition_drop")
+
 # They change the schema, which only its owner may do.
 NOBODYS = ("source_attach", "source_attach_view")
 
@@ -38,6 +41,7 @@ CALLED = frozenset(
         "pg_has_role",
         "pg_indexes_size",
         "pg_is_in_recovery",
+        "pg_partition_tree",
         "pg_notify",
         "pg_relation_size",
         "pg_total_relation_size",

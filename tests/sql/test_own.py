@@ -361,8 +361,9 @@ def forget_marks(conn: Conn) -> None:
     rows = conn.execute(
         "SELECT format('COMMENT ON FUNCTION %s IS NULL', oid::regprocedure) AS s FROM pg_proc"
         " WHERE pronamespace = 'public'::regnamespace UNION ALL"
-        " SELECT format('COMMENT ON %s %s IS NULL', CASE relkind WHEN 'r' THEN 'TABLE' WHEN 'v' THEN 'VIEW'"
-        " WHEN 'S' THEN 'SEQUENCE' WHEN 'i' THEN 'INDEX' ELSE 'TYPE' END, oid::regclass) FROM pg_class"
+        " SELECT format('COMMENT ON %s %s IS NULL', CASE WHEN relkind IN ('r', 'p') THEN 'TABLE'"
+        " WHEN relkind = 'v' THEN 'VIEW' WHEN relkind = 'S' THEN 'SEQUENCE' WHEN relkind IN ('i', 'I') THEN 'INDEX'"
+        " ELSE 'TYPE' END, oid::regclass) FROM pg_class"
         " WHERE relnamespace = 'public'::regnamespace"
     ).fetchall()
     for row in rows:

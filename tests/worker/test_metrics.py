@@ -43,6 +43,7 @@ LABELS = {
         "unfetched",
         "pruned",
         "records",
+        "partitions",
         "sync",
     },
     "wake": {"ring", "poll", "call"},

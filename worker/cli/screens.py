@@ -16,6 +16,7 @@ _PARTS = {
     "unfetched": ("symbol without prices", "symbols without prices"),
     "pruned": ("old event deleted", "old events deleted"),
     "records": ("old record deleted", "old records deleted"),
+    "partitions": ("month of five-minute bars dropped", "months of five-minute bars dropped"),
     "sync": ("symbol of the daily sync", "symbols of the daily sync"),
     "sessions": ("session loaded", "sessions loaded"),
 }
