@@ -44,6 +44,7 @@ _PARTS = (
     "records",
     "partitions",
     "sync",
+    "runs",
 )
 
 log = structlog.get_logger()
@@ -89,6 +90,8 @@ def once(
         ),
         # Months of five-minute bars: the next ones are made, one that is old enough is dropped.
         "partitions": ("sweep_intraday(%s)", settings.intraday_retention_days),
+        # Runs that nobody works on any more, and schedules whose calendar is loaded now.
+        "runs": ("sweep_runs() + sweep_schedules()",),
     }
     if sync and settings.worker_daily_sync:
         parts["sync"] = ("sweep_sync()",)

@@ -118,15 +118,27 @@ BEGIN
 END
 $$;
 
--- Begins a run whose event the worker has leased. No row: it is over, or somebody cancelled it.
--- seconds: what is left of its time.
+-- Begins a run whose event the worker has leased. No row: it is over, or somebody cancelled it. attempt: its
+-- token; what an earlier attempt says from now on is not heard. Three workers may die with a run; the fourth
+-- ends it here, and it has no row either.
 CREATE OR REPLACE FUNCTION run_begin(p_run bigint, p_worker text)
-RETURNS TABLE (task text, params jsonb, attempt integer, seconds double precision) LANGUAGE sql AS $$
+RETURNS TABLE (task text, params jsonb, attempt integer) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+    UPDATE job_run r
+    SET status = 'error', finished_at = reckoner_now(),
+        error = one_line(format('its worker died %s times while it ran, last %s', r.attempt - r.failures, r.worker))
+    WHERE r.id = p_run AND r.status = 'running' AND r.cancel_reason IS NULL AND r.attempt - r.failures >= 3;
+    UPDATE job_run r
+    SET status = 'cancelled', error = 'cancelled: ' || r.cancel_reason, finished_at = reckoner_now()
+    WHERE r.id = p_run AND r.status IN ('queued', 'running') AND r.cancel_reason IS NOT NULL;
+    RETURN QUERY
     UPDATE job_run r
     SET status = 'running', started_at = reckoner_now(), progress_at = reckoner_now(), worker = p_worker,
-        attempt = r.attempt + 1, counters = '{}'
-    WHERE r.id = p_run AND r.status IN ('queued', 'running') AND r.cancel_reason IS NULL
-    RETURNING r.task_name, r.params, r.attempt, r.timeout_s::double precision
+        attempt = r.attempt + 1, counters = '{}', error = NULL
+    WHERE r.id = p_run AND r.status IN ('queued', 'running')
+    RETURNING r.task_name, r.params, r.attempt;
+END
 $$;
 
 -- Records how far a run is; returns why it has to end, NULL where it goes on. A zombie gets a reason too: its
@@ -142,15 +154,29 @@ LANGUAGE sql AS $$
     SELECT CASE WHEN EXISTS (SELECT FROM kept) THEN (SELECT reason FROM kept) ELSE 'it is another worker''s now' END
 $$;
 
--- Ends a run, in the transaction that ends its event. False where it is not this attempt's any more.
-CREATE OR REPLACE FUNCTION run_end(p_run bigint, p_attempt integer, p_status text, p_counters jsonb, p_error text)
-RETURNS boolean LANGUAGE sql AS $$
-    WITH ended AS (
-        UPDATE job_run r
-        SET status = p_status, counters = p_counters, error = one_line(p_error), progress_at = reckoner_now(),
-            finished_at = CASE WHEN p_status <> 'queued' THEN reckoner_now() END
-        WHERE r.id = p_run AND r.status = 'running' AND r.attempt = p_attempt RETURNING 1)
-    SELECT EXISTS (SELECT FROM ended)
+-- Ends an attempt, in the transaction that ends its event. Returns the run's status: queued where it is tried
+-- again, after a pause that doubles; NULL where the attempt is not the present one any more.
+CREATE OR REPLACE FUNCTION run_end(p_run bigint, p_attempt integer, p_status text, p_counters jsonb, p_error text,
+                                   OUT status text, OUT retry_at timestamptz) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    v_run job_run;
+BEGIN
+    SELECT * INTO v_run FROM job_run r WHERE r.id = p_run AND r.status = 'running' AND r.attempt = p_attempt FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    status := p_status;
+    IF p_status = 'error' AND v_run.failures < v_run.retries AND v_run.cancel_reason IS NULL THEN
+        status := 'queued';
+        retry_at := reckoner_now() + make_interval(secs => least(86400, v_run.backoff_s * 2.0 ^ v_run.failures));
+    END IF;
+    UPDATE job_run r
+    SET status = run_end.status, counters = p_counters, error = one_line(p_error), progress_at = reckoner_now(),
+        failures = r.failures + CASE WHEN p_status = 'error' THEN 1 ELSE 0 END,
+        finished_at = CASE WHEN run_end.status <> 'queued' THEN reckoner_now() END
+    WHERE r.id = p_run;
+END
 $$;
 
 -- Cancels a run: one that is queued at once, a running one at its next look. Returns its status.
@@ -231,7 +257,7 @@ SELECT r.id, r.task_name, r.status, r.schedule, r.tick_at, r."trigger", r.actor,
                  AND jsonb_typeof(r.counters -> 'total') = 'number' AND (r.counters ->> 'done')::float8 > 0
             THEN make_interval(secs => extract(epoch FROM reckoner_now() - r.started_at)::float8
                  * greatest((r.counters ->> 'total')::float8 / (r.counters ->> 'done')::float8 - 1, 0)) END AS eta,
-       r.attempt, r.worker, r.event_id, r.parent_id, r.progress_at, r.cancel_reason
+       r.attempt, r.failures, r.worker, r.event_id, r.parent_id, r.progress_at, r.cancel_reason
 FROM job_run r;
 REVOKE ALL ON FUNCTION
     job_tasks(),
@@ -242,11 +268,11 @@ REVOKE ALL ON FUNCTION
     run_task(task text, params jsonb, actor text, source text),
     run_begin(p_run bigint, p_worker text),
     run_progress(p_run bigint, p_attempt integer, p_counters jsonb),
-    run_end(p_run bigint, p_attempt integer, p_status text, p_counters jsonb, p_error text),
+    run_end(p_run bigint, p_attempt integer, p_status text, p_counters jsonb, p_error text, OUT status text, OUT retry_at timestamptz),
     run_cancel(run bigint, reason text, actor text),
     sweep_runs()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/66_runs.sql', 'c327f3201c187835152dc5743e3bdd0a1ffb91cfaf63610eb057fa3216ec5816')
+    ('functions/66_runs.sql', '07c94bd88cdd43acb6fa6627680e5b64f5abd1e84030733b5b46ee409023dd66')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

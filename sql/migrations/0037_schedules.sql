@@ -24,7 +24,8 @@ CREATE TABLE IF NOT EXISTS job_run (
     event_id    bigint,
     parent_id   bigint,                   -- the run of which this is a step
     worker      text,
-    attempt     integer NOT NULL DEFAULT 0,
+    attempt     integer NOT NULL DEFAULT 0,  -- how often it began
+    failures    integer NOT NULL DEFAULT 0,  -- how often it ended with an error; the others are crashes
     timeout_s   integer NOT NULL DEFAULT 3600 CHECK (timeout_s BETWEEN 1 AND 604800),
     retries     integer NOT NULL DEFAULT 0 CHECK (retries BETWEEN 0 AND 20),
     backoff_s   integer NOT NULL DEFAULT 0 CHECK (backoff_s BETWEEN 0 AND 86400),
@@ -87,6 +88,6 @@ CREATE TABLE IF NOT EXISTS schedule_seeds (
     made_at timestamptz NOT NULL DEFAULT now()
 );
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('migrations/0037_schedules.sql', '908668fc951348d479f5b8fd56c2907b7b0040c8dfc43ffb2fd87b83efde2740')
+    ('migrations/0037_schedules.sql', 'baf88e4adc1957666665d06330c87638eb7771b50ac2a4cc4eefb60d78ef3f4f')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

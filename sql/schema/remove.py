@@ -36,6 +36,10 @@ _TABLES = (
     "price_job_symbols",
     "market_syncs",
     "intraday_symbols",
+    "job_run",
+    "schedules",
+    "schedule_ticks",
+    "schedule_seeds",
 )
 
 _INDEX = re.compile(r"^CREATE INDEX IF NOT EXISTS (\w+) ON prediction_outcomes\b", re.MULTILINE)

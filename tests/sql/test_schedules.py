@@ -130,7 +130,7 @@ def test_a_long_outage_is_worked_off_in_parts(clocked: Conn) -> None:
     assert value(clocked, "SELECT count(*) FROM job_run") == 1
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "a pause without an end": (
         "SELECT schedule_pause('s', 'a new disk', actor => 'ben')", {},
         "paused by ben until it is resumed: a new disk",
@@ -158,8 +158,9 @@ REFUSED = {
         "preflight: 24/7 is open",
     ),
     "no quota": (
-        "UPDATE provider_quotas SET per_day = 10, day_used = 8, day_from = quota_window('day', day_from, time_zone)"
-        " WHERE name = 'fmp'",
+        """UPDATE provider_quotas
+           SET per_day = 10, day_used = 8, day_from = quota_window('day', day_from, time_zone)
+           WHERE name = 'fmp'""",
         {"preflight_checks": [{"check": "provider_quota", "provider": "fmp", "least": 3}]},
         "preflight: fmp has 2 requests left this day, until",
     ),
@@ -172,8 +173,8 @@ REFUSED = {
         "it depends on recompute_indicators, which never ran",
     ),
     "a task that failed": (
-        "INSERT INTO job_run (id, task_name, status, queued_at, trigger, actor)"
-        " VALUES (-7, 'recompute_indicators', 'error', now(), 'manual', 'ann')",
+        """INSERT INTO job_run (id, task_name, status, queued_at, trigger, actor)
+           VALUES (-7, 'recompute_indicators', 'error', now(), 'manual', 'ann')""",
         {"dependencies": ["recompute_indicators"]},
         "it depends on recompute_indicators, whose last run (-7) is error",
     ),
@@ -388,8 +389,9 @@ def test_a_running_run_hears_of_its_end_and_a_zombie_too(clocked: Conn) -> None:
     assert value(clocked, "SELECT run_cancel(%s, 'enough', 'ben')", [run]) == "running"
     assert value(clocked, progress, [run, 1, Jsonb({})]) == "cancelled: enough (ben)"
     assert value(clocked, progress, [run, 2, Jsonb({})]) == "it is another worker's now"
-    assert value(clocked, "SELECT run_end(%s, 2, 'ok', '{}', NULL)", [run]) is False
-    assert value(clocked, "SELECT run_end(%s, 1, 'cancelled', '{}', 'enough')", [run]) is True
+    ended = "SELECT status FROM run_end(%s, %s, %s, '{}', 'enough')"
+    assert value(clocked, ended, [run, 2, "ok"]) is None
+    assert value(clocked, ended, [run, 1, "cancelled"]) == "cancelled"
 
 
 def test_a_run_that_is_over_its_time_ends(clocked: Conn) -> None:

@@ -30,6 +30,8 @@ def environment(url: str, **settings: str) -> dict[str, str]:
         **clean,
         "DATABASE_URL": url,
         "LOG_FORMAT": "json",
+        # The default schedules would run at their times, in tests of other things.
+        "WORKER_SCHEDULES": "false",
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'hooks'}",
         **settings,
     }
