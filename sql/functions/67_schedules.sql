@@ -185,6 +185,27 @@ CREATE OR REPLACE FUNCTION sweep_schedules() RETURNS bigint LANGUAGE sql AS $$
         UPDATE schedules s SET next_tick_at = '-infinity' WHERE s.enabled AND s.next_tick_at = 'infinity' RETURNING 1)
     SELECT count(*) FROM again
 $$;
+
+-- The schedules, each with its state, its next tick, and what became of the last one.
+-- state: on, off (not enabled), paused, fault (its ticks cannot be computed: `why`), late (its tick is a minute
+-- over, so no worker looks), waiting (no next tick is known, as where its calendar is not loaded).
+CREATE OR REPLACE VIEW schedule_status AS
+SELECT s.name,
+       CASE WHEN NOT s.enabled THEN 'off' WHEN s.fault IS NOT NULL THEN 'fault'
+            WHEN s.paused_until > reckoner_now() THEN 'paused'
+            WHEN greatest(s.next_tick_at, s.retry_at) < reckoner_now() - interval '1 minute' AND isfinite(s.next_tick_at) THEN 'late'
+            WHEN s.next_tick_at = 'infinity' THEN 'waiting' ELSE 'on' END AS state,
+       s.task, s.trigger, s.timezone,
+       CASE WHEN s.enabled AND isfinite(s.next_tick_at) THEN s.next_tick_at END AS next_tick_at,
+       t.tick_at AS last_tick_at, t.verdict AS last_verdict, r.status AS last_run_status, t.run_id AS last_run,
+       coalesce(s.fault, CASE WHEN s.paused_until > reckoner_now() THEN format('paused by %s: %s', s.paused_by, s.pause_reason) END,
+                t.reason, r.error) AS why,
+       CASE WHEN s.paused_until > reckoner_now() AND isfinite(s.paused_until) THEN s.paused_until END AS paused_until,
+       s.skip_next, s.priority, s.params, s.notes, s.version, s.updated_at, s.updated_by
+FROM schedules s
+LEFT JOIN LATERAL (SELECT * FROM schedule_ticks t WHERE t.schedule = s.name ORDER BY t.tick_at DESC LIMIT 1) t ON true
+LEFT JOIN job_run r ON r.id = t.run_id
+ORDER BY s.name;
 REVOKE ALL ON FUNCTION
     schedule_safety(),
     window_of(p_windows jsonb, p_moment timestamptz, p_zone text),
@@ -197,6 +218,6 @@ REVOKE ALL ON FUNCTION
     sweep_schedules()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/67_schedules.sql', '8b6832b886ec79fa000c17404e5adff1de535deaeb69188816ca9c2415c21208')
+    ('functions/67_schedules.sql', 'd6bb3c46c1331ed2ab42d5d5cf6673d9e0b4fe067c0bba62a6feba0613506b77')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from psycopg import sql as psql
 
 from sql.database import Database
 from tests.support.clock import move_clock, stop_clock
@@ -28,7 +29,8 @@ def queue(conn: Conn, task: str = "daily_sync", **limits: Any) -> int:
     """A run that waits. limits: columns of job_run."""
     run = int(value(conn, "SELECT run_task(%s)", [task]))
     for name, limit in limits.items():
-        conn.execute(f"UPDATE job_run SET {name} = %s".encode(), [limit])
+        statement = psql.SQL("UPDATE job_run SET {} = %s").format(psql.Identifier(name))
+        conn.execute(statement, [limit])
     return run
 
 
