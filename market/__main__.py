@@ -13,6 +13,8 @@ from market.cli import (
     pipeline,
     prices,
     reports,
+    runs,
+    schedules,
     stats,
     tickers,
     validation,
@@ -35,6 +37,7 @@ _SECTIONS = {
     "Tickers": [tickers],
     "Prices": [prices, jobs, job_status],
     "Outcomes": [outcomes, pipeline],
+    "Work by the clock": [runs],
     "The state of the data": [validation, stats],
 }
 for title, groups in _SECTIONS.items():
@@ -42,6 +45,8 @@ for title, groups in _SECTIONS.items():
         for command in group.app.registered_commands:
             command.rich_help_panel = title
         app.add_typer(group.app)
+app.add_typer(schedules.app, name="schedules", rich_help_panel="Work by the clock")
+app.add_typer(runs.group, name="runs", rich_help_panel="Work by the clock")
 app.add_typer(db.app, name="db", rich_help_panel="The database")
 
 if __name__ == "__main__":

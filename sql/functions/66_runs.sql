@@ -259,9 +259,17 @@ SELECT r.id, r.task_name, r.status, r.schedule, r.tick_at, r."trigger", r.actor,
                  * greatest((r.counters ->> 'total')::float8 / (r.counters ->> 'done')::float8 - 1, 0)) END AS eta,
        r.attempt, r.failures, r.worker, r.event_id, r.parent_id, r.progress_at, r.cancel_reason
 FROM job_run r;
+
+-- The tasks, each with its parameters and its last run.
+CREATE OR REPLACE VIEW task_status AS
+SELECT t.task, t.summary,
+       coalesce((SELECT array_agg(p.parameter || ' (' || p.kind || ': ' || p.summary || ')' ORDER BY p.parameter)
+                 FROM public.job_task_parameters() p WHERE p.task = t.task), '{}') AS parameters,
+       r.status AS last_status, r.finished_at AS last_finished_at, r.id AS last_run, r.error AS last_error
+FROM public.job_tasks() t
+LEFT JOIN LATERAL (SELECT * FROM job_run r WHERE r.task_name = t.task ORDER BY r.id DESC LIMIT 1) r ON true
+ORDER BY t.task;
 REVOKE ALL ON FUNCTION
-    job_tasks(),
-    job_task_parameters(),
     is_date(p_text text),
     run_check(p_task text, p_params jsonb),
     run_write(p_task text, p_params jsonb, p_trigger text, p_actor text, p_schedule text, p_tick_at timestamptz, p_priority integer, p_safety jsonb, p_parent bigint),
@@ -273,6 +281,6 @@ REVOKE ALL ON FUNCTION
     sweep_runs()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/66_runs.sql', '07c94bd88cdd43acb6fa6627680e5b64f5abd1e84030733b5b46ee409023dd66')
+    ('functions/66_runs.sql', '2cac556d359e0ae9c75f877edc4fc29f2022b1a53c9004979d9b095e3d729bed')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -278,9 +278,10 @@ BEGIN
 END
 $$;
 
--- The next ticks of a trigger, in UTC and as the clocks of the zone show them.
+-- The next ticks of a trigger, in UTC and as the clocks of the zone show them. beside: enabled schedules that are
+-- due within half a minute of it.
 CREATE OR REPLACE FUNCTION schedule_preview(trigger text, timezone text DEFAULT 'UTC', n integer DEFAULT 5)
-RETURNS TABLE (tick_at timestamptz, there timestamp) LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
+RETURNS TABLE (tick_at timestamptz, there timestamp, beside text[]) LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
 BEGIN
     IF NOT is_zone(timezone) THEN
         RAISE EXCEPTION '"%" is not a time zone like Europe/Berlin', one_line(timezone) USING ERRCODE = 'invalid_parameter_value';
@@ -290,6 +291,13 @@ BEGIN
         tick_at := trigger_next(trigger, timezone, tick_at);
         EXIT WHEN tick_at IS NULL;
         there := tick_at AT TIME ZONE timezone;
+        beside := ARRAY(
+            SELECT s.name FROM schedules s
+            WHERE s.enabled AND (s.trigger, s.timezone) <> (schedule_preview.trigger, schedule_preview.timezone)
+              -- An interval of less than some minutes is due beside everything.
+              AND s.trigger !~* '^every \d+ second'
+              AND trigger_next(s.trigger, s.timezone, tick_at - interval '30 seconds') <= tick_at + interval '30 seconds'
+            ORDER BY s.name);
         RETURN NEXT;
     END LOOP;
 END
@@ -412,6 +420,6 @@ REVOKE ALL ON FUNCTION
     schedules_seed()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/68_schedule_verbs.sql', '8c15fef9a562d6cb0624b46a20e72192b0173caf12a97a7719bdacee7e387e61')
+    ('functions/68_schedule_verbs.sql', '5c8af8893f810c6dd70a706a342da55d1759ddfe6b8c7036d0a924371e676df2')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
