@@ -24,7 +24,7 @@ app = application("Tasks.")
 group = application("Runs of tasks: what ran, what runs, and how it ended.", no_args_is_help=True)
 
 _TURN_SECONDS = 0.5
-Run = Annotated[int, typer.Argument(metavar="ID", min=1, max=LARGEST_ID)]
+Run = Annotated[int, typer.Argument(metavar="ID", min=1, max=LARGEST_ID, help="Of the run.")]
 _OVER = {"ok", "error", "cancelled", "skipped"}
 
 
@@ -40,7 +40,8 @@ def actor() -> str:
 def tasks(as_json: JsonOption = False) -> None:
     """List the tasks with their parameters and their last runs.
 
-    Example: `python -m market tasks`.
+    Examples: `python -m market tasks`,
+    `python -m market tasks -o wide`.
     """
     with command_database() as database, database.transaction() as conn:
         rows = fetch_rows(conn, "SELECT * FROM task_status")
@@ -49,7 +50,7 @@ def tasks(as_json: JsonOption = False) -> None:
 
 @app.command("run-task")
 def run_task(
-    task: Annotated[str, typer.Argument(metavar="TASK")],
+    task: Annotated[str, typer.Argument(metavar="TASK", help="What runs; `tasks` lists them.")],
     param: Annotated[
         list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="May be repeated.")
     ] = None,
@@ -114,7 +115,8 @@ def list_(
 ) -> None:
     """List the newest runs.
 
-    Example: `python -m market runs list --task restore_coverage`.
+    Examples: `python -m market runs list --task restore_coverage`,
+    `python -m market runs list --schedule coverage --limit 100`.
     """
     with command_database() as database, database.transaction() as conn:
         rows = fetch_rows(
@@ -135,7 +137,8 @@ def show(
 ) -> None:
     """Show a run: its state, its counters, and how long it will take.
 
-    Example: `python -m market runs show 7 --watch`.
+    Examples: `python -m market runs show 7 --watch`,
+    `python -m market runs show 7 --json`.
     """
     with command_database() as database:
         row = _run(database, run)
@@ -155,7 +158,8 @@ def cancel(
 ) -> None:
     """Cancel a run: a queued one at once, a running one at its next look.
 
-    Example: `python -m market runs cancel 7 --reason 'wrong day'`.
+    Examples: `python -m market runs cancel 7 --reason 'wrong day'`,
+    `python -m market runs cancel 8 --reason 'the provider is out of quota'`.
     """
     with command_database() as database:
         with database.transaction() as conn, translated():

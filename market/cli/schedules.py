@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,7 @@ from sql.rows import Rows, fetch_rows
 app = application("Schedules: what runs by the clock, and why it did not.", no_args_is_help=True)
 
 _TICKS = 10
-Name = Annotated[str, typer.Argument(metavar="NAME")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the schedule.")]
 ReasonOption = Annotated[
     str, typer.Option("--reason", help="Why, for those who look at it at night.")
 ]
@@ -44,7 +45,8 @@ def list_(as_json: JsonOption = False) -> None:
 def show(name: Name, as_json: JsonOption = False) -> None:
     """Show a schedule and its last ticks, each with the reason why it was skipped.
 
-    Example: `python -m market schedules show coverage`.
+    Examples: `python -m market schedules show coverage`,
+    `python -m market schedules show coverage --json`.
     """
     with command_database() as database, database.transaction() as conn:
         row = _row(conn, name)
@@ -60,7 +62,7 @@ def show(name: Name, as_json: JsonOption = False) -> None:
     else:
         emit_tables(
             {"schedule": [row], "ticks": ticks},
-            {"schedule": views.schedule(row), "ticks": views.ticks()},
+            {"schedule": views.schedule(row), "ticks": views.ticks(ticks)},
         )
 
 
@@ -86,8 +88,9 @@ def create(
 ) -> None:
     """Create a schedule.
 
-    Example: `python -m market schedules create nightly --task backfill_5m
-    --trigger 'XNYS close + 60 minutes' --param n_days=2`.
+    Examples: `python -m market schedules create nightly --task backfill_5m
+    --trigger 'XNYS close + 60 minutes' --param n_days=2`,
+    `python -m market schedules create sync --task daily_sync --trigger '30 22 * * MON-FRI'`.
     """
     with command_database() as database, database.transaction() as conn, translated():
         given = {**_fields(fields), "params": parameters(conn, task, param)}
@@ -104,8 +107,8 @@ def create(
 def update(
     name: Name,
     fields: Annotated[
-        str,
-        typer.Option("--set", metavar="JSON", help='Changes, like \'{"trigger": "0 5 * * *"}\'.'),
+        list[str],
+        typer.Option("--set", metavar="FIELD=VALUE", help="May be repeated; a value may be JSON."),
     ],
     version: Annotated[
         int | None,
@@ -115,14 +118,15 @@ def update(
 ) -> None:
     """Change fields of a schedule.
 
-    Example: `python -m market schedules update coverage --set '{"enabled": false}' --version 3`.
+    Examples: `python -m market schedules update coverage --set 'trigger=0 5 * * *' --version 3`,
+    `python -m market schedules update five-minute --set enabled=true`.
     """
     with command_database() as database, database.transaction() as conn, translated():
         _row(conn, name)
         conn.execute(
             "SELECT schedule_update(%s, %s, coalesce(%s, (SELECT version FROM schedules"
             " WHERE schedules.name = %s)), %s)",
-            [name, Jsonb(_fields(fields)), version, name, actor()],
+            [name, Jsonb(_changes(fields)), version, name, actor()],
         )
         conn.execute("SELECT schedules_tick()")
         row = _row(conn, name)
@@ -133,7 +137,8 @@ def update(
 def delete(name: Name, yes: YesOption = False, as_json: JsonOption = False) -> None:
     """Delete a schedule; its ticks and runs stay.
 
-    Example: `python -m market schedules delete nightly`.
+    Examples: `python -m market schedules delete nightly`,
+    `python -m market schedules delete nightly --yes`.
     """
     with command_database() as database:
         with database.transaction() as conn:
@@ -157,7 +162,8 @@ def pause(
 ) -> None:
     """Pause a schedule: its ticks are skipped, each with the reason.
 
-    Example: `python -m market schedules pause coverage --reason 'new disk' --until 2026-07-09`.
+    Examples: `python -m market schedules pause coverage --reason 'new disk' --until 2026-07-09`,
+    `python -m market schedules pause history --reason 'until Ann is back'`.
     """
     end = None if until is None else _moment(until)
     _verb("SELECT schedule_pause(%s, %s, %s, %s)", [name, reason, end, actor()], as_json=as_json)
@@ -167,7 +173,8 @@ def pause(
 def resume(name: Name, as_json: JsonOption = False) -> None:
     """Resume a paused schedule.
 
-    Example: `python -m market schedules resume coverage`.
+    Examples: `python -m market schedules resume coverage`,
+    `python -m market schedules resume coverage --json`.
     """
     _verb("SELECT schedule_resume(%s, %s)", [name, actor()], as_json=as_json)
 
@@ -180,7 +187,8 @@ def skip_next(
 ) -> None:
     """Skip the next tick of a schedule.
 
-    Example: `python -m market schedules skip-next coverage`.
+    Examples: `python -m market schedules skip-next coverage`,
+    `python -m market schedules skip-next coverage --ticks 3`.
     """
     _verb("SELECT schedule_skip_next(%s, %s, %s)", [name, ticks, actor()], as_json=as_json)
 
@@ -193,7 +201,8 @@ def run_now(
 ) -> None:
     """Run a schedule's task now, beside its ticks.
 
-    Example: `python -m market schedules run-now coverage --wait`.
+    Examples: `python -m market schedules run-now coverage --wait`,
+    `python -m market schedules run-now history --json`.
     """
     with command_database() as database:
         with database.transaction() as conn, translated():
@@ -229,7 +238,8 @@ def export(
 ) -> None:
     """Write all schedules as JSON: the same schedules are the same text.
 
-    Example: `python -m market schedules export schedules.json`.
+    Examples: `python -m market schedules export schedules.json`,
+    `python -m market schedules export`.
     """
     with command_database() as database, database.transaction() as conn:
         wanted = one(conn, "SELECT schedule_export() AS schedules")["schedules"]
@@ -258,8 +268,8 @@ def import_(
     Examples: `python -m market schedules import schedules.json --dry-run`,
     `python -m market schedules import schedules.json --prune --yes`.
     """
-    wanted = _read(file)
     with command_database() as database:
+        wanted = _read(file)
         with database.transaction() as conn, translated():
             rows = _import(conn, wanted, dry_run=True, prune=prune)
         if rows and not dry_run:
@@ -302,6 +312,20 @@ def _fields(text: str) -> dict[str, Any]:
     if not isinstance(given, dict):
         raise InvalidInput('not a JSON object like {"enabled": false}')
     return given
+
+
+def _changes(given: Sequence[str]) -> dict[str, Any]:
+    """Read FIELD=VALUE; a value that is not JSON is a text."""
+    read = {}
+    for text in given:
+        name, separator, value = text.partition("=")
+        if not separator:
+            raise InvalidInput(f"--set {text}: write FIELD=VALUE")
+        try:
+            read[name.strip()] = json.loads(value)
+        except ValueError:
+            read[name.strip()] = value
+    return read
 
 
 def _moment(text: str) -> dt.datetime:

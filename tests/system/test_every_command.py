@@ -6,6 +6,7 @@ A command or an option that no table here knows fails a test, so that a new one 
 import csv
 import io
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -199,6 +200,10 @@ DRY: dict[str, list[list[str]]] = {
     "market update-all-prices": [[]],
     "market auto-pipeline": [["--days-back", "3000"]],
     "market cross-check": [["--sample", "1"]],
+    "market schedules import": [
+        [str(Path(__file__).with_name("schedules.json"))],
+        [str(Path(__file__).with_name("schedules.json")), "--prune"],
+    ],
     "worker sweep": [[]],
     "worker requeue": [
         ["--event", "1"],

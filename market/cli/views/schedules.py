@@ -99,14 +99,15 @@ def _next(row: Row) -> list[str]:
     name = row["name"]
     return {
         "paused": [f"{MARKET} schedules resume {name}"],
-        "fault": [f"{MARKET} schedules update {name} --set JSON"],
+        "fault": [f"{MARKET} schedules update {name} --set FIELD=VALUE"],
         "late": [WORKER],
-        "off": [f"{MARKET} schedules update {name} --set '{{\"enabled\": true}}'"],
+        "off": [f"{MARKET} schedules update {name} --set enabled=true"],
     }.get(row["state"], [f"{MARKET} schedules preview {name}"])
 
 
-def ticks() -> View:
+def ticks(rows: Sequence[Row]) -> View:
     """View of a schedule's last ticks."""
+    skipped = sum(row["verdict"] == "skipped" for row in rows)
     return View(
         [
             Column("tick_at", "tick", rank=0, kind="when"),
@@ -116,6 +117,7 @@ def ticks() -> View:
             Column("reason", rank=0, wrap=True),
             Column("error", rank=1, wrap=True),
         ],
+        summary=f"{count(len(rows), 'tick')}, {skipped or 'none'} skipped." if rows else "",
         empty="No tick was due yet.",
         record=False,
     )
