@@ -64,8 +64,8 @@ def test_every_option_and_argument_is_explained(path: tuple[str, ...]) -> None:
         assert param.help, (path, param.name)
 
 
-# Not what goes on, prints a URL, or the bytes of a payload.
-PRINTS = [path for path in ALL if path[-1] not in {"run", "url", "demo", "probe", "payload"}]
+# Not what goes on, prints a URL, a file of JSON, or the bytes of a payload.
+PRINTS = [path for path in ALL if path[-1] not in {"run", "url", "demo", "probe", "payload", "export"}]
 
 
 @pytest.mark.parametrize("path", PRINTS, ids=" ".join)
