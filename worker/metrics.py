@@ -82,6 +82,18 @@ class Metrics:
         self.bars_written = Counter(
             "reckoner_bars_written", "Bars inserted or changed.", registry=registry
         )
+        self.runs_ended = Counter(
+            "reckoner_runs_ended",
+            "Attempts of runs that ended in this worker, by task and the run's status after it.",
+            ["task", "status"],
+            registry=registry,
+        )
+        self.tick_lateness = Histogram(
+            "reckoner_tick_lateness_seconds",
+            "From the moment at which a schedule was due to its tick; of ticks that were queued.",
+            buckets=_MILLISECONDS,
+            registry=registry,
+        )
         self.swept = Counter(
             "reckoner_swept",
             "Findings of this worker's sweeps, by part.",
@@ -143,8 +155,8 @@ class QueueCollector(Collector):
         families = self._families()
         for row in self._rows() if self._may_query() else []:
             # Topics and providers are strangers' text: a control character would break the scrape.
-            given = [row["label"]] if row["other"] is None else [row["label"], row["other"]]
-            labels = [visible(label) for label in given]
+            given = [row["label"], row["other"]]
+            labels = [visible(label) for label in given if label is not None]
             families[row["name"]].add_metric(labels, row["value"])
         yield from (family for family in families.values() if family.samples)
 
@@ -176,6 +188,20 @@ class QueueCollector(Collector):
             ),
             "workers": GaugeMetricFamily(
                 "reckoner_workers_alive", "Workers seen within a minute.", labels=["mode"]
+            ),
+            "runs": GaugeMetricFamily(
+                "reckoner_runs", "Runs that are not over.", labels=["task", "status"]
+            ),
+            "success": GaugeMetricFamily(
+                "reckoner_task_last_success_timestamp_seconds",
+                "When a run of the task last ended ok.",
+                labels=["task"],
+            ),
+            "overdue": GaugeMetricFamily(
+                "reckoner_ticks_overdue_seconds", "How long the oldest due tick waits.", labels=[]
+            ),
+            "schedules": GaugeMetricFamily(
+                "reckoner_schedules", "Schedules by state.", labels=["state"]
             ),
         }
 

@@ -118,7 +118,7 @@ class Worker:
             self._lanes,
             claimer,
             Quarantine(claimer, self._lanes, in_flight),
-            Ticks(database) if settings.worker_schedules else None,
+            Ticks(database, metrics) if settings.worker_schedules else None,
             Sleeper(doorbell, claimer, idle_suspend, shutdown, settings.worker_poll_seconds),
             doorbell,
             idle_suspend,

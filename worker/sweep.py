@@ -22,6 +22,8 @@ from worker.settings import WorkerSettings
 _HISTORY_DAYS = 30
 # More than a year, so that a year can be compared with the one before.
 _RECORD_DAYS = 400
+# Ticks of schedules: their runs stay as long as other records.
+_TICK_DAYS = 90
 # Ids that one sweep checks: the newest, and as many of the slow walk over all.
 _FORGOTTEN_SPAN = 20_000
 # The same for comparing predictions with their outcome rows, at some 20 us each.
@@ -83,10 +85,12 @@ def once(
         "pruned": ("sweep_prune(%s)", _HISTORY_DAYS),
         # Payloads, and records of what was done, that are old enough.
         "records": (
-            "sweep_payloads(%s) + sweep_records(%s) + sweep_jobs(%s)",
+            "sweep_payloads(%s) + sweep_records(%s) + sweep_jobs(%s) + sweep_runs_ended(%s) + sweep_ticks(%s)",
             settings.raw_retention_days,
             _RECORD_DAYS,
             _RECORD_DAYS,
+            _RECORD_DAYS,
+            _TICK_DAYS,
         ),
         # Months of five-minute bars: the next ones are made, one that is old enough is dropped.
         "partitions": ("sweep_intraday(%s)", settings.intraday_retention_days),

@@ -214,7 +214,7 @@ $$;
 
 -- The fetches of a job, with those that were retried. Sorted by their end, because ids are not in the
 -- order of commits.
-CREATE OR REPLACE FUNCTION job_runs(p_job bigint) RETURNS SETOF ingestion_audit LANGUAGE sql STABLE AS $$
+CREATE OR REPLACE FUNCTION job_fetches(p_job bigint) RETURNS SETOF ingestion_audit LANGUAGE sql STABLE AS $$
     SELECT a.* FROM ingestion_audit a
     WHERE a.finished_at >= (SELECT created_at FROM price_jobs WHERE id = p_job)
       AND 'job ' || p_job = ANY (string_to_array(a.job, ', '))
@@ -229,9 +229,9 @@ REVOKE ALL ON FUNCTION
     job_settle(p_symbol text, p_jobs bigint[], p_state text, p_rows integer, p_provider text, p_reason text ),
     job_symbols(p_job bigint),
     job_progress(p_job bigint),
-    job_runs(p_job bigint)
+    job_fetches(p_job bigint)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/62_jobs.sql', 'e0109a11d611a8f404a6abfd27bb944cb84cd2fcafdf0365b0c18a054682a89a')
+    ('functions/62_jobs.sql', 'f96830fa2fde75294daacc14fe4e574025f4cd98b6e73806472e86244944b576')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

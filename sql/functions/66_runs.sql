@@ -247,6 +247,19 @@ BEGIN
 END
 $$;
 
+-- Deletes runs that ended more than p_days ago, at most 10,000 a call. Returns their number.
+CREATE OR REPLACE FUNCTION sweep_runs_ended(p_days integer) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v_pruned bigint;
+BEGIN
+    DELETE FROM job_run WHERE id = ANY (ARRAY(
+        SELECT id FROM job_run
+        WHERE finished_at < reckoner_now() - make_interval(days => p_days) ORDER BY finished_at LIMIT 10000));
+    GET DIAGNOSTICS v_pruned = ROW_COUNT;
+    RETURN v_pruned;
+END
+$$;
+
 -- The runs, with how long they took, and for a running one how long it will take at its pace (its counters
 -- `done` and `total`; NULL without them).
 CREATE OR REPLACE VIEW job_runs AS
@@ -278,9 +291,10 @@ REVOKE ALL ON FUNCTION
     run_progress(p_run bigint, p_attempt integer, p_counters jsonb),
     run_end(p_run bigint, p_attempt integer, p_status text, p_counters jsonb, p_error text, OUT status text, OUT retry_at timestamptz),
     run_cancel(run bigint, reason text, actor text),
-    sweep_runs()
+    sweep_runs(),
+    sweep_runs_ended(p_days integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/66_runs.sql', '2cac556d359e0ae9c75f877edc4fc29f2022b1a53c9004979d9b095e3d729bed')
+    ('functions/66_runs.sql', '55e9ad3d5aa8a8c9a65192d4201fd9824aa4e56a16271a1cbfe63a7d6fb45ee4')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

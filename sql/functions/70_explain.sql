@@ -23,6 +23,7 @@ LANGUAGE sql IMMUTABLE AS $$
                    p_result ->> 'inserted', p_result ->> 'updated', p_result ->> 'rejected',
                    coalesce(' (' || (p_result ->> 'first_rejected') || ')', ''), p_result ->> 'outcomes')
         WHEN p_topic = 'ticker' THEN p_result ->> 'outcome'
+        WHEN p_topic = 'job' THEN format('run %s: %s', p_result ->> 'run', p_result ->> 'status')
         ELSE coalesce((SELECT string_agg(format('%s %s', o.value, o.key), ', ' ORDER BY o.key)
                        FROM jsonb_each_text(p_result -> 'outcomes') o), 'nothing to do')
              || coalesce((SELECT '; skipped ' || string_agg(
@@ -277,6 +278,6 @@ REVOKE ALL ON FUNCTION
     explain_event(event_id bigint)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/70_explain.sql', '6bf72c05433f70f8ede821c0176ecffe32e291fe311e9516522ff939473cd2d0')
+    ('functions/70_explain.sql', '3f355235dcec7e5231dd40cfe1bc171933a7cb8b351730d96b08bf24af7a5410')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -38,6 +38,22 @@ RETURNS TABLE (name text, label text, other text, value double precision) LANGUA
         SELECT 'workers', m.mode, NULL, count(w.name)
         FROM (VALUES ('notify'), ('polling')) m(mode)
         LEFT JOIN worker_status w ON w.mode = m.mode AND w.alive GROUP BY m.mode
+        UNION ALL
+        SELECT 'runs', r.task_name, r.status, count(*)::float8
+        FROM job_run r WHERE r.status IN ('queued', 'running') GROUP BY r.task_name, r.status
+        UNION ALL -- of the newest hundred runs: a task that never ends ok is not searched to its first run
+        SELECT 'success', k.task, NULL, extract(epoch FROM max(r.finished_at) FILTER (WHERE r.status = 'ok'))::float8
+        FROM job_tasks() k
+        CROSS JOIN LATERAL (SELECT * FROM job_run r WHERE r.task_name = k.task ORDER BY r.id DESC LIMIT 100) r
+        GROUP BY k.task HAVING bool_or(r.status = 'ok')
+        UNION ALL
+        SELECT 'overdue', NULL, NULL,
+               coalesce(greatest(0, extract(epoch FROM reckoner_now() - min(greatest(s.next_tick_at, s.retry_at)))), 0)::float8
+        FROM schedules s WHERE s.enabled AND isfinite(s.next_tick_at)
+        UNION ALL
+        SELECT 'schedules', v.state, NULL, count(s.name)::float8
+        FROM (VALUES ('on'), ('off'), ('paused'), ('fault'), ('late'), ('waiting')) v(state)
+        LEFT JOIN schedule_status s ON s.state = v.state GROUP BY v.state
     )
     SELECT t.name, t.label, t.other, t.value FROM samples t WHERE p_worker = (SELECT f.name FROM first f)
 $$;
@@ -45,6 +61,6 @@ REVOKE ALL ON FUNCTION
     reckoner_metrics(p_worker text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/72_metrics.sql', '93f52e355655ce6070afe2e672616d8e5ba334a40f890bfd4092b0f5595279e2')
+    ('functions/72_metrics.sql', 'b6d392b3e1110d8c5e0baeed77ae044a8cd8c3ed10221f483ff962903f641943')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -58,6 +58,8 @@ COMMANDS: dict[tuple[str, ...], int] = {
     ("market", "run-task", "backfill_5m", "--param", "n_days=99", "--json"): 2,
     ("market", "runs", "list", "--json"): 0,
     ("market", "runs", "show", "1", "--json"): 0,
+    ("worker", "explain", "--run", "1", "--json"): 0,
+    ("worker", "explain", "--schedule", "coverage", "--json"): 0,
     ("market", "runs", "cancel", "7", "--reason", "wrong day", "--json"): 1,
     ("market", "schedules", "list", "--json"): 0,
     ("market", "schedules", "show", "coverage", "--json"): 0,

@@ -70,6 +70,8 @@ MORE_IDS = [
     "worker explain 2147483648",
     "worker explain 99999999999999999999",
     "worker explain ٣",
+    "worker explain --run 4711",
+    "worker explain --schedule nope",
     "market payload -- -1",
 ]
 

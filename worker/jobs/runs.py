@@ -31,7 +31,9 @@ def handle(context: Context, claims: Sequence[Claim]) -> None:
     started = time.monotonic()
     work = Work(context, run, begun["attempt"], begun["params"])
     status, error = _run(begun["task"], work)
-    ended = context.retry("ending a run", lambda: _end(context, claim, run, work, status, error))
+    ended = context.retry(
+        "ending a run", lambda: _end(context, claim, begun["task"], work, status, error)
+    )
     log.log(
         30 if error else 20,
         "run ended",
@@ -79,7 +81,7 @@ def _begin(context: Context, claim: Claim, run: int) -> dict[str, Any] | None:
 
 
 def _end(
-    context: Context, claim: Claim, run: int, work: Work, status: str, error: str | None
+    context: Context, claim: Claim, task: str, work: Work, status: str, error: str | None
 ) -> str | None:
     """End a run and its event; returns the run's status, None where another worker has it."""
     with context.database.transaction(10, lock_seconds=LOCK_SECONDS) as conn:
@@ -88,11 +90,14 @@ def _end(
         row = one(
             conn,
             "SELECT * FROM run_end(%s, %s, %s, %s, %s)",
-            [run, work.attempt, status, Jsonb(work.counters), error],
+            [work.run, work.attempt, status, Jsonb(work.counters), error],
         )
         if row["retry_at"] is not None:
             outbox.delay(conn, claim, row["retry_at"], error or "")
         else:
-            outbox.finish(conn, [End(claim, "done", {"run": run, "status": row["status"]})])
+            outbox.finish(conn, [End(claim, "done", {"run": work.run, "status": row["status"]})])
     context.metrics.count_end("job", "done" if row["retry_at"] is None else "delayed")
-    return None if row["status"] is None else str(row["status"])
+    if row["status"] is None:
+        return None
+    context.metrics.runs_ended.labels(task, row["status"]).inc()
+    return str(row["status"])

@@ -29,7 +29,7 @@ class Work:
 
     def __init__(self, context: Context, run: int, attempt: int, params: Mapping[str, Any]) -> None:
         self._context = context
-        self._run = run
+        self.run = run
         self.attempt = attempt
         self._written_at = 0.0
         self.params = params
@@ -72,7 +72,7 @@ class Work:
         def record() -> str | None:
             with self.database.transaction(10, lock_seconds=LOCK_SECONDS) as conn:
                 query = "SELECT run_progress(%s, %s, %s) AS reason"
-                row = one(conn, query, [self._run, self.attempt, Jsonb(self.counters)])
+                row = one(conn, query, [self.run, self.attempt, Jsonb(self.counters)])
             return None if row["reason"] is None else str(row["reason"])
 
         if reason := self._context.retry("recording a run's progress", record):
