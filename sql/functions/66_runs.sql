@@ -155,7 +155,8 @@ LANGUAGE sql AS $$
 $$;
 
 -- Ends an attempt, in the transaction that ends its event. Returns the run's status: queued where it is tried
--- again, after a pause that doubles; NULL where the attempt is not the present one any more.
+-- again, after a pause that doubles; NULL where the attempt is not the present one any more. p_status queued: the
+-- database was away, which counts as a crash and not as a failure.
 CREATE OR REPLACE FUNCTION run_end(p_run bigint, p_attempt integer, p_status text, p_counters jsonb, p_error text,
                                    OUT status text, OUT retry_at timestamptz) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -167,7 +168,13 @@ BEGIN
         RETURN;
     END IF;
     status := p_status;
-    IF p_status = 'error' AND v_run.failures < v_run.retries AND v_run.cancel_reason IS NULL THEN
+    IF p_status = 'queued' THEN
+        retry_at := reckoner_now() + interval '5 seconds';
+        IF v_run.cancel_reason IS NOT NULL THEN
+            status := 'cancelled';
+            retry_at := NULL;
+        END IF;
+    ELSIF p_status = 'error' AND v_run.failures < v_run.retries AND v_run.cancel_reason IS NULL THEN
         status := 'queued';
         retry_at := reckoner_now() + make_interval(secs => least(86400, v_run.backoff_s * 2.0 ^ v_run.failures));
     END IF;
@@ -295,6 +302,6 @@ REVOKE ALL ON FUNCTION
     sweep_runs_ended(p_days integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/66_runs.sql', '55e9ad3d5aa8a8c9a65192d4201fd9824aa4e56a16271a1cbfe63a7d6fb45ee4')
+    ('functions/66_runs.sql', 'd232182619e5cc153d8fe630553c0c9de9cdc4ee1296683295462c40d8890728')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

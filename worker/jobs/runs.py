@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from psycopg.types.json import Jsonb
 
+from sql.away import may_be_away
 from sql.database import error_line, one
 from worker.context import LOCK_SECONDS, Context
 from worker.jobs import tasks
@@ -48,7 +49,10 @@ def handle(context: Context, claims: Sequence[Claim]) -> None:
 
 
 def _run(task: str, work: Work) -> tuple[str, str | None]:
-    """Run a task's code; returns the status of its run, and the error."""
+    """Run a task's code; returns the status of its run, and the error.
+
+    `queued`: the database was away, which is not the task's fault; it begins again.
+    """
     try:
         tasks.TASKS[task](work)
     except (ShutdownRequested, KeyboardInterrupt, SystemExit):
@@ -56,6 +60,10 @@ def _run(task: str, work: Work) -> tuple[str, str | None]:
     except RunEnded as reason:
         return "cancelled" if str(reason).startswith("cancelled") else "error", str(reason)
     except Exception as error:
+        if may_be_away(error):
+            # A restarted server must not fail each run that was in the middle of something.
+            log.warning("a run was interrupted", task=task, error=error_line(error))
+            return "queued", error_line(error)
         log.exception("a task failed", task=task, error=error_line(error))
         return "error", error_line(error)
     return "ok", None
