@@ -5,7 +5,9 @@ the command that needs them, so that `--help` starts fast.
 """
 
 from market.cli import (
+    constituents,
     db,
+    executions,
     job_status,
     jobs,
     outcome_list,
@@ -17,6 +19,7 @@ from market.cli import (
     schedules,
     stats,
     tickers,
+    universe,
     validation,
 )
 from market.cli.console import application, run
@@ -34,7 +37,8 @@ def _main() -> None:
 # The sections of `--help`.
 _SECTIONS = {
     "Reports": [reports, outcome_list],
-    "Tickers": [tickers],
+    "Fills": [executions],
+    "Tickers": [tickers, universe],
     "Prices": [prices, jobs, job_status],
     "Outcomes": [outcomes, pipeline],
     "Work by the clock": [runs],
@@ -47,6 +51,7 @@ for title, groups in _SECTIONS.items():
         app.add_typer(group.app)
 app.add_typer(schedules.app, name="schedules", rich_help_panel="Work by the clock")
 app.add_typer(runs.group, name="runs", rich_help_panel="Work by the clock")
+app.add_typer(constituents.app, name="constituents", rich_help_panel="Tickers")
 app.add_typer(db.app, name="db", rich_help_panel="The database")
 
 if __name__ == "__main__":

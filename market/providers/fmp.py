@@ -5,7 +5,7 @@ dividends would take two more requests of 250 a day, so its answers have none; a
 closes that differ from the stored ones.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
@@ -45,6 +45,23 @@ class Fmp:
         return self._client.fetch(
             _PATH, params, _refused, lambda reply: _read(request, symbol, reply)
         )
+
+    def listing(self, path: str, read: Callable[[list[Any]], Answer]) -> Answer:
+        """Fetch a list of the stable API that is not about one symbol; `read` reads its rows."""
+        return self._client.fetch(
+            f"/stable/{path}",
+            {},
+            _refused_listing,
+            lambda reply: read(_ROWS.validate_json(reply.body)),
+        )
+
+
+def _refused_listing(reply: Reply) -> Answer | None:
+    """Refuse by the plan for this list alone: daily bars go on, other than with a wrong key (401)."""
+    if reply.status not in {402, 403}:
+        return _refused(reply)
+    text = reply.field("Error Message") or reply.start
+    return Answer(Kind.PLAN, message=f"HTTP {reply.status}: {text}", abstains=True)
 
 
 def _refused(reply: Reply) -> Answer | None:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from market.providers.base import Answer, Batching, Kind, Provider, Request
+from market.providers.base import Answer, Batching, Kind, Limited, Provider, Request
 from market.providers.bounds import DAY_SECONDS
 from sql.database import Connection, Database, one
 from sql.descriptors import is_short
@@ -107,7 +107,7 @@ def attempt_many(
 
 
 def acquire(
-    database: Database, provider: Provider, cost: int, wait: Callable[[float], None]
+    database: Database, provider: Limited, cost: int, wait: Callable[[float], None]
 ) -> Paused | None:
     """Reserve the cost and a place, and wait for the place.
 
@@ -155,7 +155,7 @@ def is_trusted(
     return answer if isinstance(answer, Paused) else answer.kind is Kind.OK
 
 
-def note(conn: Connection, provider: Provider, symbol: str, answer: Answer) -> Answer | Paused:
+def note(conn: Connection, provider: Limited, symbol: str, answer: Answer) -> Answer | Paused:
     """Record an answer in the provider's limits; returns Paused where it starts a pause."""
     name, message = provider.name, f"{answer.kind}: {answer.message}"
     if answer.kind not in {Kind.OK, Kind.EMPTY, Kind.UNKNOWN}:
@@ -197,7 +197,7 @@ def _seconds_to_rest(conn: Connection, name: str, answer: Answer) -> float:
     return _PLAN_SECONDS if answer.kind is Kind.PLAN else _THROTTLE_SECONDS
 
 
-def score(conn: Connection, provider: Provider, worth: float) -> None:
+def score(conn: Connection, provider: Limited, worth: float) -> None:
     """Add an answer's worth to a remote provider's score.
 
     worth: 0 to 1; see `selection.worth`.

@@ -172,6 +172,15 @@ BEGIN
     RETURN QUERY SELECT 'calendars', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
         coalesce(v_row.text, 'the sessions of every calendar in use are known for more than a month');
 
+    -- An index that was never refreshed is not followed. A refresh is due each week.
+    SELECT string_agg(CASE WHEN i.failure IS NOT NULL THEN
+                               format('%s cannot be refreshed since %s: %s', i.name, i.failed_since::timestamptz(0), i.failure)
+                           ELSE format('members of %s are of %s', i.name, i.refreshed_at::timestamptz(0)) END
+                      || ': python -m market constituents refresh ' || i.name, '. ' ORDER BY i.name) AS text
+    INTO v_row FROM market_indexes i WHERE i.failure IS NOT NULL OR i.refreshed_at < v_now - interval '15 days';
+    RETURN QUERY SELECT 'constituents', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
+        coalesce(v_row.text, 'no refresh of an index failed');
+
     SELECT string_agg(format('%s on %s is %s', trigger_name, source,
                              CASE WHEN is_there THEN 'disabled' ELSE 'missing' END), '; ') AS text
     INTO v_row FROM source_missing_triggers();
@@ -270,6 +279,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', '11618b9f0224a7f96d310d2bae41209933857783c8ae02d2e7496103e259353e')
+    ('functions/71_health.sql', 'af5dbe663e15bd4e742ecdd6c9a82911cb4f049860b641eb4aaaf8f19fd9409b')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -35,6 +35,8 @@ RETURNS TABLE (name text, label text, other text, value double precision) LANGUA
         SELECT 'paused', p.name, NULL, CASE WHEN p.paused_until > reckoner_now() THEN 1 ELSE 0 END
         FROM reckoner_providers p
         UNION ALL
+        SELECT 'refreshes', i.name, NULL, CASE WHEN i.failure IS NOT NULL THEN 1 ELSE 0 END FROM market_indexes i
+        UNION ALL
         SELECT 'workers', m.mode, NULL, count(w.name)
         FROM (VALUES ('notify'), ('polling')) m(mode)
         LEFT JOIN worker_status w ON w.mode = m.mode AND w.alive GROUP BY m.mode
@@ -61,6 +63,6 @@ REVOKE ALL ON FUNCTION
     reckoner_metrics(p_worker text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/72_metrics.sql', 'b6d392b3e1110d8c5e0baeed77ae044a8cd8c3ed10221f483ff962903f641943')
+    ('functions/72_metrics.sql', '119a3b9fc155880472b66141ccc3d4383bb72d74357847d26a12f6da91b76086')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

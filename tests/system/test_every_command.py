@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.cli import error_line
 from tests.support.db import Conn, value
+from tests.support.every_command import FILLS
 from tests.support.inline_cli import all_commands, inline
 from tests.support.market import (
     MOMENT,
@@ -20,10 +21,12 @@ from tests.support.market import (
     put_bars,
     sessions,
 )
+from tests.support.process import ROOT
 
 COMMANDS = dict(all_commands())
 # Options and arguments that name a thing: a symbol, or the number of something.
 NAMES = {
+    "index",
     "symbol",
     "symbols",
     "ticker",
@@ -43,11 +46,14 @@ UNKNOWN: dict[tuple[str, str], list[str]] = {
     ("market payload", "number"): ["4711"],
     ("market price-stats", "symbol"): ["NOPE"],
     ("market outcomes", "symbol"): ["-s", "NOPE"],
+    ("market constituents refresh", "index"): ["NOPE"],
+    ("market constituents show", "index"): ["NOPE"],
     ("market set-ticker", "symbol"): ["NOPE", "--status", "active", "--reason", "x"],
     ("market remap-ticker", "old"): ["NOPE", "GOOD", "--yes"],
     ("market backfill", "resume"): ["--resume", "4711"],
     ("market backfill-status", "job"): ["4711"],
     ("market data-sync", "symbol"): ["-s", "NOPE"],
+    ("market execution-report", "symbol"): ["-s", "NOPE"],
     ("market validation-report", "symbols"): [*RANGE, "--symbols", "GOOD,NOPE"],
     ("worker requeue", "event"): ["--event", "4711"],
     ("worker requeue", "prediction"): ["--prediction", "4711"],
@@ -93,7 +99,8 @@ def named() -> Iterator[tuple[str, str]]:
 
 
 def test_every_command_that_takes_a_name_is_here() -> None:
-    flags = {("market backfill-status", "symbols")}  # --symbols without a value
+    # --symbols and --new without a value
+    flags = {("market backfill-status", "symbols"), ("market tracked", "new")}
     assert set(named()) - flags == UNKNOWN.keys() | NEW.keys()
 
 
@@ -136,7 +143,10 @@ def test_a_range_that_ends_before_it_begins_is_2(
 TABLES: dict[str, list[str]] = {
     "market accuracy-report": ["--by", "symbol"],
     "market calibration-report": [],
+    "market execution-report": ["--by", "symbol"],
     "market ticker-registry": [],
+    "market tracked": [],
+    "market constituents show": ["DOW30"],
     "market price-stats": [],
     "market validation-report": RANGE,
     "market cross-check": ["--sample", "2", "--dry-run"],
@@ -189,9 +199,13 @@ def test_values_are_exact(url: str, known: Conn) -> None:
 DRY: dict[str, list[list[str]]] = {
     "market fetch-prices": [["-s", "GOOD"], ["-s", "NEW"]],
     "market register-tickers": [["NEW", "GOOD"]],
+    # tests/providers/test_constituents.py: its requests count, also those of a dry run.
+    "market constituents refresh": [],
+    "market import-holdings": [[str(ROOT / "tests" / "system" / "holdings.csv")]],
     "market set-ticker": [["GOOD", "--status", "active", "--reason", "x"]],
     "market remap-ticker": [["GOOD", "OTHER"], ["GOOD", "NEW"]],
     "market calculate-outcomes": [[], ["--force"]],
+    "market import-fills": [[FILLS]],
     "market backfill": [
         ["--start", "2023-01-03", "--symbols", "GOOD,NEW"],
         ["--start", "2023-01-03", "--symbols", "all"],

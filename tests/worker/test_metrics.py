@@ -51,6 +51,7 @@ LABELS = {
     "state": {"on", "off", "paused", "fault", "late", "waiting"},
     "wake": {"ring", "poll", "call"},
     "mode": {"notify", "polling"},
+    "index": {"SP500", "NASDAQ100", "DOW30"},
 }
 
 

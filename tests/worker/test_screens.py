@@ -8,6 +8,7 @@ import pytest
 from rich.cells import cell_len
 
 from tests.support.cli import Done, document
+from tests.support.clock import stop_clock
 from tests.support.db import connect, copy_of, drop, value
 from tests.support.inline_cli import inline, on_terminal
 from tests.support.queue import claim_one, fail
@@ -79,6 +80,8 @@ def scene(request: pytest.FixtureRequest, server_url: str, template: str) -> Ite
             )
         for statement in (_WORKERS, _EVENTS, _OUTCOMES):
             conn.execute(statement, {"n": n, "prediction": prediction})
+        # Workers stay alive however long the tests of this scene take.
+        stop_clock(conn)
     yield Scene(url, n, prediction, event)
     drop(server_url, url)
 
