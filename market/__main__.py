@@ -16,6 +16,8 @@ from market.cli import (
     pipeline,
     prices,
     reports,
+    runs,
+    schedules,
     snapshots,
     stats,
     tickers,
@@ -42,6 +44,7 @@ _SECTIONS = {
     "Prices": [prices, jobs, job_status],
     "Indicators": [snapshots],
     "Outcomes": [outcomes, pipeline],
+    "Work by the clock": [runs],
     "The state of the data": [coverage, validation, stats],
 }
 for title, groups in _SECTIONS.items():
@@ -49,6 +52,8 @@ for title, groups in _SECTIONS.items():
         for command in group.app.registered_commands:
             command.rich_help_panel = title
         app.add_typer(group.app)
+app.add_typer(schedules.app, name="schedules", rich_help_panel="Work by the clock")
+app.add_typer(runs.group, name="runs", rich_help_panel="Work by the clock")
 app.add_typer(constituents.app, name="constituents", rich_help_panel="Tickers")
 app.add_typer(db.app, name="db", rich_help_panel="The database")
 

@@ -4,6 +4,7 @@ Only the main thread claims. So claiming can stop in one place: at shutdown, and
 event runs alone.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import psycopg
@@ -12,6 +13,7 @@ import structlog
 from sql.away import may_be_away
 from sql.database import error_line
 from worker.faults import Faults
+from worker.jobs.ticks import Ticks
 from worker.listening.doorbell import Doorbell
 from worker.listening.idle_suspend import IdleSuspend
 from worker.listening.sleeper import Sleeper
@@ -28,7 +30,8 @@ log = structlog.get_logger()
 class Loop:
     """One worker's main thread. drain: end when nothing is ready and nothing is in flight.
 
-    sweep: called after an idle suspend, because work that became due meanwhile has no event yet.
+    ticks: None where this worker does not look at the schedules. sweep: called after an idle suspend,
+    because work that became due meanwhile has no event yet.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class Loop:
         lanes: Sequence[LaneRunner],
         claimer: Claimer,
         quarantine: Quarantine,
+        ticks: Ticks | None,
         sleeper: Sleeper,
         doorbell: Doorbell,
         idle_suspend: IdleSuspend,
@@ -49,6 +53,7 @@ class Loop:
         self._lanes = lanes
         self._claimer = claimer
         self._quarantine = quarantine
+        self._ticks = ticks
         self._sleeper = sleeper
         self._doorbell = doorbell
         self._idle_suspend = idle_suspend
@@ -78,9 +83,25 @@ class Loop:
     def _start_work(self) -> bool:
         """Claim and start events; True when there were any."""
         self._claimer.hand_back_unconfirmed()
-        found = self._quarantine.run() if self._quarantine.is_due else self._claim_all()
+        found = self._write_ticks()
+        found |= self._quarantine.run() if self._quarantine.is_due else self._claim_all()
         if found or len(self._in_flight):
             self._idle_suspend.postpone()
+        return found
+
+    def _write_ticks(self) -> bool:
+        """Write the ticks that are due; an error is noted, and stops no lane."""
+        if self._ticks is None:
+            return False
+        try:
+            found = self._ticks.write_due()
+        except psycopg.Error as error:
+            if may_be_away(error):
+                raise
+            self._faults.note("writing ticks", error_line(error))
+            self._ticks.postpone()
+            return False
+        self._faults.note("writing ticks", None)
         return found
 
     def _claim_all(self) -> bool:
@@ -122,11 +143,11 @@ class Loop:
         if state is None:
             return False
         due = self._claimer.seconds_to_next()
-        if due is not None and due <= 0 and not len(self._in_flight):
+        if due is not None and due <= 0 and not self._quarantine.waits:
             self._quarantine.is_due = (
                 True  # an event that is ready and was not claimed may be a crashed one
             )
-        self._sleeper.sleep(due, state)
+        self._sleeper.sleep(due, state, self._ticks.ask() if self._ticks else None)
         return False
 
     def _scanned_fully(self) -> bool:
@@ -136,9 +157,15 @@ class Loop:
         self._claimer.scan_fully()
         return False
 
+    def _seconds_to_next(self) -> float | None:
+        """Seconds until the next event or tick is due; None where nothing is."""
+        due = self._claimer.seconds_to_next()
+        tick = self._ticks.ask() if self._ticks else math.inf
+        return due if tick == math.inf else min(tick, math.inf if due is None else due)
+
     def _suspend(self) -> bool:
         """Suspend when no event is due soon; False without a suspend."""
-        due = self._claimer.seconds_to_next
+        due = self._seconds_to_next
         seconds = self._idle_suspend.seconds(due())
         if seconds is None or not self._idle_suspend.take(seconds, self._shutdown.is_due, due):
             return False

@@ -82,6 +82,18 @@ class Metrics:
         self.bars_written = Counter(
             "reckoner_bars_written", "Bars inserted or changed.", registry=registry
         )
+        self.runs_ended = Counter(
+            "reckoner_runs_ended",
+            "Attempts of runs that ended in this worker, by task and the run's status after it.",
+            ["task", "status"],
+            registry=registry,
+        )
+        self.tick_lateness = Histogram(
+            "reckoner_tick_lateness_seconds",
+            "From the moment at which a schedule was due to its tick; of ticks that were queued.",
+            buckets=_MILLISECONDS,
+            registry=registry,
+        )
         self.swept = Counter(
             "reckoner_swept",
             "Findings of this worker's sweeps, by part.",
@@ -196,6 +208,20 @@ class QueueCollector(Collector):
                 "reckoner_coverage_age_seconds",
                 "Age of the newest snapshot of coverage.",
                 labels=[],
+            ),
+            "runs": GaugeMetricFamily(
+                "reckoner_runs", "Runs that are not over.", labels=["task", "status"]
+            ),
+            "success": GaugeMetricFamily(
+                "reckoner_task_last_success_timestamp_seconds",
+                "When a run of the task last ended ok.",
+                labels=["task"],
+            ),
+            "overdue": GaugeMetricFamily(
+                "reckoner_ticks_overdue_seconds", "How long the oldest due tick waits.", labels=[]
+            ),
+            "schedules": GaugeMetricFamily(
+                "reckoner_schedules", "Schedules by state.", labels=["state"]
             ),
         }
 

@@ -29,6 +29,7 @@ from worker.context import Context
 from worker.daily_sync import DailySync
 from worker.faults import Faults
 from worker.heartbeat import Heartbeat
+from worker.jobs.ticks import Ticks
 from worker.listening.doorbell import Doorbell
 from worker.listening.idle_suspend import IdleSuspend
 from worker.listening.sleeper import Sleeper
@@ -120,6 +121,7 @@ class Worker:
             self._lanes,
             claimer,
             Quarantine(claimer, self._lanes, in_flight),
+            Ticks(database, metrics) if settings.worker_schedules else None,
             Sleeper(doorbell, claimer, idle_suspend, shutdown, settings.worker_poll_seconds),
             doorbell,
             idle_suspend,

@@ -99,6 +99,16 @@ class WorkerSettings(RetentionSettings):
         description="after each session's close the tickers that were fetched before get their newest bar; "
         "`false`: only what outcomes need",
     )
+    worker_job_concurrency: int = Field(
+        default=2,
+        ge=1,
+        le=16,
+        description="runs of tasks side by side in one worker",
+    )
+    worker_schedules: bool = Field(
+        default=True,
+        description="`false`: this worker writes no ticks of schedules; where all say so, nothing runs by the clock",
+    )
     worker_idle: Literal["awake", "sleepy"] = Field(
         default="awake",
         description="`sleepy`: an idle worker closes its connections, so that a database that scales to zero can sleep",

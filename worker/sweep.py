@@ -25,6 +25,8 @@ _HISTORY_DAYS = 30
 _RECORD_DAYS = 400
 # Hourly snapshots of coverage.
 _COVERAGE_DAYS = 90
+# Ticks of schedules: their runs stay as long as other records.
+_TICK_DAYS = 90
 # Ids that one sweep checks: the newest, and as many of the slow walk over all.
 _FORGOTTEN_SPAN = 20_000
 # The same for comparing predictions with their outcome rows, at some 20 us each.
@@ -54,6 +56,7 @@ _PARTS = (
     "coverage",
     "partitions",
     "sync",
+    "runs",
 )
 
 log = structlog.get_logger()
@@ -95,17 +98,22 @@ def once(
         "pruned": ("sweep_prune(%s)", _HISTORY_DAYS),
         # Payloads, and records of what was done, that are old enough.
         "records": (
-            "sweep_payloads(%s) + sweep_records(%s) + sweep_jobs(%s) + sweep_restores(%s) + snapshot_history_prune(%s)",
+            "sweep_payloads(%s) + sweep_records(%s) + sweep_jobs(%s) + sweep_restores(%s) + snapshot_history_prune(%s)"
+            " + sweep_runs_ended(%s) + sweep_ticks(%s)",
             settings.raw_retention_days,
             _RECORD_DAYS,
             _RECORD_DAYS,
             _RECORD_DAYS,
             settings.snapshot_history_days,
+            _RECORD_DAYS,
+            _TICK_DAYS,
         ),
         # The hour's snapshot, which health and metrics read; the count is of old ones.
         "coverage": ("sweep_coverage(%s)", _COVERAGE_DAYS),
         # Months of five-minute bars: the next ones are made, one that is old enough is dropped.
         "partitions": ("sweep_intraday(%s)", settings.intraday_retention_days),
+        # Runs that nobody works on any more, and schedules whose calendar is loaded now.
+        "runs": ("sweep_runs() + sweep_schedules()",),
     }
     if benchmark is not None:
         parts["snapshots"] = (

@@ -5,6 +5,7 @@ metrics and the views take topics from the events and from the workers' heartbea
 """
 
 from worker.handlers import predictions, tickers
+from worker.jobs import runs
 from worker.queue.lanes import Lane
 from worker.settings import WorkerSettings
 
@@ -26,5 +27,13 @@ def lanes(settings: WorkerSettings) -> tuple[Lane, ...]:
             handler=tickers.handle,
             concurrency=settings.worker_ticker_concurrency,
             batch_size=1,
+        ),
+        # Runs tasks, for minutes or an hour.
+        Lane(
+            topic="job",
+            handler=runs.handle,
+            concurrency=settings.worker_job_concurrency,
+            batch_size=1,
+            is_long=True,
         ),
     )

@@ -90,7 +90,7 @@ def symbols(conn: Connection, job: int) -> Rows:
 
 def runs(conn: Connection, job: int) -> list[dict[str, Any]]:
     """List the ingestion audit of a job's fetches, oldest first."""
-    rows = conn.execute("SELECT to_jsonb(a) AS run FROM job_runs(%s) a", [job])
+    rows = conn.execute("SELECT to_jsonb(a) AS run FROM job_fetches(%s) a", [job])
     return [dict(row["run"]) for row in rows]
 
 

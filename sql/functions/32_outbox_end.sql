@@ -244,6 +244,16 @@ BEGIN
         ORDER BY o.topic, o.key, o.id FOR UPDATE SKIP LOCKED
     LOOP
         id := v_event.id; topic := v_event.topic; key := v_event.key; worker := v_event.leased_by;
+        -- A run takes up to an hour, in which a worker that runs it alone would claim nothing else. So a crash
+        -- is counted in job_run (run_begin), and the run waits a minute beside the others.
+        IF v_event.topic = 'job' THEN
+            status := outbox_put_back(
+                p_id => v_event.id, p_lease => v_event.lease, p_end => 'crashed', p_status => 'pending',
+                p_available_at => reckoner_now() + interval '1 minute', p_attempts => v_event.attempts, p_crashes => 0,
+                p_error => format('worker %s ended without a verdict', v_event.leased_by));
+            RETURN NEXT;
+            CONTINUE;
+        END IF;
         status := outbox_put_back(
             p_id => v_event.id, p_lease => v_event.lease, p_end => 'crashed',
             p_status => CASE WHEN v_event.crashes + 1 >= p_max_crashes THEN 'dead' ELSE 'pending' END,
@@ -275,6 +285,6 @@ REVOKE ALL ON FUNCTION
     outbox_expire(p_max_crashes integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/32_outbox_end.sql', 'ccc31ce90d9bb39e4d163c340a61c5e852922f195f3c35857d9bde7324a9c6ab')
+    ('functions/32_outbox_end.sql', '8995c9c045d42d2f9197cba781c82bfcc191ee85e0e8463768fb85137f1377bc')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -74,7 +74,9 @@ CREATE OR REPLACE FUNCTION sessions_wanted(p_days_ahead integer, p_version text)
 LANGUAGE sql STABLE AS $$
     SELECT c.calendar
     FROM (SELECT 'XNYS' AS calendar UNION SELECT '24/7'
-          UNION SELECT DISTINCT calendar FROM ticker_registry WHERE calendar NOT LIKE '?%') c
+          UNION SELECT DISTINCT calendar FROM ticker_registry WHERE calendar NOT LIKE '?%'
+          UNION SELECT upper((regexp_match(s.trigger, '^\s*(\S+) (?:open|close)', 'i'))[1]) FROM schedules s
+          WHERE s.enabled AND s.trigger ~* '^\s*\S+ (open|close)') c
     LEFT JOIN market_calendars m ON m.calendar = c.calendar
     LEFT JOIN LATERAL (SELECT s.session FROM market_sessions s WHERE s.calendar = c.calendar
                        ORDER BY s.session DESC LIMIT 1) s ON true
@@ -213,6 +215,6 @@ REVOKE ALL ON FUNCTION
     sessions_merge(p_calendar text, p_sessions date[], p_opens timestamptz[], p_closes timestamptz[], p_version text, p_ends boolean, p_timezone text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/41_sessions.sql', '4286f1e5355f10bcbc425c914c1aaa8f15d600c5be1e2b8e7f2a859cb852f8a6')
+    ('functions/41_sessions.sql', '37064d04b32a218f0e5dd44c9f2d7e4ed5d124e158c79e68aa838f0644506949')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -32,7 +32,7 @@ BEGIN
               AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0
               AND c.relname IN ('predictions', 'ticker_registry', 'market_prices', 'prediction_outcomes',
                   'outbox', 'outcome_refills', 'provider_payloads', 'data_quality_log', 'market_price_revisions',
-                  'ingestion_audit', 'reckoner_backups', 'price_jobs')
+                  'ingestion_audit', 'reckoner_backups', 'price_jobs', 'job_run')
               -- Without an index the highest number costs the whole table.
               AND EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisvalid AND i.indpred IS NULL
                           AND (i.indkey::smallint[])[0] = a.attnum)
@@ -109,6 +109,6 @@ REVOKE ALL ON FUNCTION
     sequences_mend()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/59_sequences.sql', 'e9e9328bde645301264d60fbd331da00be8bc6ecf0f8bd86981542e5adb1cba5')
+    ('functions/59_sequences.sql', '9355e9bf5f7cf010aaa34dfcf17e99814ec2e6258acd4fb70b7799adbad6c6f1')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -229,7 +229,7 @@ $$;
 
 -- The fetches of a job, with those that were retried. Sorted by their end, because ids are not in the
 -- order of commits.
-CREATE OR REPLACE FUNCTION job_runs(p_job bigint) RETURNS SETOF ingestion_audit LANGUAGE sql STABLE AS $$
+CREATE OR REPLACE FUNCTION job_fetches(p_job bigint) RETURNS SETOF ingestion_audit LANGUAGE sql STABLE AS $$
     SELECT a.* FROM ingestion_audit a
     WHERE a.finished_at >= (SELECT created_at FROM price_jobs WHERE id = p_job)
       AND 'job ' || p_job = ANY (string_to_array(a.job, ', '))
@@ -244,9 +244,9 @@ REVOKE ALL ON FUNCTION
     job_settle(p_symbol text, p_jobs bigint[], p_state text, p_rows integer, p_provider text, p_reason text ),
     job_symbols(p_job bigint),
     job_progress(p_job bigint),
-    job_runs(p_job bigint)
+    job_fetches(p_job bigint)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/62_jobs.sql', 'bf0b7db454a0d8f677b06411657139164846f5d21bb66784857a46fa175686e1')
+    ('functions/62_jobs.sql', 'b9bb4b7cfb2dac939db880aa625b0d8135f4c66ac882fa533da9a069e729d9fa')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -23,6 +23,7 @@ LANGUAGE sql IMMUTABLE AS $$
                    p_result ->> 'inserted', p_result ->> 'updated', p_result ->> 'rejected',
                    coalesce(' (' || (p_result ->> 'first_rejected') || ')', ''), p_result ->> 'outcomes')
         WHEN p_topic = 'ticker' THEN p_result ->> 'outcome'
+        WHEN p_topic = 'job' THEN format('run %s: %s', p_result ->> 'run', p_result ->> 'status')
         ELSE coalesce((SELECT string_agg(format('%s %s', o.value, o.key), ', ' ORDER BY o.key)
                        FROM jsonb_each_text(p_result -> 'outcomes') o), 'nothing to do')
              || coalesce((SELECT '; skipped ' || string_agg(
@@ -301,6 +302,6 @@ REVOKE ALL ON FUNCTION
     explain_event(event_id bigint)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/70_explain.sql', '395fb6d922d1614329b2e2a60ed6fbb47aede0f034bbb269fbd2134145015814')
+    ('functions/70_explain.sql', 'e6909413966774e9ec974b316bf04ae647ddd374be31a27cb7dfb664e000fa38')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

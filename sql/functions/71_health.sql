@@ -109,6 +109,35 @@ BEGIN
                 v_row.faults || '; mend that: what waits for it costs no attempt and goes on by itself'
              ELSE 'events finish' END;
 
+    -- Ticks that are late although a worker is alive: none of them looks, or none can write. Without one the
+    -- check `workers` fails. Each sentence has the command that mends it.
+    SELECT string_agg(e.said, '. ' ORDER BY e.n, e.said) AS text INTO v_row
+    FROM (
+        (SELECT 1 AS n, format('the ticks of %s cannot be computed: %s; mend it with python -m market schedules update %s --set FIELD=VALUE, '
+                               'tried again at %s', s.name, s.fault, s.name, s.retry_at::timestamptz(0)) AS said
+         FROM schedules s WHERE s.enabled AND s.fault IS NOT NULL ORDER BY s.name LIMIT 5)
+        UNION ALL
+        SELECT 2, format('the ticks of %s are late, the first by %s s: set WORKER_SCHEDULES=true for a worker, or '
+                         'python -m market schedules update %s --set enabled=false',
+                         CASE count(*) WHEN 1 THEN min(s.name) ELSE count(*) || ' schedules' END,
+                         round(extract(epoch FROM v_now - min(s.next_tick_at))), min(s.name))
+        FROM schedule_status s
+        WHERE s.state = 'late' AND EXISTS (SELECT FROM worker_status w WHERE w.alive AND w.asleep_until IS NULL)
+        HAVING count(*) > 0
+        UNION ALL
+        (SELECT 3, format('the last %s runs of %s ended with an error, the newest with: %s; python -m worker explain --schedule %s '
+                          'shows them', f.n, s.name, coalesce(f.error, '?'), s.name)
+         FROM schedules s
+         CROSS JOIN LATERAL (
+             SELECT count(*) AS n, bool_and(r.status = 'error') AS failed, (array_agg(r.error ORDER BY r.id DESC))[1] AS error
+             FROM (SELECT * FROM job_run r WHERE r.schedule = s.name AND r.finished_at IS NOT NULL
+                   ORDER BY r.id DESC LIMIT 3) r) f
+         WHERE s.enabled AND f.n = 3 AND f.failed ORDER BY s.name LIMIT 5)) e;
+    RETURN QUERY SELECT 'schedules', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
+        coalesce(v_row.text, (SELECT format('%s are on, %s', count(*) FILTER (WHERE s.state = 'on'),
+                                            coalesce('the next is due at ' || min(s.next_tick_at)::timestamptz(0), 'none is due'))
+                              FROM schedule_status s));
+
     SELECT count(*) AS n INTO v_row FROM outbox WHERE status = 'dead';
     RETURN QUERY SELECT 'dead', CASE WHEN v_row.n > 0 THEN 'warn' ELSE 'ok' END,
         CASE WHEN v_row.n > 0 THEN format('%s events are parked: SELECT * FROM outbox_stuck says why, '
@@ -258,6 +287,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', '18fde7e949b8d36e982498734a4804d69f4bdfbda8a4fa27d58d72b3284a6bf4')
+    ('functions/71_health.sql', 'f9ea39adfa47b9848a90f34c7ef4e4e9dc724f231676f19bc9924dd399906c4e')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -52,6 +52,22 @@ RETURNS TABLE (name text, label text, other text, value double precision) LANGUA
         UNION ALL
         SELECT 'coverage_age', NULL, NULL, extract(epoch FROM reckoner_now() - n.taken_at)::float8
         FROM coverage_newest() n WHERE n.taken_at IS NOT NULL
+        UNION ALL
+        SELECT 'runs', r.task_name, r.status, count(*)::float8
+        FROM job_run r WHERE r.status IN ('queued', 'running') GROUP BY r.task_name, r.status
+        UNION ALL -- of the newest hundred runs: a task that never ends ok is not searched to its first run
+        SELECT 'success', k.task, NULL, extract(epoch FROM max(r.finished_at) FILTER (WHERE r.status = 'ok'))::float8
+        FROM job_tasks() k
+        CROSS JOIN LATERAL (SELECT * FROM job_run r WHERE r.task_name = k.task ORDER BY r.id DESC LIMIT 100) r
+        GROUP BY k.task HAVING bool_or(r.status = 'ok')
+        UNION ALL
+        SELECT 'overdue', NULL, NULL,
+               coalesce(greatest(0, extract(epoch FROM reckoner_now() - min(greatest(s.next_tick_at, s.retry_at)))), 0)::float8
+        FROM schedules s WHERE s.enabled AND isfinite(s.next_tick_at)
+        UNION ALL
+        SELECT 'schedules', v.state, NULL, count(s.name)::float8
+        FROM (VALUES ('on'), ('off'), ('paused'), ('fault'), ('late'), ('waiting')) v(state)
+        LEFT JOIN schedule_status s ON s.state = v.state GROUP BY v.state
     )
     SELECT t.name, t.label, t.other, t.value FROM samples t WHERE p_worker = (SELECT f.name FROM first f)
 $$;
@@ -59,6 +75,6 @@ REVOKE ALL ON FUNCTION
     reckoner_metrics(p_worker text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/72_metrics.sql', 'dcfbe99788ac792d88ec21875d27ecd67ab73e44759a9e148b5e121199ac1a20')
+    ('functions/72_metrics.sql', '2df72900911b66f4443df9d89f4a68be29beacb317133192520041e1dff798cd')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -174,6 +174,10 @@ RETURNS TABLE (source text, trigger_name text, definition text) LANGUAGE sql IMM
      'BEFORE DELETE OR UPDATE OR TRUNCATE ON public.market_snapshot_history FOR EACH STATEMENT'),
     ('ticker_registry', 'registry_inserted',
      'AFTER INSERT ON public.ticker_registry REFERENCING NEW TABLE AS added FOR EACH STATEMENT'),
+    ('schedules', 'schedules_written',
+     'BEFORE INSERT OR UPDATE OF name, task, params, trigger, timezone, enabled, paused_until, pause_reason, paused_by,'
+     ' misfire, misfire_grace_s, queue, priority, dependencies, maintenance_windows, preflight_checks, safety, hooks,'
+     ' notes, version ON public.schedules FOR EACH ROW'),
     ('predictions', 'predictions_inserted',
      'AFTER INSERT ON public.predictions REFERENCING NEW TABLE AS added FOR EACH STATEMENT'),
     ('predictions', 'predictions_updated',
@@ -264,6 +268,6 @@ REVOKE ALL ON FUNCTION
     source_missing()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/90_triggers.sql', '776f64e614b9c6d40e5e4a87f49f83d01bf10ebdbf1efc2206cedb53c03853be')
+    ('functions/90_triggers.sql', '52bc996e1b94330cade1a8d9ca8a522f836783f07e0ea1bb8b9ec6e1ef336468')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

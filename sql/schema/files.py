@@ -25,6 +25,8 @@ PUBLIC = frozenset(
     {
         "confidence_tier",
         "has_assets",
+        "job_task_parameters",
+        "job_tasks",
         "neutral_band",
         "normalize_symbol",
         "outbox_is_sound",

@@ -40,6 +40,10 @@ _TABLES = (
     "coverage_restores",
     "coverage_restore_steps",
     "intraday_symbols",
+    "job_run",
+    "schedules",
+    "schedule_ticks",
+    "schedule_seeds",
 )
 
 _INDEX = re.compile(r"^CREATE INDEX IF NOT EXISTS (\w+) ON prediction_outcomes\b", re.MULTILINE)

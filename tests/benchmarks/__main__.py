@@ -16,7 +16,7 @@ from tests.support.process import ROOT
 
 NAMES = (
     "insert", "wake", "queue", "bloat", "outcomes", "recompute",
-    "mature", "prices", "idle", "memory", "start", "backfill", "indicators",
+    "mature", "prices", "idle", "memory", "start", "backfill", "schedules", "indicators",
     "night", "coverage",
 )  # fmt: skip
 FOLDER = ROOT / ".bench"

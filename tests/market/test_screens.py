@@ -33,6 +33,7 @@ from market.cli.views import (
 )
 from market.indicators import COLUMNS
 from market.outcomes import STATES
+from tests.market import clock_screens
 from tests.support.inline_cli import all_commands
 
 Row = dict[str, Any]
@@ -658,6 +659,7 @@ SCREENS = [
     Screen("db repair", repaired, one(database.repaired), ONE),
     Screen("db repair", applied, database.applied),
     Screen("db backup", backup, one(database.backed_up), ONE),
+    *(Screen(*each) for each in clock_screens.SCREENS),
 ]
 # Screens that are not rows of a view: reports and the live page have tests of their own.
 OTHERS = {
@@ -666,6 +668,7 @@ OTHERS = {
     "watch": "tests/market/test_watch.py",
     "payload": "bytes",
     "db roles": "SQL",
+    "schedules export": "JSON",
 }
 CASES = [(each, number) for each in SCREENS for number in each.numbers]
 

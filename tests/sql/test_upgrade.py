@@ -76,6 +76,10 @@ ROWS = {
     "market_syncs": "VALUES ('XNYS', '2024-03-05', NULL)",
     "market_indexes": "(name, title, least, most, most_leaving) VALUES ('FTSE100', 'FTSE 100', 95, 105, 10)",
     "index_constituents": "(index_name, symbol) VALUES ('SP500', 'AAPL')",
+    "job_run": "(task_name, queued_at, trigger, actor) VALUES ('daily_sync', now(), 'manual', 'ann')",
+    "schedules": "(name, task, trigger) VALUES ('mine', 'daily_sync', '0 5 * * *')",
+    "schedule_ticks": "(schedule, tick_at, verdict, decided_at) VALUES ('mine', now(), 'skipped', now())",
+    "schedule_seeds": "(name) VALUES ('coverage')",
     "holdings": "(symbol, quantity) VALUES ('AAPL', 10)",
     "provider_disagreements": "VALUES ('AAPL', '2024-03-05', 'yahoo', 100, 'fmp', 101, now())",
     "coverage_health": "(hour, label, summary, symbols, daily_pct, m5_pct, stale_daily, missing_daily, stale_m5)"
@@ -84,7 +88,13 @@ ROWS = {
     "coverage_restore_steps": "(restore_id, number, step) VALUES (1, 1, 'daily')",
 }
 # A later migration may bring more of what these have from the beginning.
-GROWING = ("market_indexes", "reckoner_providers", "symbol_rules")
+GROWING = (
+    "market_indexes",
+    "reckoner_providers",
+    "schedule_seeds",
+    "schedules",
+    "symbol_rules",
+)
 
 
 def apply(conn: Conn, files: list[SchemaFile]) -> None:

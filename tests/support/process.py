@@ -29,6 +29,8 @@ def environment(url: str, **settings: str) -> dict[str, str]:
         **clean,
         "DATABASE_URL": url,
         "LOG_FORMAT": "json",
+        # The default schedules would run at their times, in tests of other things.
+        "WORKER_SCHEDULES": "false",
         "WIKIPEDIA_BASE_URL": "http://127.0.0.1:9",  # nobody: no test asks the real one
         "PYTHONPATH": forked.HOOKS,
         **settings,

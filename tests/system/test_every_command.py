@@ -6,6 +6,7 @@ A command or an option that no table here knows fails a test, so that a new one 
 import csv
 import io
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -78,6 +79,8 @@ MORE_IDS = [
     "worker explain 2147483648",
     "worker explain 99999999999999999999",
     "worker explain ٣",
+    "worker explain --run 4711",
+    "worker explain --schedule nope",
     "market payload -- -1",
 ]
 
@@ -222,6 +225,10 @@ DRY: dict[str, list[list[str]]] = {
     "market cross-check": [["--sample", "1"]],
     "market refresh-indicators": [[], ["--symbols", "GOOD"], ["--due"]],
     "market record-history": [[]],
+    "market schedules import": [
+        [str(Path(__file__).with_name("schedules.json"))],
+        [str(Path(__file__).with_name("schedules.json")), "--prune"],
+    ],
     "worker sweep": [[]],
     "worker requeue": [
         ["--event", "1"],

@@ -72,8 +72,10 @@ def test_values_are_said_in_words(path: tuple[str, ...]) -> None:
         assert "Like 2026-01-31." in text
 
 
-# Not what goes on, prints a URL, or the bytes of a payload.
-PRINTS = [path for path in ALL if path[-1] not in {"run", "url", "demo", "probe", "payload"}]
+# Not what goes on, prints a URL, a file of JSON, or the bytes of a payload.
+PRINTS = [
+    path for path in ALL if path[-1] not in {"run", "url", "demo", "probe", "payload", "export"}
+]
 
 
 @pytest.mark.parametrize("path", PRINTS, ids=" ".join)

@@ -28,9 +28,9 @@ from tests.worker.scrape import Port, Scrape, measured
 
 # Everything that may ever be a label's value; none of it grows with the data.
 LABELS = {
-    "topic": {"prediction", "ticker"},
+    "topic": {"prediction", "ticker", "job"},
     "verdict": {"done", "cancelled", "delayed", "failed", "dead", "merged", "lost"},
-    "status": {"pending", "processing", "failed", "dead"},
+    "status": {"pending", "processing", "failed", "dead", "ok"},
     "provider": set(PROVIDER_NAMES),
     "kind": {"ok", "empty", "unknown", "throttled", "plan", "bad_answer", "down"},
     "part": {
@@ -48,7 +48,10 @@ LABELS = {
         "coverage",
         "partitions",
         "sync",
+        "runs",
     },
+    "task": {"daily_sync"},
+    "state": {"on", "off", "paused", "fault", "late", "waiting"},
     "wake": {"ring", "poll", "call"},
     "mode": {"notify", "polling"},
     "index": {"SP500", "NASDAQ100", "DOW30"},

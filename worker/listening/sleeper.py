@@ -3,6 +3,7 @@
 Retries and delays become due without a notification, so that a sleep ends when the next one is.
 """
 
+import math
 import time
 from collections.abc import Callable
 
@@ -59,18 +60,20 @@ class Sleeper:
             self._busy_since = time.monotonic()
         return state
 
-    def sleep(self, due: float | None, state: State) -> None:
+    def sleep(self, due: float | None, state: State, tick: float | None = None) -> None:
         """Sleep until there is a reason to claim.
 
-        due: seconds until the next event is due. A poll is the fallback for a lost notification:
-        one query, whether any event is due.
+        due: seconds until the next event is due. tick: until the next tick of a schedule. A poll is
+        the fallback for a lost notification: one query, whether any event is due.
         """
+        tick_at = math.inf if tick is None else time.monotonic() + tick
         while True:
-            wake = self._doorbell.sleep(self._seconds(due, state))
+            seconds = self._seconds(due, state)
+            wake = self._doorbell.sleep(max(0.0, min(seconds, tick_at - time.monotonic())))
             self._claimer.since_wake.woke(wake)
             if wake != "poll" or state != "armed" or self._idle_suspend.is_due:
                 return
-            if self._shutdown.is_due():
+            if self._shutdown.is_due() or time.monotonic() >= tick_at:
                 return
             state = self._doorbell.arm()
             if state != "armed" or self._claimer.seconds_to_full_scan() is not None:

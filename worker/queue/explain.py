@@ -23,14 +23,23 @@ _MOST_REPEATS = 2
 
 
 def explain(
-    database: Database, *, what: str | None = None, event: int | None = None
+    database: Database,
+    *,
+    what: str | None = None,
+    event: int | None = None,
+    run: int | None = None,
+    schedule: str | None = None,
 ) -> list[dict[str, Any]]:
     """Return the history as rows `at` (timestamptz; None: true at any time), `subject`, `story`.
 
-    what: a prediction's id or a symbol. Raises NotFound where neither exists.
+    what: a prediction's id or a symbol. Raises NotFound where it does not exist.
     """
     if event is not None:
         query, argument = "SELECT * FROM explain_event(%s)", str(event)
+    elif run is not None:
+        query, argument = "SELECT * FROM explain_run(%s)", str(run)
+    elif schedule is not None:
+        query, argument = "SELECT * FROM explain_schedule(%s)", schedule
     elif is_prediction(what):
         query, argument = "SELECT * FROM explain_prediction(%s)", str(what)
     else:

@@ -16,13 +16,19 @@ class InFlight:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._leases: set[int] = set()
+        self._leases: dict[int, str] = {}  # the topic of each
         self._unconfirmed = 0
         self._handed_back = 0
 
     def __len__(self) -> int:
         """Count the events that a thread works on or has queued."""
         return len(self._leases)
+
+    def count(self, topics: Iterable[str]) -> int:
+        """Count those of these topics."""
+        wanted = {*topics}
+        with self._lock:
+            return sum(topic in wanted for topic in self._leases.values())
 
     @property
     def leases(self) -> list[int]:
@@ -33,12 +39,13 @@ class InFlight:
     def add(self, claims: Iterable[Claim]) -> None:
         """Add events that a thread takes over."""
         with self._lock:
-            self._leases.update(claim.lease for claim in claims)
+            self._leases.update({claim.lease: claim.topic for claim in claims})
 
     def remove(self, claims: Iterable[Claim]) -> None:
         """Remove events that ended or were given up."""
         with self._lock:
-            self._leases.difference_update(claim.lease for claim in claims)
+            for claim in claims:
+                self._leases.pop(claim.lease, None)
 
     def unconfirmed(self) -> None:
         """Count an unconfirmed claim, or an event that could not be ended."""

@@ -27,7 +27,8 @@ class Lane:
     handler: processes a batch and ends its events in its own transaction; raises when it cannot.
     Returns how many events to claim next, where fewer than a batch fit; else None.
     concurrency: batches at once. batch_size: events in one batch. inline: the main thread is one
-    of the threads that work on batches.
+    of the threads that work on batches. is_long: an event takes so long that no crashed event of another
+    lane waits for its end.
     """
 
     topic: str
@@ -35,6 +36,7 @@ class Lane:
     concurrency: int
     batch_size: int
     inline: bool = False
+    is_long: bool = False
 
     @property
     def threads(self) -> int:
