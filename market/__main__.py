@@ -6,6 +6,7 @@ the command that needs them, so that `--help` starts fast.
 
 from market.cli import (
     db,
+    intraday,
     job_status,
     jobs,
     outcome_list,
@@ -33,7 +34,7 @@ def _main() -> None:
 _SECTIONS = {
     "Reports": [reports, outcome_list],
     "Tickers": [tickers],
-    "Prices": [prices, jobs, job_status],
+    "Prices": [prices, intraday, jobs, job_status],
     "Outcomes": [outcomes, pipeline],
     "The state of the data": [validation, stats],
 }
