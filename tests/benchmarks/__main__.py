@@ -16,7 +16,7 @@ from tests.support.process import ROOT
 
 NAMES = (
     "insert", "wake", "queue", "bloat", "outcomes", "recompute",
-    "mature", "prices", "idle", "memory", "start", "backfill",
+    "mature", "prices", "idle", "memory", "start", "backfill", "intraday", "retention",
 )  # fmt: skip
 FOLDER = ROOT / ".bench"
 

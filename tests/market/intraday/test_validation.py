@@ -114,7 +114,7 @@ def test_a_field_that_cannot_be_is_left_out_and_a_close_that_cannot_rejects_the_
     report = graded(bars, FULL)
     assert len(report.rejected) == rejected
     if left is not None:
-        assert report.intraday[3] == bars[3]._replace(**left)
+        assert report.intraday[3] == bars[3]._replace(**left)  # type: ignore[arg-type]
     else:
         assert starts(FULL)[3] not in {bar.ts for bar in report.intraday}
 
