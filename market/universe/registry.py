@@ -29,6 +29,7 @@ def register(conn: Connection, elements: Sequence[str]) -> dict[str, list[str]]:
             [symbols, [None] * len(symbols)],
         )
     }
+    conn.execute("SELECT registry_by_hand(%s)", [symbols])
     return {
         "registered": [symbol for symbol in symbols if symbol in new],
         "known": [symbol for symbol in symbols if symbol not in new],

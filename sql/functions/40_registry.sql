@@ -44,10 +44,16 @@ BEGIN
     RETURNING symbol::text;
 END
 $$;
+-- Records that a person registers tickers, also those that were there already: it is a reason to follow them.
+CREATE OR REPLACE FUNCTION registry_by_hand(p_symbols text[]) RETURNS void LANGUAGE sql AS $$
+    UPDATE ticker_registry SET registered_as = 'manual'
+    WHERE symbol = ANY (p_symbols) AND registered_as IS DISTINCT FROM 'manual'
+$$;
 REVOKE ALL ON FUNCTION
-    registry_register(p_symbols text[], p_prediction_ids bigint[])
+    registry_register(p_symbols text[], p_prediction_ids bigint[]),
+    registry_by_hand(p_symbols text[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/40_registry.sql', '59f2fcce6583effa8e04855fdac61c03ea7a225c4ea9f1b21ce436b53794da2e')
+    ('functions/40_registry.sql', 'a859daad496de540e38a7d6c05af2e7754849299301f61c015e3cd32a5d8bc82')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -143,6 +143,19 @@ BEGIN
     RETURN QUERY SELECT 'calendars', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
         coalesce(v_row.text, 'the sessions of every calendar in use are known for more than a month');
 
+    -- Only what was answered for or polled in the last two days: symbols of a person's backfill are no one's now.
+    SELECT count(*) AS n, count(*) FILTER (WHERE i.error IS NOT NULL AND i.misses >= 3) AS failing,
+           (array_agg(i.symbol || ': ' || i.error ORDER BY i.misses DESC, i.symbol)
+            FILTER (WHERE i.error IS NOT NULL AND i.misses >= 3))[1] AS first,
+           EXISTS (SELECT FROM intraday_partitions p WHERE p.starts_at <= v_now AND p.ends_at > v_now) AS has_month
+    INTO v_row FROM intraday_symbols i WHERE i.polled_at > v_now - interval '2 days';
+    RETURN QUERY SELECT 'intraday',
+        CASE WHEN v_row.failing > 0 OR (v_row.n > 0 AND NOT v_row.has_month) THEN 'warn' ELSE 'ok' END,
+        CASE WHEN v_row.n = 0 THEN 'nobody asks for them: INTRADAY_POLL_SECONDS, market backfill-5m'
+             WHEN NOT v_row.has_month THEN 'price_history_intraday has no partition for this month: see the log of the sweep'
+             WHEN v_row.failing > 0 THEN format('%s of %s symbols have no answer, such as %s', v_row.failing, v_row.n, v_row.first)
+             ELSE format('%s symbols have answers', v_row.n) END;
+
     SELECT string_agg(format('%s on %s is %s', trigger_name, source,
                              CASE WHEN is_there THEN 'disabled' ELSE 'missing' END), '; ') AS text
     INTO v_row FROM source_missing_triggers();
@@ -241,6 +254,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', 'ce33234470a9b3d8fc642d2503bf72494cc4b4e9393ef86c254c812909e898cb')
+    ('functions/71_health.sql', '72f11a92a3491e38e86e5a4bef9404a69d8875661a6cc95afe0d8a52460f0aac')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

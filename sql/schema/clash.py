@@ -18,7 +18,7 @@ from sql.schema.fits import fits
 COLUMNS = {
     "ticker_registry": (
         "calendar", "provider_symbol", "backfill_status", "backfill_error", "last_backfill",
-        "fetched_from", "fetched_to", "currency",
+        "fetched_from", "fetched_to", "currency", "registered_as",
     ),
     "market_prices": ("fetched_at", "payload_id"),
     "prediction_outcomes": (

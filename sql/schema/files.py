@@ -45,6 +45,7 @@ PUBLIC = frozenset(
         "symbol_rule",
         "symbols_by_rule",
         "symbols_named",
+        "universe_ticker",
         "usable_price",
     }
 )

@@ -29,6 +29,7 @@ _TABLES = (
     "reckoner_schema",
     "market_sessions",
     "market_calendars",
+    "market_indexes",
     "session_correction",
     "symbol_rules",
     "price_jobs",

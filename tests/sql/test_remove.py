@@ -21,6 +21,8 @@ from tests.support.waiting import until
 _KEPT = (
     "corporate_actions",
     "data_quality_log",
+    "holdings",
+    "index_constituents",
     "ingestion_audit",
     "market_price_revisions",
     "market_prices",
@@ -120,7 +122,9 @@ def worked(conn: Conn, start_worker: Start, tmp_path: Path) -> Sums:
     conn.execute(
         "INSERT INTO corporate_actions VALUES ('GOOD', '2024-06-10', 'split', 4, 'csv', now(), now());"
         " INSERT INTO market_price_revisions (symbol, date, old_close, new_source, replaced_at)"
-        " VALUES ('GOOD', '2024-06-07', 400, 'csv', now())"
+        " VALUES ('GOOD', '2024-06-07', 400, 'csv', now());"
+        " INSERT INTO holdings (symbol, quantity) VALUES ('GOOD', 10);"
+        " INSERT INTO index_constituents (index_name, symbol) VALUES ('SP500', 'GOOD')"
     )
     found = sums(conn)
     assert all(count for count, _ in found.values())

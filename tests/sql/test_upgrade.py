@@ -66,10 +66,13 @@ ROWS = {
     "outcome_refills": "(symbol, since) VALUES ('AAPL', '700')",
     "intraday_symbols": "(symbol, session_bars) VALUES ('AAPL', 78)",
     "market_syncs": "VALUES ('XNYS', '2024-03-05', NULL)",
+    "market_indexes": "(name, title, least, most, most_leaving) VALUES ('FTSE100', 'FTSE 100', 95, 105, 10)",
+    "index_constituents": "(index_name, symbol) VALUES ('SP500', 'AAPL')",
+    "holdings": "(symbol, quantity) VALUES ('AAPL', 10)",
     "provider_disagreements": "VALUES ('AAPL', '2024-03-05', 'yahoo', 100, 'fmp', 101, now())",
 }
 # A later migration may bring more of what these have from the beginning.
-GROWING = ("reckoner_providers", "symbol_rules")
+GROWING = ("market_indexes", "reckoner_providers", "symbol_rules")
 
 
 def apply(conn: Conn, files: list[SchemaFile]) -> None:

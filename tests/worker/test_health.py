@@ -15,7 +15,7 @@ from tests.worker.checks import beat, exit_code, look
 from worker.queue import status as report
 
 CHECKS = [
-    "database", "schema", "workers", "listening", "backlog", "progress", "dead", "providers", "calendars",
+    "database", "schema", "workers", "listening", "backlog", "progress", "dead", "providers", "calendars", "intraday",
     "triggers", "source", "ids", "sequences", "sweep", "locks", "creators", "vacuum", "bloat", "notifications",
     "clocks",
 ]  # fmt: skip

@@ -237,3 +237,26 @@ def test_a_worker_without_the_settings_has_no_such_thread_and_one_with_them_poll
     assert (bars.poll(), bars.poll()) == (3, 0)
     assert len(day.stored("CCC")) == 11
     assert bars.night() == 3  # the sessions before
+
+
+def test_health_names_what_has_no_answer(day: Day) -> None:
+    def look() -> tuple[str, str]:
+        query = "SELECT state, message FROM reckoner_health() WHERE name = 'intraday'"
+        row = day.conn.execute(query).fetchone()
+        assert row is not None
+        return row["state"], row["message"]
+
+    assert look() == ("ok", "nobody asks for them: INTRADAY_POLL_SECONDS, market backfill-5m")
+    [session] = hours(day.conn, "2026-11-27")
+    day.at(session.opens_at + dt.timedelta(hours=1))
+    day.poll(FakeIntraday())
+    assert look() == ("ok", "3 symbols have answers")
+    bad = FakeIntraday(answers=lambda _: Answer(Kind.BAD_ANSWER, message="<html>"))
+    for n in range(1, 4):
+        day.at(day.now + n * FIVE)
+        day.poll(bad)
+    state, told = look()
+    assert state == "warn"
+    assert told == "3 of 3 symbols have no answer, such as AAA: yahoo: bad_answer <html>"
+    day.conn.execute("DROP TABLE price_history_intraday_2026_11")
+    assert look()[1] == "price_history_intraday has no partition for this month: see the log of the sweep"

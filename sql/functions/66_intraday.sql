@@ -4,11 +4,11 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- The symbols whose five-minute bars are followed: active tickers that were fetched before. A ticker that
--- another program registered before the installation waits until a prediction or a person names it.
+-- The symbols whose five-minute bars are followed: tracked ones whose daily bars were fetched before. A ticker
+-- that another program registered before the installation waits until a prediction or a person names it.
 CREATE OR REPLACE VIEW intraday_tracked AS
 SELECT r.symbol::text AS symbol, coalesce(r.calendar, symbol_calendar(r.symbol))::text AS calendar
-FROM ticker_registry r
+FROM tracked_symbols t JOIN ticker_registry r ON r.symbol = t.symbol
 WHERE r.status = 'active'
   AND EXISTS (SELECT FROM price_coverage v WHERE v.symbol = r.symbol AND v."interval" = '1d');
 COMMENT ON VIEW intraday_tracked IS 'The symbols whose five-minute bars are polled and fetched each night, with their calendars.';
@@ -366,6 +366,6 @@ REVOKE ALL ON FUNCTION
     provider_intraday_pause(p_name text, p_seconds double precision, p_reason text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/43_intraday.sql', '0bccdfeb85db41e4deb7959ce1ad7b8653542b0864e22ad028d69ee419e18e8e')
+    ('functions/66_intraday.sql', 'bac9e12f5a8b111595b968d85380851337740b21e9dc3c63faa37be4f88a7d9d')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
