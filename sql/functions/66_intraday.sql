@@ -333,12 +333,26 @@ BEGIN
 END
 $$;
 
--- Bars of both intervals under the names of other systems. Of daily bars only those of ours.
+-- Daily bars of ours with all their columns. A function, because the owner of a table cannot change the type
+-- of a column that a view reads (13_ours.sql); the server inlines it, so that a reader's condition reaches the
+-- table's index (tests/market/intraday/test_store.py).
+CREATE OR REPLACE FUNCTION daily_bars()
+RETURNS TABLE (symbol text, date date, open double precision, high double precision, low double precision,
+               close double precision, adjusted_close double precision, volume bigint, source text,
+               payload_id bigint, fetched_at timestamptz)
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT p.symbol::pg_catalog.text, p.date, p.open::double precision, p.high::double precision,
+           p.low::double precision, p.close::double precision, p.adjusted_close::double precision,
+           p.volume::bigint, p.source::pg_catalog.text, p.payload_id, p.fetched_at
+    FROM public.market_prices p WHERE p.fetched_at IS NOT NULL
+$$;
+
+-- Bars of both intervals under the names of other systems.
 CREATE OR REPLACE VIEW price_data AS
-SELECT p.symbol::text AS symbol, p.date::timestamp AT TIME ZONE 'UTC' AS date, '1d'::text AS "interval",
-       p.open AS open_price, p.high AS high_price, p.low AS low_price, p.close AS close_price,
-       p.adjusted_close, p.volume, p.source::text AS data_source, true AS is_adjusted
-FROM market_prices p WHERE p.fetched_at IS NOT NULL
+SELECT b.symbol, b.date::timestamp AT TIME ZONE 'UTC' AS date, '1d'::text AS "interval",
+       b.open AS open_price, b.high AS high_price, b.low AS low_price, b.close AS close_price,
+       b.adjusted_close, b.volume, b.source AS data_source, true AS is_adjusted
+FROM daily_bars() b
 UNION ALL
 SELECT h.symbol::text, h.ts, h."interval", h.open, h.high, h.low, h.close, NULL, h.volume, h.source_provider, true
 FROM price_history_intraday h;
@@ -346,10 +360,9 @@ COMMENT ON VIEW price_data IS
     'Daily and five-minute bars under the names of other systems; date is midnight UTC of the session, or the start of the bar.';
 
 CREATE OR REPLACE VIEW price_history_daily AS
-SELECT p.symbol::text AS symbol, p.date, p.open, p.high, p.low, p.close, p.adjusted_close, p.volume,
-       p.source::text AS source_provider,
-       (SELECT o.sha256 FROM provider_payloads o WHERE o.id = p.payload_id) AS raw_hash, p.fetched_at AS pulled_at
-FROM market_prices p WHERE p.fetched_at IS NOT NULL;
+SELECT b.symbol, b.date, b.open, b.high, b.low, b.close, b.adjusted_close, b.volume, b.source AS source_provider,
+       (SELECT o.sha256 FROM provider_payloads o WHERE o.id = b.payload_id) AS raw_hash, b.fetched_at AS pulled_at
+FROM daily_bars() b;
 COMMENT ON VIEW price_history_daily IS
     'Daily bars of ours under the names of other systems; raw_hash is NULL where the payload is no longer kept.';
 REVOKE ALL ON FUNCTION
@@ -366,6 +379,6 @@ REVOKE ALL ON FUNCTION
     provider_intraday_pause(p_name text, p_seconds double precision, p_reason text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/66_intraday.sql', 'bac9e12f5a8b111595b968d85380851337740b21e9dc3c63faa37be4f88a7d9d')
+    ('functions/66_intraday.sql', '48a2bd05921ddabc5a1654378794021f39c243f3221de5459389fbad4332fe29')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -164,6 +164,7 @@ def filled(n: int) -> Row:
         "provider": None if bad else "twelve_data",
         "from": "2026-01-02",
         "to": "2026-01-09",
+        "revised": 0 if bad else 1,
         "first_revised": None if bad else "2026-01-09 14:30: close 100.5, 100.25 was stored",
     }
 

@@ -259,4 +259,7 @@ def test_health_names_what_has_no_answer(day: Day) -> None:
     assert state == "warn"
     assert told == "3 of 3 symbols have no answer, such as AAA: yahoo: bad_answer <html>"
     day.conn.execute("DROP TABLE price_history_intraday_2026_11")
-    assert look()[1] == "price_history_intraday has no partition for this month: see the log of the sweep"
+    assert (
+        look()[1]
+        == "price_history_intraday has no partition for this month: see the log of the sweep"
+    )

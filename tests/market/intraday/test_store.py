@@ -348,3 +348,22 @@ def test_other_systems_read_both_intervals_under_their_names(
     ).fetchall()
     assert [tuple(row.values()) for row in counts] == [("1d", 1), ("5m", 42)]
     assert value(conn, "SELECT count(*) FROM price_history_daily") == 1
+
+
+@pytest.mark.parametrize("read", ["SELECT * FROM price_data", "SELECT * FROM price_history_daily"])
+def test_a_reader_of_one_symbol_reads_no_other_by_these_names(conn: Conn, read: str) -> None:
+    conn.execute("SELECT intraday_partitions_ensure('2026-11-01', '2026-11-01')")
+    conn.execute("SET enable_seqscan = off")
+    query = f"EXPLAIN (FORMAT JSON) {read} WHERE symbol = 'SPY' AND date >= '2026-11-27'"
+    [found] = value(conn, query)
+    text = str(found)
+    assert "Function Scan" not in text
+    assert "Seq Scan" not in text
+    assert "Index Cond" in text
+
+
+def test_the_owner_may_change_the_type_of_a_price(conn: Conn) -> None:
+    """As before these views: they read the columns through a function."""
+    conn.execute("ALTER TABLE market_prices ALTER volume TYPE integer, ALTER open TYPE numeric")
+    put_bars(conn, "SPY", {dt.date(2026, 11, 27): 100.0})
+    assert value(conn, "SELECT open FROM price_history_daily") == 100.0
