@@ -131,36 +131,32 @@ $$;
 --   p_symbols, p_sources, p_hashes   one each a symbol; the provider, and the sha256 of what it answered
 --   p_from, p_to                     the settled sessions that it answered for: they become coverage; NULL: none
 --   p_answered, p_missed             until when it answered; whether its answer lacked the newest final bar
+--   p_counts, p_firsts, p_lasts      how many bars it has, and their first and last start; NULLs without any
 --   p_numbers, …                     the bars, ascending by symbol and time: the number of its symbol from 1, its
 --                                    start in seconds since 1970, and its fields
 -- revised: the number of stored closes that changed, and notes: a line each for the first ones.
--- The plans are made once, without the arrays' lengths, perhaps on an empty table: see bars_merge().
+-- The plans are made once, without the arrays' lengths, perhaps on an empty table: so table scans are forbidden.
 CREATE OR REPLACE FUNCTION intraday_store(
     p_symbols text[], p_sources text[], p_hashes text[], p_from date[], p_to date[], p_answered timestamptz[],
-    p_missed boolean[], p_numbers bigint[], p_starts bigint[], p_opens double precision[], p_highs double precision[],
+    p_missed boolean[], p_counts bigint[], p_firsts bigint[], p_lasts bigint[], p_numbers bigint[], p_starts bigint[], p_opens double precision[], p_highs double precision[],
     p_lows double precision[], p_closes double precision[], p_volumes bigint[]
 )
 RETURNS TABLE (symbol text, inserted bigint, updated bigint, revised bigint, notes text[])
-LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off AS $$
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
-    v_now   timestamptz := reckoner_now();
-    v_fresh boolean[];   -- by symbol: nothing is stored in the range of its new bars
-    v_done  boolean := false;
+    v_now  timestamptz := reckoner_now();
+    v_done boolean := false;
 BEGIN
     -- First of all, because another session that makes a month holds its lock until it commits.
     IF cardinality(p_starts) > 0 THEN
-        PERFORM intraday_partitions_ensure(to_timestamp((SELECT min(s) FROM unnest(p_starts) AS s)),
-                                           to_timestamp((SELECT max(s) FROM unnest(p_starts) AS s)));
+        PERFORM intraday_partitions_ensure(to_timestamp((SELECT min(s) FROM unnest(p_firsts) AS s)),
+                                           to_timestamp((SELECT max(s) FROM unnest(p_lasts) AS s)));
     END IF;
-    v_fresh := ARRAY(
-        SELECT NOT EXISTS (SELECT FROM price_history_intraday h WHERE h.symbol = n.symbol AND h."interval" = '5m'
-                           AND h.ts >= to_timestamp(b.first) AND h.ts <= to_timestamp(b.last))
-        FROM unnest(p_symbols) WITH ORDINALITY AS n(symbol, number)
-        LEFT JOIN (SELECT u.number, min(u.start) AS first, max(u.start) AS last
-                   FROM unnest(p_numbers, p_starts) AS u(number, start) GROUP BY 1) b ON b.number = n.number
-        ORDER BY n.number);
-    IF true = ALL (v_fresh) THEN
+    IF NOT EXISTS (SELECT FROM unnest(p_symbols, p_firsts, p_lasts) AS n(symbol, first, last)
+                   CROSS JOIN LATERAL (SELECT FROM price_history_intraday h
+                                       WHERE h.symbol = n.symbol AND h."interval" = '5m'
+                                         AND h.ts >= to_timestamp(n.first) AND h.ts <= to_timestamp(n.last) LIMIT 1) h) THEN
         -- All are new. ON CONFLICT would cost half as much again.
         BEGIN
             INSERT INTO price_history_intraday
@@ -176,10 +172,8 @@ BEGIN
     END IF;
     IF v_done THEN
         RETURN QUERY
-        SELECT n.symbol, count(b.number), 0::bigint, 0::bigint, '{}'::text[]
-        FROM unnest(p_symbols) WITH ORDINALITY AS n(symbol, number)
-        LEFT JOIN unnest(p_numbers) AS b(number) ON b.number = n.number
-        GROUP BY n.number, n.symbol ORDER BY n.number;
+        SELECT n.symbol, n.bars, 0::bigint, 0::bigint, '{}'::text[]
+        FROM unnest(p_symbols, p_counts) AS n(symbol, bars);
     ELSE
         RETURN QUERY
         WITH given AS MATERIALIZED (
@@ -189,9 +183,10 @@ BEGIN
                  AS b(number, start, open, high, low, close, volume)
         ), stored AS MATERIALIZED (
             SELECT n.symbol, h.ts, h.open, h.high, h.low, h.close, h.volume
-            FROM (SELECT g.symbol, min(g.ts) AS first, max(g.ts) AS last FROM given g GROUP BY 1) n
-            CROSS JOIN LATERAL (SELECT * FROM price_history_intraday h WHERE h.symbol = n.symbol
-                                AND h."interval" = '5m' AND h.ts >= n.first AND h.ts <= n.last) h
+            FROM unnest(p_symbols, p_firsts, p_lasts) AS n(symbol, first, last)
+            CROSS JOIN LATERAL (SELECT * FROM price_history_intraday h
+                                WHERE h.symbol = n.symbol AND h."interval" = '5m'
+                                  AND h.ts >= to_timestamp(n.first) AND h.ts <= to_timestamp(n.last)) h
         ), met AS MATERIALIZED (
             SELECT g.*, s.ts IS NULL AS is_new, s.close AS old_close
             FROM given g LEFT JOIN stored s ON s.symbol = g.symbol AND s.ts = g.ts
@@ -218,11 +213,9 @@ BEGIN
         GROUP BY n.number, n.symbol ORDER BY n.number;
     END IF;
     INSERT INTO intraday_symbols AS i (symbol, last_bar, answered_to, provider, polled_at, misses, next_at)
-    SELECT n.symbol, to_timestamp(b.last), n.answered_to, n.source, v_now, CASE WHEN n.missed THEN 1 ELSE 0 END,
+    SELECT n.symbol, to_timestamp(n.last), n.answered_to, n.source, v_now, CASE WHEN n.missed THEN 1 ELSE 0 END,
            CASE WHEN n.missed THEN v_now + interval '30 seconds' END
-    FROM unnest(p_symbols, p_sources, p_answered, p_missed) WITH ORDINALITY AS n(symbol, source, answered_to, missed, number)
-    LEFT JOIN (SELECT u.number, max(u.start) AS last FROM unnest(p_numbers, p_starts) AS u(number, start)
-               GROUP BY 1) b ON b.number = n.number
+    FROM unnest(p_symbols, p_sources, p_answered, p_missed, p_lasts) AS n(symbol, source, answered_to, missed, last)
     ORDER BY n.symbol
     ON CONFLICT (symbol) DO UPDATE
     SET last_bar = greatest(i.last_bar, excluded.last_bar), answered_to = greatest(i.answered_to, excluded.answered_to),
@@ -265,7 +258,7 @@ $$;
 -- close only where the first and the last are there. A difference of more than 0.2 % is a flag in
 -- data_quality_log with both values, once. Returns the number of flagged sessions.
 CREATE OR REPLACE FUNCTION intraday_compare(p_symbols text[], p_from date, p_to date) RETURNS bigint
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off AS $$
 DECLARE
     v_flagged bigint;
 BEGIN
@@ -372,13 +365,13 @@ REVOKE ALL ON FUNCTION
     intraday_renew(p_worker text, p_symbols text[], p_seconds double precision),
     intraday_release(p_worker text, p_symbols text[]),
     intraday_plan(p_symbol text, p_sessions integer, p_refetch boolean, p_keep_days integer),
-    intraday_store(p_symbols text[], p_sources text[], p_hashes text[], p_from date[], p_to date[], p_answered timestamptz[], p_missed boolean[], p_numbers bigint[], p_starts bigint[], p_opens double precision[], p_highs double precision[], p_lows double precision[], p_closes double precision[], p_volumes bigint[] ),
+    intraday_store(p_symbols text[], p_sources text[], p_hashes text[], p_from date[], p_to date[], p_answered timestamptz[], p_missed boolean[], p_counts bigint[], p_firsts bigint[], p_lasts bigint[], p_numbers bigint[], p_starts bigint[], p_opens double precision[], p_highs double precision[], p_lows double precision[], p_closes double precision[], p_volumes bigint[] ),
     intraday_failed(p_symbol text, p_error text, p_until timestamptz, p_longest interval),
     intraday_compare(p_symbols text[], p_from date, p_to date),
     provider_intraday_paused(p_name text, p_cost integer, p_leaves double precision),
     provider_intraday_pause(p_name text, p_seconds double precision, p_reason text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/66_intraday.sql', '48a2bd05921ddabc5a1654378794021f39c243f3221de5459389fbad4332fe29')
+    ('functions/66_intraday.sql', '358f140215cf6f14105a8adb9ba82ef734139e2f1b564283923a408d73ba8cc2')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

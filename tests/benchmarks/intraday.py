@@ -82,6 +82,12 @@ def measure(bench: Bench) -> None:
                 [symbols - 1],
             )
             conn.execute("SELECT intraday_partitions_ensure(%s, %s)", [days[0][1], days[-1][1]])
+            conn.execute(
+                "INSERT INTO market_prices (symbol, date, open, high, low, close, source, fetched_at)"
+                " SELECT 'S' || n, d, 50 + n / 7.0, (50.77 + n / 7.0) * 1.01, (50 + n / 7.0) * 0.99,"
+                "  50.87 + n / 7.0, 'bench', now() FROM generate_series(0, %s) n, unnest(%s::date[]) d",
+                [symbols - 1, [day for day, _ in days]],
+            )
             settle(conn, "price_history_intraday")
         for number in bench.rounds(count):
             session = _session(symbols, *days[number])

@@ -107,8 +107,9 @@ def store_bars(conn: Connection, batches: Sequence[Good]) -> dict[str, dict[str,
     rows = conn.execute(
         "SELECT * FROM intraday_store(p_symbols => %s, p_sources => %s, p_hashes => %s::text[],"
         " p_from => %s::date[], p_to => %s::date[], p_answered => %s::timestamptz[],"
-        " p_missed => %s::boolean[], p_numbers => %s, p_starts => %s, p_opens => %s, p_highs => %s,"
-        " p_lows => %s, p_closes => %s, p_volumes => %s)",
+        " p_missed => %s::boolean[], p_counts => %s, p_firsts => %s, p_lasts => %s,"
+        " p_numbers => %s, p_starts => %s, p_opens => %s, p_highs => %s, p_lows => %s,"
+        " p_closes => %s, p_volumes => %s)",
         [
             [each.plan.symbol for each in batches],
             [each.source for each in batches],
@@ -117,6 +118,11 @@ def store_bars(conn: Connection, batches: Sequence[Good]) -> dict[str, dict[str,
             [days[-1] if days else None for days in covered],
             [each.answered_to for each in batches],
             [each.is_missed for each in batches],
+            Integers([len(each.bars) for each in batches]),
+            Integers([int(each.bars[0].ts.timestamp()) if each.bars else None for each in batches]),
+            Integers(
+                [int(each.bars[-1].ts.timestamp()) if each.bars else None for each in batches]
+            ),
             Integers([number for number, _ in bars]),
             Integers([int(bar.ts.timestamp()) for _, bar in bars]),
             *(Floats([getattr(bar, name) for _, bar in bars]) for name in _PRICES),
