@@ -212,28 +212,28 @@ BEGIN
                            FROM met m WHERE m.number = n.number) m ON true
         GROUP BY n.number, n.symbol ORDER BY n.number;
     END IF;
-    INSERT INTO intraday_symbols AS i (symbol, last_bar, answered_to, provider, polled_at, misses, next_at)
-    SELECT n.symbol, to_timestamp(n.last), n.answered_to, n.source, v_now, CASE WHEN n.missed THEN 1 ELSE 0 END,
-           CASE WHEN n.missed THEN v_now + interval '30 seconds' END
+    INSERT INTO intraday_symbols AS i
+        (symbol, last_bar, last_session, session_bars, answered_to, provider, polled_at, misses, next_at)
+    SELECT n.symbol, l.bar, s.session, coalesce(s.bars, 0), n.answered_to, n.source, v_now,
+           CASE WHEN n.missed THEN 1 ELSE 0 END, CASE WHEN n.missed THEN v_now + interval '30 seconds' END
     FROM unnest(p_symbols, p_sources, p_answered, p_missed, p_lasts) AS n(symbol, source, answered_to, missed, last)
+    LEFT JOIN ticker_registry r ON r.symbol = n.symbol
+    LEFT JOIN intraday_symbols o ON o.symbol = n.symbol
+    CROSS JOIN LATERAL (SELECT greatest(o.last_bar, to_timestamp(n.last)) AS bar) l
+    LEFT JOIN LATERAL (
+        SELECT m.session, (SELECT count(*) FROM price_history_intraday h WHERE h.symbol = n.symbol
+                           AND h."interval" = '5m' AND h.ts >= m.opens_at AND h.ts < m.closes_at)::integer AS bars
+        FROM market_sessions m
+        WHERE m.calendar = coalesce(r.calendar, symbol_calendar(r.symbol)) AND m.closes_at > l.bar
+        ORDER BY m.closes_at LIMIT 1) s ON true
     ORDER BY n.symbol
     ON CONFLICT (symbol) DO UPDATE
-    SET last_bar = greatest(i.last_bar, excluded.last_bar), answered_to = greatest(i.answered_to, excluded.answered_to),
+    SET last_bar = excluded.last_bar, last_session = excluded.last_session, session_bars = excluded.session_bars,
+        answered_to = greatest(i.answered_to, excluded.answered_to),
         provider = excluded.provider, polled_at = v_now, error = NULL, claimed_by = NULL, claimed_until = NULL,
         misses = CASE WHEN excluded.misses > 0 THEN i.misses + 1 ELSE 0 END,
         next_at = CASE WHEN excluded.misses > 0
                        THEN v_now + make_interval(secs => least(300, 30 * 2 ^ least(i.misses, 10))) END;
-    UPDATE intraday_symbols i SET last_session = s.session, session_bars = s.bars
-    FROM unnest(p_symbols) AS n(symbol)
-    JOIN ticker_registry r ON r.symbol = n.symbol
-    JOIN intraday_symbols o ON o.symbol = n.symbol
-    CROSS JOIN LATERAL (
-        SELECT m.session, (SELECT count(*) FROM price_history_intraday h WHERE h.symbol = n.symbol
-                           AND h."interval" = '5m' AND h.ts >= m.opens_at AND h.ts < m.closes_at)::integer AS bars
-        FROM market_sessions m
-        WHERE m.calendar = coalesce(r.calendar, symbol_calendar(r.symbol)) AND m.closes_at > o.last_bar
-        ORDER BY m.closes_at LIMIT 1) s
-    WHERE i.symbol = n.symbol AND (i.last_session, i.session_bars) IS DISTINCT FROM (s.session, s.bars);
     PERFORM coverage_add(n.symbol, '5m', n."from", n."to", n.source)
     FROM unnest(p_symbols, p_from, p_to, p_sources) AS n(symbol, "from", "to", source)
     WHERE n."from" IS NOT NULL ORDER BY n.symbol;
@@ -372,6 +372,6 @@ REVOKE ALL ON FUNCTION
     provider_intraday_pause(p_name text, p_seconds double precision, p_reason text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/66_intraday.sql', '358f140215cf6f14105a8adb9ba82ef734139e2f1b564283923a408d73ba8cc2')
+    ('functions/66_intraday.sql', '7bafdfb2302c4f9cf11caf1b73d0b844b643c64f59b5a990282f6bd479430a53')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

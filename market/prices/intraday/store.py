@@ -23,8 +23,6 @@ from sql.database import Connection, one
 _SHORT, _LONG = dt.timedelta(minutes=5), dt.timedelta(hours=6)
 # Answers to a poll that are no news: a bar that is not there yet, a provider that was not asked.
 _USUAL = {"ok", "empty", "paused"}
-# Names of the columns of an IntradayBar behind its start.
-_PRICES = ("open", "high", "low", "close")
 
 
 @dataclass
@@ -102,7 +100,9 @@ def _good(plan: IntradayPlan, fetched: Fetched, settle: Mapping[str, int]) -> Go
 
 def store_bars(conn: Connection, batches: Sequence[Good]) -> dict[str, dict[str, Any]]:
     """Store bars of different symbols; returns for each its counts and notes of changed closes."""
-    bars = [(number, bar) for number, each in enumerate(batches, 1) for bar in each.bars]
+    bars = [bar for each in batches for bar in each.bars]
+    columns = list(zip(*bars, strict=True)) or [()] * len(IntradayBar._fields)
+    starts = [int(ts.timestamp()) for ts in columns[0]]
     covered = [_covered(each) for each in batches]
     rows = conn.execute(
         "SELECT * FROM intraday_store(p_symbols => %s, p_sources => %s, p_hashes => %s::text[],"
@@ -123,10 +123,10 @@ def store_bars(conn: Connection, batches: Sequence[Good]) -> dict[str, dict[str,
             Integers(
                 [int(each.bars[-1].ts.timestamp()) if each.bars else None for each in batches]
             ),
-            Integers([number for number, _ in bars]),
-            Integers([int(bar.ts.timestamp()) for _, bar in bars]),
-            *(Floats([getattr(bar, name) for _, bar in bars]) for name in _PRICES),
-            Integers([bar.volume for _, bar in bars]),
+            Integers([n for n, each in enumerate(batches, 1) for _ in each.bars]),
+            Integers(starts),
+            *map(Floats, columns[1:5]),
+            Integers(columns[5]),
         ],
     ).fetchall()
     return {row["symbol"]: row for row in rows}
