@@ -6,6 +6,7 @@ the command that needs them, so that `--help` starts fast.
 
 from market.cli import (
     db,
+    executions,
     intraday,
     job_status,
     jobs,
@@ -33,6 +34,7 @@ def _main() -> None:
 # The sections of `--help`.
 _SECTIONS = {
     "Reports": [reports, outcome_list],
+    "Fills": [executions],
     "Tickers": [tickers],
     "Prices": [prices, intraday, jobs, job_status],
     "Outcomes": [outcomes, pipeline],

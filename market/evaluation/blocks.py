@@ -68,7 +68,7 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its 95 % interval, and how that was found: bootstrap or wilson."""
+    """A mean or median with its 95 % interval, and how that was found: bootstrap or wilson."""
 
     mean: float
     low: float
@@ -89,6 +89,22 @@ def mean_interval(values: Floats, blocks: Blocks) -> Interval:
         return Interval(mean, math.nan, math.nan, "none")
     width = float(_studentised(sums, sizes, mean) * error)
     return Interval(mean, mean - width, mean + width, "bootstrap")
+
+
+def median_interval(values: Floats, blocks: Blocks) -> Interval:
+    """Compute the interval of a median over blocks; NaN bounds below MIN_BLOCKS blocks.
+
+    Woodruff (1952): the interval of the share of rows below the median, read at the quantiles.
+    """
+    if not len(values):
+        return UNKNOWN
+    median = float(np.median(values))
+    below = mean_interval((values <= median).astype(np.float64), blocks)
+    if below.method == "none":
+        return Interval(median, math.nan, math.nan, "none")
+    half = min((below.high - below.low) / 2, 0.5)
+    low, high = np.quantile(values, [0.5 - half, 0.5 + half])
+    return Interval(median, float(low), float(high), "bootstrap")
 
 
 def share_interval(hits: Floats, blocks: Blocks) -> Interval:

@@ -16,7 +16,7 @@ from tests.support.process import ROOT
 
 NAMES = (
     "insert", "wake", "queue", "bloat", "outcomes", "recompute",
-    "mature", "prices", "idle", "memory", "start", "backfill", "intraday", "retention",
+    "mature", "prices", "idle", "memory", "start", "backfill", "indicators", "intraday", "retention",
 )  # fmt: skip
 FOLDER = ROOT / ".bench"
 

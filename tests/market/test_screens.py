@@ -19,7 +19,7 @@ from market.cli.display.cells import kind_of, text_of
 from market.cli.display.layout import lay_out
 from market.cli.display.options import Form, Output, _place
 from market.cli.display.screen import screen
-from market.cli.views import data, database, intraday, jobs, prices, tickers
+from market.cli.views import data, database, executions, intraday, jobs, prices, tickers
 from market.outcomes import STATES
 from tests.support.inline_cli import all_commands
 
@@ -364,6 +364,53 @@ def registered(n: int) -> Row:
     return {"symbol": symbol(n), "result": ("registered", "known", "rejected")[n % 3]}
 
 
+def imported(n: int) -> Row:
+    bad = n == 1
+    error = {"line": 12_345, "order_id": "ORD-2026-05-29-000017", "reason": LONG}
+    return {
+        "fills": 12_345,
+        "added": 0 if bad else 12_000,
+        "unchanged": 0 if bad else 345,
+        "refused": 100 if bad else 0,
+        "errors": [error] * 50 if bad else [],
+        "ignored": ["broker", "account"],
+        "before": 100_000,
+        "after": 100_000 if bad else 112_000,
+        "dry_run": n == 2,
+    }
+
+
+def fill_costs(n: int) -> Row:
+    few = n % 5 == 4
+    return {
+        "group": symbol(n),
+        "fills": 12_345,
+        "priced": 12_000,
+        "mean_bps": 123.456 - n,
+        "mean_low_bps": None if few else -1234.5,
+        "mean_high_bps": None if few else 1234.5,
+        "median_bps": 3.2,
+        "median_low_bps": None if few else -1.25,
+        "median_high_bps": None if few else 4.5,
+        "interval": "none" if few else "bootstrap",
+        "weeks": 3 if few else 52,
+        "weighted_bps": -4.25,
+        "currency": ("USD", "mixed")[n % 2],
+        "slippage_cost": None if n % 2 else 1_234_567.89,
+        "commission": None if n % 2 else 1234.5,
+        "cost": None if n % 2 else 1_235_802.39,
+        "ranged": 12_000,
+        "range_cost": 0.625,
+        "range_low": 0.5,
+        "range_high": 0.75,
+        "outside": n % 3,
+        "predicted": 10_000,
+        "known": 9_000,
+        "right": 0.55,
+        "return_bps": 45.6,
+    }
+
+
 def one(view: Callable[[Row], View]) -> Callable[[Sequence[Row]], View]:
     """The view of a command whose screen is one row."""
     return lambda rows: view(dict(rows[0]))
@@ -392,6 +439,18 @@ SCREENS = [
     Screen("outcomes", outcome, data.outcomes),
     Screen("calculate-outcomes", calculated, one(data.calculated), ONE),
     Screen("auto-pipeline", pipeline, one(data.pipeline), ONE),
+    Screen("import-fills", imported, one(lambda row: executions.imported(row, "fills.csv")), ONE),
+    Screen(
+        "import-fills",
+        lambda n: imported(n + 1),
+        one(lambda row: executions.imported(row, "fills.csv")),
+        ONE,
+    ),
+    Screen(
+        "execution-report",
+        fill_costs,
+        lambda rows: executions.costs(dict(rows[0]) if rows else None, "symbol", "t7"),
+    ),
     Screen("stats", table, data.tables),
     Screen("processing-stats", stage, lambda rows: data.stages(rows, {"complete": 12_345})),
     Screen("health-check", check, database.checks),

@@ -64,6 +64,8 @@ ROWS = {
     "price_job_symbols": "(job_id, symbol, want_from, state) VALUES (1, 'AAPL', '2024-01-01', 'open')",
     "price_coverage": "VALUES ('AAPL', '1d', '2024-01-01', '2024-06-30', 'csv')",
     "outcome_refills": "(symbol, since) VALUES ('AAPL', '700')",
+    "execution_feedback": "(order_id, symbol, side, quantity, expected_price, fill_price, filled_at)"
+    " VALUES ('A-1', 'AAPL', 'buy', 10, 100, 100.5, '2024-03-05 15:00Z')",
     "intraday_symbols": "(symbol, session_bars) VALUES ('AAPL', 78)",
     "market_syncs": "VALUES ('XNYS', '2024-03-05', NULL)",
     "market_indexes": "(name, title, least, most, most_leaving) VALUES ('FTSE100', 'FTSE 100', 95, 105, 10)",

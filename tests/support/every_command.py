@@ -1,6 +1,7 @@
 """Every command of both command lines, and running one within the test's own process."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 import typer
@@ -10,6 +11,8 @@ import market.__main__
 import worker.__main__
 
 APPS: dict[str, typer.Typer] = {"worker": worker.__main__.app, "market": market.__main__.app}
+
+FILLS = str(Path(__file__).with_name("fills.csv"))
 
 # Every command that needs no network and no terminal, and its exit code.
 COMMANDS: dict[tuple[str, ...], int] = {
@@ -28,6 +31,8 @@ COMMANDS: dict[tuple[str, ...], int] = {
     ("market", "accuracy-report", "--json"): 0,
     ("market", "calibration-report", "--json"): 0,
     ("market", "outcomes", "--json"): 0,
+    ("market", "execution-report", "--json"): 0,
+    ("market", "import-fills", FILLS, "--json"): 0,
     ("market", "register-tickers", "OTHER", "--json"): 0,
     ("market", "ticker-registry", "--json"): 0,
     (

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.cli import error_line
 from tests.support.db import Conn, value
+from tests.support.every_command import FILLS
 from tests.support.inline_cli import all_commands, inline
 from tests.support.market import (
     MOMENT,
@@ -47,6 +48,7 @@ UNKNOWN: dict[tuple[str, str], list[str]] = {
     ("market backfill", "resume"): ["--resume", "4711"],
     ("market backfill-status", "job"): ["4711"],
     ("market data-sync", "symbol"): ["-s", "NOPE"],
+    ("market execution-report", "symbol"): ["-s", "NOPE"],
     ("market validation-report", "symbols"): [*RANGE, "--symbols", "GOOD,NOPE"],
     ("worker requeue", "event"): ["--event", "4711"],
     ("worker requeue", "prediction"): ["--prediction", "4711"],
@@ -133,6 +135,7 @@ def test_a_range_that_ends_before_it_begins_is_2(
 TABLES: dict[str, list[str]] = {
     "market accuracy-report": ["--by", "symbol"],
     "market calibration-report": [],
+    "market execution-report": ["--by", "symbol"],
     "market ticker-registry": [],
     "market price-stats": [],
     "market validation-report": RANGE,
@@ -189,6 +192,7 @@ DRY: dict[str, list[list[str]]] = {
     "market set-ticker": [["GOOD", "--status", "active", "--reason", "x"]],
     "market remap-ticker": [["GOOD", "OTHER"], ["GOOD", "NEW"]],
     "market calculate-outcomes": [[], ["--force"]],
+    "market import-fills": [[FILLS]],
     "market backfill": [
         ["--start", "2023-01-03", "--symbols", "GOOD,NEW"],
         ["--start", "2023-01-03", "--symbols", "all"],

@@ -157,7 +157,7 @@ def test_health_has_a_word_the_failures_first_and_a_command(scene: Scene) -> Non
     assert done.returncode == 3
     piped = inline(scene.url, "worker", "health").stdout.splitlines()
     assert piped[0].split("\t") == ["check", "state", "message", "remedy"]
-    assert len(piped) == 21
+    assert len(piped) == 22
 
 
 def test_explain_says_what_was_predicted_and_what_it_waits_for(scene: Scene) -> None:
