@@ -174,7 +174,7 @@ BEGIN
 
     IF v_was.is_there AND v_added IS NOT NULL THEN
         -- No request to a provider meant a session that was not stored then.
-        PERFORM coverage_remove(r.symbol, '1d', v_added) FROM ticker_registry r
+        PERFORM coverage_remove(r.symbol, i, v_added) FROM ticker_registry r, unnest('{1d,5m}'::text[]) AS i
         WHERE r.calendar = p_calendar
           AND EXISTS (SELECT FROM price_coverage c JOIN unnest(v_added) AS n(session)
                       ON n.session BETWEEN c."from" AND c."to" WHERE c.symbol = r.symbol);
@@ -215,6 +215,6 @@ REVOKE ALL ON FUNCTION
     sessions_merge(p_calendar text, p_sessions date[], p_opens timestamptz[], p_closes timestamptz[], p_version text, p_ends boolean, p_timezone text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/41_sessions.sql', 'ecb11fdc8fda01a8f5b64946e5cac3de2b0113a487e3336b0a1be216ab15b850')
+    ('functions/41_sessions.sql', '9e23f590e5f7fc51fd1b532b338a11f10fe7c4ebe1de4fe60db63c5dee1c0a67')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -367,3 +367,15 @@ def test_the_owner_may_change_the_type_of_a_price(conn: Conn) -> None:
     conn.execute("ALTER TABLE market_prices ALTER volume TYPE integer, ALTER open TYPE numeric")
     put_bars(conn, "SPY", {dt.date(2026, 11, 27): 100.0})
     assert value(conn, "SELECT open FROM price_history_daily") == 100.0
+
+
+def test_a_session_that_turns_out_to_have_been_is_asked_for(database: Database, conn: Conn) -> None:
+    follow(conn, "SPY")
+    yahoo = FakeIntraday()
+    run(database, yahoo, n_days=3)
+    conn.execute(
+        "SELECT session_correction('XNYS', '2026-11-26', 'no holiday', '2026-11-26 14:30Z', '2026-11-26 21:00Z')"
+    )
+    done = run(database, yahoo, n_days=3)
+    assert [each.date for each in yahoo.asked[-1].sessions] == [dt.date(2026, 11, 26)]
+    assert done["SPY"]["inserted"] == 78
