@@ -5,6 +5,7 @@ the command that needs them, so that `--help` starts fast.
 """
 
 from market.cli import (
+    constituents,
     db,
     executions,
     intraday,
@@ -17,6 +18,7 @@ from market.cli import (
     reports,
     stats,
     tickers,
+    universe,
     validation,
 )
 from market.cli.console import application, run
@@ -35,7 +37,7 @@ def _main() -> None:
 _SECTIONS = {
     "Reports": [reports, outcome_list],
     "Fills": [executions],
-    "Tickers": [tickers],
+    "Tickers": [tickers, universe],
     "Prices": [prices, intraday, jobs, job_status],
     "Outcomes": [outcomes, pipeline],
     "The state of the data": [validation, stats],
@@ -45,6 +47,7 @@ for title, groups in _SECTIONS.items():
         for command in group.app.registered_commands:
             command.rich_help_panel = title
         app.add_typer(group.app)
+app.add_typer(constituents.app, name="constituents", rich_help_panel="Tickers")
 app.add_typer(db.app, name="db", rich_help_panel="The database")
 
 if __name__ == "__main__":

@@ -105,6 +105,13 @@ class MarketSettings(RetentionSettings):
     alpha_vantage_base_url: str = _base("https://www.alphavantage.co")
     finnhub_base_url: str = _base("https://finnhub.io")
     stooq_base_url: str = _base("https://stooq.com")
+    wikipedia_base_url: str = _base("https://en.wikipedia.org")
+
+    index_csv_dir: str | None = Field(
+        default=None,
+        description="folder, or URL, of lists of members: `SP500.csv`, `NASDAQ100.csv`, `DOW30.csv` with a column "
+        "`symbol` and perhaps `name,sector,industry`; asked after FMP and Wikipedia",
+    )
 
     @property
     def provider_names(self) -> tuple[str, ...]:
@@ -157,7 +164,15 @@ class MarketSettings(RetentionSettings):
             raise ValueError("not a key: it has a space or a character that no key has")
         return SecretStr(text) if text else None
 
-    @field_validator(*(f"{name}_base_url" for name in (*_NEED_A_KEY, "stooq")))
+    @field_validator("index_csv_dir")
+    @classmethod
+    def _csv_place(cls, value: str | None) -> str | None:
+        text = (value or "").strip()
+        if text.startswith(("http://", "https://")):
+            return cls._base_url(text)
+        return text or None
+
+    @field_validator(*(f"{name}_base_url" for name in (*_NEED_A_KEY, "stooq", "wikipedia")))
     @classmethod
     def _base_url(cls, value: str) -> str:
         try:

@@ -180,6 +180,11 @@ class QueueCollector(Collector):
             "paused": GaugeMetricFamily(
                 "reckoner_provider_paused", "1 while the provider is paused.", labels=["provider"]
             ),
+            "refreshes": GaugeMetricFamily(
+                "reckoner_index_refresh_failed",
+                "1 while the members of an index cannot be refreshed.",
+                labels=["index"],
+            ),
             "workers": GaugeMetricFamily(
                 "reckoner_workers_alive", "Workers seen within a minute.", labels=["mode"]
             ),

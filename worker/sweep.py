@@ -78,7 +78,8 @@ def once(
         # Outcomes whose bars changed while they were computed, or behind our backs.
         "restated": ("sweep_refill() + sweep_restated(%s)", _RESTATED_SPAN),
         "due": ("sweep_due()",),
-        "unfetched": ("sweep_unfetched()",),
+        # Also what another program holds by SQL.
+        "unfetched": ("sweep_unfetched() + (SELECT count(*) FROM tracked_register())",),
         "pruned": ("sweep_prune(%s)", _HISTORY_DAYS),
         # Payloads, and records of what was done, that are old enough.
         "records": (

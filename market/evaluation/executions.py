@@ -3,7 +3,7 @@
 Slippage is in basis points of the expected price; positive is a cost to that side. Fills are no more
 independent than outcomes: those of one decision, one day or one thin week share what moved the price. So
 intervals draw whole weeks anew (`blocks`), for the mean by bootstrap-t and for the median by Woodruff's
-method on the same blocks. Fewer than ten weeks give no interval.
+method on the same blocks. Fewer than ten weeks (of equal size) give no interval.
 """
 
 import datetime as dt

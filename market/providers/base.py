@@ -199,6 +199,15 @@ class Capabilities:
 US = frozenset({"XNYS", "24/7"})
 
 
+class Limited(Protocol):
+    """What `limits` knows of whoever is asked. canary: None if it is local; see Provider."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - as above
+    @property
+    def canary(self) -> str | None: ...  # noqa: D102 - as above
+
+
 class Provider(Protocol):
     """A source of daily bars. canary: a symbol that it certainly knows; None if it is local.
 

@@ -9,7 +9,7 @@ closes that differ from the stored ones.
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -70,6 +70,23 @@ class Fmp:
         days = [each.astimezone(_NEW_YORK).date() for each in (request.since, request.until)]
         params = {"symbol": symbol, "from": f"{days[0]}", "to": f"{days[1]}"}
         return self._client.fetch(_INTRADAY_PATH, params, _refused, _read_intraday)
+
+    def listing(self, path: str, read: Callable[[list[Any]], Answer]) -> Answer:
+        """Fetch a list of the stable API that is not about one symbol; `read` reads its rows."""
+        return self._client.fetch(
+            f"/stable/{path}",
+            {},
+            _refused_listing,
+            lambda reply: read(_ROWS.validate_json(reply.body)),
+        )
+
+
+def _refused_listing(reply: Reply) -> Answer | None:
+    """Refuse by the plan for this list alone: daily bars go on, other than with a wrong key (401)."""
+    if reply.status not in {402, 403}:
+        return _refused(reply)
+    text = reply.field("Error Message") or reply.start
+    return Answer(Kind.PLAN, message=f"HTTP {reply.status}: {text}", abstains=True)
 
 
 def _refused(reply: Reply) -> Answer | None:

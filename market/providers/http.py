@@ -91,7 +91,7 @@ class Client:
     """One provider's client on the shared connections.
 
     header: name and value for the key, such as "Bearer {}". param: the query's field for the key of
-    a provider that takes none in a header.
+    a provider that takes none in a header. headers: others, in each request.
     """
 
     def __init__(
@@ -102,10 +102,13 @@ class Client:
         *,
         header: tuple[str, str] | None = None,
         param: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self._http = http
         self._base_url = base_url
-        self._headers = {header[0]: header[1].format(key)} if header and key else {}
+        self._headers = dict(headers or {})
+        if header and key:
+            self._headers[header[0]] = header[1].format(key)
         self._secret = {param: key} if param and key else {}
         self._keys = Secrets([key])
 

@@ -15,6 +15,7 @@ from market.providers.base import (
     Batching,
     IntradayRequest,
     Kind,
+    Limited,
     Provider,
     Request,
     intradaily,
@@ -146,7 +147,7 @@ def attempt_many(
 
 
 def acquire(
-    database: Database, provider: Provider, cost: int, wait: Callable[[float], None]
+    database: Database, provider: Limited, cost: int, wait: Callable[[float], None]
 ) -> Paused | None:
     """Reserve the cost and a place, and wait for the place.
 
@@ -196,7 +197,7 @@ def is_trusted(
 
 def note(
     conn: Connection,
-    provider: Provider,
+    provider: Limited,
     symbol: str,
     answer: Answer,
     *,
@@ -253,7 +254,7 @@ def _seconds_to_rest(conn: Connection, name: str, answer: Answer) -> float:
     return _PLAN_SECONDS if answer.kind is Kind.PLAN else _THROTTLE_SECONDS
 
 
-def score(conn: Connection, provider: Provider, worth: float) -> None:
+def score(conn: Connection, provider: Limited, worth: float) -> None:
     """Add an answer's worth to a remote provider's score.
 
     worth: 0 to 1; see `selection.worth`.

@@ -156,6 +156,15 @@ BEGIN
              WHEN v_row.failing > 0 THEN format('%s of %s symbols have no answer, such as %s', v_row.failing, v_row.n, v_row.first)
              ELSE format('%s symbols have answers', v_row.n) END;
 
+    -- An index that was never refreshed is not followed. A refresh is due each week.
+    SELECT string_agg(CASE WHEN i.failure IS NOT NULL THEN
+                               format('%s cannot be refreshed since %s: %s', i.name, i.failed_since::timestamptz(0), i.failure)
+                           ELSE format('members of %s are of %s', i.name, i.refreshed_at::timestamptz(0)) END
+                      || ': python -m market constituents refresh ' || i.name, '. ' ORDER BY i.name) AS text
+    INTO v_row FROM market_indexes i WHERE i.failure IS NOT NULL OR i.refreshed_at < v_now - interval '15 days';
+    RETURN QUERY SELECT 'constituents', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
+        coalesce(v_row.text, 'no refresh of an index failed');
+
     SELECT string_agg(format('%s on %s is %s', trigger_name, source,
                              CASE WHEN is_there THEN 'disabled' ELSE 'missing' END), '; ') AS text
     INTO v_row FROM source_missing_triggers();
@@ -254,6 +263,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', '72f11a92a3491e38e86e5a4bef9404a69d8875661a6cc95afe0d8a52460f0aac')
+    ('functions/71_health.sql', '12c197a2eac46ebb957fdb8a83c8f83e4936b99d32eae0b21f45dbd1a2388e42')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -35,6 +35,8 @@ RETURNS TABLE (name text, label text, other text, value double precision) LANGUA
         SELECT 'paused', p.name, NULL, CASE WHEN p.paused_until > reckoner_now() THEN 1 ELSE 0 END
         FROM reckoner_providers p
         UNION ALL
+        SELECT 'refreshes', i.name, NULL, CASE WHEN i.failure IS NOT NULL THEN 1 ELSE 0 END FROM market_indexes i
+        UNION ALL
         SELECT 'workers', m.mode, NULL, count(w.name)
         FROM (VALUES ('notify'), ('polling')) m(mode)
         LEFT JOIN worker_status w ON w.mode = m.mode AND w.alive GROUP BY m.mode
@@ -45,6 +47,6 @@ REVOKE ALL ON FUNCTION
     reckoner_metrics(p_worker text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/72_metrics.sql', '93f52e355655ce6070afe2e672616d8e5ba334a40f890bfd4092b0f5595279e2')
+    ('functions/72_metrics.sql', '8e8f9c60aa5bd3fe8e23c985c74a82a90bc513fe4c9eb051a3e1a0224a81f027')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -30,14 +30,15 @@ SELECT g.grouping, coalesce(g.value, 'not given') AS value, f.horizon, f.session
 FROM outcome_facts f
 CROSS JOIN LATERAL (VALUES
     ('all', 'all'), ('symbol', f.symbol), ('sentiment', f.sentiment),
-    ('month', to_char(f.prediction_date, 'YYYY-MM')), ('sector', f.sector), ('model', f.model),
-    ('confidence', f.confidence_tier)
+    ('month', to_char(f.prediction_date, 'YYYY-MM')), ('quarter', to_char(f.prediction_date, 'YYYY-"Q"Q')),
+    ('year', to_char(f.prediction_date, 'YYYY')), ('sector', f.sector), ('asset_class', f.asset_class),
+    ('source', f.source), ('model', f.model), ('confidence', f.confidence_tier)
 ) AS g(grouping, value)
 GROUP BY g.grouping, coalesce(g.value, 'not given'), f.horizon, f.sessions;
 
 COMMENT ON VIEW accuracy_by_group IS 'Counts, accuracy and returns per group and horizon; from accuracy on over judged rows: those with a sentiment and a return. For intervals: python -m market accuracy-report';
-COMMENT ON COLUMN accuracy_by_group.grouping IS 'all, symbol, sentiment, month, sector, model or confidence';
-COMMENT ON COLUMN accuracy_by_group.value IS 'of the grouping; month is YYYY-MM of the moment in UTC';
+COMMENT ON COLUMN accuracy_by_group.grouping IS 'all, symbol, sentiment, month, quarter, year, sector, asset_class, source, model or confidence';
+COMMENT ON COLUMN accuracy_by_group.value IS 'of the grouping; month is YYYY-MM of the moment in UTC, quarter YYYY-Q1';
 COMMENT ON COLUMN accuracy_by_group.horizon IS 't1, t3, t7 or t30';
 COMMENT ON COLUMN accuracy_by_group.sessions IS 'the horizon in sessions';
 COMMENT ON COLUMN accuracy_by_group.predictions IS 'different predictions';
@@ -64,6 +65,6 @@ SELECT value AS confidence_tier, horizon, sessions, predictions, outcomes, corre
 FROM accuracy_by_group WHERE grouping = 'confidence';
 COMMENT ON VIEW accuracy_by_confidence IS 'accuracy_by_group for the tiers of confidence; 1.0 belongs to 0.9-1.0.';
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/81_accuracy.sql', '4bd1508fd107f3a5c4fded78962e6a911055c0e36a8f47d7435e04f50b8e8f4b')
+    ('functions/81_accuracy.sql', '0741dabd4b15f4c7d51efa2e00122d59c12c86a1b02eb11437b20c20a6ba296e')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

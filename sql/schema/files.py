@@ -46,6 +46,7 @@ PUBLIC = frozenset(
         "symbol_rule",
         "symbols_by_rule",
         "symbols_named",
+        "universe_symbol",
         "universe_ticker",
         "usable_price",
     }

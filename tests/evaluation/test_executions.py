@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from market.evaluation import executions
-from market.evaluation.blocks import MIN_BLOCKS, Blocks, median_interval
+from market.evaluation.blocks import Blocks, median_interval
+from market.evaluation.method import MIN_BLOCKS
 from sql.database import Database
 from tests.support.db import Conn
 from tests.support.inline_cli import inline, on_terminal

@@ -8,6 +8,7 @@ import datetime as dt
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from market.cli.display.cells import kind_of, text_of
 from market.cli.display.layout import lay_out
 from market.cli.display.options import Form, Output, _place
 from market.cli.display.screen import screen
-from market.cli.views import data, database, executions, intraday, jobs, prices, tickers
+from market.cli.views import data, database, executions, intraday, jobs, prices, tickers, universe
 from market.outcomes import STATES
 from tests.support.inline_cli import all_commands
 
@@ -411,6 +412,95 @@ def fill_costs(n: int) -> Row:
     }
 
 
+def tracked(n: int) -> Row:
+    bad = n % 3 == 0
+    reasons = ("prediction", "index:NASDAQ100", "index:SP500", "held", "manual")
+    return {
+        "symbol": symbol(n),
+        "asset_class": ("stock", "etf", "crypto", "index", "commodity")[n % 5],
+        "active": True,
+        "reasons": list(reasons[n % 5 :]),
+        "date_added": dt.date(2026, 1, 1 + n % 28),
+        "last_backfill": NOW - dt.timedelta(hours=n) if n else None,
+        "backfill_status": "failed" if bad else "completed",
+        "backfill_error": LONG if bad else None,
+        "record_count": n * 2500,
+        "first_date": dt.date(2016, 1, 4) if n else None,
+        "last_date": dt.date(2026, 5, 1 + n % 28) if n else None,
+        "validation_rate": 0.9875 if n % 2 else None,
+        "gaps_detected": n % 4,
+    }
+
+
+def index(n: int) -> str:
+    return ("SP500", "NASDAQ100", "DOW30")[n] if n < 3 else f"INDEX{n}"
+
+
+def index_state(n: int) -> Row:
+    bad = n % 3 == 0
+    return {
+        "name": index(n),
+        "title": "Dow Jones Industrial Average",
+        "members": 503 * (n > 0),
+        "former": n,
+        "known_since": NOW - dt.timedelta(days=400) if n else None,
+        "refreshed_at": NOW - dt.timedelta(days=n) if n else None,
+        "provider": "wikipedia" if n else None,
+        "tried_at": NOW,
+        "failure": f"fmp: plan HTTP 402: Restricted Endpoint; wikipedia: {LONG}" if bad else None,
+        "failed_since": NOW - dt.timedelta(days=3) if bad else None,
+        "least": 490,
+        "most": 510,
+        "most_leaving": 10,
+    }
+
+
+def refreshed(n: int) -> Row:
+    bad = n % 4 == 1
+    return {
+        "index": index(n),
+        "result": "refused" if bad else "refreshed",
+        "fetched": 503,
+        "inserted": 0 if bad else n % 7,
+        "reactivated": n % 2,
+        "inactivated": 0 if bad else n % 3,
+        "registered": n % 5,
+        "members_before": 503,
+        "members_after": 503 if bad else 504,
+        "provider_used": None if bad else ("fmp", "wikipedia", "csv")[n % 3],
+        "fallback_used": n % 3 > 0,
+        "said": f"fmp: plan HTTP 402: Restricted Endpoint; wikipedia: {LONG}" if n % 2 else "",
+        "payload": n,
+    }
+
+
+def member(n: int) -> Row:
+    return {
+        "symbol": symbol(n),
+        "name": "International Flavors & Fragrances, Inc. (Class B)",
+        "sector": "Information Technology",
+        "industry": "Semiconductor Materials & Equipment",
+        "since": NOW - dt.timedelta(days=400 - n % 300),
+        "until": NOW - dt.timedelta(days=2) if n % 9 == 8 else None,
+        "source": "wikipedia",
+    }
+
+
+def holding_imported(n: int) -> Row:
+    change = ("added", "changed", "removed", "same")[n % 4]
+    return {
+        "account": ("main", "an account with a long name 0123456789")[n % 2],
+        "symbol": symbol(n),
+        "before": None if change == "added" else Decimal("12345.678"),
+        "after": None
+        if change == "removed"
+        else Decimal(n)
+        if change == "changed"
+        else Decimal("12345.678"),
+        "change": change,
+    }
+
+
 def one(view: Callable[[Row], View]) -> Callable[[Sequence[Row]], View]:
     """The view of a command whose screen is one row."""
     return lambda rows: view(dict(rows[0]))
@@ -422,6 +512,15 @@ SCREENS = [
     Screen("ticker-registry", ticker, tickers.registry),
     Screen("set-ticker", status_set, one(tickers.status_set), ONE),
     Screen("remap-ticker", remapped, one(tickers.remapped), ONE),
+    Screen("tracked", tracked, lambda rows: universe.tracked(rows, new=False)),
+    Screen("tracked", tracked, lambda rows: universe.tracked(rows, new=True)),
+    Screen("import-holdings", holding_imported, lambda rows: universe.imported(rows, dry_run=True)),
+    Screen("constituents refresh", refreshed, lambda rows: universe.refreshed(rows, dry_run=False)),
+    Screen("constituents show", index_state, universe.indexes),
+    Screen("constituents show", member, lambda rows: universe.members(rows, index_state(1), None)),
+    Screen(
+        "constituents show", member, lambda rows: universe.members(rows, index_state(3), NOW.date())
+    ),
     Screen("fetch-prices", fetched, lambda rows: prices.fetched(rows, dry_run=False)),
     Screen("price-stats", stats_row, prices.stats),
     Screen("price-stats", single_stats, prices.stats, ONE),

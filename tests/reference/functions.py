@@ -22,6 +22,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "reckoner_health",
         "processing_stages",
         "explain_prediction",
+        "prediction_horizons",
         "explain_ticker",
         "explain_event",
     ),
@@ -35,6 +36,14 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     ),
     "Change a ticker": ("ticker_set_status", "ticker_remap"),
     "Sessions": ("session_correction",),
+    "The universe": (
+        "tracked_symbols",
+        "tracked_new",
+        "tracked_register",
+        "index_members",
+        "index_status",
+        "index_refresh",
+    ),
     "Providers": (
         "provider_status",
         "provider_quota_status",

@@ -35,6 +35,11 @@ COMMANDS: dict[tuple[str, ...], int] = {
     ("market", "import-fills", FILLS, "--json"): 0,
     ("market", "register-tickers", "OTHER", "--json"): 0,
     ("market", "ticker-registry", "--json"): 0,
+    ("market", "tracked", "--json"): 0,
+    ("market", "import-holdings", "/dev/null", "--json"): 2,  # not a regular file
+    ("market", "constituents", "show", "--json"): 0,
+    ("market", "constituents", "show", "SP500", "--json"): 0,
+    ("market", "constituents", "refresh", "--json"): 1,  # no source in a test answers
     (
         "market",
         "set-ticker",

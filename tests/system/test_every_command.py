@@ -20,10 +20,12 @@ from tests.support.market import (
     put_bars,
     sessions,
 )
+from tests.support.process import ROOT
 
 COMMANDS = dict(all_commands())
 # Options and arguments that name a thing: a symbol, or the number of something.
 NAMES = {
+    "index",
     "symbol",
     "symbols",
     "ticker",
@@ -43,6 +45,8 @@ UNKNOWN: dict[tuple[str, str], list[str]] = {
     ("market payload", "number"): ["4711"],
     ("market price-stats", "symbol"): ["NOPE"],
     ("market outcomes", "symbol"): ["-s", "NOPE"],
+    ("market constituents refresh", "index"): ["NOPE"],
+    ("market constituents show", "index"): ["NOPE"],
     ("market set-ticker", "symbol"): ["NOPE", "--status", "active", "--reason", "x"],
     ("market remap-ticker", "old"): ["NOPE", "GOOD", "--yes"],
     ("market backfill", "resume"): ["--resume", "4711"],
@@ -92,7 +96,8 @@ def named() -> Iterator[tuple[str, str]]:
 
 
 def test_every_command_that_takes_a_name_is_here() -> None:
-    flags = {("market backfill-status", "symbols")}  # --symbols without a value
+    # --symbols and --new without a value
+    flags = {("market backfill-status", "symbols"), ("market tracked", "new")}
     assert set(named()) - flags == UNKNOWN.keys() | NEW.keys()
 
 
@@ -137,6 +142,8 @@ TABLES: dict[str, list[str]] = {
     "market calibration-report": [],
     "market execution-report": ["--by", "symbol"],
     "market ticker-registry": [],
+    "market tracked": [],
+    "market constituents show": ["DOW30"],
     "market price-stats": [],
     "market validation-report": RANGE,
     "market cross-check": ["--sample", "2", "--dry-run"],
@@ -189,6 +196,9 @@ def test_values_are_exact(url: str, known: Conn) -> None:
 DRY: dict[str, list[list[str]]] = {
     "market fetch-prices": [["-s", "GOOD"], ["-s", "NEW"]],
     "market register-tickers": [["NEW", "GOOD"]],
+    # tests/providers/test_constituents.py: its requests count, also those of a dry run.
+    "market constituents refresh": [],
+    "market import-holdings": [[str(ROOT / "tests" / "system" / "holdings.csv")]],
     "market set-ticker": [["GOOD", "--status", "active", "--reason", "x"]],
     "market remap-ticker": [["GOOD", "OTHER"], ["GOOD", "NEW"]],
     "market calculate-outcomes": [[], ["--force"]],

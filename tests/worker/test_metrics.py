@@ -48,6 +48,7 @@ LABELS = {
     },
     "wake": {"ring", "poll", "call"},
     "mode": {"notify", "polling"},
+    "index": {"SP500", "NASDAQ100", "DOW30"},
 }
 
 

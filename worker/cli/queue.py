@@ -112,9 +112,7 @@ def enqueue(
     everything: Annotated[bool, typer.Option("--all", help="All predictions.")] = False,
     since: Annotated[
         dt.datetime | None,
-        typer.Option(
-            formats=["%Y-%m-%d"], metavar="DATE", help="Posts of this UTC date and later."
-        ),
+        typer.Option(formats=["%Y-%m-%d"], help="Posts of this UTC date and later."),
     ] = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
