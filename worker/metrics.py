@@ -15,7 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from market.providers import Answer, Provider, Request
-from market.providers.base import Batching
+from market.providers.base import Batching, Intradaily, IntradayRequest
 from sql.database import Database, error_line, is_external
 from sql.visible import visible
 
@@ -121,6 +121,12 @@ class Counted:
     def fetch(self, request: Request) -> Answer:
         """Fetch, and count the class of the answer."""
         answer = self._provider.fetch(request)
+        self._count(answer)
+        return answer
+
+    def fetch_intraday(self, request: IntradayRequest) -> Answer:
+        """Fetch five-minute bars, and count the class of the answer."""
+        answer = cast("Intradaily", self._provider).fetch_intraday(request)
         self._count(answer)
         return answer
 

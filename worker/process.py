@@ -29,6 +29,7 @@ from worker.context import Context
 from worker.daily_sync import DailySync
 from worker.faults import Faults
 from worker.heartbeat import Heartbeat
+from worker.intraday import IntradayBars
 from worker.jobs.ticks import Ticks
 from worker.listening.doorbell import Doorbell
 from worker.listening.idle_suspend import IdleSuspend
@@ -110,6 +111,10 @@ class Worker:
         ):
             self._daily_sync = DailySync(context)
             quiet.append(self._daily_sync.busy)
+        self._intraday: IntradayBars | None = None
+        if IntradayBars.is_wanted(settings):
+            self._intraday = IntradayBars(context, settings, self.name)
+            quiet.append(self._intraday.busy)
         self._lanes = [LaneRunner(lane, context, in_flight, doorbell.wake) for lane in lanes]
         idle_suspend = self._idle_suspend = IdleSuspend(
             database, settings, self.name, doorbell, quiet
@@ -302,6 +307,8 @@ class Worker:
             self._thread("sweep", self._sweeper)
             if self._daily_sync:
                 self._thread("daily", self._daily_sync.run)
+            if self._intraday:
+                self._thread("intraday", self._intraday.run)
 
     def _thread(self, name: str, body: Callable[[], None]) -> threading.Thread:
         def guarded() -> None:

@@ -98,8 +98,8 @@ def once(
         "pruned": ("sweep_prune(%s)", _HISTORY_DAYS),
         # Payloads, and records of what was done, that are old enough.
         "records": (
-            "sweep_payloads(%s) + sweep_records(%s) + sweep_jobs(%s) + sweep_restores(%s) + snapshot_history_prune(%s)"
-            " + sweep_runs_ended(%s) + sweep_ticks(%s)",
+            "sweep_payloads(%s) + sweep_records(%s) + sweep_jobs(%s) + sweep_restores(%s)"
+            + " + snapshot_history_prune(%s) + sweep_runs_ended(%s) + sweep_ticks(%s)",
             settings.raw_retention_days,
             _RECORD_DAYS,
             _RECORD_DAYS,

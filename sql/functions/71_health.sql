@@ -172,6 +172,19 @@ BEGIN
     RETURN QUERY SELECT 'calendars', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
         coalesce(v_row.text, 'the sessions of every calendar in use are known for more than a month');
 
+    -- Only what was answered for or polled in the last two days: symbols of a person's backfill are no one's now.
+    SELECT count(*) AS n, count(*) FILTER (WHERE i.error IS NOT NULL AND i.misses >= 3) AS failing,
+           (array_agg(i.symbol || ': ' || i.error ORDER BY i.misses DESC, i.symbol)
+            FILTER (WHERE i.error IS NOT NULL AND i.misses >= 3))[1] AS first,
+           EXISTS (SELECT FROM intraday_partitions p WHERE p.starts_at <= v_now AND p.ends_at > v_now) AS has_month
+    INTO v_row FROM intraday_symbols i WHERE i.polled_at > v_now - interval '2 days';
+    RETURN QUERY SELECT 'intraday',
+        CASE WHEN v_row.failing > 0 OR (v_row.n > 0 AND NOT v_row.has_month) THEN 'warn' ELSE 'ok' END,
+        CASE WHEN v_row.n = 0 THEN 'nobody asks for them: INTRADAY_POLL_SECONDS, market backfill-5m'
+             WHEN NOT v_row.has_month THEN 'price_history_intraday has no partition for this month: see the log of the sweep'
+             WHEN v_row.failing > 0 THEN format('%s of %s symbols have no answer, such as %s', v_row.failing, v_row.n, v_row.first)
+             ELSE format('%s symbols have answers', v_row.n) END;
+
     -- As the newest snapshot has it: to compute it anew would cost more than all other checks.
     SELECT n.label, n.summary, n.taken_at::timestamptz(0) AS at INTO v_row FROM coverage_newest() n;
     RETURN QUERY SELECT 'coverage', CASE WHEN v_row.label IN ('degraded', 'unknown') THEN 'warn' ELSE 'ok' END,
@@ -287,6 +300,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', 'f9ea39adfa47b9848a90f34c7ef4e4e9dc724f231676f19bc9924dd399906c4e')
+    ('functions/71_health.sql', '8dcbd082c3b815ede086089a475fe1c95f242e39e2e1286656685a9fb13f33cc')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

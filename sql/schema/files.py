@@ -24,6 +24,7 @@ _RECORD = re.compile(
 PUBLIC = frozenset(
     {
         "confidence_tier",
+        "daily_bars",
         "has_assets",
         "job_task_parameters",
         "job_tasks",

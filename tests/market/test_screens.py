@@ -25,6 +25,7 @@ from market.cli.views import (
     data,
     database,
     executions,
+    intraday,
     jobs,
     prices,
     snapshots,
@@ -160,6 +161,25 @@ def validated(n: int) -> Row:
         "completeness": 1 - n / 2516,
         "score": None if n % 9 == 8 else 1 - n / 1000,
         "providers": {"yahoo": 1000, "csv": n},
+    }
+
+
+def filled(n: int) -> Row:
+    bad = n % 3 == 0
+    return {
+        "symbol": symbol(n),
+        "result": "failed" if bad else "fetched",
+        "bars": None if bad else 1_200_000_000,
+        "inserted": 0 if bad else 1_200_000_000,
+        "updated": 0,
+        "missing": 0 if bad else n,
+        "reason": LONG if bad else None,
+        "rejected": 0,
+        "provider": None if bad else "twelve_data",
+        "from": "2026-01-02",
+        "to": "2026-01-09",
+        "revised": 0 if bad else 1,
+        "first_revised": None if bad else "2026-01-09 14:30: close 100.5, 100.25 was stored",
     }
 
 
@@ -619,6 +639,7 @@ SCREENS = [
     Screen("price-stats", single_stats, prices.stats, ONE),
     Screen("providers", provider, lambda rows: prices.providers(rows, everything=False)),
     Screen("providers", provider, lambda rows: prices.providers(rows, everything=True)),
+    Screen("backfill-5m", filled, lambda rows: intraday.filled(rows, dry_run=False)),
     Screen("cross-check", cross_checked, lambda rows: prices.cross_checked(rows, dry_run=False)),
     Screen("validation-report", validated, lambda rows: prices.validated(rows, "2025", 0.6)),
     Screen("backfill", job, one(jobs.job), ONE),

@@ -52,6 +52,7 @@ COMMANDS: dict[tuple[str, ...], int] = {
     ): 0,
     ("market", "remap-ticker", "OTHER", "ANOTHER", "--yes", "--json"): 0,
     ("market", "fetch-prices", "-s", "GOOD", "--json"): 0,
+    ("market", "backfill-5m", "-s", "GOOD", "--dry-run", "--json"): 0,
     ("market", "payload", "1"): 0,
     ("market", "price-stats", "GOOD", "--json"): 0,
     ("market", "providers", "--json"): 0,

@@ -63,7 +63,8 @@ UNKNOWN: dict[tuple[str, str], list[str]] = {
     ("worker requeue", "ticker"): ["--ticker", "NOPE"],
     ("worker explain", "what"): ["NOPE"],
     ("worker explain", "event"): ["--event", "4711"],
-    ("market fetch-prices", "symbol"): ["-s", "NOPE"],  # the last, for it registers
+    ("market fetch-prices", "symbol"): ["-s", "NOPE"],  # these two are the last, for they register
+    ("market backfill-5m", "symbol"): ["-s", "NOPE"],
 }
 # These take symbols that are new, and register them.
 NEW = {
@@ -119,7 +120,7 @@ def test_an_unknown_name_is_one_sentence_and_1(url: str, conn: Conn) -> None:
         what = next(word for word in ("NOPE", "no_pe", "4711", line.split()[-1]) if word in line)
         assert what.lower() in said.lower(), (line, said)
         assert "the database:" not in said, (line, said)
-    # Only fetch-prices registers what it is to ask for.
+    # Only fetch-prices and backfill-5m register what they are to ask for.
     assert value(conn, "SELECT count(*) FROM ticker_registry") == before + 1
 
 
@@ -203,6 +204,7 @@ def test_values_are_exact(url: str, known: Conn) -> None:
 # Each command's dry run, on a database where it would do something.
 DRY: dict[str, list[list[str]]] = {
     "market fetch-prices": [["-s", "GOOD"], ["-s", "NEW"]],
+    "market backfill-5m": [["-s", "GOOD"], ["-s", "NEW"], []],
     "market register-tickers": [["NEW", "GOOD"]],
     # tests/providers/test_constituents.py: its requests count, also those of a dry run.
     "market constituents refresh": [],
