@@ -15,18 +15,12 @@ from market.universe import sessions
 from sql.away import is_away
 from sql.database import Database, error_line, trying
 from sql.schema import locks
+from worker import retention
 from worker.faults import Faults
 from worker.metrics import Metrics
 from worker.queue import outbox
 from worker.settings import WorkerSettings
 
-_HISTORY_DAYS = 30
-# More than a year, so that a year can be compared with the one before.
-_RECORD_DAYS = 400
-# Hourly snapshots of coverage.
-_COVERAGE_DAYS = 90
-# Ticks of schedules: their runs stay as long as other records.
-_TICK_DAYS = 90
 # Ids that one sweep checks: the newest, and as many of the slow walk over all.
 _FORGOTTEN_SPAN = 20_000
 # The same for comparing predictions with their outcome rows, at some 20 us each.
@@ -41,24 +35,6 @@ SNAPSHOTS_SECONDS = 5.0
 _OURS = "sweep_turn()"
 # Who has that turn.
 _HOLDER = "SELECT pid, role, app FROM lock_holders() WHERE number = lock_number('sweeping') LIMIT 1"
-_PARTS = (
-    "sequences",
-    "forgotten",
-    "changed",
-    "closures",
-    "restated",
-    "snapshots",
-    "computed",
-    "due",
-    "unfetched",
-    "pruned",
-    "records",
-    "coverage",
-    "partitions",
-    "sync",
-    "runs",
-)
-
 log = structlog.get_logger()
 
 
@@ -95,23 +71,7 @@ def once(
         "due": ("sweep_due()",),
         # Also what another program holds by SQL.
         "unfetched": ("sweep_unfetched() + (SELECT count(*) FROM tracked_register())",),
-        "pruned": ("sweep_prune(%s)", _HISTORY_DAYS),
-        # Payloads, and records of what was done, that are old enough.
-        "records": (
-            "sweep_payloads(%s) + sweep_records(%s) + sweep_jobs(%s) + sweep_restores(%s)"
-            + " + snapshot_history_prune(%s) + sweep_runs_ended(%s) + sweep_ticks(%s)",
-            settings.raw_retention_days,
-            _RECORD_DAYS,
-            _RECORD_DAYS,
-            _RECORD_DAYS,
-            settings.snapshot_history_days,
-            _RECORD_DAYS,
-            _TICK_DAYS,
-        ),
-        # The hour's snapshot, which health and metrics read; the count is of old ones.
-        "coverage": ("sweep_coverage(%s)", _COVERAGE_DAYS),
-        # Months of five-minute bars: the next ones are made, one that is old enough is dropped.
-        "partitions": ("sweep_intraday(%s)", settings.intraday_retention_days),
+        **retention.parts(settings),
         # Runs that nobody works on any more, and schedules whose calendar is loaded now.
         "runs": ("sweep_runs() + sweep_schedules()",),
     }
@@ -192,7 +152,7 @@ def log_crashed(ended: Sequence[Mapping[str, Any]]) -> None:
 
 def report(found: Mapping[str, Any], metrics: Metrics) -> None:
     """Count the findings of a sweep, and log them when there are any."""
-    for part in _PARTS:
-        metrics.swept.labels(part).inc(found.get(part) or 0)
+    for part, count in found.items():
+        metrics.swept.labels(part).inc(count or 0)
     if any(found.values()):
         log.info("swept", **found)

@@ -5,7 +5,7 @@ restore and records each step; `steps` is the list of what they do.
 """
 
 from market.restore.run import detail, line, listing, planned, run
-from market.restore.steps import STEPS, Means, Result, Step, StepFailed, Work
+from market.restore.steps import STEPS, Means, Result, Step, StepFailed, Work, refresh_constituents
 
 __all__ = [
     "STEPS",
@@ -18,5 +18,6 @@ __all__ = [
     "line",
     "listing",
     "planned",
+    "refresh_constituents",
     "run",
 ]

@@ -78,25 +78,25 @@ class Step:
     run: Callable[[Work], Result]
 
 
-def _constituents(work: Work) -> Result:
-    """Refresh the indexes that are followed: somebody refreshed them before."""
-    with work.database.transaction() as conn:
+def refresh_constituents(database: Database, means: Means, name: str | None = None) -> Result:
+    """Refresh one index, or those that are followed: somebody refreshed them before.
+
+    Raises StepFailed where one of them could not be refreshed.
+    """
+    with database.transaction() as conn:
         rows = conn.execute(
             "SELECT i.name FROM market_indexes i WHERE i.tried_at IS NOT NULL OR i.refreshed_at IS NOT NULL"
             " OR EXISTS (SELECT FROM index_constituents c WHERE c.index_name = i.name) ORDER BY i.name"
         ).fetchall()
-    if not rows:
+        names = [row["name"] for row in rows]
+        if name is not None:
+            names = [constituents.find(conn, name).name]
+    if not names:
         return {"summary": "no index is followed"}
-    sources = work.means.sources()
+    sources = means.sources()
     done = [
-        constituents.refresh(
-            work.database,
-            sources,
-            row["name"],
-            work.means.wait,
-            keep_days=work.means.keep_days,
-        )
-        for row in rows
+        constituents.refresh(database, sources, each, means.wait, keep_days=means.keep_days)
+        for each in names
     ]
     result: Result = {"indexes": sum(each.is_done for each in done)}
     for counter in ("inserted", "reactivated", "inactivated"):
@@ -105,6 +105,10 @@ def _constituents(work: Work) -> Result:
     if failed:
         raise StepFailed("; ".join(failed), result)
     return result
+
+
+def _constituents(work: Work) -> Result:
+    return refresh_constituents(work.database, work.means)
 
 
 def _tracked(work: Work) -> Result:
