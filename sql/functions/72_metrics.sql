@@ -41,8 +41,11 @@ RETURNS TABLE (name text, label text, other text, value double precision) LANGUA
         FROM (VALUES ('notify'), ('polling')) m(mode)
         LEFT JOIN worker_status w ON w.mode = m.mode AND w.alive GROUP BY m.mode
         UNION ALL
-        SELECT 'runs', r.task_name, r.status, count(*)::float8
-        FROM job_run r WHERE r.status IN ('queued', 'running') GROUP BY r.task_name, r.status
+        SELECT 'runs', k.task, s.status, count(r.id)::float8
+        FROM job_tasks() k
+        CROSS JOIN (VALUES ('queued'), ('running')) s(status)
+        LEFT JOIN job_run r ON r.task_name = k.task AND r.status = s.status AND r.status IN ('queued', 'running')
+        GROUP BY k.task, s.status
         UNION ALL -- of the newest hundred runs: a task that never ends ok is not searched to its first run
         SELECT 'success', k.task, NULL, extract(epoch FROM max(r.finished_at) FILTER (WHERE r.status = 'ok'))::float8
         FROM job_tasks() k
@@ -63,6 +66,6 @@ REVOKE ALL ON FUNCTION
     reckoner_metrics(p_worker text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/72_metrics.sql', '119a3b9fc155880472b66141ccc3d4383bb72d74357847d26a12f6da91b76086')
+    ('functions/72_metrics.sql', '20010079a5cbab8be0dea3fc778107b34f05db498ac16e866cf9535494c7da64')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
