@@ -127,8 +127,10 @@ RETURNS TABLE (task text, params jsonb, attempt integer) LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE job_run r
     SET status = 'error', finished_at = reckoner_now(),
-        error = one_line(format('its worker died %s times while it ran, last %s', r.attempt - r.failures, r.worker))
-    WHERE r.id = p_run AND r.status = 'running' AND r.cancel_reason IS NULL AND r.attempt - r.failures >= 3;
+        error = one_line(format(CASE r.status WHEN 'running' THEN 'its worker died %s times while it ran, last %s'
+                                ELSE 'the database was away or its worker died %s times while it ran, last %s' END,
+                                r.attempt - r.failures, r.worker))
+    WHERE r.id = p_run AND r.status IN ('queued', 'running') AND r.cancel_reason IS NULL AND r.attempt - r.failures >= 3;
     UPDATE job_run r
     SET status = 'cancelled', error = 'cancelled: ' || r.cancel_reason, finished_at = reckoner_now()
     WHERE r.id = p_run AND r.status IN ('queued', 'running') AND r.cancel_reason IS NOT NULL;
@@ -302,6 +304,6 @@ REVOKE ALL ON FUNCTION
     sweep_runs_ended(p_days integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/66_runs.sql', 'd232182619e5cc153d8fe630553c0c9de9cdc4ee1296683295462c40d8890728')
+    ('functions/66_runs.sql', '3332fcaa71a33cbd805e0c3b8691c5c862e1fade2b0bb9b0d4312d6cee29f244')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -53,8 +53,11 @@ RETURNS TABLE (name text, label text, other text, value double precision) LANGUA
         SELECT 'coverage_age', NULL, NULL, extract(epoch FROM reckoner_now() - n.taken_at)::float8
         FROM coverage_newest() n WHERE n.taken_at IS NOT NULL
         UNION ALL
-        SELECT 'runs', r.task_name, r.status, count(*)::float8
-        FROM job_run r WHERE r.status IN ('queued', 'running') GROUP BY r.task_name, r.status
+        SELECT 'runs', k.task, s.status, count(r.id)::float8
+        FROM job_tasks() k
+        CROSS JOIN (VALUES ('queued'), ('running')) s(status)
+        LEFT JOIN job_run r ON r.task_name = k.task AND r.status = s.status AND r.status IN ('queued', 'running')
+        GROUP BY k.task, s.status
         UNION ALL -- of the newest hundred runs: a task that never ends ok is not searched to its first run
         SELECT 'success', k.task, NULL, extract(epoch FROM max(r.finished_at) FILTER (WHERE r.status = 'ok'))::float8
         FROM job_tasks() k
@@ -75,6 +78,6 @@ REVOKE ALL ON FUNCTION
     reckoner_metrics(p_worker text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/72_metrics.sql', '2df72900911b66f4443df9d89f4a68be29beacb317133192520041e1dff798cd')
+    ('functions/72_metrics.sql', 'ce21f51f83142afe3e6ade7efc0c13c24503d86a98220187ffea3ced8a680c66')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
