@@ -66,6 +66,17 @@ def test_a_run_ends_with_its_counters_and_its_event(database: Database, conn: Co
     assert value(conn, "SELECT count(*) FROM outbox") == 0
 
 
+def test_every_task_ends_well_where_nothing_is_tracked(database: Database, conn: Conn) -> None:
+    for task in tasks.TASKS:
+        run = queue(conn, task)
+        if task == "update_tracked":
+            conn.execute("INSERT INTO holdings (symbol, quantity) VALUES ('HELD', 1)")
+        [claim] = outbox.claim(database, "job", "w", 1, 60)
+        runs.handle(context_of(database), [claim])
+        assert state(conn, run) == ("ok", None), task
+    assert value(conn, "SELECT counters FROM job_run ORDER BY id DESC") == {"registered": 1}
+
+
 def test_an_error_is_the_run_s_and_is_tried_again_after_a_pause(
     database: Database, conn: Conn
 ) -> None:

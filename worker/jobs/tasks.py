@@ -150,7 +150,7 @@ def restore_coverage(work: Work) -> None:
 
 def update_tracked(work: Work) -> None:
     """Register symbols that an index has or that are held."""
-    symbols = _column(work, "SELECT symbol FROM tracked_register()")
+    symbols = _column(work, "SELECT symbol FROM tracked_register() AS symbol")
     work.progress(registered=len(symbols))
 
 
