@@ -186,10 +186,13 @@ BEGIN
              ELSE format('%s symbols have answers', v_row.n) END;
 
     -- As the newest snapshot has it: to compute it anew would cost more than all other checks.
-    SELECT n.label, n.summary, n.taken_at::timestamptz(0) AS at INTO v_row FROM coverage_newest() n;
+    SELECT n.label, n.summary, n.taken_at::timestamptz(0) AS at,
+           n.label = 'degraded' AND n.stale_daily = 0 AND n.missing_daily = 0 AS intraday
+    INTO v_row FROM coverage_newest() n;
     RETURN QUERY SELECT 'coverage', CASE WHEN v_row.label IN ('degraded', 'unknown') THEN 'warn' ELSE 'ok' END,
         CASE WHEN v_row.label IS NULL THEN 'no snapshot yet'
              WHEN v_row.label = 'unknown' THEN format('%s: %s', v_row.at, v_row.summary)
+             WHEN v_row.intraday THEN format('%s, %s: python -m market backfill-5m fetches them', v_row.summary, v_row.at)
              WHEN v_row.label = 'degraded' THEN
                  format('%s, %s: python -m market coverage says which and why', v_row.summary, v_row.at)
              ELSE format('%s, %s', v_row.summary, v_row.at) END;
@@ -300,6 +303,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', '8dcbd082c3b815ede086089a475fe1c95f242e39e2e1286656685a9fb13f33cc')
+    ('functions/71_health.sql', '7a36edc3edcae319baefe1cb842577a8e00c68df6b849d5b296fe1da25dde5c9')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -31,12 +31,19 @@ def sentence(report: Row) -> str:
     if status["label"] == "idle":
         return "Idle: no symbol is tracked."
     word = {"ok": "All well", "warning": "Warning"}.get(status["label"], status["label"].upper())
+    if status["label"] == "ok" and report["daily"]["freshness"]["24-48h"]:
+        word = "Not all yet"
     return f"{word}: {status['summary']}."
 
 
 def intervals(rows: Sequence[Row]) -> View:
     """View of the two intervals; its columns are sessions and not hours."""
-    several = any(row["symbols"] for row in rows)
+    next_ = [] if any(row["symbols"] for row in rows) else [f"{MARKET} register-tickers SPY"]
+    if any(
+        row["interval"] == "5m" and row["missing"] < row["symbols"] and not row["fresh"]
+        for row in rows
+    ):
+        next_ = [f"{MARKET} backfill-5m"]
     return View(
         [
             Column("interval", rank=0),
@@ -49,7 +56,7 @@ def intervals(rows: Sequence[Row]) -> View:
         ],
         summary="Age of the newest bar in finished sessions." if rows else "",
         empty="No interval.",
-        next=[] if several else [f"{MARKET} register-tickers SPY"],
+        next=next_,
         record=False,
     )
 
