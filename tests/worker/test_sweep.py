@@ -47,6 +47,12 @@ def test_predictions_that_no_trigger_saw_are_found(
     assert swept(database)["forgotten"] == 0
 
 
+def test_a_sweep_takes_no_savepoints(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were a fifth of an idle worker's statements."""
+    monkeypatch.delattr(sweep, "trying")
+    swept(database)
+
+
 def test_a_running_worker_sweeps(conn: Conn, start_worker: Start, tmp_path: Path) -> None:
     bars(conn, tmp_path / "bars", "GOOD")
     conn.execute("ALTER TABLE predictions DISABLE TRIGGER predictions_inserted")
