@@ -5,11 +5,11 @@ not stop the others.
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import psycopg
 import structlog
+from psycopg.rows import dict_row
 
 from market.universe import sessions
 from sql.away import is_away
@@ -103,19 +103,11 @@ def once(
         parts["sync"] = ("sweep_sync()",)
     for part, (call, *arguments) in parts.items():
         try:
-            # Without a savepoint, which would be two statements more for each part of each minute: an idle
-            # worker sends at most one a second (tests/benchmarks/idle.py).
-            with (
-                database.transaction() as conn,
-                trying(conn, dry_run=True) if dry_run else nullcontext(),
-            ):
-                row = conn.execute(
-                    f"SELECT {call} AS n WHERE {_OURS}".encode(), arguments or None
-                ).fetchone()
-                if row is None:
-                    return None
-                found[part] = row["n"]
-                faults.note(f"sweeping ({part})", None)
+            rows = _ask(database, f"SELECT {call} AS n WHERE {_OURS}", arguments, dry_run=dry_run)
+            if not rows:
+                return None
+            found[part] = rows[0]["n"]
+            faults.note(f"sweeping ({part})", None)
         except psycopg.Error as error:
             if is_away(database, error):
                 raise
@@ -123,10 +115,21 @@ def once(
             faults.note(f"sweeping ({part})", error_line(error))
             found[part] = None
     if not dry_run:
-        with database.transaction() as conn:
-            conn.execute("SELECT sweep_ended()")
+        _ask(database, "SELECT sweep_ended()", [], dry_run=False)
         found["sessions"] = sum(sessions.ensure(database).values())
     return found
+
+
+def _ask(
+    database: Database, query: str, values: Sequence[Any], *, dry_run: bool
+) -> list[dict[str, Any]]:
+    """Run one statement as a transaction of its own; returns its rows."""
+    if dry_run:
+        with database.transaction() as conn, trying(conn, dry_run=True):
+            return conn.execute(query.encode(), values or None).fetchall()
+    # In one message: a sweep has a dozen, and an idle worker sends at most one a second
+    # (tests/benchmarks/idle.py).
+    return database.at_once(query, values, dict_row, seconds=60)
 
 
 def holder(database: Database) -> str:
