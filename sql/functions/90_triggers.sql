@@ -176,6 +176,9 @@ RETURNS TABLE (source text, trigger_name text, definition text) LANGUAGE sql IMM
      'BEFORE INSERT OR UPDATE OF name, task, params, trigger, timezone, enabled, paused_until, pause_reason, paused_by,'
      ' misfire, misfire_grace_s, queue, priority, dependencies, maintenance_windows, preflight_checks, safety, hooks,'
      ' notes, version ON public.schedules FOR EACH ROW'),
+    ('job_run', 'runs_ended',
+     'AFTER UPDATE OF status ON public.job_run FOR EACH ROW'
+     ' WHEN (NEW.status IN (''ok'', ''error'') AND OLD.status IS DISTINCT FROM NEW.status AND NEW.schedule IS NOT NULL)'),
     ('predictions', 'predictions_inserted',
      'AFTER INSERT ON public.predictions REFERENCING NEW TABLE AS added FOR EACH STATEMENT'),
     ('predictions', 'predictions_updated',
@@ -266,6 +269,6 @@ REVOKE ALL ON FUNCTION
     source_missing()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/90_triggers.sql', '59e1b4dfbc87a67914bc31290d221ea6aab974591d81086eec4940e9fb57d9f0')
+    ('functions/90_triggers.sql', '9ce0774b545c4c5aa41d41033f6aaa7df8fb9a62621b51ccd7b29ba0f8bcc6d9')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

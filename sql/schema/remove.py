@@ -40,6 +40,9 @@ _TABLES = (
     "schedules",
     "schedule_ticks",
     "schedule_seeds",
+    "alerts",
+    "alert_messages",
+    "alert_channels",
 )
 
 _INDEX = re.compile(r"^CREATE INDEX IF NOT EXISTS (\w+) ON prediction_outcomes\b", re.MULTILINE)

@@ -72,6 +72,9 @@ ROWS = {
     "schedules": "(name, task, trigger) VALUES ('mine', 'daily_sync', '0 5 * * *')",
     "schedule_ticks": "(schedule, tick_at, verdict, decided_at) VALUES ('mine', now(), 'skipped', now())",
     "schedule_seeds": "(name) VALUES ('coverage')",
+    "alerts": "(rule, subject, text, opened_at, last_seen_at) VALUES ('events_dead', 'ticker', 'x', now(), now())",
+    "alert_messages": "(rule, channel, body, created_at) VALUES ('events_dead', 'webhook', '{}', now())",
+    "alert_channels": "(channel) VALUES ('webhook')",
     "holdings": "(symbol, quantity) VALUES ('AAPL', 10)",
     "provider_disagreements": "VALUES ('AAPL', '2024-03-05', 'yahoo', 100, 'fmp', 101, now())",
 }
