@@ -174,6 +174,11 @@ class QueueCollector(Collector):
             "paused": GaugeMetricFamily(
                 "reckoner_provider_paused", "1 while the provider is paused.", labels=["provider"]
             ),
+            "alerts": GaugeMetricFamily(
+                "reckoner_alerts_open",
+                "Open alerts that nobody silenced.",
+                labels=["rule"],
+            ),
             "workers": GaugeMetricFamily(
                 "reckoner_workers_alive", "Workers seen within a minute.", labels=["mode"]
             ),

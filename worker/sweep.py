@@ -45,6 +45,7 @@ _PARTS = (
     "partitions",
     "sync",
     "runs",
+    "alerts",
 )
 
 log = structlog.get_logger()
@@ -57,12 +58,13 @@ def once(
     dry_run: bool = False,
     sync: bool = True,
     faults: Faults | None = None,
+    channels: Sequence[str] = (),
 ) -> dict[str, Any] | None:
     """Sweep once; returns each part's count, or None while another worker sweeps.
 
     sync: also write the events of the daily sync; False where `worker/daily_sync.py` does it.
-    dry_run: do it all and roll it back. faults: where parts that fail are noted. Raises
-    psycopg.Error when the database is away.
+    dry_run: do it all and roll it back. faults: where parts that fail are noted.
+    channels: where alerts go that name no channel. Raises psycopg.Error when the database is away.
     """
     found: dict[str, Any] = {}
     faults = faults or Faults()
@@ -92,6 +94,8 @@ def once(
         "partitions": ("sweep_intraday(%s)", settings.intraday_retention_days),
         # Runs that nobody works on any more, and schedules whose calendar is loaded now.
         "runs": ("sweep_runs() + sweep_schedules()",),
+        # Messages about what is wrong; after the other parts, which mend some of it.
+        "alerts": ("alerts_check(%s::text[])", [*channels]),
     }
     if sync and settings.worker_daily_sync:
         parts["sync"] = ("sweep_sync()",)

@@ -150,6 +150,11 @@ BEGIN
 END
 $$;
 
+-- The rules of alerts_found().
+CREATE OR REPLACE FUNCTION alert_rules() RETURNS text[] LANGUAGE sql IMMUTABLE AS $$
+    SELECT '{run_failed,run_slow,schedule_missing,coverage_degraded,events_dead,no_worker,provider_quota,outcomes_overdue}'::text[]
+$$;
+
 -- Everything that is wrong now. rule and subject are the fingerprint; channels: empty for those of the settings.
 CREATE OR REPLACE FUNCTION alerts_found()
 RETURNS TABLE (rule text, subject text, text text, details jsonb, channels text[]) LANGUAGE sql STABLE AS $$
@@ -286,12 +291,15 @@ END
 $$;
 
 -- A message that a worker sends now, with its channel's address and the end of its channel's pause. No row: it
--- is sent, given up, or gone.
+-- is sent or gone. is_late: a day has passed. is_outdated: a later value of the same metrics was sent.
 CREATE OR REPLACE FUNCTION alert_message(p_id bigint)
 RETURNS TABLE (channel text, body jsonb, created_at timestamptz, tries integer, address text, paused_until timestamptz,
-               is_late boolean) LANGUAGE sql STABLE AS $$
+               is_late boolean, is_outdated boolean) LANGUAGE sql STABLE AS $$
     SELECT m.channel, m.body, m.created_at, m.tries, alert_address(m.channel), c.paused_until,
-           m.created_at < reckoner_now() - interval '1 day'
+           m.created_at < reckoner_now() - interval '1 day',
+           m.channel LIKE 'pushgateway:%' AND EXISTS (
+               SELECT FROM alert_messages n
+               WHERE n.rule = m.rule AND n.created_at >= m.created_at AND n.id > m.id AND n.channel = m.channel AND n.sent_at IS NOT NULL)
     FROM alert_messages m LEFT JOIN alert_channels c ON c.channel = m.channel AND c.paused_until > reckoner_now()
     WHERE m.id = p_id AND m.sent_at IS NULL
 $$;
@@ -317,6 +325,19 @@ BEGIN
     SET paused_until = excluded.paused_until, last_sent_at = coalesce(excluded.last_sent_at, c.last_sent_at),
         failures = CASE WHEN p_result = 'sent' THEN 0 ELSE c.failures + 1 END, last_error = excluded.last_error;
     RETURN v_next;
+END
+$$;
+
+-- Writes a message again for each of these channels, and takes it for sent: one channel has several addresses.
+CREATE OR REPLACE FUNCTION alert_divide(p_id bigint, p_channels text[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_message alert_messages;
+BEGIN
+    UPDATE alert_messages m
+    SET sent_at = reckoner_now(), answer = format('divided into %s', array_to_string(p_channels, ', '))
+    WHERE m.id = p_id AND m.sent_at IS NULL RETURNING * INTO v_message;
+    PERFORM alert_write(v_message.rule, c.channel, v_message.body) FROM unnest(p_channels) AS c(channel)
+    WHERE v_message.id IS NOT NULL;
 END
 $$;
 
@@ -387,17 +408,19 @@ REVOKE ALL ON FUNCTION
     alerts_of_slow_runs(),
     alerts_of_missing_ticks(),
     alerts_of_coverage(),
+    alert_rules(),
     alerts_found(),
     alert_write(p_rule text, p_channel text, p_body jsonb),
     alerts_check(p_channels text[]),
     runs_ended(),
     alert_message(p_id bigint),
     alert_tried(p_id bigint, p_result text, p_answer text, p_seconds float8, p_pauses boolean),
+    alert_divide(p_id bigint, p_channels text[]),
     alert_silence(rule text, subject text, until timestamptz, reason text, actor text),
     alert_unsilence(rule text, subject text),
     alert_resolve(rule text, subject text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/69_alerts.sql', 'b51b7a0cb8fc179c640ec813ae385cc764575d6e6089ea855ff0c7d00d212e45')
+    ('functions/69_alerts.sql', '234caaf42955794e6115193188e4f1e3baf93e1fa4139737707dc6ce8337aaba')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

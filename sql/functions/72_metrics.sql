@@ -38,6 +38,11 @@ RETURNS TABLE (name text, label text, other text, value double precision) LANGUA
         SELECT 'workers', m.mode, NULL, count(w.name)
         FROM (VALUES ('notify'), ('polling')) m(mode)
         LEFT JOIN worker_status w ON w.mode = m.mode AND w.alive GROUP BY m.mode
+        UNION ALL
+        SELECT 'alerts', r.rule, NULL, count(a.id)
+        FROM (SELECT unnest(alert_rules()) AS rule) r
+        LEFT JOIN alerts a ON a.rule = r.rule AND a.state = 'open' AND coalesce(a.silenced_until, '-infinity') <= reckoner_now()
+        GROUP BY r.rule
     )
     SELECT t.name, t.label, t.other, t.value FROM samples t WHERE p_worker = (SELECT f.name FROM first f)
 $$;
@@ -45,6 +50,6 @@ REVOKE ALL ON FUNCTION
     reckoner_metrics(p_worker text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/72_metrics.sql', '93f52e355655ce6070afe2e672616d8e5ba334a40f890bfd4092b0f5595279e2')
+    ('functions/72_metrics.sql', '22037f5d1bab7b01e7e44445f0b26156a5e0f508a631a88bf3612490c53eb0fa')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -65,7 +65,9 @@ def test_every_option_and_argument_is_explained(path: tuple[str, ...]) -> None:
 
 
 # Not what goes on, prints a URL, a file of JSON, or the bytes of a payload.
-PRINTS = [path for path in ALL if path[-1] not in {"run", "url", "demo", "probe", "payload", "export"}]
+PRINTS = [
+    path for path in ALL if path[-1] not in {"run", "url", "demo", "probe", "payload", "export"}
+]
 
 
 @pytest.mark.parametrize("path", PRINTS, ids=" ".join)

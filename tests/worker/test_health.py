@@ -17,7 +17,7 @@ from worker.queue import status as report
 CHECKS = [
     "database", "schema", "workers", "listening", "backlog", "progress", "dead", "providers", "calendars",
     "triggers", "source", "ids", "sequences", "sweep", "locks", "creators", "vacuum", "bloat", "notifications",
-    "clocks",
+    "clocks", "alerts",
 ]  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from tests.worker.scrape import Port, Scrape, measured
 
 # Everything that may ever be a label's value; none of it grows with the data.
 LABELS = {
-    "topic": {"prediction", "ticker"},
+    "topic": {"prediction", "ticker", "job", "alert"},
     "verdict": {"done", "cancelled", "delayed", "failed", "dead", "merged", "lost"},
     "status": {"pending", "processing", "failed", "dead"},
     "provider": set(PROVIDER_NAMES),
@@ -45,6 +45,18 @@ LABELS = {
         "records",
         "partitions",
         "sync",
+        "runs",
+        "alerts",
+    },
+    "rule": {
+        "run_failed",
+        "run_slow",
+        "schedule_missing",
+        "coverage_degraded",
+        "events_dead",
+        "no_worker",
+        "provider_quota",
+        "outcomes_overdue",
     },
     "wake": {"ring", "poll", "call"},
     "mode": {"notify", "polling"},

@@ -28,7 +28,7 @@ from worker.cli import screens
 from worker.queue import enqueue as enqueuing
 from worker.queue import requeue as requeuing
 from worker.queue import status
-from worker.settings import WorkerSettings
+from worker.settings import AlertSettings, WorkerSettings
 
 
 def sweep(dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
@@ -41,7 +41,8 @@ def sweep(dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
         with waiting("sweeping"):
             settings = load(WorkerSettings)
             crashed = sweeping.end_leases(database, settings, dry_run=dry_run)
-            found = sweeping.once(database, settings, dry_run=dry_run)
+            channels = load(AlertSettings).channels
+            found = sweeping.once(database, settings, dry_run=dry_run, channels=channels)
         after = status.live_events(database)
         if found is None:
             raise Conflict(f"another worker is sweeping just now{sweeping.holder(database)}")

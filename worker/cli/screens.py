@@ -17,6 +17,7 @@ _PARTS = {
     "pruned": ("old event deleted", "old events deleted"),
     "records": ("old record deleted", "old records deleted"),
     "partitions": ("month of five-minute bars dropped", "months of five-minute bars dropped"),
+    "alerts": ("message about alerts", "messages about alerts"),
     "sync": ("symbol of the daily sync", "symbols of the daily sync"),
     "sessions": ("session loaded", "sessions loaded"),
 }
