@@ -46,6 +46,7 @@ _PARTS = (
     "sync",
     "runs",
     "alerts",
+    "webhooks",
 )
 
 log = structlog.get_logger()
@@ -96,6 +97,8 @@ def once(
         "runs": ("sweep_runs() + sweep_schedules()",),
         # Messages about what is wrong; after the other parts, which mend some of it.
         "alerts": ("alerts_check(%s::text[])", [*channels]),
+        # Messages about outcomes, for those who subscribed.
+        "webhooks": ("outcomes_announce()",),
     }
     if sync and settings.worker_daily_sync:
         parts["sync"] = ("sweep_sync()",)

@@ -16,7 +16,8 @@ LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off SET enab
 SET enable_hashjoin = on SET enable_nestloop = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
-    v_now timestamptz := reckoner_now();
+    v_now      timestamptz := reckoner_now();
+    v_is_heard boolean := outcomes_are_heard();
 BEGIN
     RETURN QUERY
     WITH entries AS MATERIALIZED (
@@ -54,7 +55,10 @@ BEGIN
                outcome_correct(o.prediction_sentiment, n.r1), outcome_correct(o.prediction_sentiment, n.r3),
                outcome_correct(o.prediction_sentiment, n.r7), outcome_correct(o.prediction_sentiment, n.r30),
                n.complete, n.state, n.reason, n.due_at, 1)
-        RETURNING o.symbol
+        RETURNING o.prediction_id, o.symbol
+    ), changes AS (
+        INSERT INTO outcome_changes (prediction_id, symbol)
+        SELECT w.prediction_id, w.symbol FROM written w WHERE v_is_heard
     )
     SELECT w.symbol::text, count(*) FROM written w GROUP BY w.symbol;
 END
@@ -131,6 +135,6 @@ REVOKE ALL ON FUNCTION
     outcomes_fill_due(p_symbol text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/52_outcomes_fill.sql', 'cc4482f94182688b4f77c86c799d1b3a845b57fbc40e0ce3c15dd22ae431fa50')
+    ('functions/52_outcomes_fill.sql', 'bdd5bd66c197e9b994647e626591d0e9e009ecd70563487112ce8876c540d525')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -33,7 +33,7 @@ BEGIN
               AND c.relname IN ('predictions', 'ticker_registry', 'market_prices', 'prediction_outcomes',
                   'outbox', 'outcome_refills', 'provider_payloads', 'data_quality_log', 'market_price_revisions',
                   'ingestion_audit', 'reckoner_backups', 'price_jobs', 'job_run',
-                  'alerts', 'alert_messages')
+                  'alerts', 'alert_messages', 'subscriptions', 'outcome_changes', 'subscription_messages')
               -- Without an index the highest number costs the whole table.
               AND EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisvalid AND i.indpred IS NULL
                           AND (i.indkey::smallint[])[0] = a.attnum)
@@ -110,6 +110,6 @@ REVOKE ALL ON FUNCTION
     sequences_mend()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/59_sequences.sql', '25a65c8aba956534a0d0b08eff73d45366f85a3515324ddf71dedc55c8832cbc')
+    ('functions/59_sequences.sql', '19ace5e248929abf6f3b687117b2e38933c2563da80ada8d00fa63e989b6ae5f')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -152,7 +152,7 @@ $$;
 
 -- The rules of alerts_found().
 CREATE OR REPLACE FUNCTION alert_rules() RETURNS text[] LANGUAGE sql IMMUTABLE AS $$
-    SELECT '{run_failed,run_slow,schedule_missing,coverage_degraded,events_dead,no_worker,provider_quota,outcomes_overdue}'::text[]
+    SELECT '{run_failed,run_slow,schedule_missing,coverage_degraded,events_dead,no_worker,provider_quota,outcomes_overdue,webhook_failing}'::text[]
 $$;
 
 -- Everything that is wrong now. rule and subject are the fingerprint; channels: empty for those of the settings.
@@ -195,6 +195,14 @@ RETURNS TABLE (rule text, subject text, text text, details jsonb, channels text[
                 WHERE p.outcome_state IN ('awaiting_prices', 'maturing') AND p.due_at < reckoner_now() - interval '1 day'
                 ORDER BY p.due_at LIMIT 1001) l) d
     WHERE d.n > 0
+    UNION ALL
+    SELECT 'webhook_failing', 'subscription ' || s.id,
+           format('%s refuses outcomes since %s, %s wait and %s are dead (threshold: 1 h): %s', s.host,
+                  coalesce(s.failing_since::timestamptz(0)::text, 'a while'), s.waiting, s.dead, coalesce(s.last_error, 'it takes new ones')),
+           jsonb_build_object('number', s.waiting + s.dead, 'threshold', 0,
+               'mend', format('SELECT * FROM subscription_status; SELECT subscription_requeue(%s)', s.id)), '{}'::text[]
+    FROM subscription_status s
+    WHERE s.active AND (s.dead > 0 OR s.failing_since < reckoner_now() - interval '1 hour')
 $$;
 
 -- Writes a message for a channel, and its event.
@@ -216,6 +224,10 @@ DECLARE
     v_channel  text;
     v_messages bigint := 0;
 BEGIN
+    IF reckoner_dry_run() THEN -- no rollback takes a number back
+        RETURN (SELECT count(DISTINCT f.rule) FROM alerts_found() f
+                WHERE NOT EXISTS (SELECT FROM alerts a WHERE (a.rule, a.subject, a.state) = (f.rule, f.subject, 'open')));
+    END IF;
     LOCK TABLE alerts IN SHARE UPDATE EXCLUSIVE MODE;
     WITH seen AS (
         INSERT INTO alerts AS a (rule, subject, text, details, channels, opened_at, last_seen_at)
@@ -421,6 +433,6 @@ REVOKE ALL ON FUNCTION
     alert_resolve(rule text, subject text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/69_alerts.sql', '234caaf42955794e6115193188e4f1e3baf93e1fa4139737707dc6ce8337aaba')
+    ('functions/69_alerts.sql', 'c741dc0ef1d6e121055606d22a29e388e00ecd81c6365e76d914b2b1fb2b2d85')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -16,6 +16,8 @@ from sql.schema.rights import callable_by, grant, of_server, revoke
 # Tables of the source, where they exist (sql/functions/12_source.sql).
 _SOURCES = ("predictions", "signals", "truth_social_shitposts")
 _ALL = "SELECT, INSERT, UPDATE, DELETE"
+# Tables with secrets, which the dashboard does not read; a view shows the rest.
+_SECRET = ("subscriptions",)
 # Tables on which the worker has fewer rights.
 _LESS = {
     "ticker_registry": "SELECT, INSERT, UPDATE",
@@ -57,7 +59,8 @@ def statements(conn: Connection, worker: str, dashboard: str, analyst: str) -> l
     for table in there:
         rights = "SELECT" if table in _SOURCES else _LESS.get(table, _ALL)
         made.append(_grant(rights, table, roles[0]))
-        made.append(_grant("SELECT", table, roles[1]))
+        if table not in _SECRET:
+            made.append(_grant("SELECT", table, roles[1]))
     for view in views:
         made += [_grant("SELECT", view, role) for role in roles[:2]]
     made += [

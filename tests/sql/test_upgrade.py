@@ -75,6 +75,11 @@ ROWS = {
     "alerts": "(rule, subject, text, opened_at, last_seen_at) VALUES ('events_dead', 'ticker', 'x', now(), now())",
     "alert_messages": "(rule, channel, body, created_at) VALUES ('events_dead', 'webhook', '{}', now())",
     "alert_channels": "(channel) VALUES ('webhook')",
+    "subscriptions": "(url, secret) VALUES ('https://h/x', 'sixteen characters')",
+    "outcome_changes": "(prediction_id, symbol) VALUES (1, 'AAPL')",
+    "subscription_states": "VALUES (1, 1, 'AAPL', '{}')",
+    "subscription_messages": "(subscription_id, event, prediction_id, symbol, body, created_at)"
+    " VALUES (1, 'outcome.complete', 1, 'AAPL', '{}', now())",
     "holdings": "(symbol, quantity) VALUES ('AAPL', 10)",
     "provider_disagreements": "VALUES ('AAPL', '2024-03-05', 'yahoo', 100, 'fmp', 101, now())",
 }

@@ -28,7 +28,7 @@ from tests.worker.scrape import Port, Scrape, measured
 
 # Everything that may ever be a label's value; none of it grows with the data.
 LABELS = {
-    "topic": {"prediction", "ticker", "job", "alert"},
+    "topic": {"prediction", "ticker", "job", "alert", "webhook"},
     "verdict": {"done", "cancelled", "delayed", "failed", "dead", "merged", "lost"},
     "status": {"pending", "processing", "failed", "dead"},
     "provider": set(PROVIDER_NAMES),
@@ -47,6 +47,7 @@ LABELS = {
         "sync",
         "runs",
         "alerts",
+        "webhooks",
     },
     "rule": {
         "run_failed",
@@ -57,6 +58,7 @@ LABELS = {
         "no_worker",
         "provider_quota",
         "outcomes_overdue",
+        "webhook_failing",
     },
     "wake": {"ring", "poll", "call"},
     "mode": {"notify", "polling"},

@@ -18,6 +18,7 @@ _PARTS = {
     "records": ("old record deleted", "old records deleted"),
     "partitions": ("month of five-minute bars dropped", "months of five-minute bars dropped"),
     "alerts": ("message about alerts", "messages about alerts"),
+    "webhooks": ("message about outcomes", "messages about outcomes"),
     "sync": ("symbol of the daily sync", "symbols of the daily sync"),
     "sessions": ("session loaded", "sessions loaded"),
 }
