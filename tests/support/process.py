@@ -23,7 +23,7 @@ def environment(url: str, **settings: str) -> dict[str, str]:
         name: text
         for name, text in os.environ.items()
         if name not in ours
-        and not name.startswith(("MARKET_", "WORKER_", "LOG_", "RAW_"))
+        and not name.startswith(("MARKET_", "WORKER_", "LOG_", "RAW_", "ALERT_", "DISCORD_"))
         and not name.endswith(("_API_KEY", "_BASE_URL"))
     }
     return {

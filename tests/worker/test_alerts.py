@@ -18,7 +18,9 @@ from sql.database import Database
 from tests.support.clock import use_clock, use_everywhere, write_clock
 from tests.support.context import context_of
 from tests.support.db import Conn, value
+from tests.support.process import SHORT, Start
 from tests.support.receiver import Post, Receiver, Reply
+from tests.support.waiting import until
 from worker import sweep, topics
 from worker.alerts import bodies, deliver
 from worker.context import Context
@@ -374,6 +376,28 @@ def test_a_wrong_address_is_refused_without_its_text(given: dict[str, str]) -> N
     with pytest.raises(ValidationError) as refused:
         AlertSettings(**given)  # type: ignore[arg-type]
     assert _TOKEN not in str(refused.value.errors(include_input=False, include_url=False)[0]["msg"])
+
+
+def test_a_worker_says_what_is_dead_and_that_it_is_over(
+    conn: Conn, start_worker: Start, receiver: Receiver
+) -> None:
+    conn.execute("INSERT INTO outbox (topic, key, status) VALUES ('ticker', 'AAPL', 'dead')")
+    worker = start_worker(
+        **SHORT, DISCORD_WEBHOOK_SYSTEM_STATUS=f"{receiver.url}/api/webhooks/1/{_TOKEN}"
+    )
+    worker.ready()
+
+    def titles() -> list[str]:
+        return [post.json["embeds"][0]["title"] for post in receiver.log]
+
+    until("the alert is sent", lambda: "events\\_dead: ticker: open" in titles())
+    conn.execute("DELETE FROM outbox WHERE status = 'dead'")
+    # Otherwise the messages of a rule are a minute apart.
+    conn.execute("UPDATE alert_messages SET created_at = created_at - interval '1 minute'")
+    until("its end too", lambda: "events\\_dead: ticker: resolved" in titles())
+    assert worker.stop() == 0
+    assert _TOKEN not in json.dumps(worker.events)
+    nowhere(conn, _TOKEN)
 
 
 def test_the_lane_is_one_of_a_worker_s() -> None:

@@ -13,6 +13,7 @@ Why nothing is lost, repeated without end or out of order:
 - A slow receiver holds one thread for a turn of some seconds, then waits behind the other events.
 """
 
+import functools
 import json
 import time
 from collections.abc import Sequence
@@ -46,15 +47,11 @@ def handle(context: Context, claims: Sequence[Claim]) -> None:
         if batch is None:
             context.retry("ending an event", lambda: _finish(context, claim))
             break
-        result = tried = _send(subscription, batch)
-        is_last = time.monotonic() >= ends
-        goes_on = context.retry(
-            "recording a try",
-            lambda batch=batch, result=result, is_last=is_last: _record(
-                context, claim, batch, result, is_last=is_last
-            ),
-        )
-        sent += len(batch["ids"]) if result.result == "sent" else 0
+        tried = _send(subscription, batch)
+        is_last = time.monotonic() >= ends or context.shutdown.requested.is_set()
+        record = functools.partial(_record, context, claim, batch, tried, is_last=is_last)
+        goes_on = context.retry("recording a try", record)
+        sent += len(batch["ids"]) if tried.result == "sent" else 0
     log.log(
         20 if tried is None or tried.result == "sent" else 30,
         "outcomes sent",
