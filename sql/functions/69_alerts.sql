@@ -38,6 +38,23 @@ CREATE OR REPLACE FUNCTION hook_wants(p_hooks jsonb, p_event text) RETURNS boole
     SELECT coalesce(p_hooks -> 'alert_on', '["failure"]') ? p_event
 $$;
 
+-- What is wrong with the values of hooks; NULL: nothing. An address is a secret, and so not in the text.
+CREATE OR REPLACE FUNCTION hooks_fault(p_hooks jsonb) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT coalesce(
+        CASE WHEN p_hooks ? 'alert_on' AND NOT (jsonb_typeof(p_hooks -> 'alert_on') = 'array'
+                                                        AND p_hooks -> 'alert_on' <@ '["failure", "success", "slow"]')
+             THEN 'hooks: alert_on is a list of failure, success and slow' END,
+        CASE WHEN p_hooks ? 'slow_threshold_s' AND coalesce(p_hooks ->> 'slow_threshold_s', '') !~ '^\d{1,7}(\.\d{1,3})?$'
+             THEN 'hooks: slow_threshold_s is a number of seconds' END,
+        CASE WHEN p_hooks ? 'prometheus_endpoint' AND coalesce(p_hooks ->> 'prometheus_endpoint', '') !~ '^https?://\S+$'
+             THEN 'hooks: prometheus_endpoint is an address with https://' END,
+        (SELECT format('hooks: the Discord channel no. %s is neither an address nor system_status, signals, portfolio, '
+                       'morning_brew or playground', i.n)
+         FROM hook_items(p_hooks) i
+         WHERE i.item !~ '^https?://\S+$' AND lower(i.item) <> ALL ('{system_status,signals,portfolio,morning_brew,playground}')
+         ORDER BY i.n LIMIT 1))
+$$;
+
 -- After how many seconds a run of a schedule is slow; NULL: never.
 CREATE OR REPLACE FUNCTION hook_slow_s(p_hooks jsonb) RETURNS float8 LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN p_hooks ->> 'slow_threshold_s' ~ '^\d{1,7}(\.\d{1,3})?$' AND p_hooks -> 'alert_on' IS DISTINCT FROM '[]'
@@ -414,6 +431,7 @@ REVOKE ALL ON FUNCTION
     hook_channels(p_schedule text, p_hooks jsonb),
     alert_address(p_channel text),
     hook_wants(p_hooks jsonb, p_event text),
+    hooks_fault(p_hooks jsonb),
     hook_slow_s(p_hooks jsonb),
     tick_after(p_trigger text, p_zone text, p_tick timestamptz),
     alerts_of_failed_runs(),
@@ -433,6 +451,6 @@ REVOKE ALL ON FUNCTION
     alert_resolve(rule text, subject text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/69_alerts.sql', 'c741dc0ef1d6e121055606d22a29e388e00ecd81c6365e76d914b2b1fb2b2d85')
+    ('functions/69_alerts.sql', 'dc0c3189b74c5527fc058354699aad020f0d0e4280e9be831a1b467a65f36158')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

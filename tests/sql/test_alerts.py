@@ -216,7 +216,6 @@ def test_a_failed_run_by_hand_is_found_for_a_day(clocked: Conn) -> None:
         ({"slow_threshold_s": 10}, ["run_slow"]),
         ({"slow_threshold_s": 13}, []),
         ({"slow_threshold_s": 10, "alert_on": []}, []),
-        ({"slow_threshold_s": "soon"}, []),
     ],
 )
 def test_a_slow_run_is_found(clocked: Conn, hooks: dict[str, Any], expected: list[str]) -> None:
@@ -341,3 +340,21 @@ def test_a_try_is_recorded_and_pauses_its_channel(clocked: Conn) -> None:
     assert (
         value(clocked, "SELECT (failures, last_error IS NULL)::text FROM alert_channels") == "(0,t)"
     )
+
+
+@pytest.mark.parametrize(
+    ("hooks", "said"),
+    [
+        ({"alert_on": ["error"]}, "alert_on is a list"),
+        ({"alert_on": "failure"}, "alert_on is a list"),
+        ({"slow_threshold_s": "soon"}, "slow_threshold_s is a number"),
+        ({"prometheus_endpoint": "gateway:9091"}, "prometheus_endpoint is an address"),
+        ({"discord_channels": ["signals", "s3cr3t"]}, "channel no. 2 is neither"),
+    ],
+)
+def test_hooks_that_would_be_silent_are_refused(
+    clocked: Conn, hooks: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match=said) as refused:
+        schedule(clocked, **hooks)
+    assert "s3cr3t" not in str(refused.value)
