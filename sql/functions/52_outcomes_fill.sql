@@ -56,11 +56,9 @@ BEGIN
                outcome_correct(o.prediction_sentiment, n.r7), outcome_correct(o.prediction_sentiment, n.r30),
                n.complete, n.state, n.reason, n.due_at, 1)
         RETURNING o.prediction_id, o.symbol
-    ), changes AS (
-        INSERT INTO outcome_changes (prediction_id, symbol)
-        SELECT w.prediction_id, w.symbol FROM written w WHERE v_is_heard
     )
-    SELECT w.symbol::text, count(*) FROM written w GROUP BY w.symbol;
+    SELECT w.symbol::text, CASE WHEN v_is_heard THEN outcomes_changed(w.symbol::text, array_agg(w.prediction_id::bigint)) ELSE count(*) END
+    FROM written w GROUP BY w.symbol;
 END
 $$;
 
@@ -135,6 +133,6 @@ REVOKE ALL ON FUNCTION
     outcomes_fill_due(p_symbol text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/52_outcomes_fill.sql', 'bdd5bd66c197e9b994647e626591d0e9e009ecd70563487112ce8876c540d525')
+    ('functions/52_outcomes_fill.sql', '71abea607a3ae5cbb8d1bf90b399c1c9a80a4846dd089ae121c800421c870425')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

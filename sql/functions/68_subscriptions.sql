@@ -7,9 +7,23 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- Whether anybody hears of outcomes. Without that the path of outcomes writes nothing here.
-CREATE OR REPLACE FUNCTION outcomes_are_heard() RETURNS boolean LANGUAGE sql STABLE AS $$
-    SELECT EXISTS (SELECT FROM subscriptions s WHERE s.active)
+-- Whether anybody hears of outcomes. Without that the path of outcomes writes nothing here. A worker's role that
+-- was made before these tables has no rights on them, and goes on without (`market db roles` gives them).
+CREATE OR REPLACE FUNCTION outcomes_are_heard() RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF NOT (has_table_privilege('public.subscriptions', 'SELECT') AND has_table_privilege('public.outcome_changes', 'INSERT')) THEN
+        RETURN false;
+    END IF;
+    RETURN EXISTS (SELECT FROM subscriptions s WHERE s.active);
+END
+$$;
+
+-- Notes that outcomes of a symbol were written; returns how many.
+CREATE OR REPLACE FUNCTION outcomes_changed(p_symbol text, p_predictions bigint[]) RETURNS bigint LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO outcome_changes (prediction_id, symbol) SELECT n, p_symbol FROM unnest(p_predictions) AS n;
+    RETURN cardinality(p_predictions);
+END
 $$;
 
 -- The events between what was told and what is, in their order. Both have the prices under entry, t1, t3, t7
@@ -188,6 +202,7 @@ FROM subscriptions s
 ORDER BY s.id;
 REVOKE ALL ON FUNCTION
     outcomes_are_heard(),
+    outcomes_changed(p_symbol text, p_predictions bigint[]),
     outcome_events(p_before jsonb, p_now jsonb),
     outcomes_announce(p_limit integer),
     subscription_batch(p_id bigint, p_limit integer),
@@ -197,6 +212,6 @@ REVOKE ALL ON FUNCTION
     subscription_requeue(id bigint)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/68_subscriptions.sql', '056ce4cf5ee5b3efa4b87620b48c5d104f0c44cef677578841cd673938fab0ce')
+    ('functions/68_subscriptions.sql', '420996e71d86b32d5ef7f00815741d2cedd5bb6de6f943e3ebb3618f78a8b904')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

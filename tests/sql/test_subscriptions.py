@@ -9,6 +9,7 @@ from psycopg.types.json import Jsonb
 from sql.database import Database
 from tests.support.db import Conn, connect, value
 from tests.support.market import MOMENT, fill, insert_prediction, process, put_bars, sessions
+from tests.support.roles import roles
 
 _SECRET = "sixteen characters"  # noqa: S105 - of a test
 
@@ -101,6 +102,20 @@ def test_the_functions_that_write_outcomes_leave_their_changes(
     put_bars(outcome, "GOOD", dict.fromkeys(days, 100.0))
     fill(database, "GOOD")
     assert announce(outcome)[0] == "prediction.entered "
+
+
+def test_a_worker_s_role_without_rights_on_them_goes_on(outcome: Conn, url: str) -> None:
+    subscribe(outcome)
+    number = value(outcome, "SELECT max(id) FROM predictions")
+    days = sessions(outcome, "2024-01-02", "2024-03-28")
+    with roles(url) as made, Database(made.worker) as theirs:
+        with connect(made.worker) as worker:
+            role = value(worker, "SELECT current_user")
+        outcome.execute(f"REVOKE ALL ON subscriptions, outcome_changes FROM {role}".encode())
+        process(theirs, number)
+        put_bars(outcome, "GOOD", dict.fromkeys(days, 100.0))
+        assert fill(theirs, "GOOD") == 1
+    assert value(outcome, "SELECT count(*) FROM outcome_changes") == 0
 
 
 def test_a_filter_and_the_events_choose(outcome: Conn) -> None:
