@@ -6,7 +6,11 @@ the command that needs them, so that `--help` starts fast.
 
 from market.cli import (
     alerts,
+    constituents,
+    coverage,
     db,
+    executions,
+    intraday,
     job_status,
     jobs,
     outcome_list,
@@ -16,8 +20,10 @@ from market.cli import (
     reports,
     runs,
     schedules,
+    snapshots,
     stats,
     tickers,
+    universe,
     validation,
 )
 from market.cli.console import application, run
@@ -35,11 +41,13 @@ def _main() -> None:
 # The sections of `--help`.
 _SECTIONS = {
     "Reports": [reports, outcome_list],
-    "Tickers": [tickers],
-    "Prices": [prices, jobs, job_status],
+    "Fills": [executions],
+    "Tickers": [tickers, universe],
+    "Prices": [prices, intraday, jobs, job_status],
+    "Indicators": [snapshots],
     "Outcomes": [outcomes, pipeline],
     "Work by the clock": [runs],
-    "The state of the data": [validation, stats],
+    "The state of the data": [coverage, validation, stats],
 }
 for title, groups in _SECTIONS.items():
     for group in groups:
@@ -49,6 +57,7 @@ for title, groups in _SECTIONS.items():
 app.add_typer(schedules.app, name="schedules", rich_help_panel="Work by the clock")
 app.add_typer(alerts.app, name="alerts", rich_help_panel="Work by the clock")
 app.add_typer(runs.group, name="runs", rich_help_panel="Work by the clock")
+app.add_typer(constituents.app, name="constituents", rich_help_panel="Tickers")
 app.add_typer(db.app, name="db", rich_help_panel="The database")
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from market.providers import Answer, Provider, Request
-from market.providers.base import Batching
+from market.providers.base import Batching, Intradaily, IntradayRequest
 from sql.database import Database, error_line, is_external
 from sql.visible import visible
 
@@ -82,6 +82,18 @@ class Metrics:
         self.bars_written = Counter(
             "reckoner_bars_written", "Bars inserted or changed.", registry=registry
         )
+        self.runs_ended = Counter(
+            "reckoner_runs_ended",
+            "Attempts of runs that ended in this worker, by task and the run's status after it.",
+            ["task", "status"],
+            registry=registry,
+        )
+        self.tick_lateness = Histogram(
+            "reckoner_tick_lateness_seconds",
+            "From the moment at which a schedule was due to its tick; of ticks that were queued.",
+            buckets=_MILLISECONDS,
+            registry=registry,
+        )
         self.swept = Counter(
             "reckoner_swept",
             "Findings of this worker's sweeps, by part.",
@@ -109,6 +121,12 @@ class Counted:
     def fetch(self, request: Request) -> Answer:
         """Fetch, and count the class of the answer."""
         answer = self._provider.fetch(request)
+        self._count(answer)
+        return answer
+
+    def fetch_intraday(self, request: IntradayRequest) -> Answer:
+        """Fetch five-minute bars, and count the class of the answer."""
+        answer = cast("Intradaily", self._provider).fetch_intraday(request)
         self._count(answer)
         return answer
 
@@ -143,8 +161,8 @@ class QueueCollector(Collector):
         families = self._families()
         for row in self._rows() if self._may_query() else []:
             # Topics and providers are strangers' text: a control character would break the scrape.
-            given = [row["label"]] if row["other"] is None else [row["label"], row["other"]]
-            labels = [visible(label) for label in given]
+            given = (row["label"], row["other"])
+            labels = [visible(label) for label in given if label is not None]
             families[row["name"]].add_metric(labels, row["value"])
         yield from (family for family in families.values() if family.samples)
 
@@ -179,8 +197,42 @@ class QueueCollector(Collector):
                 "Open alerts that nobody silenced.",
                 labels=["rule"],
             ),
+            "refreshes": GaugeMetricFamily(
+                "reckoner_index_refresh_failed",
+                "1 while the members of an index cannot be refreshed.",
+                labels=["index"],
+            ),
             "workers": GaugeMetricFamily(
                 "reckoner_workers_alive", "Workers seen within a minute.", labels=["mode"]
+            ),
+            "coverage": GaugeMetricFamily(
+                "reckoner_coverage_symbols",
+                "Tracked symbols by interval and age of the newest bar in sessions, by the newest snapshot.",
+                labels=["interval", "bucket"],
+            ),
+            "coverage_state": GaugeMetricFamily(
+                "reckoner_coverage_state",
+                "1 for the state of the newest snapshot of coverage; all 0 before the first.",
+                labels=["state"],
+            ),
+            "coverage_age": GaugeMetricFamily(
+                "reckoner_coverage_age_seconds",
+                "Age of the newest snapshot of coverage.",
+                labels=[],
+            ),
+            "runs": GaugeMetricFamily(
+                "reckoner_runs", "Runs that are not over.", labels=["task", "status"]
+            ),
+            "success": GaugeMetricFamily(
+                "reckoner_task_last_success_timestamp_seconds",
+                "When a run of the task last ended ok.",
+                labels=["task"],
+            ),
+            "overdue": GaugeMetricFamily(
+                "reckoner_ticks_overdue_seconds", "How long the oldest due tick waits.", labels=[]
+            ),
+            "schedules": GaugeMetricFamily(
+                "reckoner_schedules", "Schedules by state.", labels=["state"]
             ),
         }
 

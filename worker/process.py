@@ -19,6 +19,7 @@ import structlog
 from market.prices import sync
 from market.providers import Provider
 from market.settings import MarketSettings
+from market.snapshots import Benchmark, refresh
 from market.universe import sessions
 from sql.database import Database, error_line, is_external
 from sql.schema.migrate import MigrationError
@@ -28,6 +29,7 @@ from worker.context import Context
 from worker.daily_sync import DailySync
 from worker.faults import Faults
 from worker.heartbeat import Heartbeat
+from worker.intraday import IntradayBars
 from worker.jobs.ticks import Ticks
 from worker.listening.doorbell import Doorbell
 from worker.listening.idle_suspend import IdleSuspend
@@ -91,6 +93,7 @@ class Worker:
             in_flight,
             self._faults,
         )
+        self._benchmark = Benchmark(market.benchmark_symbol)
         context = Context(
             database=database,
             providers=[Counted(each, metrics) for each in providers],
@@ -99,6 +102,7 @@ class Worker:
             metrics=metrics,
             tracer=tracer(),
             max_attempts=settings.worker_max_attempts,
+            benchmark=self._benchmark,
             max_symbols=settings.worker_max_symbols,
             faults=self._faults,
             alerts=alerts,
@@ -110,6 +114,10 @@ class Worker:
         ):
             self._daily_sync = DailySync(context)
             quiet.append(self._daily_sync.busy)
+        self._intraday: IntradayBars | None = None
+        if IntradayBars.is_wanted(settings):
+            self._intraday = IntradayBars(context, settings, self.name)
+            quiet.append(self._intraday.busy)
         self._lanes = [LaneRunner(lane, context, in_flight, doorbell.wake) for lane in lanes]
         idle_suspend = self._idle_suspend = IdleSuspend(
             database, settings, self.name, doorbell, quiet
@@ -121,7 +129,7 @@ class Worker:
             self._lanes,
             claimer,
             Quarantine(claimer, self._lanes, in_flight),
-            Ticks(database) if settings.worker_schedules else None,
+            Ticks(database, metrics) if settings.worker_schedules else None,
             Sleeper(doorbell, claimer, idle_suspend, shutdown, settings.worker_poll_seconds),
             doorbell,
             idle_suspend,
@@ -149,6 +157,8 @@ class Worker:
             try:
                 self._start()
                 self._loop.run()
+                if self._drain and not self._shutdown.is_due():
+                    self._compute()
             except ShutdownRequested:
                 pass
             finally:
@@ -168,6 +178,15 @@ class Worker:
         if not self._drain:
             until_available(self._shutdown, "listening", self._doorbell.probe, away(self._database))
         self._start_threads()
+
+    def _compute(self) -> None:
+        """Compute the snapshots that are due; no later sweep of this process does."""
+        until_available(
+            self._shutdown,
+            "computing snapshots",
+            lambda: refresh.due(self._database, self._benchmark, seconds=sweep.SNAPSHOTS_SECONDS),
+            away(self._database),
+        )
 
     def _leave(self) -> int:
         """Finish or hand back events in flight; returns the exit code."""
@@ -286,6 +305,8 @@ class Worker:
             self._thread("sweep", self._sweeper)
             if self._daily_sync:
                 self._thread("daily", self._daily_sync.run)
+            if self._intraday:
+                self._thread("intraday", self._intraday.run)
 
     def _thread(self, name: str, body: Callable[[], None]) -> threading.Thread:
         def guarded() -> None:
@@ -307,7 +328,12 @@ class Worker:
         return until_available(self._shutdown, f"starting the thread {name}", start, lambda _: None)
 
     def _sweep_once(self) -> object:
-        return sweep.once(self._database, self._settings, channels=self._channels)
+        return sweep.once(
+            self._database,
+            self._settings,
+            benchmark=self._benchmark,
+            channels=self._channels,
+        )
 
     def _sweeper(self) -> None:
         while not self._shutdown.requested.is_set():
@@ -319,6 +345,7 @@ class Worker:
                         self._settings,
                         sync=self._daily_sync is None,
                         faults=self._faults,
+                        benchmark=self._benchmark,
                         channels=self._channels,
                     )
                 if self._daily_sync:

@@ -19,7 +19,7 @@ from typer.completion import completion_init  # type: ignore[attr-defined] # in 
 from typer.exceptions import TyperException
 
 from market.cli.display.options import answering_from, with_output_options
-from market.cli.usage import Grouped, in_words
+from market.cli.usage import Grouped, Worded, in_words
 from sql.access import open_database
 from sql.database import Database
 from sql.errors import InvalidInput, ReckonerError, Unhealthy
@@ -47,7 +47,7 @@ class Application(typer.Typer):
 
     def command(self, *arguments: Any, **options: Any) -> Callable[[Callable[..., Any]], Any]:
         """Register a command."""
-        register = super().command(*arguments, **options)
+        register = super().command(*arguments, **{"cls": Worded, **options})
         return lambda function: register(with_output_options(function))
 
 

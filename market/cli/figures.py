@@ -5,7 +5,7 @@ matplotlib and pandas are imported when a figure is drawn, so that commands star
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sql.errors import InvalidInput, ReckonerError
 
@@ -13,8 +13,12 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from market.evaluation.records import Calibration, Comparison, Group
+
 CAPTIONS = {
     "accuracy-by-horizon": "Right by horizon, with 95 % intervals",
+    "accuracy-by-group": "Right by group, with 95 % intervals",
+    "comparison": "How much more often A is right than B, with 95 % intervals",
     "cumulative-pnl": "Cumulative pnl of $1,000 on each outcome, by the day of the exit",
     "event-study": "Average path around the entry, with 95 % bands",
     "reliability": "Confidence: stated and right, on later posts",
@@ -34,25 +38,39 @@ def are_wanted(plots: Path | None, *, html: bool) -> bool:
 
 
 def of_accuracy(
-    frame: "pd.DataFrame", paths: "pd.DataFrame | None", groups: list[Any], benchmark: str
+    frame: "pd.DataFrame",
+    paths: "pd.DataFrame | None",
+    groups: "list[Group]",
+    by: str | None,
+    benchmark: str,
 ) -> "dict[str, Figure]":
-    """Draw the figures of an accuracy report, by file name."""
-    from market.evaluation import accuracy, calibration, pictures  # noqa: PLC0415
+    """Draw the figures of an accuracy report, by file name.
 
-    series: dict[str, list[Any]] = {}
-    for group in groups:
-        series.setdefault(group.group, []).append(group)
-    if len(series) > pictures.MOST:
-        series = {"all": accuracy.groups(frame)}
+    groups: the lines of the report, in their order. by: their grouping.
+    """
+    from market.evaluation import calibration, pictures  # noqa: PLC0415
+
+    first = (
+        {"accuracy-by-group": pictures.by_group(groups, by)}
+        if by
+        else {"accuracy-by-horizon": pictures.by_horizon(groups)}
+    )
     return {
-        "accuracy-by-horizon": pictures.accuracy_by_horizon(series),
+        **first,
         "cumulative-pnl": pictures.cumulative_pnl(frame, benchmark),
         **({} if paths is None else {"event-study": pictures.event_study(frame, paths)}),
         **of_calibration(calibration.calibrations(frame)),
     }
 
 
-def of_calibration(found: list[Any]) -> "dict[str, Figure]":
+def of_comparison(found: "list[Comparison]") -> "dict[str, Figure]":
+    """Draw the figure of a comparison, by file name."""
+    from market.evaluation import pictures  # noqa: PLC0415
+
+    return {"comparison": pictures.comparison(found)}
+
+
+def of_calibration(found: "list[Calibration]") -> "dict[str, Figure]":
     """Draw the figures of a calibration report, by file name."""
     from market.evaluation import pictures  # noqa: PLC0415
 

@@ -99,7 +99,7 @@ def create(
             "SELECT schedule_create(%s, %s, %s, %s, %s, %s)",
             [name, task, trigger, timezone, Jsonb(given), actor()],
         )
-        conn.execute("SELECT schedules_tick()")  # so that its next tick is shown
+        _compute_next(conn, name)
         row = _row(conn, name)
     emit([row], views.schedule(row), as_json=as_json)
 
@@ -129,7 +129,7 @@ def update(
             " WHERE schedules.name = %s)), %s)",
             [name, Jsonb(_changes(fields)), version, name, actor()],
         )
-        conn.execute("SELECT schedules_tick()")
+        _compute_next(conn, name)
         row = _row(conn, name)
     emit([row], views.schedule(row), as_json=as_json)
 
@@ -356,6 +356,15 @@ def _moment(text: str) -> dt.datetime:
     except ValueError:
         raise InvalidInput(f"--until: {text} is not a moment like 2026-07-08T12:00Z") from None
     return read if read.tzinfo else read.replace(tzinfo=dt.UTC)
+
+
+def _compute_next(conn: Connection, name: str) -> None:
+    """Compute the next tick now, so that it is shown; a worker would do so in a moment."""
+    conn.execute(
+        "UPDATE schedules SET next_tick_at = coalesce(trigger_next(trigger, timezone, reckoner_now()), 'infinity')"
+        " WHERE name = %s AND enabled AND next_tick_at = '-infinity'",
+        [name],
+    )
 
 
 def _row(conn: Connection, name: str) -> dict[str, Any]:

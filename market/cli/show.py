@@ -6,10 +6,12 @@ its own pictures.
 """
 
 import base64
+import dataclasses
 import html
 from collections.abc import Mapping
 from typing import IO
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -34,32 +36,72 @@ figure { margin: 1.5rem 0; } img { max-width: 100%; height: auto; }
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
+# A column of words folds down to this width before it pushes a number off the screen.
+_LEAST_WORDS = 12
+
+
 def on_terminal(
     report: Report, about: str, *, wide: bool, file: IO[str], width: int | None = None
 ) -> None:
-    """Draw the first table, or every one. width: columns; None: the terminal's own."""
+    """Draw the first tables, or every one. width: columns; None: the terminal's own."""
     console = Console(file=beneath(file), width=width, highlight=False)
     where = f" ({place()})" if place() else ""
-    if report.answer:
-        console.print(
-            Text(visible_line(f"{report.answer.removesuffix('.')}{where}."), style="bold")
-        )
-    console.print(Text(report.title, style="bold"), Text(visible_line(about)))
-    for table in report.tables if wide else report.tables[:1]:
-        if table.title:
+    console.print(Text(visible_line(f"{report.answer.removesuffix('.')}{where}."), style="bold"))
+    console.print(Text(visible_line(report.title), style="bold"), Text(visible_line(about)))
+    for n, table in enumerate(report.tables if wide else report.tables[: report.first]):
+        if not table.rows:
+            continue
+        if n:
             console.print()
+        if table.title:
             console.print(Text(visible_line(table.title), style="bold"))
-        console.print(_rich(table))
+        shown, left_out = _narrowed(table, console.width)
+        console.print(_rich(shown))
+        if left_out:
+            console.print(Text(f"not shown: {', '.join(left_out)} (a wider screen)", style="dim"))
     notes = report.notes if wide else ["--wide: all tables, and the methods."]
-    for note in [report.legend, *notes]:
+    for note in [report.legend, *notes] if report.tables[0].rows else []:
         console.print(Text(visible_line(note), style="dim"))
+
+
+def _narrowed(table: Table, width: int) -> tuple[Table, list[str]]:
+    """Leave out columns until the others fit, and return what was left out."""
+    left_out: list[str] = []
+    for name in [*table.gives_way, *reversed(table.header)]:
+        widths = _widths(table)
+        if sum(widths) + len(widths) - 1 <= width or len(widths) <= 2:
+            break
+        if name in table.header and name not in table.words and name:
+            at = table.header.index(name)
+            left_out.append(name)
+            table = dataclasses.replace(
+                table,
+                header=(*table.header[:at], *table.header[at + 1 :]),
+                rows=[(*row[:at], *row[at + 1 :]) for row in table.rows],
+            )
+    return table, left_out
+
+
+def _widths(table: Table) -> list[int]:
+    """Return the least width of each column that cuts no number."""
+    widths = []
+    for n, name in enumerate(table.header):
+        widest = max([cell_len(visible_line(row[n])) for row in table.rows], default=0)
+        least = min(widest, _LEAST_WORDS) if name == "group" else widest
+        widths.append(max(cell_len(name), least))
+    return widths
 
 
 def _rich(table: Table) -> RichTable:
     shown = RichTable(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
     for name in table.header:
-        is_word = name in table.words
-        shown.add_column(Text(name), justify="left" if is_word else "right", no_wrap=not is_word)
+        folds = name == "group"
+        shown.add_column(
+            Text(name),
+            justify="left" if name in table.words else "right",
+            no_wrap=not folds,
+            overflow="fold" if folds else "ellipsis",
+        )
     for n, row in enumerate(table.rows):
         is_last = n + 1 < len(table.rows) and _is_next(table, row, table.rows[n + 1])
         shown.add_row(*(Text(visible_line(cell)) for cell in row), end_section=is_last)
@@ -73,9 +115,13 @@ def _is_next(table: Table, row: tuple[str, ...], following: tuple[str, ...]) -> 
     return not table.header[0] and row[0] != following[0]
 
 
-def as_markdown(report: Report, about: str) -> str:
-    """Make a Markdown page with every table as a GitHub table."""
-    lines = [f"# {report.title}", "", _escaped(about), ""]
+def as_markdown(report: Report, about: str, origin: str) -> str:
+    """Make a Markdown page with every table as a GitHub table.
+
+    about: what the report is about, with its filters. origin: when and from which database.
+    """
+    lines = [f"# {_escaped(report.title)}", "", f"**{_escaped(report.answer)}**", ""]
+    lines += [_escaped(about), "", _escaped(origin), ""]
     for table in report.tables:
         if table.title:
             lines += [f"## {_escaped(table.title)}", ""]
@@ -98,15 +144,19 @@ def _escaped(text: str) -> str:
     return text
 
 
-def as_page(report: Report, about: str, pictures: Mapping[str, bytes]) -> str:
-    """Make one HTML document. pictures: caption to SVG."""
+def as_page(report: Report, about: str, origin: str, pictures: Mapping[str, bytes]) -> str:
+    """Make one HTML document.
+
+    about, origin: as for `as_markdown`. pictures: caption to SVG.
+    """
     answer, *others = report.tables
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{_html(report.title)}</title><style>{_STYLE}</style></head><body>",
-        f'<h1>{_html(report.title)}</h1><p class="about">{_html(about)}</p>',
+        f"<h1>{_html(report.title)}</h1><p><strong>{_html(report.answer)}</strong></p>",
+        f'<p class="about">{_html(about)}<br>{_html(origin)}</p>',
         _html_table(answer),
         "<ul>"
         + "".join(f"<li>{_html(note)}</li>" for note in [report.legend, *report.notes])

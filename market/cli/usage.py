@@ -1,12 +1,12 @@
 """How a command line is used: its list of commands, and what is wrong with an argument, in words.
 
-typer's own list cuts sentences, and its errors speak of formats and of its parser.
+typer's own list cuts sentences, and its errors speak of formats and of its parser, as its help of options does.
 """
 
 import re
 from typing import Any
 
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 # What typer says of a value, and what a person understands. {value}: what was given.
@@ -20,6 +20,53 @@ _WORDS = (
     (r"less than (?P<bound>\S+)", "must be less than {bound}, not {value}"),
     (r"should be (?P<bound>'.*')", "must be {bound}, not {value!r}"),
 )
+
+
+# What the help says of a value's type and bounds, and what a person understands.
+_VALUES = (
+    (r"<%Y-%m-%d>", "DATE"),
+    (r"<(?:str|list\[str\])>", "TEXT"),
+    (r"<(?:file|path)>", "FILE"),
+    (r"<int(?: range)?>", "NUMBER"),
+    (r"<float(?: range)?>", "NUMBER"),
+)
+_BOUNDS = (
+    (r"-9223372036854775807<=x<=9223372036854775807(?:; )?", ""),
+    (r"\bx>=(\S+?)(?=[];])", r"\1 or more"),
+    (r"(\S+?)<=x<=(\S+?)(?=[];])", r"\1 to \2"),
+    (r"  \[\]", ""),
+)
+
+
+class Worded(TyperCommand):
+    """A command whose help says in words what a value looks like."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the arguments and the options."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            if found := record(param, ctx):
+                title = f"{param.param_type_name.capitalize()}s"
+                sections.setdefault(title, []).append(found)
+        for title, rows in sorted(sections.items()):
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+def record(param: Any, ctx: Any) -> tuple[str, str] | None:
+    """Return how the help names an argument or option, and what it says of it."""
+    found = param.get_help_record(ctx)
+    if found is None:
+        return None
+    name, said = found
+    for pattern, words in _BOUNDS:
+        said = re.sub(pattern, words, said)
+    if "<%Y-%m-%d>" in name:
+        text, gap, rest = said.partition("  [")
+        said = f"{text} Like 2026-01-31.{gap}{rest}"
+    for pattern, words in _VALUES:
+        name = re.sub(pattern, words, name)
+    return name, said
 
 
 class Grouped(TyperGroup):

@@ -7,7 +7,7 @@ import typer
 
 from market.cli.console import JsonOption, application, command_database, say, waiting
 from market.cli.display import emit, emit_json
-from market.cli.reports import Form
+from market.cli.report_options import Form
 from market.cli.views import prices as views
 from market.prices.report import LEAST_SCORE
 from market.universe import symbol_lists
@@ -66,6 +66,7 @@ def _show(rows: Rows, bad: list[str], about: str, form: Form) -> None:
     if form is Form.TABLE:
         emit(rows, views.validated(rows, about, LEAST_SCORE), as_json=False)
         return
+    from market.cli.report_forms import origin  # noqa: PLC0415
     from market.cli.show import as_markdown, as_page  # noqa: PLC0415 - loads a second's worth
     from market.evaluation.tables import Report, Table  # noqa: PLC0415
 
@@ -79,10 +80,12 @@ def _show(rows: Rows, bad: list[str], about: str, form: Form) -> None:
         "Validation report",
         [table],
         "score: completeness times the score of the last answer that was used.",
-        [f"{len(bad)} of {len(rows)} symbols are below {LEAST_SCORE}."],
+        [],
         {},
+        f"{len(bad)} of {len(rows)} symbols are below {LEAST_SCORE}.",
     )
-    text = as_markdown(report, about) if form is Form.MD else as_page(report, about, {})
+    is_md = form is Form.MD
+    text = as_markdown(report, about, origin()) if is_md else as_page(report, about, origin(), {})
     say(text.rstrip("\n"))
 
 

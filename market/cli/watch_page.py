@@ -5,7 +5,7 @@ that no row can send a command to the terminal.
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import ConsoleDimensions, Group, RenderableType
@@ -36,12 +36,16 @@ def draw(page: Page | None, lost: str | None, size: ConsoleDimensions) -> Render
         return Text(blanked(lost or ""), style="bold red")
     workers, events, outcomes = page["workers"], page["events"], page["outcomes"]
     free = max(size.height - _FIXED_LINES, 3)
+    # A heading, the rows, a gap.
+    n_late = min(len(page["late"]), max(free // 3, 1))
+    free = max(free - (n_late + 2 if n_late else 0), 3)
     n_workers = min(max(len(workers), 1), max(free // 4, 1))
     n_events = max(1, (free - n_workers + 1) // 2)
     n_outcomes = max(1, free - n_workers - n_events)
     return Group(
         Text.assemble(("Reckoner", "bold"), f"  {page['now']} UTC", no_wrap=True),
         _note(page, lost),
+        *([_table(_late(page["late"], n_late)), Text()] if n_late else []),
         _table(queue(page)),
         Text(),
         _table(_workers(workers, n_workers)),
@@ -54,6 +58,7 @@ def draw(page: Page | None, lost: str | None, size: ConsoleDimensions) -> Render
 
 # What a pipe gets of the page, exactly, besides the queue: also the header of a table without rows.
 _COLUMNS = {
+    "late": ("topic", "key", "is_late", "age", "next", "why"),
     "workers": ("name", "mode", "in_flight", "alive", "asleep", "seen", "age"),
     "events": ("at", "topic", "key", "verdict", "took", "result"),
     "outcomes": (
@@ -104,39 +109,47 @@ def queue(page: Page, duration: Callable[[float | None], Any] | None = None) -> 
     return rows
 
 
+def _late(late: Rows, most: int) -> Rows:
+    """Return the events that are late, wait or are dead, the late and the oldest first."""
+    rows = [
+        {
+            "late": f"{row['topic']} {row['key']}",
+            "age": _duration(row["age"]),
+            "next": "" if row["next"] is None else f"in {_duration(row['next'])}",
+            "why": row["why"],
+        }
+        for row in late
+    ]
+    return _fitting(rows, most)
+
+
+def _fitting(rows: Rows, most: int) -> Rows:
+    """Return the rows that fit; the last one then says how many more there are."""
+    if len(rows) <= most or most < 2:
+        return rows[:most]
+    first, *others = rows[0]
+    more = f"and {len(rows) - most + 1}{'+' if len(rows) == MAX_ROWS else ''} more"
+    return [*rows[: most - 1], {first: more, **dict.fromkeys(others, "")}]
+
+
 def _workers(workers: Rows, most: int) -> Rows:
     rows = [
         {
             "worker": row["name"],
-            "state": "dead?"
-            if not row["alive"]
-            else "asleep"
-            if row["asleep"]
-            else str(row["mode"]),
+            "state": _state(row),
             "in flight": row["in_flight"],
             "seen ago": _duration(row["seen"]),
             "up": _duration(row["age"]),
         }
         for row in workers
     ]
-    if len(rows) > most:
-        rest = len(rows) - most + 1
-        more = {
-            "worker": f"and {rest} more",
-            "state": "",
-            "in flight": "",
-            "seen ago": "",
-            "up": "",
-        }
-        return [*rows[: most - 1], more]
-    none = {
-        "worker": "none: python -m worker",
-        "state": "",
-        "in flight": "",
-        "seen ago": "",
-        "up": "",
-    }
-    return rows or [none]
+    names = ("worker", "state", "in flight", "seen ago", "up")
+    none = {**dict.fromkeys(names, ""), "worker": "none: python -m worker"}
+    return _fitting(rows, most) or [none]
+
+
+def _state(worker: Mapping[str, Any]) -> str:
+    return "dead?" if not worker["alive"] else "asleep" if worker["asleep"] else str(worker["mode"])
 
 
 def _events(events: Rows) -> Rows:
@@ -204,7 +217,7 @@ def _note(page: Page, lost: str | None) -> Text:
         f"{row['name']} is paused for {_duration(row['seconds'])}: {row['reason']}"
         for row in page["paused"]
     )
-    behind = late(page)
+    behind = late_words(page)
     return Text(
         blanked("; ".join(filter(None, [behind, paused]))),
         style="bold red" if behind else "yellow",
@@ -213,7 +226,7 @@ def _note(page: Page, lost: str | None) -> Text:
     )
 
 
-def late(page: Page) -> str:
+def late_words(page: Page) -> str:
     """Say what is late, the gravest first; empty where nothing is."""
     counts = {
         name: sum(row["count"] for row in page["queue"] if row["status"] == name)
@@ -241,25 +254,18 @@ _STYLES = {
     "cancelled": "yellow",
     "none:": "bold red",
 }
-_RIGHT = {
-    *_STATUSES,
-    "in flight",
-    "seen ago",
-    "up",
-    "took",
-    "oldest",
-    "done/h",
-    "eta",
-    "prediction",
-}
-_WIDE = {"result", "worker", "state"}
+_DURATIONS = {"seen ago", "up", "age", "next", "took", "oldest", "eta"}
+_RIGHT = {*_STATUSES, *_DURATIONS, "in flight", "done/h"}
+_WIDE = {"result", "worker", "state", "why"}
 _MOST_LETTERS = 20
 
 
 def _table(rows: Rows) -> RenderableType:
     if not rows:
         return Text("nothing yet", style="dim")
-    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", pad_edge=False)
+    # With a reason the page's whole width, of which the reason gets what the others leave.
+    reasoned = "why" in rows[0]
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, expand=reasoned)
     for name in rows[0]:
         right = name in _RIGHT or name.startswith("T+")
         longest = max(len(name), *(len(blanked(str(row[name] or ""))) for row in rows))
@@ -268,6 +274,7 @@ def _table(rows: Rows) -> RenderableType:
             justify="right" if right else "left",
             no_wrap=True,
             overflow="ellipsis",
+            ratio=1 if name == "why" else None,
             # On a narrow terminal these columns shrink.
             min_width=None if name in _WIDE else min(longest, _MOST_LETTERS),
         )

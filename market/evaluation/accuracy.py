@@ -13,7 +13,7 @@ bullish" scores. P-values are corrected over all groups of a report (Benjamini-H
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,64 +22,16 @@ from numpy.typing import NDArray
 
 from market.evaluation import blocks as dependence
 from market.evaluation.blocks import Blocks, Floats, Integers, mean_interval, share_interval
+from market.evaluation.method import MIN_BLOCKS, SIGNIFICANT
+from market.evaluation.money import trades
+from market.evaluation.records import COLUMNS, MISSING, Group
 from market.horizons import NEUTRAL_BAND
 
-GROUPINGS = ("symbol", "sentiment", "month", "sector", "model", "confidence")
-_COLUMNS = {"confidence": "confidence_tier"}
-_MISSING = "not given"
-
-SIGNIFICANT = 0.05
-
-
-@dataclass(frozen=True)
-class Group:
-    """One line of an accuracy report: one horizon of one group.
-
-    Shares and rates are 0..1; *_pct are percent or percentage points; *_usd US dollars, of
-    positions of $1,000. NaN: not known. From accuracy on over judged rows, those with a
-    sentiment and a return. low, high: 95 % interval.
-    """
-
-    horizon: str
-    group: str
-    predictions: int
-    outcomes: int  # correct + incorrect + unjudged + pending + unresolvable
-    correct: int
-    incorrect: int
-    unjudged: int  # a return and no sentiment
-    pending: int
-    unresolvable: int
-    accuracy: float
-    accuracy_low: float
-    accuracy_high: float
-    interval: str  # bootstrap, wilson, or none
-    blocks: int  # independent stretches of time among the judged rows
-    base_rate: float  # "always bullish" on the same rows
-    chance_rate: float  # the same calls dealt out at random
-    edge: float  # accuracy less base rate
-    edge_low: float
-    edge_high: float
-    base_p_value: float  # differs from the base rate
-    chance_p_value: float  # differs from chance
-    chance_q_value: float  # corrected over the groups of the report
-    p_value: float  # differs from both, in the same direction
-    q_value: float
-    finding: str
-    mean_return_pct: float
-    median_return_pct: float
-    mean_total_return_pct: float  # a row without a total return counts with its price return
-    directional_return_pct: float  # mean of direction times return; neutral counts as 0
-    directional_low_pct: float
-    directional_high_pct: float
-    benchmark_rows: int  # judged rows for which the benchmark has both closes
-    mean_excess_pct: float
-    mean_total_excess_pct: float
-    directional_excess_pct: float
-    pnl_usd: float
-    directional_pnl_usd: float
-    information_coefficient: float  # Spearman: confidence times direction, against return
-    ic_low: float
-    ic_high: float
+# Groupings by columns that a source may lack.
+OPTIONAL = frozenset({"sector", "model", "source"})
+_PERIODS = {"month": "%Y-%m", "year": "%Y"}
+_SAID = ("bearish", "neutral", "bullish")
+_CAME = ("down", "flat", "up")
 
 
 def groups(frame: pd.DataFrame, by: str | None = None) -> list[Group]:
@@ -90,7 +42,7 @@ def groups(frame: pd.DataFrame, by: str | None = None) -> list[Group]:
     """
     found: list[Group] = []
     for _, rows in frame.groupby("sessions", sort=True):
-        found += _Horizon(rows, _labels(rows, by)).groups()
+        found += _Horizon(rows, labels(rows, by)).groups()
     both, chance = (
         dependence.benjamini_hochberg(np.array(values, dtype=np.float64))
         for values in ([g.p_value for g in found], [g.chance_p_value for g in found])
@@ -105,19 +57,23 @@ def groups(frame: pd.DataFrame, by: str | None = None) -> list[Group]:
 def is_missing(frame: pd.DataFrame, by: str) -> bool:
     """Tell whether no row has a value for this grouping.
 
-    True where the source lacks the column sector or model.
+    True where the source lacks the column of sector, model or source, or never fills it.
     """
-    return by in {"sector", "model"} and len(frame) > 0 and bool(frame[by].isna().all())
+    return by in OPTIONAL and len(frame) > 0 and bool(frame[by].isna().all())
 
 
-def _labels(rows: pd.DataFrame, by: str | None) -> NDArray[np.object_]:
+def labels(rows: pd.DataFrame, by: str | None) -> NDArray[np.object_]:
+    """Return the group of each row; MISSING where it has none."""
     if by is None:
-        words = ["all"] * len(rows)
-    elif by == "month":
-        words = rows["prediction_date"].dt.strftime("%Y-%m").fillna(_MISSING).to_list()
+        return np.full(len(rows), "all", dtype=np.object_)
+    days = rows["prediction_date"]
+    if by == "quarter":
+        found = days.dt.strftime("%Y-Q") + days.dt.quarter.astype("Int64").astype("string")
+    elif by in _PERIODS:
+        found = days.dt.strftime(_PERIODS[by])
     else:
-        words = rows[_COLUMNS.get(by, by)].astype("object").fillna(_MISSING).to_list()
-    return np.array(words, dtype=np.object_)
+        found = rows[COLUMNS.get(by, by)]
+    return np.array(found.astype("object").fillna(MISSING).to_list(), dtype=np.object_)
 
 
 def _finding(group: Group) -> str:
@@ -125,7 +81,7 @@ def _finding(group: Group) -> str:
         return "nothing judged yet"
     if group.finding:
         return group.finding
-    if group.blocks < dependence.MIN_BLOCKS:
+    if group.effective_blocks < MIN_BLOCKS - 1e-9:
         return "too little to say"
     direction = "better" if group.accuracy > group.chance_rate else "worse"
     if group.q_value < SIGNIFICANT:
@@ -137,6 +93,19 @@ def _finding(group: Group) -> str:
 
 def _number(values: "pd.Series[Any]") -> Floats:
     return values.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def came(returns: Floats) -> Integers:
+    """Return what prices did, coded like `direction`: 1 up, 0 flat, -1 down."""
+    signs = np.where(returns > NEUTRAL_BAND, 1, np.where(returns < -NEUTRAL_BAND, -1, 0))
+    return signs.astype(np.int64)
+
+
+def _said_and_came(direction: Floats, actual: Integers) -> dict[str, int]:
+    cells = (direction.astype(np.int64) + 1) * 3 + actual + 1
+    counts = np.bincount(cells, minlength=9)
+    names = [f"{said}_{came}" for said in _SAID for came in _CAME]
+    return dict(zip(names, map(int, counts), strict=True))
 
 
 class _Horizon:
@@ -160,6 +129,8 @@ class _Horizon:
                 "excess_pct", "total_excess_pct", "pnl_usd", "confidence",
             )
         }  # fmt: skip
+        self._exits = judged["exit_session"].to_numpy().astype("datetime64[D]")
+        self._came = came(self._numbers["return_pct"])
         self._chance = _Chance(judged, self._blocks)
 
     def groups(self) -> list[Group]:
@@ -184,6 +155,7 @@ class _Horizon:
             np.isnan(row["total_return_pct"]), row["return_pct"], row["total_return_pct"]
         )
         state = rows["state"]
+        earned = trades(row["direction"], row["pnl_usd"], self._exits[mask])
         return Group(
             horizon=self._horizon,
             group=label,
@@ -199,6 +171,7 @@ class _Horizon:
             accuracy_high=accuracy.high,
             interval=accuracy.method,
             blocks=blocks.count,
+            effective_blocks=blocks.effective,
             base_rate=_mean(row["bullish_correct"]),
             chance_rate=chance_rate,
             edge=edge.mean,
@@ -210,6 +183,7 @@ class _Horizon:
             p_value=max(base_p, chance_p) if is_same_side or not len(edges) else 1.0,
             q_value=math.nan,
             finding="the same as always bullish" if is_bullish else "",
+            **_said_and_came(row["direction"], self._came[mask]),
             mean_return_pct=_mean(row["return_pct"]),
             median_return_pct=float(np.median(row["return_pct"])) if len(edges) else math.nan,
             mean_total_return_pct=_mean(total),
@@ -221,7 +195,11 @@ class _Horizon:
             mean_total_excess_pct=_mean(row["total_excess_pct"]),
             directional_excess_pct=_mean(row["direction"] * row["excess_pct"]),
             pnl_usd=float(row["pnl_usd"].sum()),
-            directional_pnl_usd=float((row["direction"] * row["pnl_usd"]).sum()),
+            directional_pnl_usd=earned.pnl_usd,
+            directional_trades=earned.count,
+            directional_turnover_usd=earned.turnover_usd,
+            directional_drawdown_usd=earned.drawdown_usd,
+            breakeven_bps=earned.breakeven_bps,
             information_coefficient=coefficient.mean,
             ic_low=coefficient.low,
             ic_high=coefficient.high,
@@ -237,11 +215,8 @@ class _Chance:
     """
 
     def __init__(self, judged: pd.DataFrame, blocks: Blocks) -> None:
-        returns = _number(judged["return_pct"])
-        # The sentiment that came true, coded like `direction`: 0 bearish, 1 neutral, 2 bullish.
-        self._actual = (
-            np.where(returns > NEUTRAL_BAND, 1, np.where(returns < -NEUTRAL_BAND, -1, 0)) + 1
-        ).astype(np.int64)
+        # The sentiment that came true: 0 bearish, 1 neutral, 2 bullish.
+        self._actual = came(_number(judged["return_pct"])) + 1
         self._predicted = (_number(judged["direction"]) + 1).astype(np.int64)
         self._symbols, names = pd.factorize(judged["symbol"].to_numpy())
         self._correct = _number(judged["correct"])
@@ -300,5 +275,5 @@ def _mean(values: Floats) -> float:
 
 def _ordered(labels: Iterable[object]) -> Iterator[str]:
     """Yield names in order: sentiments by their sign, missing values last."""
-    order = {"bullish": "1", "neutral": "2", "bearish": "3", _MISSING: "~", "out of range": "}"}
+    order = {"bullish": "1", "neutral": "2", "bearish": "3", MISSING: "~", "out of range": "}"}
     yield from sorted((str(label) for label in labels), key=lambda label: order.get(label, label))

@@ -4,12 +4,12 @@ The first table answers; the others show what it rests on.
 """
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from market.evaluation import accuracy, blocks
-from market.evaluation.accuracy import Group
+from market.evaluation.lines import lines_of
+from market.evaluation.method import MIN_BLOCKS, SIGNIFICANT
+from market.evaluation.records import Group
 from market.evaluation.tables import (
     METHOD,
     Report,
@@ -17,7 +17,9 @@ from market.evaluation.tables import (
     horizon_name,
     method,
     number,
+    p_text,
     plain,
+    printable,
     share,
     span,
 )
@@ -25,7 +27,7 @@ from market.evaluation.tables import (
 _LEGEND = (
     "right: came true by the 0.5 % rule. base: what 'always bullish' would have scored on the same"
     " rows, chance: the same calls dealt out at random, percent. 95 %: stretches of time are drawn"
-    f" anew, not rows, because rows depend on each other; * below {blocks.MIN_BLOCKS} such stretches."
+    f" anew, not rows, because rows depend on each other; * below {MIN_BLOCKS} such stretches."
 )
 _FINDING_NOTE = (
     "Finding: better or worse at q < 0.05 than both 'always bullish' and the same calls dealt out at"
@@ -33,8 +35,12 @@ _FINDING_NOTE = (
 )
 
 
-def report(groups: Sequence[Group], about: Mapping[str, Any]) -> Report:
-    """Make the accuracy report. about: benchmark, by, since, until, and so on, for `document`."""
+def report(groups: Sequence[Group], about: Mapping[str, Any], top: int | None = None) -> Report:
+    """Make the accuracy report.
+
+    about: benchmark, by, since, until, and so on, for `document`. top: only so many lines of each
+    horizon, the best; the sentence and the corrected p-values are those of all lines.
+    """
     judged = sum(group.correct + group.incorrect for group in groups)
     known = sum(group.benchmark_rows for group in groups)
     benchmark = about["benchmark"]
@@ -48,14 +54,19 @@ def report(groups: Sequence[Group], about: Mapping[str, Any]) -> Report:
         notes.append(
             f"Excess: on {known:,} of {judged:,} rows, where {benchmark} has a close on both sessions."
         )
-    lines = groups if about.get("by") == "month" else by_edge(groups)
+    lines = lines_of(groups, about.get("by"), top)
+    if len(lines) < len(groups):
+        notes.insert(0, f"Shown: {len(lines):,} of {len(groups):,} lines, the best by edge.")
+    one = not about.get("by")
     tables = [
         _answer(lines),
+        _said_and_came(lines),
         _against_bullish(lines),
         _against_chance(lines),
         _counts(lines),
         _returns(lines),
         _money(lines, benchmark),
+        _trades(lines),
     ]
     return Report(
         "Did they come true?",
@@ -63,11 +74,12 @@ def report(groups: Sequence[Group], about: Mapping[str, Any]) -> Report:
         _LEGEND,
         notes,
         {
-            "about": dict(about),
-            "method": method() | {"significant": accuracy.SIGNIFICANT},
-            "groups": [plain(dataclasses.asdict(group)) for group in groups],
+            "about": dict(about) | ({"top": top, "lines": len(groups)} if top else {}),
+            "method": method() | {"significant": SIGNIFICANT},
+            "groups": [plain(dataclasses.asdict(group)) for group in (lines if top else groups)],
         },
         answer(groups),
+        2 if one and lines else 1,
     )
 
 
@@ -77,7 +89,11 @@ def answer(groups: Sequence[Group]) -> str:
     better = [group for group in judged if group.finding.startswith("better than always")]
     if not judged:
         return "Nothing can be judged yet."
+    few = all(group.finding == "too little to say" for group in judged)
     if any(group.group != "all" for group in judged):
+        if few:
+            which = "the only line" if len(judged) == 1 else f"any of {len(judged):,} lines"
+            return f"Too little to say about {which}."
         if not better:
             return f"No line of {len(judged):,} is shown to be better than 'always bullish'."
         best = max(better, key=lambda group: group.edge)
@@ -85,7 +101,6 @@ def answer(groups: Sequence[Group]) -> str:
             f"{len(better):,} of {len(judged):,} lines are better than 'always bullish', most"
             f" {_key(best)[1]} at {_score(best)}."
         )
-    few = all(group.finding == "too little to say" for group in judged)
     verdict = "Yes" if better else "Too little to say" if few else "No"
     return f"{verdict}: {', '.join(map(_score, better or judged))}."
 
@@ -93,17 +108,6 @@ def answer(groups: Sequence[Group]) -> str:
 def _score(group: Group) -> str:
     right, base = (f"{100 * each:.0f} %" for each in (group.accuracy, group.base_rate))
     return f"{horizon_name(group.horizon)} {right} right (always bullish {base})"
-
-
-def by_edge(groups: Sequence[Group]) -> list[Group]:
-    """Sort the lines of each horizon by their edge; those without one last."""
-    horizons = list(dict.fromkeys(group.horizon for group in groups))
-
-    def place(group: Group) -> tuple[int, bool, float]:
-        unknown = math.isnan(group.edge)
-        return horizons.index(group.horizon), unknown, 0.0 if unknown else -group.edge
-
-    return sorted(groups, key=place)
 
 
 def _answer(groups: Sequence[Group]) -> Table:
@@ -123,22 +127,46 @@ def _answer(groups: Sequence[Group]) -> Table:
             )
             for g in groups
         ],
+        gives_way=("chance", "judged", "base"),
+    )
+
+
+def _said_and_came(groups: Sequence[Group]) -> Table:
+    """Judged rows by what was said and what came; a sentiment that nobody gave has no line."""
+    rows = []
+    for g in groups:
+        for said, right in (("bullish", "up"), ("neutral", "flat"), ("bearish", "down")):
+            counts = {came: getattr(g, f"{said}_{came}") for came in ("up", "flat", "down")}
+            total = sum(counts.values())
+            if total:
+                rows.append(
+                    (
+                        *_key(g),
+                        said,
+                        *(f"{n:,}" for n in counts.values()),
+                        share(counts[right] / total),
+                    )
+                )
+    return Table(
+        "Said and came: judged outcomes; up and down by more than 0.5 %",
+        ("", "group", "said", "up", "flat", "down", "right"),
+        rows,
     )
 
 
 def _against_bullish(groups: Sequence[Group]) -> Table:
     return Table(
         "Against 'always bullish': right less base, percentage points; q both: corrected p of differing"
-        " from that and from chance, which is below",
+        " from that and from chance, which is below; blocks: in brackets how many of equal size tell as much",
         ("", "group", "blocks", "less base", "95 %", "p", "q both"),
         [
             (
                 *_key(g),
-                str(g.blocks),
+                f"{g.blocks} ({g.effective_blocks:.1f})",
                 number(g.edge * 100, "+.1f"),
                 span(g.edge_low, g.edge_high, 100),
-                _p(g.base_p_value),
-                _p(g.q_value),
+                p_text(g.base_p_value),
+                p_text(g.q_value),
             )
             for g in groups
         ],
@@ -154,8 +182,8 @@ def _against_chance(groups: Sequence[Group]) -> Table:
             (
                 *_key(g),
                 share(g.chance_rate),
-                _p(g.chance_p_value),
-                _p(g.chance_q_value),
+                p_text(g.chance_p_value),
+                p_text(g.chance_q_value),
                 number(g.information_coefficient, "+.3f"),
                 span(g.ic_low, g.ic_high, 1, ".2f"),
             )
@@ -212,19 +240,32 @@ def _money(groups: Sequence[Group], benchmark: str) -> Table:
     )
 
 
+def _trades(groups: Sequence[Group]) -> Table:
+    return Table(
+        "Positions of $1,000 in the direction of the call, closed at the horizon: bought and sold, the largest"
+        " fall of the cumulative pnl, and pnl per turnover in basis points, which costs must stay below",
+        ("", "group", "trades", "turnover $", "directional $", "drawdown $", "bps"),
+        [
+            (
+                *_key(g),
+                f"{g.directional_trades:,}",
+                f"{g.directional_turnover_usd:,.0f}",
+                f"{g.directional_pnl_usd:,.0f}",
+                number(g.directional_drawdown_usd, ",.0f"),
+                number(g.breakeven_bps, "+.1f"),
+            )
+            for g in groups
+        ],
+    )
+
+
 def _without_single(table: Table) -> Table:
     """Drop the column "group" where the only group is `all`."""
-    if any(row[1] != "all" for row in table.rows):
+    if any(row[1] != "all" for row in table.rows) or not table.rows:
         return table
     header = (table.header[0], *table.header[2:])
     return dataclasses.replace(table, header=header, rows=[(r[0], *r[2:]) for r in table.rows])
 
 
 def _key(group: Group) -> tuple[str, str]:
-    # Strangers' text: a control character would act on the terminal.
-    name = "".join(letter if letter.isprintable() else "?" for letter in group.group)
-    return horizon_name(group.horizon), name
-
-
-def _p(value: float) -> str:
-    return "<0.001" if value < 0.001 else number(value, ".3f")
+    return horizon_name(group.horizon), printable(group.group)

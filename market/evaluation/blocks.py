@@ -10,7 +10,11 @@ over block edges only.
 Intervals: whole blocks are drawn with replacement (cluster bootstrap) and the estimate is
 studentised by its cluster-robust standard error (bootstrap-t, symmetric; Efron 1981; Cameron,
 Gelbach and Miller 2008). Below MIN_BLOCKS blocks that is unreliable; then Wilson's
-interval is used, with the number of blocks as the number of observations.
+interval is used, with the number of blocks as the number of observations. Blocks of unequal size
+count as fewer: where one holds half of the rows, resamples with and without it have little in
+common, and the bootstrap's interval is at times ten times too wide, and at times misses the truth
+in a third of the cases (Carter, Schnepel and Steigerwald 2017). So blocks are counted by Kish's
+effective number, (sum of sizes)^2 / sum of squared sizes, which is their number where all are equal.
 
 P-values of a mean that should be zero: the signs of the blocks' sums are flipped at random
 (wild cluster bootstrap with the null imposed). With n blocks no p-value is below 2^(1-n), so
@@ -27,19 +31,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from market.evaluation.method import MIN_BLOCKS, RESAMPLES, SEED, block_days
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-RESAMPLES = 2000
-SEED = 20_240_229
-MIN_BLOCKS = 10
 _Z = 1.959963984540054  # the normal's 97.5 % point
 _MONDAY = np.datetime64("1970-01-05", "D")
-
-
-def block_days(sessions: int) -> int:
-    """Return a block's length in calendar days: two horizons, in whole weeks of five sessions."""
-    return 7 * math.ceil(2 * sessions / 5)
 
 
 @dataclass(frozen=True)
@@ -56,6 +54,19 @@ class Blocks:
         used, codes = np.unique(numbers, return_inverse=True)
         return cls(codes.astype(np.int64), len(used))
 
+    @property
+    def effective(self) -> float:
+        """The number of blocks of equal size that tell as much as these; 0 without rows."""
+        if not len(self.codes):
+            return 0.0
+        sizes = np.bincount(self.codes, minlength=self.count).astype(np.float64)
+        return float(sizes.sum() ** 2 / (sizes @ sizes))
+
+    @property
+    def are_few(self) -> bool:
+        """Whether there are too few for a bootstrap and for a finding."""
+        return self.effective < MIN_BLOCKS - 1e-9
+
     def sums(self, values: Floats) -> Floats:
         """Sum of the values per block."""
         return np.bincount(self.codes, weights=values, minlength=self.count).astype(np.float64)
@@ -68,7 +79,7 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its 95 % interval, and how that was found: bootstrap or wilson."""
+    """A mean or median with its 95 % interval, and how that was found: bootstrap or wilson."""
 
     mean: float
     low: float
@@ -80,15 +91,31 @@ UNKNOWN = Interval(math.nan, math.nan, math.nan, "none")
 
 
 def mean_interval(values: Floats, blocks: Blocks) -> Interval:
-    """Compute the interval of a mean over blocks; NaN bounds below MIN_BLOCKS blocks."""
+    """Compute the interval of a mean over blocks; NaN bounds where these are too few."""
     if not len(values):
         return UNKNOWN
     sums, sizes = blocks.sums(values), blocks.sums(np.ones(len(values)))
     mean, error = _ratio(sums, sizes)
-    if blocks.count < MIN_BLOCKS:
+    if blocks.are_few:
         return Interval(mean, math.nan, math.nan, "none")
     width = float(_studentised(sums, sizes, mean) * error)
     return Interval(mean, mean - width, mean + width, "bootstrap")
+
+
+def median_interval(values: Floats, blocks: Blocks) -> Interval:
+    """Compute the interval of a median over blocks; NaN bounds where these are too few.
+
+    Woodruff (1952): the interval of the share of rows below the median, read at the quantiles.
+    """
+    if not len(values):
+        return UNKNOWN
+    median = float(np.median(values))
+    below = mean_interval((values <= median).astype(np.float64), blocks)
+    if below.method == "none":
+        return Interval(median, math.nan, math.nan, "none")
+    half = min((below.high - below.low) / 2, 0.5)
+    low, high = np.quantile(values, [0.5 - half, 0.5 + half])
+    return Interval(median, float(low), float(high), "bootstrap")
 
 
 def share_interval(hits: Floats, blocks: Blocks) -> Interval:
@@ -97,7 +124,7 @@ def share_interval(hits: Floats, blocks: Blocks) -> Interval:
     if math.isnan(found.mean):
         return UNKNOWN
     if found.method == "none" or found.low == found.high:
-        return Interval(found.mean, *wilson(found.mean, blocks.count), "wilson")
+        return Interval(found.mean, *wilson(found.mean, blocks.effective), "wilson")
     return Interval(found.mean, max(0.0, found.low), min(1.0, found.high), "bootstrap")
 
 

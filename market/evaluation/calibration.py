@@ -13,57 +13,17 @@ Skill: 1 - Brier / Brier of the base rate; above 0 is better than the base rate 
 
 import datetime as dt
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from market.evaluation.blocks import MIN_BLOCKS, Blocks, Floats, mean_interval, share_interval
+from market.evaluation.blocks import Blocks, Floats, mean_interval, share_interval
+from market.evaluation.method import TRAIN_SHARE
+from market.evaluation.records import Bin, Calibration
 
-TRAIN_SHARE = 0.7
 _LEAST = 30  # earlier rows; a curve through fewer is noise
-
-
-@dataclass(frozen=True)
-class Bin:
-    """Later rows of one tier of confidence. Shares 0..1; low, high: 95 % interval of accuracy."""
-
-    tier: str
-    rows: int
-    confidence: float  # mean of the stated ones
-    fitted: float  # mean of the curve's values
-    accuracy: float
-    accuracy_low: float
-    accuracy_high: float
-    finding: str
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """One horizon's calibration. Rates and Brier scores 0..1; low, high: 95 % intervals."""
-
-    horizon: str
-    split: dt.datetime  # earlier moments are fitted, this and later ones scored
-    earlier: int
-    left_out: int  # earlier, but their horizon ends at or after the split
-    later: int
-    base_rate: float  # of the earlier rows
-    later_rate: float
-    slope: float  # of the curve, in log odds per 1.0 of confidence; 0: confidence has no effect
-    intercept: float
-    brier_base: float
-    brier_stated: float
-    brier_fitted: float
-    skill_stated: float
-    stated_low: float
-    stated_high: float
-    skill_fitted: float
-    fitted_low: float
-    fitted_high: float
-    finding: str
-    bins: list[Bin]
 
 
 def calibrations(frame: pd.DataFrame, split: dt.datetime | None = None) -> list[Calibration]:
@@ -195,7 +155,7 @@ def _bins(
         own = blocks.of_rows(mask)
         accuracy = share_interval(came[mask], own)
         mean = float(stated[mask].mean())
-        if own.count < MIN_BLOCKS:
+        if own.are_few:
             finding = "too little to say"
         elif mean > accuracy.high:
             finding = "too sure"

@@ -7,8 +7,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from market.evaluation import calibration
-from market.evaluation.calibration import Calibration
+from market.evaluation.method import TRAIN_SHARE
+from market.evaluation.records import Calibration
 from market.evaluation.tables import (
     METHOD,
     Report,
@@ -45,16 +45,46 @@ def report(found: Sequence[Calibration], about: Mapping[str, Any]) -> Report:
         notes,
         {
             "about": dict(about),
-            "method": method() | {"train_share": calibration.TRAIN_SHARE},
+            "method": method() | {"train_share": TRAIN_SHARE},
             "horizons": [plain(dataclasses.asdict(one)) for one in found],
         },
+        answer(found),
     )
+
+
+# Findings, the best first, and how the sentence begins.
+_VERDICTS = {
+    "worth something as stated": "Yes, as stated",
+    "worth something once fitted": "Only once it is fitted to earlier results",
+    "no better than the base rate": "No, it is no better than the base rate",
+    "worse than the base rate": "No, it is worse than the base rate",
+    "too little to say": "Too little to say",
+}
+
+
+def answer(found: Sequence[Calibration]) -> str:
+    """Answer whether the confidence is worth something: by the best finding of all horizons."""
+    for finding, verdict in _VERDICTS.items():
+        lines = [one for one in found if one.finding == finding]
+        if lines:
+            return f"{verdict}: {', '.join(_skill(one) for one in lines)}."
+    return "Nothing can be judged yet."
+
+
+def _skill(one: Calibration) -> str:
+    """Say what a finding rests on; without skill there are only rows."""
+    name = horizon_name(one.horizon)
+    if one.finding == "too little to say":
+        return f"{name} {one.earlier:,} fitted, {one.later:,} scored"
+    fitted = one.finding == "worth something once fitted"
+    skill = one.skill_fitted if fitted else one.skill_stated
+    return f"{name} skill {100 * skill:+.0f} % over {one.later:,} later rows"
 
 
 def _brier(found: Sequence[Calibration]) -> Table:
     return Table(
         "",
-        ("", "later", "base", "Brier", "skill", "95 %", "fitted", "95 %", "finding"),
+        ("", "later", "base", "Brier", "skill", "95 %", "fitted", "95 % fitted", "finding"),
         [
             (
                 horizon_name(one.horizon),
@@ -69,6 +99,7 @@ def _brier(found: Sequence[Calibration]) -> Table:
             )
             for one in found
         ],
+        gives_way=("base", "Brier", "95 % fitted", "fitted"),
     )
 
 

@@ -28,7 +28,7 @@ COPY (
            confidence_tier, sector, model, state,
            entry_price, exit_price, return_pct, total_return_pct, correct::integer AS correct,
            bullish_correct::integer AS bullish_correct, pnl_usd, benchmark_return_pct, excess_pct,
-           total_excess_pct
+           total_excess_pct, asset_class, CASE WHEN %(with_source)s THEN source END AS source
     FROM outcome_facts
     WHERE horizon = ANY (%(horizons)s)
       AND (%(min_confidence)s::float8 IS NULL OR confidence >= %(min_confidence)s)
@@ -45,7 +45,17 @@ COPY (
 """
 # A larger number is no price, no return and no sum of money; its square would be infinite.
 _LARGEST = 1e100
-_WORDS = ("symbol", "horizon", "sentiment", "confidence_tier", "sector", "model", "state")
+_WORDS = (
+    "symbol",
+    "horizon",
+    "sentiment",
+    "confidence_tier",
+    "sector",
+    "model",
+    "state",
+    "asset_class",
+    "source",
+)
 _RETURNS = (
     "return_pct",
     "total_return_pct",
@@ -65,12 +75,14 @@ def outcomes_frame(
     since: dt.date | None = None,
     until: dt.date | None = None,
     benchmark: str = "SPY",
+    with_source: bool = True,
 ) -> pd.DataFrame:
     """Return one row per prediction, symbol and horizon, ordered by them.
 
     horizons: of t1, t3, t7, t30. min_confidence: 0..1, and up. since, until: UTC dates of the
     moment, both included. benchmark: the symbol to compare with; without bars its columns are
-    NaN. Raises psycopg.Error.
+    NaN. with_source: whether to look up the source of each post, which else is NaN. Raises
+    psycopg.Error.
 
     | column | type | meaning, unit |
     |---|---|---|
@@ -95,12 +107,15 @@ def outcomes_frame(
     | benchmark_return_pct | float64 | the benchmark's price return over the same sessions, percent |
     | excess_pct | float64 | return_pct less benchmark_return_pct, percentage points |
     | total_excess_pct | float64 | the same of total returns; without one the price return counts |
+    | asset_class | category | stock, etf, crypto, index, commodity, currency |
+    | source | category | where the text comes from; NaN where it is not filled |
     """
     parameters = {
         "horizons": list(horizons),
         "min_confidence": min_confidence,
         "since": since,
         "until": until,
+        "with_source": with_source,
     }
     with conn.transaction():
         conn.execute("SELECT set_config('reckoner.benchmark_symbol', %s, true)", [benchmark])

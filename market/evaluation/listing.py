@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Sequence
+from typing import Any
 
 from sql.database import Connection
 from sql.rows import Rows, fetch_rows
@@ -16,7 +17,7 @@ SELECT prediction_id, symbol, horizon,
            AS entry_session,
        exit_session, sentiment, confidence, confidence_tier, sector, model, state, entry_price,
        exit_price, return_pct, total_return_pct, correct, bullish_correct, pnl_usd,
-       benchmark_return_pct, excess_pct, total_excess_pct
+       benchmark_return_pct, excess_pct, total_excess_pct, asset_class, source
 FROM outcome_facts
 WHERE horizon = ANY (%(horizons)s)
   AND (%(min_confidence)s::float8 IS NULL OR confidence >= %(min_confidence)s)
@@ -58,3 +59,26 @@ def outcomes(
             "most": most,
         },
     )
+
+
+_ANY = """
+SELECT EXISTS (
+    SELECT FROM our_outcomes
+    WHERE (%(min_confidence)s::float8 IS NULL OR prediction_confidence >= %(min_confidence)s)
+      AND (%(since)s::date IS NULL OR prediction_date >= %(since)s)
+      AND (%(until)s::date IS NULL OR prediction_date <= %(until)s)
+) AS found
+"""
+
+
+def is_any(
+    conn: Connection,
+    *,
+    min_confidence: float | None,
+    since: dt.date | None,
+    until: dt.date | None,
+    **_: Any,
+) -> bool:
+    """Tell whether any outcome passes the filters; every outcome has all horizons."""
+    filters = {"min_confidence": min_confidence, "since": since, "until": until}
+    return bool(fetch_rows(conn, _ANY, filters)[0]["found"])

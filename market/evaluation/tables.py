@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from market.evaluation import blocks
+from market.evaluation.method import MIN_BLOCKS, RESAMPLES, SEED, block_days
 from market.horizons import HORIZONS
 
 # A value that is not known.
@@ -16,9 +16,10 @@ NONE = "·"
 
 METHOD = (
     "whole blocks of the calendar, two horizons long, drawn anew"
-    f" {blocks.RESAMPLES:,} times (bootstrap-t, seed {blocks.SEED}), so that outcomes of one post,"
+    f" {RESAMPLES:,} times (bootstrap-t, seed {SEED}), so that outcomes of one post,"
     " overlapping horizons and the days' market count as dependent;"
-    f" below {blocks.MIN_BLOCKS} blocks Wilson's interval on the number of blocks."
+    f" below {MIN_BLOCKS} blocks of equal size, or of unequal ones that tell no more, Wilson's interval"
+    " on their number."
 )
 
 
@@ -29,7 +30,8 @@ class Table:
     title: str
     header: tuple[str, ...]
     rows: list[tuple[str, ...]]
-    words: frozenset[str] = frozenset({"group", "finding", "confidence"})
+    words: frozenset[str] = frozenset({"group", "finding", "confidence", "said"})
+    gives_way: tuple[str, ...] = ()  # columns that a narrow screen leaves out, the first one first
 
 
 @dataclass(frozen=True)
@@ -41,18 +43,20 @@ class Report:
     legend: str  # needed to read the answer
     notes: list[str]  # methods
     document: dict[str, Any]  # the same for programs; NaN is None
-    answer: str = ""  # one sentence
+    answer: str  # one sentence
+    first: int = 1  # tables that a screen shows unless it is asked for all
 
 
 def method() -> dict[str, Any]:
     """Describe how intervals and p-values are computed, for programs."""
     return {
         "interval": "cluster bootstrap-t, symmetric, 95 %",
-        "resamples": blocks.RESAMPLES,
-        "seed": blocks.SEED,
-        "block_days": {name: blocks.block_days(n) for name, n in HORIZONS.items()},
-        "least_blocks": blocks.MIN_BLOCKS,
-        "fallback": "Wilson, n = blocks",
+        "resamples": RESAMPLES,
+        "seed": SEED,
+        "block_days": {name: block_days(n) for name, n in HORIZONS.items()},
+        "least_blocks": MIN_BLOCKS,
+        "effective_blocks": "Kish: (sum of sizes)^2 / sum of squared sizes",
+        "fallback": "Wilson, n = effective blocks",
         "p_value": "sign flips of block sums; the larger of those against base_rate and chance_rate",
         "correction": "Benjamini-Hochberg over the groups",
     }
@@ -87,3 +91,13 @@ def span(low: float, high: float, scale: float, form: str = ".1f") -> str:
     if math.isnan(low) or math.isnan(high):
         return NONE
     return f"{format(low * scale, form)} to {format(high * scale, form)}"
+
+
+def p_text(value: float) -> str:
+    """Format a p-value; NONE for NaN."""
+    return "<0.001" if value < 0.001 else number(value, ".3f")
+
+
+def printable(name: str) -> str:
+    """Return strangers' text without control characters, which would act on the terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)

@@ -24,10 +24,16 @@ from sql.database import Connection, one
 from sql.errors import NotFound
 from sql.rows import Rows, fetch_rows
 
-Kind = Literal["backfill", "missing", "sync", "update"]
+Kind = Literal["backfill", "missing", "stale", "sync", "update"]
 _NEWEST = 20  # each progress reads the waiting events of tickers
 # Below the priority of predictions; the newest days before whole years.
-PRIORITIES: dict[Kind, int] = {"backfill": -20, "missing": -20, "sync": -5, "update": -5}
+PRIORITIES: dict[Kind, int] = {
+    "backfill": -20,
+    "missing": -20,
+    "stale": -10,
+    "sync": -5,
+    "update": -5,
+}
 
 
 def start(
@@ -84,7 +90,7 @@ def symbols(conn: Connection, job: int) -> Rows:
 
 def runs(conn: Connection, job: int) -> list[dict[str, Any]]:
     """List the ingestion audit of a job's fetches, oldest first."""
-    rows = conn.execute("SELECT to_jsonb(a) AS run FROM job_runs(%s) a", [job])
+    rows = conn.execute("SELECT to_jsonb(a) AS run FROM job_fetches(%s) a", [job])
     return [dict(row["run"]) for row in rows]
 
 

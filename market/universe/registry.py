@@ -47,3 +47,10 @@ def listing(conn: Connection, status: str | None) -> Rows:
         " WHERE %(status)s::text IS NULL OR status = %(status)s ORDER BY symbol",
         {"status": status},
     )
+
+
+def tracked(conn: Connection, *, new: bool) -> Rows:
+    """List the symbols that are followed; new: those without any bar."""
+    if new:
+        return fetch_rows(conn, "SELECT * FROM tracked_new ORDER BY symbol")
+    return fetch_rows(conn, "SELECT * FROM tracked_symbols ORDER BY symbol")

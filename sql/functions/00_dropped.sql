@@ -19,6 +19,7 @@ DROP FUNCTION IF EXISTS enqueue_predictions(bigint, integer, timestamptz, boolea
 DROP FUNCTION IF EXISTS ingestion_log(jsonb, jsonb);
 DROP FUNCTION IF EXISTS ingestion_story(text, timestamptz);
 DROP FUNCTION IF EXISTS job_owed(text);
+DROP FUNCTION IF EXISTS job_runs(bigint);
 DROP FUNCTION IF EXISTS job_settle(text, date, text, integer, text, text);
 DROP FUNCTION IF EXISTS outbox_claim_suspect(text, double precision);
 DROP FUNCTION IF EXISTS outbox_fail(bigint, bigint, text, integer);
@@ -51,6 +52,6 @@ DROP FUNCTION IF EXISTS worker_beat(
     integer, bigint[]);
 DROP FUNCTION IF EXISTS worker_nap(text, double precision);
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/00_dropped.sql', 'd9bdee6661d95bf2f3673bbb89651abf6a5211c439b93b0376aea02684a2f4b4')
+    ('functions/00_dropped.sql', 'fff9a359e87315a2690571a58a6fc904e08ddf694a61014142fc2b6e91c7460b')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -92,6 +92,30 @@ BEGIN
 END
 $$;
 
+-- Where the text of a prediction comes from, as an expression: of its signal, else of the prediction, else the
+-- platform whose table has its post. Subqueries: a report that does not group by it reads none of them, and a
+-- table without a unique key cannot show a prediction twice.
+CREATE OR REPLACE FUNCTION source_origin_text() RETURNS text LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    v_origins text[] := '{}';
+BEGIN
+    IF source_has('predictions', 'signal_id') AND source_has('signals', 'signal_id')
+       AND source_has('signals', 'source') THEN
+        v_origins := v_origins || '(SELECT signals.source::text FROM public.signals'
+                                  ' WHERE signals.signal_id = predictions.signal_id LIMIT 1)'::text;
+    END IF;
+    IF source_has('predictions', 'source') THEN
+        v_origins := v_origins || 'predictions.source::text'::text;
+    END IF;
+    IF source_has('predictions', 'shitpost_id') AND source_has('truth_social_shitposts', 'shitpost_id') THEN
+        v_origins := v_origins || '(SELECT ''truth_social''::text FROM public.truth_social_shitposts'
+                                  ' WHERE truth_social_shitposts.shitpost_id = predictions.shitpost_id LIMIT 1)'::text;
+    END IF;
+    RETURN CASE WHEN v_origins = '{}' THEN 'NULL::text'
+                ELSE format('coalesce(%s)', array_to_string(v_origins, ', ')) END;
+END
+$$;
+
 -- The tables and views that a view reads. A view keeps reading a table that is renamed.
 CREATE OR REPLACE FUNCTION source_reads(p_view text) RETURNS oid[] LANGUAGE sql STABLE AS $$
     SELECT ARRAY(SELECT DISTINCT d.refobjid
@@ -123,11 +147,12 @@ LANGUAGE sql STABLE AS $$
         FROM (
             SELECT 'prediction_inputs' AS name, source_view_text() AS text
             UNION ALL
-            -- The model that predicted, where the source records it: reports group by it. It is a view of
-            -- its own, so that a replacement of prediction_inputs needs no further column.
+            -- The model that predicted and the source of the text, where they are recorded: reports group by
+            -- them. It is a view of its own, so that a replacement of prediction_inputs needs no further column.
             SELECT 'prediction_models', format(
-                'SELECT predictions.id AS prediction_id, %s::text AS model FROM public.predictions',
-                CASE WHEN source_has('predictions', 'llm_model') THEN 'predictions.llm_model' ELSE 'NULL' END)
+                'SELECT predictions.id AS prediction_id, %s::text AS model, %s AS source FROM public.predictions',
+                CASE WHEN source_has('predictions', 'llm_model') THEN 'predictions.llm_model' ELSE 'NULL' END,
+                source_origin_text())
         ) v
         CROSS JOIN LATERAL (
             SELECT ARRAY(SELECT DISTINCT to_regclass(m[1])::oid
@@ -237,6 +262,7 @@ REVOKE ALL ON FUNCTION
     source_moment(p_table text, p_column text),
     source_json(p_table text, p_column text),
     source_view_text(),
+    source_origin_text(),
     source_reads(p_view text),
     source_views(),
     source_stale(),
@@ -245,6 +271,6 @@ REVOKE ALL ON FUNCTION
     source_hides(p_ids bigint[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/12_source.sql', '4e0938b6cd8b2eb85f27c46fb9081bcae3c858a63c58cf48792d7a774b2db2ce')
+    ('functions/12_source.sql', '4fff1e25ff394f0123d99d47ca42397d7081b3746108fdf4926e2fe8ebd6e80d')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -52,6 +52,8 @@ ORDER BY topic, status;
 
 -- Every event that is late, with the reason in words: it waits for a retry or a provider, another session
 -- has locked a row that it needs, a worker is slow, gone or has a fault, it is dead, or no worker is alive.
+-- reason: in full, with the SQL that helps. why: the same in few words. is_late: a worker should have taken
+-- it. next_at: when it is looked at again; NULL: now, or never.
 CREATE OR REPLACE VIEW outbox_stuck AS
 WITH alive AS (
     SELECT count(*) AS n, count(*) FILTER (WHERE asleep_until IS NULL) AS awake,
@@ -83,7 +85,26 @@ SELECT o.id, o.topic, o.key, o.status, reckoner_now() - o.created_at AS age,
         WHEN o.topic <> ALL (topics.known) THEN
             format('no worker alive works on the topic %s: start one of a version that does', o.topic)
         ELSE format('ready since %s, %s workers alive and busy%s', o.available_at, alive.n, alive.faults)
-    END AS reason
+    END AS reason,
+    CASE WHEN o.status = 'processing' THEN o.leased_until
+         WHEN o.status <> 'dead' AND o.available_at > reckoner_now() THEN o.available_at END AS next_at,
+    CASE
+        WHEN o.status = 'dead' THEN coalesce(o.last_error, 'no reason given')
+        WHEN o.status = 'processing' THEN
+            format(CASE WHEN w.name IS NULL THEN 'worker %s is gone' ELSE 'worker %s has it' END, o.leased_by)
+        WHEN o.available_at > reckoner_now() THEN coalesce(o.last_error, 'delayed')
+        WHEN alive.n = 0 THEN 'no worker alive'
+        WHEN alive.awake = 0 THEN
+            format('every worker lets the database sleep (WORKER_IDLE=sleepy); the next wakes at %s', alive.next_look)
+        WHEN o.topic <> ALL (topics.known) THEN
+            format('no worker alive works on the topic %s: start one of a version that does', o.topic)
+        ELSE 'ready, and no worker has taken it yet'
+    END AS why,
+    CASE o.status
+        WHEN 'dead' THEN false
+        WHEN 'processing' THEN o.leased_until < reckoner_now()
+        ELSE o.available_at <= reckoner_now() AND (alive.n = 0 OR alive.awake > 0 AND o.priority >= 0)
+    END AS is_late
 FROM outbox o CROSS JOIN alive CROSS JOIN topics LEFT JOIN reckoner_workers w ON w.name = o.leased_by
 WHERE o.status = 'dead'
    OR (o.status = 'failed')
@@ -94,6 +115,6 @@ WHERE o.status = 'dead'
                                     OR o.updated_at < reckoner_now() - interval '5 minutes'))
 ORDER BY o.created_at;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/35_outbox_views.sql', 'a318c8e8be8a86e9bfc881d3bed9a89d5d4f52a3d0ac6d0806ba5c7ae5e60257')
+    ('functions/35_outbox_views.sql', '247e60e5bd749dccfd054347e2526621a0e890790527300e4f4c3499447c9e57')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

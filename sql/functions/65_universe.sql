@@ -4,16 +4,24 @@ SET LOCAL search_path = public;
 SET LOCAL lock_timeout = '3s';
 SELECT pg_advisory_xact_lock(1380271947, 2);
 
--- The ticker of an index's or a holder's symbol: the one of that name, else one that is written with dots
--- or slashes and that providers know by that name (BRK.B for BRK-B), else the symbol itself, which is not
--- registered. Otherwise BRK.B and BRK-B would be followed as two.
-CREATE OR REPLACE FUNCTION universe_ticker(p_symbol text) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE AS $$
+-- A class of shares with a dash, as Yahoo writes it: BRK.B and BRK/B are BRK-B, and so one symbol. A letter
+-- beyond D behind a dot is an exchange (the rule of 0003_attach.sql). Strips and upper-cases; NULL where the text
+-- is not a symbol.
+CREATE OR REPLACE FUNCTION universe_symbol(p_text text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT regexp_replace(public.normalize_symbol(p_text), '^([A-Z]+)[./]([A-D])$', '\1-\2')
+$$;
+
+-- The ticker of an index's or a holder's symbol: the registered one of that name, else the one that is written
+-- with a dot or a slash (BRK.B for BRK-B), else the symbol itself, which is not registered. Otherwise BRK.B and
+-- BRK-B would be followed as two.
+CREATE OR REPLACE FUNCTION universe_ticker(p_text text) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT coalesce(
-        (SELECT r.symbol FROM public.ticker_registry r WHERE r.symbol = p_symbol),
+        (SELECT r.symbol FROM public.ticker_registry r WHERE r.symbol = s.symbol),
         (SELECT r.symbol FROM public.ticker_registry r
-         WHERE r.symbol IN (replace(p_symbol, '-', '.'), replace(p_symbol, '-', '/')) AND r.provider_symbol = p_symbol
+         WHERE s.symbol ~ '^[A-Z]+-[A-D]$' AND r.symbol IN (replace(s.symbol, '-', '.'), replace(s.symbol, '-', '/'))
          ORDER BY r.symbol LIMIT 1),
-        p_symbol)::text
+        s.symbol)::text
+    FROM (SELECT public.universe_symbol(p_text) AS symbol) s
 $$;
 
 -- The symbols that are followed, each with its reasons: prediction (one named it), index:NAME (it is or was
@@ -33,12 +41,13 @@ SELECT t.symbol, coalesce(t.asset_type, symbol_asset_type(t.symbol)) AS asset_cl
        (SELECT min(p.date) FROM our_bars p WHERE p.symbol = t.symbol) AS first_date,
        (SELECT max(p.date) FROM our_bars p WHERE p.symbol = t.symbol) AS last_date,
        (SELECT 1 - sum(d.rejected)::float8 / nullif(sum(d.given), 0) FROM data_quality_log d
-        WHERE d.symbol = t.symbol AND d.verdict <> 'refused') AS validation_rate,
-       (SELECT count(*) FROM market_sessions s
-        WHERE s.calendar = coalesce(t.calendar, symbol_calendar(t.symbol))
-          AND s.session BETWEEN (SELECT min(p.date) FROM our_bars p WHERE p.symbol = t.symbol)
-                            AND (SELECT max(p.date) FROM our_bars p WHERE p.symbol = t.symbol)
-          AND NOT EXISTS (SELECT FROM our_bars p WHERE p.symbol = t.symbol AND p.date = s.session)) AS gaps_detected
+        WHERE d.symbol = t.symbol AND d."interval" = '1d' AND d.verdict <> 'refused') AS validation_rate,
+       (SELECT count(*) FROM ( -- EXCEPT hashes, where NOT EXISTS looked each session up: 3 ms a symbol
+            SELECT s.session FROM market_sessions s
+            WHERE s.calendar = coalesce(t.calendar, symbol_calendar(t.symbol))
+              AND s.session BETWEEN (SELECT min(p.date) FROM our_bars p WHERE p.symbol = t.symbol)
+                                AND (SELECT max(p.date) FROM our_bars p WHERE p.symbol = t.symbol)
+            EXCEPT SELECT p.date FROM our_bars p WHERE p.symbol = t.symbol) g) AS gaps_detected
 FROM (
     SELECT coalesce(r.symbol::text, m.symbol, h.symbol) AS symbol, r.asset_type::text AS asset_type,
            r.source_prediction_id IS NOT NULL
@@ -50,13 +59,14 @@ FROM (
            coalesce(r.first_seen_date::date, m.since, h.since) AS date_added,
            r.calendar, r.last_backfill, r.backfill_status, r.backfill_error
     FROM ticker_registry r
-    FULL JOIN (SELECT universe_ticker(c.symbol) AS symbol,
+    FULL JOIN (SELECT CASE WHEN c.symbol ~ '^[A-Z]+[./-][A-D]$' THEN universe_ticker(c.symbol) -- 40 us each
+                           ELSE upper(c.symbol) END AS symbol,
                       array_agg(DISTINCT 'index:' || c.index_name ORDER BY 'index:' || c.index_name) AS indexes,
                       (min(c.first_seen_at) AT TIME ZONE 'UTC')::date AS since
                FROM index_constituents c GROUP BY 1) m ON m.symbol = r.symbol::text
-    FULL JOIN (SELECT universe_ticker(normalize_symbol(o.symbol)) AS symbol,
+    FULL JOIN (SELECT universe_ticker(o.symbol) AS symbol,
                       (min(o.updated_at) AT TIME ZONE 'UTC')::date AS since
-               FROM holdings o WHERE o.quantity <> 0 AND normalize_symbol(o.symbol) IS NOT NULL
+               FROM holdings o WHERE o.quantity <> 0 AND universe_symbol(o.symbol) IS NOT NULL
                GROUP BY 1) h ON h.symbol = coalesce(r.symbol::text, m.symbol)
     WHERE (r.symbol IS NULL OR r.status = 'active')
       -- Of the registry all but what an index or a holding brought that ended: an outcome is looked up for those alone.
@@ -80,12 +90,18 @@ DECLARE
     v_new text[];
 BEGIN
     v_new := ARRAY(
-        SELECT s.symbol FROM (
-            SELECT universe_ticker(c.symbol) AS symbol FROM index_constituents c
-            UNION
-            SELECT universe_ticker(normalize_symbol(o.symbol)) FROM holdings o WHERE o.quantity <> 0) s
-        WHERE s.symbol = normalize_symbol(s.symbol)
-          AND NOT EXISTS (SELECT FROM ticker_registry r WHERE r.symbol = s.symbol));
+        SELECT s.symbol
+        FROM (SELECT c.symbol FROM index_constituents c
+              UNION
+              SELECT o.symbol FROM holdings o WHERE o.quantity <> 0) s
+        WHERE NOT EXISTS (SELECT FROM ticker_registry r WHERE r.symbol = s.symbol));
+    IF v_new = '{}' THEN
+        RETURN; -- the usual case, in which no symbol is looked up by its other names
+    END IF;
+    v_new := ARRAY(
+        SELECT DISTINCT universe_symbol(s.symbol) FROM unnest(v_new) AS s(symbol)
+        WHERE universe_symbol(s.symbol) IS NOT NULL
+          AND NOT EXISTS (SELECT FROM ticker_registry r WHERE r.symbol = universe_ticker(s.symbol)));
     IF v_new = '{}' THEN
         RETURN;
     END IF;
@@ -99,6 +115,6 @@ REVOKE ALL ON FUNCTION
     tracked_register()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/65_universe.sql', 'd752e798b5ba8ba4f51661bc631f3b9d778e78c921ba229c26f15ad65d5c9539')
+    ('functions/65_universe.sql', 'ed082033364655c6eaecd13c1457d96c091a01a24b9a683f199c6434765afc2c')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

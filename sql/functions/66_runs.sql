@@ -127,8 +127,10 @@ RETURNS TABLE (task text, params jsonb, attempt integer) LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE job_run r
     SET status = 'error', finished_at = reckoner_now(),
-        error = one_line(format('its worker died %s times while it ran, last %s', r.attempt - r.failures, r.worker))
-    WHERE r.id = p_run AND r.status = 'running' AND r.cancel_reason IS NULL AND r.attempt - r.failures >= 3;
+        error = one_line(format(CASE r.status WHEN 'running' THEN 'its worker died %s times while it ran, last %s'
+                                ELSE 'the database was away or its worker died %s times while it ran, last %s' END,
+                                r.attempt - r.failures, r.worker))
+    WHERE r.id = p_run AND r.status IN ('queued', 'running') AND r.cancel_reason IS NULL AND r.attempt - r.failures >= 3;
     UPDATE job_run r
     SET status = 'cancelled', error = 'cancelled: ' || r.cancel_reason, finished_at = reckoner_now()
     WHERE r.id = p_run AND r.status IN ('queued', 'running') AND r.cancel_reason IS NOT NULL;
@@ -155,7 +157,8 @@ LANGUAGE sql AS $$
 $$;
 
 -- Ends an attempt, in the transaction that ends its event. Returns the run's status: queued where it is tried
--- again, after a pause that doubles; NULL where the attempt is not the present one any more.
+-- again, after a pause that doubles; NULL where the attempt is not the present one any more. p_status queued: the
+-- database was away, which counts as a crash and not as a failure.
 CREATE OR REPLACE FUNCTION run_end(p_run bigint, p_attempt integer, p_status text, p_counters jsonb, p_error text,
                                    OUT status text, OUT retry_at timestamptz) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -167,7 +170,13 @@ BEGIN
         RETURN;
     END IF;
     status := p_status;
-    IF p_status = 'error' AND v_run.failures < v_run.retries AND v_run.cancel_reason IS NULL THEN
+    IF p_status = 'queued' THEN
+        retry_at := reckoner_now() + interval '5 seconds';
+        IF v_run.cancel_reason IS NOT NULL THEN
+            status := 'cancelled';
+            retry_at := NULL;
+        END IF;
+    ELSIF p_status = 'error' AND v_run.failures < v_run.retries AND v_run.cancel_reason IS NULL THEN
         status := 'queued';
         retry_at := reckoner_now() + make_interval(secs => least(86400, v_run.backoff_s * 2.0 ^ v_run.failures));
     END IF;
@@ -247,6 +256,19 @@ BEGIN
 END
 $$;
 
+-- Deletes runs that ended more than p_days ago, at most 10,000 a call. Returns their number.
+CREATE OR REPLACE FUNCTION sweep_runs_ended(p_days integer) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v_pruned bigint;
+BEGIN
+    DELETE FROM job_run WHERE id = ANY (ARRAY(
+        SELECT id FROM job_run
+        WHERE finished_at < reckoner_now() - make_interval(days => p_days) ORDER BY finished_at LIMIT 10000));
+    GET DIAGNOSTICS v_pruned = ROW_COUNT;
+    RETURN v_pruned;
+END
+$$;
+
 -- The runs, with how long they took, and for a running one how long it will take at its pace (its counters
 -- `done` and `total`; NULL without them).
 CREATE OR REPLACE VIEW job_runs AS
@@ -278,9 +300,10 @@ REVOKE ALL ON FUNCTION
     run_progress(p_run bigint, p_attempt integer, p_counters jsonb),
     run_end(p_run bigint, p_attempt integer, p_status text, p_counters jsonb, p_error text, OUT status text, OUT retry_at timestamptz),
     run_cancel(run bigint, reason text, actor text),
-    sweep_runs()
+    sweep_runs(),
+    sweep_runs_ended(p_days integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/66_runs.sql', '2cac556d359e0ae9c75f877edc4fc29f2022b1a53c9004979d9b095e3d729bed')
+    ('functions/66_runs.sql', '3332fcaa71a33cbd805e0c3b8691c5c862e1fade2b0bb9b0d4312d6cee29f244')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

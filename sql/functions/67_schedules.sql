@@ -120,10 +120,12 @@ CREATE OR REPLACE FUNCTION schedules_next_at() RETURNS timestamptz LANGUAGE sql 
     ORDER BY greatest(s.next_tick_at, s.retry_at) LIMIT 1
 $$;
 
--- Writes the ticks that are due, at most p_limit of them, and the runs of those that nothing forbids.
+-- Writes the ticks that are due, at most p_limit of them, and the runs of those that nothing forbids. late: by
+-- how many seconds.
 -- A schedule whose ticks cannot be computed stops no other: its fault is noted, and it is tried again.
 CREATE OR REPLACE FUNCTION schedules_tick(p_limit integer DEFAULT 1000)
-RETURNS TABLE (schedule text, tick_at timestamptz, verdict text, reason text, run_id bigint) LANGUAGE plpgsql AS $$
+RETURNS TABLE (schedule text, tick_at timestamptz, verdict text, reason text, run_id bigint, late double precision)
+LANGUAGE plpgsql AS $$
 DECLARE
     v_each  schedules;
     v_next  timestamptz;
@@ -162,6 +164,7 @@ BEGIN
                         UPDATE schedule_ticks t SET run_id = schedules_tick.run_id
                         WHERE t.schedule = schedules_tick.schedule AND t.tick_at = schedules_tick.tick_at;
                     END IF;
+                    late := extract(epoch FROM reckoner_now() - tick_at);
                     RETURN NEXT;
                 END IF;
                 v_count := v_count + 1;
@@ -178,12 +181,58 @@ BEGIN
 END
 $$;
 
--- Has the next tick computed again of schedules that had none: their calendar may be loaded now. Called by the
--- sweep; returns how many.
-CREATE OR REPLACE FUNCTION sweep_schedules() RETURNS bigint LANGUAGE sql AS $$
-    WITH again AS (
-        UPDATE schedules s SET next_tick_at = '-infinity' WHERE s.enabled AND s.next_tick_at = 'infinity' RETURNING 1)
-    SELECT count(*) FROM again
+-- Computes the next ticks of schedules again: a calendar may be loaded now, an exchange may have announced an
+-- early close, and a zone may have changed its rules. From the last tick on, so that one that should have been is
+-- written, late, and not lost. Called by the sweep; returns how many moved. Without locks, so that no tick waits
+-- for it: a schedule that was written meanwhile is left alone.
+CREATE OR REPLACE FUNCTION sweep_schedules() RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v_each  record;
+    v_next  timestamptz;
+    v_moved bigint := 0;
+BEGIN
+    FOR v_each IN
+        SELECT s.name, s.trigger, s.timezone, s.next_tick_at, s.version,
+               CASE WHEN s.next_tick_at = 'infinity' THEN reckoner_now()
+                    ELSE greatest(t.tick_at, s.updated_at) END AS after
+        FROM schedules s
+        LEFT JOIN LATERAL (SELECT t.tick_at FROM schedule_ticks t WHERE t.schedule = s.name
+                           ORDER BY t.tick_at DESC LIMIT 1) t ON true
+        -- Multiples of an interval never move; and without any tick nobody knows since when it is looked at.
+        WHERE s.enabled AND s.fault IS NULL AND s.next_tick_at > reckoner_now() AND s.trigger !~* '^\s*every '
+          AND (t.tick_at IS NOT NULL OR s.next_tick_at = 'infinity')
+    LOOP
+        BEGIN
+            v_next := coalesce(trigger_next(v_each.trigger, v_each.timezone, v_each.after), 'infinity');
+        EXCEPTION WHEN data_exception OR plpgsql_error THEN
+            CONTINUE; -- its next tick notes the fault
+        END;
+        CONTINUE WHEN v_next = v_each.next_tick_at;
+        UPDATE schedules s SET next_tick_at = v_next
+        WHERE s.name = v_each.name AND s.version = v_each.version AND s.next_tick_at = v_each.next_tick_at;
+        v_moved := v_moved + 1;
+    END LOOP;
+    IF v_moved > 0 THEN
+        PERFORM doorbell_ring();
+    END IF;
+    RETURN v_moved;
+END
+$$;
+
+-- Deletes ticks that were due more than p_days ago, at most 10,000 a call. Returns their number. The newest of
+-- a schedule stays, so that one that is due once a year still says what became of it.
+CREATE OR REPLACE FUNCTION sweep_ticks(p_days integer) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v_pruned bigint;
+BEGIN
+    DELETE FROM schedule_ticks t
+    USING (SELECT schedule, tick_at FROM schedule_ticks
+           WHERE tick_at < reckoner_now() - make_interval(days => p_days) ORDER BY tick_at LIMIT 10000) old
+    WHERE t.schedule = old.schedule AND t.tick_at = old.tick_at
+      AND EXISTS (SELECT FROM schedule_ticks n WHERE n.schedule = old.schedule AND n.tick_at > old.tick_at);
+    GET DIAGNOSTICS v_pruned = ROW_COUNT;
+    RETURN v_pruned;
+END
 $$;
 
 -- The schedules, each with its state, its next tick, and what became of the last one.
@@ -215,9 +264,10 @@ REVOKE ALL ON FUNCTION
     tick_refusal(p_schedule schedules, p_tick timestamptz, p_later boolean),
     schedules_next_at(),
     schedules_tick(p_limit integer),
-    sweep_schedules()
+    sweep_schedules(),
+    sweep_ticks(p_days integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/67_schedules.sql', 'd6bb3c46c1331ed2ab42d5d5cf6673d9e0b4fe067c0bba62a6feba0613506b77')
+    ('functions/67_schedules.sql', 'e1aa4fe40d96eae808f804a0175ce6ecd6c48182f2d4fd418d75a03d47e5fba8')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -23,6 +23,7 @@ LANGUAGE sql IMMUTABLE AS $$
                    p_result ->> 'inserted', p_result ->> 'updated', p_result ->> 'rejected',
                    coalesce(' (' || (p_result ->> 'first_rejected') || ')', ''), p_result ->> 'outcomes')
         WHEN p_topic = 'ticker' THEN p_result ->> 'outcome'
+        WHEN p_topic = 'job' THEN format('run %s: %s', p_result ->> 'run', p_result ->> 'status')
         ELSE coalesce((SELECT string_agg(format('%s %s', o.value, o.key), ', ' ORDER BY o.key)
                        FROM jsonb_each_text(p_result -> 'outcomes') o), 'nothing to do')
              || coalesce((SELECT '; skipped ' || string_agg(
@@ -163,6 +164,29 @@ BEGIN
 END
 $$;
 
+-- The entry and the horizons of a prediction, of 50 symbols at most: session, close, return, whether it came
+-- true, and when a session to come closes. Not outcome_story(), which has only prices that are known.
+-- Called by worker/cli/explain.py.
+CREATE OR REPLACE FUNCTION prediction_horizons(prediction_id bigint)
+RETURNS TABLE (symbol text, says text, horizon text, session date, price double precision,
+               return_pct double precision, correct boolean, due_at timestamptz)
+LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+    SELECT o.symbol, o.prediction_sentiment, CASE h.n WHEN 0 THEN 'entry' ELSE 'T+' || h.n END,
+           s.session, h.price, h.return_pct, h.correct,
+           CASE WHEN h.price IS NULL AND s.closes_at > reckoner_now() THEN s.closes_at END
+    FROM (SELECT p.*, p AS whole FROM prediction_outcomes p
+          WHERE p.prediction_id = $1 AND p.engine_version IS NOT NULL ORDER BY p.symbol LIMIT 50) o
+    LEFT JOIN ticker_registry r ON r.symbol = o.symbol
+    CROSS JOIN LATERAL (
+        SELECT 0, o.price_at_prediction, NULL::float8, NULL::boolean
+        UNION ALL SELECT x.sessions, x.price, x.return_pct, x.correct FROM outcome_horizons(o.whole) x
+    ) AS h(n, price, return_pct, correct)
+    LEFT JOIN market_sessions e
+        ON e.calendar = coalesce(r.calendar, symbol_calendar(o.symbol)) AND e.session = o.entry_session
+    LEFT JOIN market_sessions s ON s.calendar = e.calendar AND s.ordinal = e.ordinal + h.n
+    ORDER BY o.symbol, h.n
+$$;
+
 -- The story of a prediction in words, from the insert to the present reason for which it waits: its
 -- events, its tickers and its outcomes. at: when it happened, in the future when something is due, NULL
 -- where it has no time.
@@ -272,11 +296,12 @@ REVOKE ALL ON FUNCTION
     event_story(p_topic text, p_key text, p_since timestamptz, p_event bigint),
     ticker_standing(p_symbol text),
     outcome_story(p_prediction_id bigint, p_symbols text[]),
+    prediction_horizons(prediction_id bigint),
     explain_prediction(prediction_id bigint),
     explain_ticker(symbol text),
     explain_event(event_id bigint)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/70_explain.sql', '6bf72c05433f70f8ede821c0176ecffe32e291fe311e9516522ff939473cd2d0')
+    ('functions/70_explain.sql', 'e6909413966774e9ec974b316bf04ae647ddd374be31a27cb7dfb664e000fa38')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

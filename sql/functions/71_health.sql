@@ -109,6 +109,35 @@ BEGIN
                 v_row.faults || '; mend that: what waits for it costs no attempt and goes on by itself'
              ELSE 'events finish' END;
 
+    -- Ticks that are late although a worker is alive: none of them looks, or none can write. Without one the
+    -- check `workers` fails. Each sentence has the command that mends it.
+    SELECT string_agg(e.said, '. ' ORDER BY e.n, e.said) AS text INTO v_row
+    FROM (
+        (SELECT 1 AS n, format('the ticks of %s cannot be computed: %s; mend it with python -m market schedules update %s --set FIELD=VALUE, '
+                               'tried again at %s', s.name, s.fault, s.name, s.retry_at::timestamptz(0)) AS said
+         FROM schedules s WHERE s.enabled AND s.fault IS NOT NULL ORDER BY s.name LIMIT 5)
+        UNION ALL
+        SELECT 2, format('the ticks of %s are late, the first by %s s: set WORKER_SCHEDULES=true for a worker, or '
+                         'python -m market schedules update %s --set enabled=false',
+                         CASE count(*) WHEN 1 THEN min(s.name) ELSE count(*) || ' schedules' END,
+                         round(extract(epoch FROM v_now - min(s.next_tick_at))), min(s.name))
+        FROM schedule_status s
+        WHERE s.state = 'late' AND EXISTS (SELECT FROM worker_status w WHERE w.alive AND w.asleep_until IS NULL)
+        HAVING count(*) > 0
+        UNION ALL
+        (SELECT 3, format('the last %s runs of %s ended with an error, the newest with: %s; python -m worker explain --schedule %s '
+                          'shows them', f.n, s.name, coalesce(f.error, '?'), s.name)
+         FROM schedules s
+         CROSS JOIN LATERAL (
+             SELECT count(*) AS n, bool_and(r.status = 'error') AS failed, (array_agg(r.error ORDER BY r.id DESC))[1] AS error
+             FROM (SELECT * FROM job_run r WHERE r.schedule = s.name AND r.finished_at IS NOT NULL
+                   ORDER BY r.id DESC LIMIT 3) r) f
+         WHERE s.enabled AND f.n = 3 AND f.failed ORDER BY s.name LIMIT 5)) e;
+    RETURN QUERY SELECT 'schedules', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
+        coalesce(v_row.text, (SELECT format('%s are on, %s', count(*) FILTER (WHERE s.state = 'on'),
+                                            coalesce('the next is due at ' || min(s.next_tick_at)::timestamptz(0), 'none is due'))
+                              FROM schedule_status s));
+
     SELECT count(*) AS n INTO v_row FROM outbox WHERE status = 'dead';
     RETURN QUERY SELECT 'dead', CASE WHEN v_row.n > 0 THEN 'warn' ELSE 'ok' END,
         CASE WHEN v_row.n > 0 THEN format('%s events are parked: SELECT * FROM outbox_stuck says why, '
@@ -142,6 +171,36 @@ BEGIN
     v_row.text := nullif(v_row.text, '');
     RETURN QUERY SELECT 'calendars', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
         coalesce(v_row.text, 'the sessions of every calendar in use are known for more than a month');
+
+    -- Only what was answered for or polled in the last two days: symbols of a person's backfill are no one's now.
+    SELECT count(*) AS n, count(*) FILTER (WHERE i.error IS NOT NULL AND i.misses >= 3) AS failing,
+           (array_agg(i.symbol || ': ' || i.error ORDER BY i.misses DESC, i.symbol)
+            FILTER (WHERE i.error IS NOT NULL AND i.misses >= 3))[1] AS first,
+           EXISTS (SELECT FROM intraday_partitions p WHERE p.starts_at <= v_now AND p.ends_at > v_now) AS has_month
+    INTO v_row FROM intraday_symbols i WHERE i.polled_at > v_now - interval '2 days';
+    RETURN QUERY SELECT 'intraday',
+        CASE WHEN v_row.failing > 0 OR (v_row.n > 0 AND NOT v_row.has_month) THEN 'warn' ELSE 'ok' END,
+        CASE WHEN v_row.n = 0 THEN 'nobody asks for them: INTRADAY_POLL_SECONDS, market backfill-5m'
+             WHEN NOT v_row.has_month THEN 'price_history_intraday has no partition for this month: see the log of the sweep'
+             WHEN v_row.failing > 0 THEN format('%s of %s symbols have no answer, such as %s', v_row.failing, v_row.n, v_row.first)
+             ELSE format('%s symbols have answers', v_row.n) END;
+
+    -- As the newest snapshot has it: to compute it anew would cost more than all other checks.
+    SELECT n.label, n.summary, n.taken_at::timestamptz(0) AS at INTO v_row FROM coverage_newest() n;
+    RETURN QUERY SELECT 'coverage', CASE WHEN v_row.label IN ('degraded', 'unknown') THEN 'warn' ELSE 'ok' END,
+        CASE WHEN v_row.label IS NULL THEN 'no snapshot yet'
+             WHEN v_row.label = 'unknown' THEN format('%s: %s', v_row.at, v_row.summary)
+             WHEN v_row.label = 'degraded' THEN
+                 format('%s, %s: python -m market coverage says which and why', v_row.summary, v_row.at)
+             ELSE format('%s, %s', v_row.summary, v_row.at) END;
+    -- An index that was never refreshed is not followed. A refresh is due each week.
+    SELECT string_agg(CASE WHEN i.failure IS NOT NULL THEN
+                               format('%s cannot be refreshed since %s: %s', i.name, i.failed_since::timestamptz(0), i.failure)
+                           ELSE format('members of %s are of %s', i.name, i.refreshed_at::timestamptz(0)) END
+                      || ': python -m market constituents refresh ' || i.name, '. ' ORDER BY i.name) AS text
+    INTO v_row FROM market_indexes i WHERE i.failure IS NOT NULL OR i.refreshed_at < v_now - interval '15 days';
+    RETURN QUERY SELECT 'constituents', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
+        coalesce(v_row.text, 'no refresh of an index failed');
 
     SELECT string_agg(format('%s on %s is %s', trigger_name, source,
                              CASE WHEN is_there THEN 'disabled' ELSE 'missing' END), '; ') AS text
@@ -254,6 +313,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', '1ce5cd5888c9f04d2c4a13373517815c9ce5e6ea7e7d7f55ce208ce21f53ea24')
+    ('functions/71_health.sql', '7b80999da41317e07743f1fe20f426f10cd53d1049fcdf9a1353e3a2f2c52d4a')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

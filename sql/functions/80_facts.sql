@@ -48,7 +48,10 @@ SELECT o.prediction_id, o.symbol::text AS symbol, h.horizon, h.sessions,
        outcome_correct('bullish', h.return_pct) AS bullish_correct,
        h.pnl_usd,
        m.benchmark_return_pct, h.return_pct - m.benchmark_return_pct AS excess_pct,
-       coalesce(m.total_return_pct, h.return_pct) - m.benchmark_total_return_pct AS total_excess_pct
+       coalesce(m.total_return_pct, h.return_pct) - m.benchmark_total_return_pct AS total_excess_pct,
+       coalesce(nullif(r.asset_type::text, ''), symbol_asset_type(o.symbol)) AS asset_class,
+       -- As JSON: a replacement of prediction_models may have no such column.
+       nullif(to_jsonb(author) ->> 'source', '') AS source
 FROM prediction_outcomes o
 CROSS JOIN LATERAL outcome_horizons(o) h
 LEFT JOIN prediction_inputs i ON i.prediction_id = o.prediction_id
@@ -100,6 +103,8 @@ COMMENT ON COLUMN outcome_facts.pnl_usd IS 'of a long position of $1,000 whateve
 COMMENT ON COLUMN outcome_facts.benchmark_return_pct IS 'price return of reckoner_benchmark() over the same two sessions, percent; NULL where it has no close on one of them';
 COMMENT ON COLUMN outcome_facts.excess_pct IS 'return_pct less benchmark_return_pct, percentage points';
 COMMENT ON COLUMN outcome_facts.total_excess_pct IS 'the same of total returns, percentage points; a symbol without adjusted closes counts with its price return';
+COMMENT ON COLUMN outcome_facts.asset_class IS 'ticker_registry.asset_type: stock, etf, crypto, index, commodity, currency; of a ticker that is not registered, by its symbol';
+COMMENT ON COLUMN outcome_facts.source IS 'where the text comes from: signals.source, else predictions.source, else truth_social for a post of that table; NULL where the source has none of them';
 
 -- The closes around each entry, once for all predictions that share it.
 CREATE OR REPLACE VIEW event_paths AS
@@ -120,6 +125,6 @@ COMMENT ON COLUMN event_paths.session_offset IS 'sessions of the symbol''s calen
 COMMENT ON COLUMN event_paths.session IS 'the date of that session';
 COMMENT ON COLUMN event_paths.path_pct IS 'its close against the entry''s, percent; 0 at the entry';
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/80_facts.sql', 'c2362a510c2572d2337d28a15d760141c7f2a3e494e27bbe91059888e4ae772b')
+    ('functions/80_facts.sql', '322f18dc37d51dec6707821d7f06468964bf77a17fc7c395a9c01d80d0d3d98a')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -30,14 +30,15 @@ SELECT g.grouping, coalesce(g.value, 'not given') AS value, f.horizon, f.session
 FROM outcome_facts f
 CROSS JOIN LATERAL (VALUES
     ('all', 'all'), ('symbol', f.symbol), ('sentiment', f.sentiment),
-    ('month', to_char(f.prediction_date, 'YYYY-MM')), ('sector', f.sector), ('model', f.model),
-    ('confidence', f.confidence_tier)
+    ('month', to_char(f.prediction_date, 'YYYY-MM')), ('quarter', to_char(f.prediction_date, 'YYYY-"Q"Q')),
+    ('year', to_char(f.prediction_date, 'YYYY')), ('sector', f.sector), ('asset_class', f.asset_class),
+    ('source', f.source), ('model', f.model), ('confidence', f.confidence_tier)
 ) AS g(grouping, value)
 GROUP BY g.grouping, coalesce(g.value, 'not given'), f.horizon, f.sessions;
 
 COMMENT ON VIEW accuracy_by_group IS 'Counts, accuracy and returns per group and horizon; from accuracy on over judged rows: those with a sentiment and a return. For intervals: python -m market accuracy-report';
-COMMENT ON COLUMN accuracy_by_group.grouping IS 'all, symbol, sentiment, month, sector, model or confidence';
-COMMENT ON COLUMN accuracy_by_group.value IS 'of the grouping; month is YYYY-MM of the moment in UTC';
+COMMENT ON COLUMN accuracy_by_group.grouping IS 'all, symbol, sentiment, month, quarter, year, sector, asset_class, source, model or confidence';
+COMMENT ON COLUMN accuracy_by_group.value IS 'of the grouping; month is YYYY-MM of the moment in UTC, quarter YYYY-Q1';
 COMMENT ON COLUMN accuracy_by_group.horizon IS 't1, t3, t7 or t30';
 COMMENT ON COLUMN accuracy_by_group.sessions IS 'the horizon in sessions';
 COMMENT ON COLUMN accuracy_by_group.predictions IS 'different predictions';
@@ -63,7 +64,20 @@ SELECT value AS confidence_tier, horizon, sessions, predictions, outcomes, corre
        mean_total_return_pct, directional_return_pct, mean_excess_pct, pnl_usd, directional_pnl_usd
 FROM accuracy_by_group WHERE grouping = 'confidence';
 COMMENT ON VIEW accuracy_by_confidence IS 'accuracy_by_group for the tiers of confidence; 1.0 belongs to 0.9-1.0.';
+
+-- How often predictions were right, per horizon, of those whose horizon ended in the last p_days days. For
+-- the task accuracy_digest.
+CREATE OR REPLACE FUNCTION accuracy_digest(p_days integer)
+RETURNS TABLE (horizon text, judged bigint, "right" bigint) LANGUAGE sql STABLE AS $$
+    SELECT f.horizon, count(f.correct), count(*) FILTER (WHERE f.correct)
+    FROM outcome_facts f
+    WHERE f.exit_session >= (reckoner_now() AT TIME ZONE 'UTC')::date - p_days
+    GROUP BY f.horizon, f.sessions ORDER BY f.sessions
+$$;
+REVOKE ALL ON FUNCTION
+    accuracy_digest(p_days integer)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/81_accuracy.sql', '4bd1508fd107f3a5c4fded78962e6a911055c0e36a8f47d7435e04f50b8e8f4b')
+    ('functions/81_accuracy.sql', '26316a82e2311eb51d07bdbaa5722cc3c349b247338ce0f8f7f39c5a9e45355c')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -116,6 +116,10 @@ BEGIN
                extract(epoch FROM v_now - w.last_seen_at)::bigint AS seen,
                extract(epoch FROM v_now - w.started_at)::bigint AS age
         FROM worker_status w ORDER BY w.alive DESC, w.name LIMIT p_rows
+    ), late AS (
+        SELECT s.topic, s.key, s.why, s.is_late, extract(epoch FROM s.age)::bigint AS age,
+               extract(epoch FROM s.next_at - v_now)::bigint AS next
+        FROM outbox_stuck s ORDER BY s.is_late DESC, s.age DESC, s.id LIMIT p_rows
     ), recent AS MATERIALIZED (
         SELECT h.id, h.topic, h.key, h.verdict, h.finished_at, h.created_at, h.result
         FROM outbox_history h ORDER BY h.finished_at DESC LIMIT 3 * p_rows
@@ -137,6 +141,7 @@ BEGIN
     SELECT jsonb_build_object(
         'now', to_char(v_now AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'),
         'queue', (SELECT coalesce(jsonb_agg(to_jsonb(q)), '[]') FROM queue q),
+        'late', (SELECT coalesce(jsonb_agg(to_jsonb(l)), '[]') FROM late l),
         'workers', (SELECT coalesce(jsonb_agg(to_jsonb(w)), '[]') FROM workers w),
         'paused', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', p.name, 'reason', p.pause_reason,
                         'seconds', extract(epoch FROM p.paused_until - v_now)::bigint) ORDER BY p.name), '[]')
@@ -152,6 +157,6 @@ REVOKE ALL ON FUNCTION
     watch_page(p_rows integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/82_stages.sql', 'f3a41b106d75897b58703c60704c347f106913435aacea36af777737deb785bd')
+    ('functions/82_stages.sql', '3f348a0e29c59462912bb097d1f8164c6c670357ddec7059bc2d1308944212a7')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -170,6 +170,8 @@ RETURNS TABLE (source text, trigger_name text, definition text) LANGUAGE sql IMM
     ('outbox', 'outbox_requeued',
      'BEFORE UPDATE OF status ON public.outbox FOR EACH ROW'
      ' WHEN (NEW.status = ''pending'' AND NEW.lease IS NOT DISTINCT FROM OLD.lease)'),
+    ('market_snapshot_history', 'snapshot_history_guard',
+     'BEFORE DELETE OR UPDATE OR TRUNCATE ON public.market_snapshot_history FOR EACH STATEMENT'),
     ('ticker_registry', 'registry_inserted',
      'AFTER INSERT ON public.ticker_registry REFERENCING NEW TABLE AS added FOR EACH STATEMENT'),
     ('schedules', 'schedules_written',
@@ -269,6 +271,6 @@ REVOKE ALL ON FUNCTION
     source_missing()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/90_triggers.sql', '9ce0774b545c4c5aa41d41033f6aaa7df8fb9a62621b51ccd7b29ba0f8bcc6d9')
+    ('functions/90_triggers.sql', 'c67e5ed93997141110c7ca6019cfc6c7f3e6c1cf268a4c9c41088c61f4e5c0f9')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -1,8 +1,8 @@
 """Remove our objects from a database and leave the data: `worker migrate --remove`.
 
 It removes triggers, views, functions, the queue and tables that serve the queue alone. Predictions,
-tickers, prices and outcomes stay, with the columns that were added to them and the record of where the
-prices came from. What another program made stays, whatever its name (own.py). To change the type of a
+tickers, prices, outcomes and fills stay, with the columns that were added to them and the record of where
+the prices came from. What another program made stays, whatever its name (own.py). To change the type of a
 column of `predictions` an owner needs this too, because our view reads it.
 """
 
@@ -18,6 +18,7 @@ _TABLES = (
     "outbox",
     "outbox_history",
     "outcome_refills",
+    "market_snapshot_due",
     "reckoner_workers",
     "reckoner_providers",
     "provider_quotas",
@@ -35,6 +36,9 @@ _TABLES = (
     "price_jobs",
     "price_job_symbols",
     "market_syncs",
+    "coverage_health",
+    "coverage_restores",
+    "coverage_restore_steps",
     "intraday_symbols",
     "job_run",
     "schedules",

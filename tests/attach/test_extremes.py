@@ -99,8 +99,9 @@ COMMANDS = [
     ["market", "accuracy-report"],
     *(
         ["market", "accuracy-report", "--by", by]
-        for by in ("symbol", "month", "confidence", "sentiment")
+        for by in ("symbol", "month", "quarter", "confidence", "sentiment", "source")
     ),
+    ["market", "accuracy-report", "--compare", "sentiment=bullish,bearish", "-o", "table"],
     ["market", "accuracy-report", "--format", "md", "--wide"],
     ["market", "accuracy-report", "--since", "2024-01-01", "--until", "2026-12-31", "--json"],
     ["market", "calibration-report"],

@@ -2,7 +2,7 @@
 
 import pytest
 
-from market.evaluation import accuracy, outcomes_frame
+from market.evaluation import accuracy, outcomes_frame, records
 from market.universe import sessions
 from sql.database import Database
 from tests.support.db import connect, value
@@ -35,3 +35,28 @@ def test_a_report_counts_our_outcomes_once_and_theirs_not(migrated_url: str) -> 
         assert sum(group.outcomes for group in groups) == 4 * pairs
         assert {group.finding for group in groups} == {"nothing judged yet"}
         assert {group.group for group in groups} > {"not given"} or frame["model"].notna().all()
+
+
+def test_every_grouping_works_on_every_generation(migrated_url: str) -> None:
+    """Sectors alone are in some generations nowhere; then the command says which column it needs."""
+    with connect(migrated_url) as conn, Database(migrated_url) as database:
+        ids = conn.execute(
+            "SELECT prediction_id AS id FROM prediction_inputs WHERE eligible"
+        ).fetchall()
+        sessions.ensure_one(database, "CMES")
+        process(database, *(row["id"] for row in ids))
+        frame = outcomes_frame(conn)
+        for by in records.GROUPINGS:
+            assert sum(group.outcomes for group in accuracy.groups(frame, by)) == len(frame), by
+            query = "SELECT count(*) FROM accuracy_by_group WHERE grouping = %s"
+            assert value(conn, query, [by]) == len(accuracy.groups(frame, by)), by
+        assert not accuracy.is_missing(frame, "model")
+        assert {"truth_social"} <= set(frame["source"].dropna()) <= {"truth_social", "twitter"}
+        named = value(conn, "SELECT count(*) FROM pg_class WHERE relname = 'signals'")
+        assert ("twitter" in set(frame["source"])) <= bool(named)
+        assert frame["asset_class"].notna().all()
+        has_sector = value(
+            conn,
+            "SELECT count(*) FROM pg_attribute WHERE attrelid = 'ticker_registry'::regclass AND attname = 'sector'",
+        )
+        assert accuracy.is_missing(frame, "sector") or has_sector

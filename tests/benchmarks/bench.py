@@ -31,7 +31,8 @@ ROUNDS = 5
 BUDGET_SECONDS = 160.0
 LIMIT_SECONDS = 178
 PACKAGES = (
-    "asyncpg", "duckdb", "pandas", "pgqueuer", "polars", "procrastinate", "psycopg", "sqlalchemy", "uvloop",
+    "apscheduler", "asyncpg", "duckdb", "numpy", "pandas", "pgqueuer", "polars", "procrastinate", "psycopg",
+    "sqlalchemy", "TA-Lib", "uvloop",
 )  # fmt: skip
 
 

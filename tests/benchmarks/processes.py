@@ -16,14 +16,18 @@ from pathlib import Path
 from tests.support.process import ROOT, WorkerProcess, cleaned_up, environment
 
 
+class _Fresh(WorkerProcess):
+    """A worker as operators start it: its memory and its start are measured."""
+
+    fresh = True
+
+
 @contextlib.contextmanager
 def worker(url: str, *arguments: str, **settings: str) -> Iterator[WorkerProcess]:
     """A real worker that hears itself, on the csv provider; stopped afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         defaults = {"MARKET_PROVIDERS": "csv", "MARKET_CSV_DIR": folder, "LOG_LEVEL": "INFO"}
-        process = WorkerProcess(
-            url, Path(folder) / "worker.log", *arguments, **{**defaults, **settings}
-        )
+        process = _Fresh(url, Path(folder) / "worker.log", *arguments, **{**defaults, **settings})
         with cleaned_up([process]):
             if not arguments:
                 process.ready()

@@ -9,7 +9,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from market.evaluation import blocks
+from market.evaluation import blocks, method
 from market.evaluation.blocks import Blocks, Floats
 
 DAYS = np.arange("2020-01-06", "2023-01-02", dtype="datetime64[D]")
@@ -79,6 +79,51 @@ def test_too_few_blocks_get_wilson_on_their_number() -> None:
     assert (nothing_varies.method, nothing_varies.high) == ("wilson", 1.0)
 
 
+def test_blocks_of_unequal_size_count_as_fewer() -> None:
+    equal = Blocks(np.repeat(np.arange(12), 5), 12)
+    assert equal.effective == pytest.approx(12)
+    assert not equal.are_few
+    # One holds half of the rows: 100^2 / (50^2 + 10 * 5^2).
+    uneven = Blocks(np.repeat(np.arange(11), [50, *[5] * 10]), 11)
+    assert uneven.effective == pytest.approx(10_000 / 2750)
+    assert uneven.are_few
+    assert Blocks(np.zeros(0, dtype=np.int64), 0).effective == 0
+    hits = np.random.default_rng(1).random(100) < 0.4
+    found = blocks.share_interval(hits.astype(float), uneven)
+    expected = blocks.wilson(hits.mean(), uneven.effective)
+    assert (found.method, found.low, found.high) == ("wilson", *expected)
+    assert np.isnan(blocks.mean_interval(hits.astype(float), uneven).low)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        [60, 23, 21, 17, 13, 11, 10, 8, 6, 1, 1, 1],  # 172 rows of one tier at T+30
+        [110, 20, 15, 10, 5, 3, 3, 2, 2, 1, 1],
+        [60, 60, *[1] * 10],
+        [140, *[3] * 11],
+        [100, *[20] * 14],
+        [30] * 12,
+        [60, 50, 40, *[30] * 10, 5, 2, 1],
+    ],
+)
+def test_an_interval_over_unequal_blocks_holds_the_truth_and_is_no_outlier(
+    sizes: list[int],
+) -> None:
+    """The bootstrap over the first ones held it in 51 to 96 %, and was up to 100 points wide."""
+    generator = np.random.default_rng(11)
+    rows = Blocks(np.repeat(np.arange(len(sizes)), sizes), len(sizes))
+    found = []
+    for _ in range(200):
+        # The share of a block varies about 0.4 with a standard deviation of 0.27.
+        share = generator.beta(0.93, 1.4, len(sizes))[rows.codes]
+        hits = (generator.random(len(rows.codes)) < share).astype(np.float64)
+        found.append(blocks.share_interval(hits, rows))
+    assert np.mean([each.low <= 0.4 <= each.high for each in found]) > 0.92
+    widths = [each.high - each.low for each in found]
+    assert np.quantile(widths, 0.95) < 1.8 * np.median(widths)
+
+
 def test_sign_flips_are_the_permutation_test_of_scipy() -> None:
     sums = np.random.default_rng(8).normal(0.6, 1, 25)
     expected = stats.permutation_test(
@@ -98,7 +143,7 @@ def test_sign_flips_of_a_handful_are_every_combination() -> None:
 
 @pytest.mark.parametrize(("sessions", "days"), [(1, 7), (3, 14), (7, 21), (30, 84)])
 def test_a_block_is_two_horizons_long_and_whole_weeks(sessions: int, days: int) -> None:
-    assert blocks.block_days(sessions) == days
+    assert method.block_days(sessions) == days
     assert days / 7 * 5 >= 2 * sessions
     found = Blocks.of(DAYS, sessions)
     assert np.bincount(found.codes).max() == days

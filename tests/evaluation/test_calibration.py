@@ -8,7 +8,7 @@ import pytest
 import statsmodels.api as sm
 
 from market.evaluation import calibration
-from market.evaluation.calibration import Calibration
+from market.evaluation.records import Calibration
 from tests.evaluation.simulated import Predictor, simulate
 
 

@@ -2,8 +2,11 @@
 
 import base64
 import csv
+import dataclasses
+import datetime as dt
 import io
 import json
+import math
 import os
 import re
 import subprocess
@@ -16,7 +19,16 @@ from typing import Any
 import pytest
 
 from market.cli import show
-from market.evaluation import accuracy, accuracy_tables, outcomes_frame
+from market.evaluation import (
+    accuracy,
+    accuracy_tables,
+    calibration_tables,
+    comparison_tables,
+    outcomes_frame,
+)
+from market.evaluation.lines import by_edge
+from market.evaluation.records import Bin, Calibration, Comparison
+from market.evaluation.tables import Report
 from sql.database import Database
 from sql.schema import migrate
 from tests.evaluation.known import POSTS, fill
@@ -25,6 +37,8 @@ from tests.support.db import Conn, shared_database, url_of
 from tests.support.process import ROOT, environment
 
 PICTURES = {"accuracy-by-horizon", "cumulative-pnl", "event-study", "reliability"}
+OF_GROUPS = PICTURES - {"accuracy-by-horizon"} | {"accuracy-by-group"}
+WIDTHS = (60, 80, 120, 200)
 # What other people's data may hold.
 EVIL = "<script>alert(1)</script>|$x$ & co"
 STEERING = "\x1b[2J\x07red"
@@ -136,11 +150,65 @@ def test_a_terminal_of_80_columns_holds_every_table(outcomes: Conn) -> None:
             # The answer comes first, its lines unbroken.
             body = [line for line in lines[2:] if line.strip().startswith("T+")][: len(groups)]
             assert len(body) == len(groups)
-            for line, group in zip(body, accuracy_tables.by_edge(groups), strict=True):
+            for line, group in zip(body, by_edge(groups), strict=True):
                 assert group.finding.replace("always bullish", "base") in line
                 assert (
                     f"{100 * group.accuracy:.1f} %" in line or not group.correct + group.incorrect
                 )
+
+
+def on_screen(report: Report, width: int, *, wide: bool) -> list[str]:
+    stream = io.StringIO()
+    show.on_terminal(report, "13 predictions", wide=wide, file=stream, width=width)
+    return stream.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("number", [0, 1, 500])
+def test_every_report_can_be_read_at_every_width(outcomes: Conn, width: int, number: int) -> None:
+    """No header and no number is cut; what does not fit is left out and named."""
+    (group,) = accuracy.groups(outcomes_frame(outcomes, horizons=("t30",)))
+    other = dataclasses.replace(
+        group, horizon="t1", chance_p_value=0.123, correct=12_345, accuracy_low=0.0,
+        mean_return_pct=-1234.56, directional_turnover_usd=1e9, pnl_usd=-1_234_567,
+    )  # fmt: skip
+    groups = [
+        dataclasses.replace(other, group=f"{'a-model-with-a-long-name' if n % 2 else 'm'}-{n}")
+        # The layout of 20 rows is that of 500, which take seconds to draw in every table.
+        for n in range(number if width == 80 else min(number, 20))
+    ]
+    pair = Comparison(
+        "t30", "model", "a-model-with-a-long-name", "b", 12_345, 99_999, 99_999, 0.5, 0.25, 0.25,
+        -0.1, 0.6, "wilson", 12, 9.5, 0.2, 0.4, 1000, 1000, 1000, 1000, 8345, 1.5, -1.5, 3.0,
+        math.nan, math.nan, "too few pairs to say",
+    )  # fmt: skip
+    tier = Bin("0.9-1.0", 1234, 0.93, 0.5, 0.5, 0.0, 1.0, "too little to say")
+    calibrated = Calibration(
+        "t30", dt.datetime(2024, 1, 1, tzinfo=dt.UTC), 12_345, 1234, 12_345, 0.5, 0.5, 1, 1, 0.25,
+        0.333, 0.25, -0.33, -0.45, -0.21, 0.001, -0.02, 0.02, "worth something once fitted",
+        [tier] * min(number, 6),
+    )  # fmt: skip
+    about = {"benchmark": "SPY", "by": "model", "compare": "model", "left": "a", "right": "b"}
+    reports = [
+        accuracy_tables.report(groups, about),
+        accuracy_tables.report([group][:number], about | {"by": None}),
+        comparison_tables.report([pair][:number] * 4, about),
+        calibration_tables.report([calibrated][:number] * 4, about),
+    ]
+    for told in reports:
+        for wide in {False, number < 500 or width != 80}:
+            lines = on_screen(told, width, wide=wide)
+            text = "\n".join(lines)
+            assert max(map(len, lines)) <= width
+            assert "…" not in text
+            assert told.answer.split()[0] in lines[0]
+            if number:
+                # What answers is there also where it is narrow.
+                header = next(line for line in lines if "finding" in line)
+                assert {"right", "skill", "less"} & set(header.split())
+                assert "95 %" in header
+            else:
+                assert len(lines) <= 6
 
 
 def test_the_answer_is_a_sentence_and_lines_are_sorted_by_edge(outcomes: Conn) -> None:
@@ -155,7 +223,7 @@ def test_the_answer_is_a_sentence_and_lines_are_sorted_by_edge(outcomes: Conn) -
     assert "lines" in accuracy_tables.answer(groups) or "No line of" in accuracy_tables.answer(
         groups
     )
-    first = [group.edge for group in accuracy_tables.by_edge(groups) if group.horizon == "t1"]
+    first = [group.edge for group in by_edge(groups) if group.horizon == "t1"]
     known = [edge for edge in first if edge == edge]  # noqa: PLR0124 - without NaN
     assert known == sorted(known, reverse=True)
     assert first[: len(known)] == known
@@ -189,14 +257,14 @@ def test_the_page_is_one_file_without_scripts_or_addresses(models_url: str, tmp_
     page = Page(done.stdout)
     assert "script" not in page.tags
     assert EVIL in page.text
-    assert len(page.sources) == len(PICTURES)
+    assert len(page.sources) == len(OF_GROUPS)
     for source in page.sources:
         assert source.startswith("data:image/svg+xml;base64,")
         svg = base64.b64decode(source.partition(",")[2]).decode()
         assert svg.lstrip().startswith("<?xml")
         assert "<script" not in svg
     assert "default-src 'none'" in done.stdout
-    assert {path.name for path in folder.iterdir()} == {f"{name}.png" for name in PICTURES}
+    assert {path.name for path in folder.iterdir()} == {f"{name}.png" for name in OF_GROUPS}
     for path in folder.iterdir():
         assert path.read_bytes().startswith(b"\x89PNG")
         assert path.stat().st_size > 5000
@@ -221,6 +289,75 @@ def test_calibration_in_every_form(outcomes_url: str, tmp_path: Path) -> None:
     assert "Split at 2024-" in text
 
 
+def test_two_groups_are_compared(models_url: str, outcomes_url: str, tmp_path: Path) -> None:
+    # One post names UPCO and DOWN: every second one is right about UPCO, and about DOWN as well.
+    found = document(outcomes_url, "accuracy-report", "--compare", "symbol=upco,Down", "-t", "t7")
+    (one,) = found["comparisons"]
+    assert (one["left"], one["right"], one["by"]) == ("UPCO", "DOWN", "symbol")
+    assert (one["pairs"], one["left_accuracy"], one["right_accuracy"]) == (POSTS, 0.5, 0.5)
+    assert one["finding"] == "too few pairs to say"  # 60 posts in a row are five stretches of time
+    assert found["about"]["compare"] == "symbol"
+    rows = report(outcomes_url, "accuracy-report", "--compare", "symbol=UPCO,DOWN").stdout
+    table = list(csv.DictReader(io.StringIO(rows), delimiter="\t"))
+    assert [row["horizon"] for row in table] == ["t1", "t3", "t7", "t30"]
+    # The models take turns, a session each, so that they were never judged on the same one.
+    told = report(
+        models_url, "accuracy-report", "--compare", f"model=plain,{EVIL}", "--format", "html",
+        "--plots", str(tmp_path),
+    )  # fmt: skip
+    page = Page(told.stdout)
+    assert "share no judged pair" in page.text
+    assert EVIL in page.text
+    assert "script" not in page.tags
+    assert [path.name for path in tmp_path.iterdir()] == ["comparison.png"]
+
+
+def test_a_kept_page_says_its_filters_its_date_and_its_database(outcomes_url: str) -> None:
+    chosen = ["-t", "t7", "--since", "2024-01-10", "-c", "0.5", "--by", "symbol", "--top", "2"]
+    secret = outcomes_url.replace("reckoner@", "reckoner:hunter2@", 1)
+    assert "hunter2" in secret
+    for form in ("html", "md"):
+        text = report(secret, "accuracy-report", *chosen, "--format", form).stdout
+        text = Page(text).text if form == "html" else text.replace("\\", "")
+        for words in (
+            "only T+7", "confidence at least 0.5", "posts since 2024-01-10", "by symbol", "the best 2",
+        ):  # fmt: skip
+            assert words in text, words
+        assert re.search(r"Made on 20\d\d-\d\d-\d\d \d\d:\d\d UTC from \S+", text)
+        assert secret.partition("?")[0].rpartition("/")[2] in text  # the database
+        assert "hunter2" not in text
+        assert "Too little to say about any of 3 lines" in text
+        whole = report(secret, "calibration-report", "--format", form).stdout
+        assert "no filter" in whole
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("accuracy-report",),
+        ("accuracy-report", "--by", "model"),
+        ("accuracy-report", "--compare", "model=a,b"),
+        ("accuracy-report", "--since", "2200-01-01"),
+        ("calibration-report",),
+        ("outcomes",),
+    ],
+)
+def test_an_empty_answer_needs_no_pandas(
+    url: str, outcomes_url: str, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    for name in ("pandas", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('an empty answer asked for me')")
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    asked = outcomes_url if "--since" in arguments else url
+    done = command(asked, "market", *arguments, "-o", "table", cwd=tmp_path, PYTHONPATH=path)
+    assert done.returncode == 0, done.stderr
+    words = ("Nothing can be judged yet", "Nothing to compare", "No outcome matches")
+    assert done.stdout.startswith(words)
+    for form in (["--json"], ["-o", "csv"]):
+        done = command(asked, "market", *arguments, *form, cwd=tmp_path, PYTHONPATH=path)
+        assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("name", ["accuracy-report", "calibration-report"])
 def test_nothing_predicted_yet(url: str, name: str, tmp_path: Path) -> None:
     assert report(url, name).stdout.startswith("horizon\t")
@@ -235,6 +372,10 @@ def test_nothing_predicted_yet(url: str, name: str, tmp_path: Path) -> None:
     [
         (["--by", "model"], {}, 1, "predictions.llm_model"),
         (["--by", "sector"], {}, 1, "prediction_outcomes.sector"),
+        (["--by", "source"], {}, 1, "signals.source"),
+        (["--compare", "model=a,b"], {}, 1, "predictions.llm_model"),
+        (["--compare", "symbol=UPCO,NOPE"], {}, 1, "has NOPE, but DOWN, FLAT, UPCO"),
+        (["--compare", "symbol=UPCO,DOWN", "--top", "3"], {}, 2, "--compare"),
         (["-b", "--by", "symbol"], {}, 2, "--by-confidence"),
         ([], {"BENCHMARK_SYMBOL": "not one"}, 2, "BENCHMARK_SYMBOL"),
         (["--plots", "/proc/nowhere"], {}, 1, "/proc/nowhere"),
@@ -252,6 +393,8 @@ def test_wrong_usage(outcomes_url: str) -> None:
         ["-t", "t2"],
         ["--by", "moon"],
         ["-c", "7"],
+        ["--top", "0"],
+        ["--compare", "model"],
         ["--since", "lately"],
         ["--format", "pdf"],
     ):

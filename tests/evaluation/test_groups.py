@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from market.evaluation import accuracy
+from market.evaluation import accuracy, accuracy_tables
+from market.evaluation.lines import lines_of
 from tests.evaluation.simulated import Predictor, simulate
 
 
@@ -58,6 +59,53 @@ def test_counts_and_means_are_those_of_pandas(frame: pd.DataFrame) -> None:
         assert group.pnl_usd == pytest.approx(judged["pnl_usd"].sum())
         assert group.mean_excess_pct == pytest.approx(judged["excess_pct"].mean())
         assert group.benchmark_rows == judged["excess_pct"].notna().sum()
+
+
+def test_said_and_came_is_the_crosstab_of_pandas(frame: pd.DataFrame) -> None:
+    for group in accuracy.groups(frame, "symbol"):
+        rows = frame[(frame["horizon"] == group.horizon) & (frame["symbol"] == group.group)]
+        judged = rows[rows["correct"].notna()]
+        came = pd.cut(
+            judged["return_pct"], [-np.inf, -0.5, 0.5, np.inf], labels=["down", "flat", "up"]
+        )
+        counts = pd.crosstab(judged["sentiment"], came)
+        found = {
+            (said, name): getattr(group, f"{said}_{name}")
+            for said in ("bullish", "neutral", "bearish")
+            for name in ("up", "flat", "down")
+        }
+        assert found == {key: counts.loc[key] for key in found}
+        assert sum(found.values()) == group.correct + group.incorrect
+        right = ("bullish", "up"), ("neutral", "flat"), ("bearish", "down")
+        assert sum(found[key] for key in right) == group.correct
+
+
+def test_quarters_and_years_are_those_of_the_day() -> None:
+    frame = simulate(Predictor(), seed=1, years=2.1)
+    for by, form in {"year": "%Y", "month": "%Y-%m"}.items():
+        assert list(accuracy.labels(frame, by)) == list(frame["prediction_date"].dt.strftime(form))
+    quarters = frame["prediction_date"].dt.to_period("Q").astype(str).str.replace("Q", "-Q")
+    assert list(accuracy.labels(frame, "quarter")) == list(quarters)
+    names = [group.group for group in accuracy.groups(frame, "quarter")]
+    assert names == sorted(names)
+
+
+def test_the_best_lines_are_those_with_the_largest_edge(frame: pd.DataFrame) -> None:
+    groups = accuracy.groups(frame, "symbol")
+    kept = lines_of(groups, "symbol", 2)
+    for horizon in ("t1", "t7"):
+        edges = sorted((g.edge for g in groups if g.horizon == horizon), reverse=True)
+        assert [g.edge for g in kept if g.horizon == horizon] == edges[:2]
+    told = accuracy_tables.report(groups, {"benchmark": "SPY", "by": "symbol"}, 2)
+    assert len(told.tables[0].rows) == 4
+    assert told.answer == accuracy_tables.answer(groups)  # about all of them
+    assert (told.document["about"]["top"], told.document["about"]["lines"]) == (2, len(groups))
+    assert [g["q_value"] for g in told.document["groups"]] == [g.q_value for g in kept]
+    # Times stay in their order.
+    months = accuracy.groups(frame, "month")
+    best = lines_of(months, "month", 3)
+    assert [g for g in months if g in best] == best
+    assert len(best) == 6
 
 
 def test_the_information_coefficient_is_spearmans(frame: pd.DataFrame) -> None:

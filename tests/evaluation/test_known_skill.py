@@ -5,7 +5,7 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from market.evaluation import accuracy
-from market.evaluation.accuracy import Group
+from market.evaluation.records import Group
 from tests.evaluation.simulated import Predictor, simulate
 
 TIMES = 200

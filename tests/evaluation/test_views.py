@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from market.evaluation import accuracy, outcomes_frame
+from market.evaluation import accuracy, outcomes_frame, records
 from market.evaluation.frame import paths_frame
 from sql.database import Database
 from sql.schema import migrate
@@ -149,7 +149,7 @@ def test_paths_start_at_ten_before_and_are_zero_at_the_entry(outcomes: Conn) -> 
     assert dict(zip(up["session_offset"], up["path_pct"], strict=True)) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("by", [None, *accuracy.GROUPINGS])
+@pytest.mark.parametrize("by", [None, *records.GROUPINGS])
 def test_sql_and_the_report_give_the_same_numbers(outcomes: Conn, by: str | None) -> None:
     query = "SELECT * FROM accuracy_by_group WHERE grouping = %s"
     rows = outcomes.execute(query, [by or "all"]).fetchall()

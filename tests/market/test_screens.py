@@ -8,6 +8,7 @@ import datetime as dt
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -19,7 +20,19 @@ from market.cli.display.cells import kind_of, text_of
 from market.cli.display.layout import lay_out
 from market.cli.display.options import Form, Output, _place
 from market.cli.display.screen import screen
-from market.cli.views import data, database, jobs, prices, tickers
+from market.cli.views import (
+    coverage,
+    data,
+    database,
+    executions,
+    intraday,
+    jobs,
+    prices,
+    snapshots,
+    tickers,
+    universe,
+)
+from market.indicators import COLUMNS
 from market.outcomes import STATES
 from tests.market import clock_screens
 from tests.support.inline_cli import all_commands
@@ -148,6 +161,25 @@ def validated(n: int) -> Row:
         "completeness": 1 - n / 2516,
         "score": None if n % 9 == 8 else 1 - n / 1000,
         "providers": {"yahoo": 1000, "csv": n},
+    }
+
+
+def filled(n: int) -> Row:
+    bad = n % 3 == 0
+    return {
+        "symbol": symbol(n),
+        "result": "failed" if bad else "fetched",
+        "bars": None if bad else 1_200_000_000,
+        "inserted": 0 if bad else 1_200_000_000,
+        "updated": 0,
+        "missing": 0 if bad else n,
+        "reason": LONG if bad else None,
+        "rejected": 0,
+        "provider": None if bad else "twelve_data",
+        "from": "2026-01-02",
+        "to": "2026-01-09",
+        "revised": 0 if bad else 1,
+        "first_revised": None if bad else "2026-01-09 14:30: close 100.5, 100.25 was stored",
     }
 
 
@@ -342,8 +374,244 @@ def outcome(n: int) -> Row:
     }
 
 
+def snapshot(n: int) -> Row:
+    numbers = {name: 12345.678 for name, kind in COLUMNS.items() if kind == "double precision"}
+    counts = {name: 9 for name, kind in COLUMNS.items() if kind == "integer"}
+    flags = {name: True for name, kind in COLUMNS.items() if kind == "boolean"}
+    return {
+        "symbol": symbol(n),
+        "analysis_type": "technical_snapshot",
+        "current_price": 123456.78,
+        "as_of_timestamp": NOW,
+        "analysis_timestamp": NOW,
+        "expiry_timestamp": NOW,
+        "is_due": True,
+        "due_reason": "the bars of SPY changed",
+        "as_of_date": NOW.date(),
+        "bars": 2500,
+        "benchmark": "SPY",
+        "benchmark_as_of": None,
+        "name": LONG,
+        "sector": "Information Technology",
+        "industry": "Consumer Electronics",
+        "market_cap": 3.4e12,
+        "engine_version": "1",
+        **numbers,
+        **counts,
+        **flags,
+        "rsi": 71.23,
+        "ma_bucket": "LEADING",
+        "stage_label": "2",
+        "volatility_level": "EXTREME",
+        "volatility_trend": "CONTRACTING",
+    }
+
+
+def recomputed(_n: int) -> Row:
+    return {
+        "symbols": 5000,
+        "stored": 4999,
+        "failed": 1,
+        "first_failed": f"AAPL: {LONG}",
+        "due_before": 3,
+        "due_after": 1,
+        "dry_run": False,
+    }
+
+
+def recorded(n: int) -> Row:
+    day = NOW.date() - dt.timedelta(days=n)
+    return {"as_of": day, "recorded": 4990, "already": 7, "due": n % 2, "never": 3}
+
+
 def registered(n: int) -> Row:
     return {"symbol": symbol(n), "result": ("registered", "known", "rejected")[n % 3]}
+
+
+def imported(n: int) -> Row:
+    bad = n == 1
+    error = {"line": 12_345, "order_id": "ORD-2026-05-29-000017", "reason": LONG}
+    return {
+        "fills": 12_345,
+        "added": 0 if bad else 12_000,
+        "unchanged": 0 if bad else 345,
+        "refused": 100 if bad else 0,
+        "errors": [error] * 50 if bad else [],
+        "ignored": ["broker", "account"],
+        "before": 100_000,
+        "after": 100_000 if bad else 112_000,
+        "dry_run": n == 2,
+    }
+
+
+def fill_costs(n: int) -> Row:
+    few = n % 5 == 4
+    return {
+        "group": symbol(n),
+        "fills": 12_345,
+        "priced": 12_000,
+        "mean_bps": 123.456 - n,
+        "mean_low_bps": None if few else -1234.5,
+        "mean_high_bps": None if few else 1234.5,
+        "median_bps": 3.2,
+        "median_low_bps": None if few else -1.25,
+        "median_high_bps": None if few else 4.5,
+        "interval": "none" if few else "bootstrap",
+        "weeks": 3 if few else 52,
+        "weighted_bps": -4.25,
+        "currency": ("USD", "mixed")[n % 2],
+        "slippage_cost": None if n % 2 else 1_234_567.89,
+        "commission": None if n % 2 else 1234.5,
+        "cost": None if n % 2 else 1_235_802.39,
+        "ranged": 12_000,
+        "range_cost": 0.625,
+        "range_low": 0.5,
+        "range_high": 0.75,
+        "outside": n % 3,
+        "predicted": 10_000,
+        "known": 9_000,
+        "right": 0.55,
+        "return_bps": 45.6,
+    }
+
+
+def interval(n: int) -> Row:
+    counts = {"fresh": 4_980, "behind": 12, "stale": n, "missing": 5}
+    return {"interval": ("1d", "5m")[n % 2], "symbols": 5_000, **counts, "percent": 99.8}
+
+
+def stale(n: int) -> Row:
+    return {
+        "symbol": symbol(n),
+        "last": dt.date(2026, 5, 1 + n % 28) if n % 3 else None,
+        "sessions_behind": n * 7 if n % 3 else None,
+        "bucket": (">48h" if n % 3 else "none"),
+        "reason": LONG,
+        "remedy": ("python -m market backfill-stale-daily", None)[n % 2],
+    }
+
+
+def covered(_n: int) -> Row:
+    return {
+        "symbol": "1000SATS-USD",
+        "tracked": True,
+        "calendar": "24/7",
+        "newest_session": dt.date(2026, 5, 28),
+        "last_daily": dt.date(2026, 5, 1),
+        "sessions_behind": 27,
+        "daily_bucket": ">48h",
+        "last_5m": NOW,
+        "m5_bars": 288,
+        "m5_expected": 288,
+        "m5_bucket": "<=24h",
+        "provider": "alpha_vantage",
+        "backfill_error": LONG,
+        "reason": LONG,
+        "remedy": "python -m market backfill-stale-daily",
+    }
+
+
+def restore_step(n: int) -> Row:
+    return {
+        "restore": 2_000_000,
+        "number": n,
+        "step": ("constituents", "daily", "coverage")[n % 3],
+        "state": ("done", "failed", "running", "pending")[n % 4],
+        "tries": n % 3,
+        "result": {"job": 7, "symbols": n * 1000, "new_symbols": 12} if n % 4 == 0 else {},
+        "error": LONG if n % 4 == 1 else None,
+        "started_at": NOW - dt.timedelta(minutes=n) if n % 4 < 3 else None,
+        "finished_at": NOW if n % 4 < 2 else None,
+    }
+
+
+def tracked(n: int) -> Row:
+    bad = n % 3 == 0
+    reasons = ("prediction", "index:NASDAQ100", "index:SP500", "held", "manual")
+    return {
+        "symbol": symbol(n),
+        "asset_class": ("stock", "etf", "crypto", "index", "commodity")[n % 5],
+        "active": True,
+        "reasons": list(reasons[n % 5 :]),
+        "date_added": dt.date(2026, 1, 1 + n % 28),
+        "last_backfill": NOW - dt.timedelta(hours=n) if n else None,
+        "backfill_status": "failed" if bad else "completed",
+        "backfill_error": LONG if bad else None,
+        "record_count": n * 2500,
+        "first_date": dt.date(2016, 1, 4) if n else None,
+        "last_date": dt.date(2026, 5, 1 + n % 28) if n else None,
+        "validation_rate": 0.9875 if n % 2 else None,
+        "gaps_detected": n % 4,
+    }
+
+
+def index(n: int) -> str:
+    return ("SP500", "NASDAQ100", "DOW30")[n] if n < 3 else f"INDEX{n}"
+
+
+def index_state(n: int) -> Row:
+    bad = n % 3 == 0
+    return {
+        "name": index(n),
+        "title": "Dow Jones Industrial Average",
+        "members": 503 * (n > 0),
+        "former": n,
+        "known_since": NOW - dt.timedelta(days=400) if n else None,
+        "refreshed_at": NOW - dt.timedelta(days=n) if n else None,
+        "provider": "wikipedia" if n else None,
+        "tried_at": NOW,
+        "failure": f"fmp: plan HTTP 402: Restricted Endpoint; wikipedia: {LONG}" if bad else None,
+        "failed_since": NOW - dt.timedelta(days=3) if bad else None,
+        "least": 490,
+        "most": 510,
+        "most_leaving": 10,
+    }
+
+
+def refreshed(n: int) -> Row:
+    bad = n % 4 == 1
+    return {
+        "index": index(n),
+        "result": "refused" if bad else "refreshed",
+        "fetched": 503,
+        "inserted": 0 if bad else n % 7,
+        "reactivated": n % 2,
+        "inactivated": 0 if bad else n % 3,
+        "registered": n % 5,
+        "members_before": 503,
+        "members_after": 503 if bad else 504,
+        "provider_used": None if bad else ("fmp", "wikipedia", "csv")[n % 3],
+        "fallback_used": n % 3 > 0,
+        "said": f"fmp: plan HTTP 402: Restricted Endpoint; wikipedia: {LONG}" if n % 2 else "",
+        "payload": n,
+    }
+
+
+def member(n: int) -> Row:
+    return {
+        "symbol": symbol(n),
+        "name": "International Flavors & Fragrances, Inc. (Class B)",
+        "sector": "Information Technology",
+        "industry": "Semiconductor Materials & Equipment",
+        "since": NOW - dt.timedelta(days=400 - n % 300),
+        "until": NOW - dt.timedelta(days=2) if n % 9 == 8 else None,
+        "source": "wikipedia",
+    }
+
+
+def holding_imported(n: int) -> Row:
+    change = ("added", "changed", "removed", "same")[n % 4]
+    return {
+        "account": ("main", "an account with a long name 0123456789")[n % 2],
+        "symbol": symbol(n),
+        "before": None if change == "added" else Decimal("12345.678"),
+        "after": None
+        if change == "removed"
+        else Decimal(n)
+        if change == "changed"
+        else Decimal("12345.678"),
+        "change": change,
+    }
 
 
 def one(view: Callable[[Row], View]) -> Callable[[Sequence[Row]], View]:
@@ -357,22 +625,52 @@ SCREENS = [
     Screen("ticker-registry", ticker, tickers.registry),
     Screen("set-ticker", status_set, one(tickers.status_set), ONE),
     Screen("remap-ticker", remapped, one(tickers.remapped), ONE),
+    Screen("tracked", tracked, lambda rows: universe.tracked(rows, new=False)),
+    Screen("tracked", tracked, lambda rows: universe.tracked(rows, new=True)),
+    Screen("import-holdings", holding_imported, lambda rows: universe.imported(rows, dry_run=True)),
+    Screen("constituents refresh", refreshed, lambda rows: universe.refreshed(rows, dry_run=False)),
+    Screen("constituents show", index_state, universe.indexes),
+    Screen("constituents show", member, lambda rows: universe.members(rows, index_state(1), None)),
+    Screen(
+        "constituents show", member, lambda rows: universe.members(rows, index_state(3), NOW.date())
+    ),
     Screen("fetch-prices", fetched, lambda rows: prices.fetched(rows, dry_run=False)),
     Screen("price-stats", stats_row, prices.stats),
     Screen("price-stats", single_stats, prices.stats, ONE),
     Screen("providers", provider, lambda rows: prices.providers(rows, everything=False)),
     Screen("providers", provider, lambda rows: prices.providers(rows, everything=True)),
+    Screen("backfill-5m", filled, lambda rows: intraday.filled(rows, dry_run=False)),
     Screen("cross-check", cross_checked, lambda rows: prices.cross_checked(rows, dry_run=False)),
     Screen("validation-report", validated, lambda rows: prices.validated(rows, "2025", 0.6)),
     Screen("backfill", job, one(jobs.job), ONE),
     Screen("backfill-all-missing", lambda n: job(n + 2), one(jobs.job), ONE),
     Screen("data-sync", lambda n: job(n + 1), one(jobs.job), ONE),
     Screen("update-all-prices", lambda n: job(n) | {"job": None}, one(jobs.job), ONE),
+    Screen("backfill-stale-daily", lambda n: job(n + 3) | {"kind": "stale"}, one(jobs.job), ONE),
+    Screen("coverage", interval, coverage.intervals),
+    Screen("coverage", stale, lambda rows: coverage.stale(rows, len(rows) + 7 * bool(rows))),
+    Screen("coverage", covered, one(coverage.symbol), ONE),
+    Screen("restore-coverage", restore_step, coverage.restored),
     Screen("backfill-status", job, jobs.listing),
     Screen("backfill-status", job_symbol, lambda rows: jobs.symbols(rows, 7)),
+    Screen("snapshot", snapshot, one(snapshots.snapshot), ONE),
+    Screen("refresh-indicators", recomputed, one(snapshots.refreshed), ONE),
+    Screen("record-history", recorded, lambda rows: snapshots.recorded(rows, dry_run=False)),
     Screen("outcomes", outcome, data.outcomes),
     Screen("calculate-outcomes", calculated, one(data.calculated), ONE),
     Screen("auto-pipeline", pipeline, one(data.pipeline), ONE),
+    Screen("import-fills", imported, one(lambda row: executions.imported(row, "fills.csv")), ONE),
+    Screen(
+        "import-fills",
+        lambda n: imported(n + 1),
+        one(lambda row: executions.imported(row, "fills.csv")),
+        ONE,
+    ),
+    Screen(
+        "execution-report",
+        fill_costs,
+        lambda rows: executions.costs(dict(rows[0]) if rows else None, "symbol", "t7"),
+    ),
     Screen("stats", table, data.tables),
     Screen("processing-stats", stage, lambda rows: data.stages(rows, {"complete": 12_345})),
     Screen("health-check", check, database.checks),

@@ -162,6 +162,15 @@ def test_new_symbols_wait_below_everything_else(conn: Conn) -> None:
     conn.execute("SELECT tracked_register()")
     rows = conn.execute("SELECT topic, priority, count(*) AS n FROM outbox GROUP BY 1, 2").fetchall()  # fmt: skip
     assert rows == [{"topic": "ticker", "priority": -10, "n": 30}]
+    # After what a daily sync wants, and before years of history that a person asked for.
+    for symbol, priority in (("SYNC", -5), ("YEARS", -20)):
+        conn.execute("SELECT ticker_enqueue(ARRAY[%s], %s, true)", [symbol, priority])
+    claimed = conn.execute("SELECT key FROM outbox_claim('ticker', 'w', 31, 60) ORDER BY lease")
+    keys = [row["key"] for row in claimed]
+    assert (keys[0], "YEARS" in keys) == ("SYNC", False)
+    conn.execute(
+        "UPDATE outbox SET status = 'pending', lease = NULL, leased_by = NULL, leased_until = NULL"
+    )
     # A prediction that names one raises it.
     conn.execute("SELECT ticker_enqueue(ARRAY['NEW7'], 0, true)")
     assert value(conn, "SELECT key FROM outbox_claim('ticker', 'w', 1, 60)") == "NEW7"

@@ -1,12 +1,11 @@
 """`watch` in a real terminal of 80 columns and 24 lines, and what it asks of the database."""
 
 import fcntl
+import io
 import os
 import pty
 import signal
 import struct
-import subprocess
-import sys
 import termios
 import threading
 from collections.abc import Callable, Iterator
@@ -16,12 +15,15 @@ from typing import Any
 
 import pyte
 import pytest
+from rich.console import Console, ConsoleDimensions
 
-from market.cli.watch_page import late
+from market.cli.watch_page import draw, late_words
+from tests.support import forked
 from tests.support.cli import command, document, table
 from tests.support.db import Conn, connect, value
 from tests.support.market import MOMENT, bars, completed, insert_prediction
-from tests.support.process import BELL_ONLY, ROOT, WorkerProcess, environment
+from tests.support.process import BELL_ONLY, WorkerProcess, environment
+from tests.support.queue import add
 from tests.support.waiting import until
 
 Start = Callable[..., WorkerProcess]
@@ -39,10 +41,9 @@ class Terminal:
         self.raw = b""
         # A test runner's idea of the size is not this terminal's.
         env = {k: v for k, v in environment(url).items() if k not in {"COLUMNS", "LINES"}}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", *arguments],
-            env={**env, "TERM": "xterm-256color"},
-            cwd=ROOT,
+        self.process = forked.spawn(
+            arguments,
+            {**env, "TERM": "xterm-256color"},
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
@@ -209,8 +210,13 @@ def test_what_rows_say_is_text_for_the_terminal(
         "UPDATE reckoner_providers SET paused_until = now() + interval '1 hour',"
         " pause_reason = E'[red]429\\x1b]0;owned\\x07[/red]' WHERE name = 'yahoo'"
     )
+    evil = "[red]no\x1b]0;owned\x07[/red]"
+    add(conn, key="3", status="dead", last_error=evil)
     page = terminal("market", "watch")
-    assert "[red]429 ]0;owned [/red]" in page.shows("yahoo is paused")
+    text = page.shows("yahoo is paused")
+    assert "[red]429 ]0;owned [/red]" in text
+    # The late block comes before the queue.
+    assert "prediction 3" in text.partition("[red]no ]0;owned [/red]")[0].partition("queue")[0]
     assert b"\x1b]0;owned" not in page.raw
     assert page.end() == 130
 
@@ -238,13 +244,54 @@ def test_where_there_is_no_terminal_it_prints_once(
     assert table(plain)[0]["queue"] == "prediction"
 
 
+@pytest.mark.parametrize(("lines", "shown"), [(10, 1), (24, 4), (50, 13)])
+def test_late_events_are_a_block_on_top(lines: int, shown: int) -> None:
+    late = [
+        {
+            "topic": "ticker",
+            "key": f"T{n}",
+            "age": 7200,
+            "next": 60 if n == 1 else None,
+            "why": "held " * 30,
+        }
+        for n in range(30)
+    ]
+    lists: dict[str, Any] = {name: [] for name in ("workers", "paused", "events", "outcomes")}
+    dead = {
+        "topic": "ticker",
+        "status": "dead",
+        "count": 2,
+        "oldest": 9000,
+        "eta": None,
+        "done_last_hour": 0,
+    }
+    page = {"now": "2026-01-31 12:00:00", "queue": [dead], "late": late, **lists}
+
+    console = Console(width=80, height=lines, no_color=True, file=io.StringIO())
+    console.print(draw(page, None, ConsoleDimensions(80, lines)))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    block = text.partition("\n\n")[0].splitlines()[2:]
+    assert block[0].split() == ["late", "age", "next", "why"]
+    assert len(block) == shown + 1
+    assert block[1].startswith("ticker T0 ")
+    assert "2 h" in block[1]
+    if shown > 1:
+        assert "in 60 s" in block[2]
+        assert block[-1].strip() == f"and {31 - shown}+ more"
+    assert max(map(len, text.splitlines())) <= 80
+    assert len(text.splitlines()) <= max(lines, 18)
+    nothing = Console(width=80, file=io.StringIO())
+    nothing.print(draw(page | {"late": []}, None, ConsoleDimensions(80, lines)))
+    assert " why" not in nothing.file.getvalue()  # type: ignore[attr-defined]
+
+
 def test_what_is_late_is_said_on_top() -> None:
     queue = [
         {"topic": "ticker", "status": "dead", "count": 2, "oldest": 9000},
         {"topic": "prediction", "status": "pending", "count": 3, "oldest": 600},
     ]
     page = {"queue": queue, "workers": [{"alive": False}]}
-    assert late(page) == "LATE: 2 dead, no worker for 3 events, one waits for 10 min"
-    assert late({"queue": [], "workers": []}) == ""
+    assert late_words(page) == "LATE: 2 dead, no worker for 3 events, one waits for 10 min"
+    assert late_words({"queue": [], "workers": []}) == ""
     fresh = [{"topic": "prediction", "status": "pending", "count": 3, "oldest": 2}]
-    assert late({"queue": fresh, "workers": [{"alive": True}]}) == ""
+    assert late_words({"queue": fresh, "workers": [{"alive": True}]}) == ""

@@ -2,10 +2,15 @@
 
 import sys
 
-from tests.reference import commands, functions, settings
+from tests.reference import commands, functions, indicators, settings
 from tests.support.process import ROOT
 
-PAGES = {"settings.md": settings.page, "cli.md": commands.page, "sql.md": functions.page}
+PAGES = {
+    "settings.md": settings.page,
+    "cli.md": commands.page,
+    "sql.md": functions.page,
+    "indicators.md": indicators.page,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from market.__main__ import app as market
+from market.cli.usage import record
 from tests.reference.markdown import head, table
 from worker.__main__ import app as worker
 
@@ -76,7 +77,7 @@ def _help(text: str | None) -> list[str]:
 def _parameters(command: Any) -> list[str]:
     """The arguments and options, as the help has them."""
     context = command.context_class(command)
-    records = [param.get_help_record(context) for param in command.params]
+    records = [record(param, context) for param in command.params]
     rows = [
         (f"`{' '.join(name.split())}`", " ".join(said.split()))
         for name, said in filter(None, records)

@@ -26,7 +26,13 @@ PLACES = ("", "tests", "sql/functions", "docs", "market/prices", "market/provide
 THEIRS = {"requirements.txt", "market/providers/NAME.py"}
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 # Views that only our own statements read.
-INTERNAL = {"clock_ahead", "expected_tickers", "prediction_inputs", "prediction_models"}
+INTERNAL = {
+    "clock_ahead",
+    "expected_tickers",
+    "intraday_partitions",
+    "prediction_inputs",
+    "prediction_models",
+}
 
 
 def anchors(path: Path) -> set[str]:

@@ -30,6 +30,14 @@ CLASHES = {
         "CREATE TABLE market_calendars (name text)",
         ["table market_calendars exists and is not Reckoner's"],
     ),
+    "another program's holdings": (
+        "CREATE TABLE holdings (id bigint PRIMARY KEY, isin text); CREATE TABLE index_constituents (id bigint)",
+        [
+            "table holdings exists and is not Reckoner's",
+            "table index_constituents exists and is not Reckoner's",
+            "index holdings_pkey on holdings exists and is not Reckoner's",
+        ],
+    ),
     "a table in the place of the record": (
         "CREATE TABLE reckoner_schema (version integer)",
         ["table reckoner_schema exists and is not Reckoner's"],

@@ -21,11 +21,14 @@ from tests.support.waiting import until
 _KEPT = (
     "corporate_actions",
     "data_quality_log",
+    "execution_feedback",
     "holdings",
     "index_constituents",
     "ingestion_audit",
     "market_price_revisions",
     "market_prices",
+    "market_snapshot",
+    "market_snapshot_history",
     "prediction_outcomes",
     "predictions",
     "price_coverage",
@@ -123,8 +126,11 @@ def worked(conn: Conn, start_worker: Start, tmp_path: Path) -> Sums:
         "INSERT INTO corporate_actions VALUES ('GOOD', '2024-06-10', 'split', 4, 'csv', now(), now());"
         " INSERT INTO market_price_revisions (symbol, date, old_close, new_source, replaced_at)"
         " VALUES ('GOOD', '2024-06-07', 400, 'csv', now());"
+        " INSERT INTO execution_feedback (order_id, symbol, side, quantity, fill_price, filled_at)"
+        " VALUES ('A-1', 'GOOD', 'buy', 10, 100, '2024-06-07 15:00Z');"
         " INSERT INTO holdings (symbol, quantity) VALUES ('GOOD', 10);"
-        " INSERT INTO index_constituents (index_name, symbol) VALUES ('SP500', 'GOOD')"
+        " INSERT INTO index_constituents (index_name, symbol) VALUES ('SP500', 'GOOD');"
+        " SELECT snapshot_history_record()"
     )
     found = sums(conn)
     assert all(count for count, _ in found.values())
@@ -197,6 +203,11 @@ def test_apply_takes_everything_of_ours_and_leaves_the_data(
     assert "would_remove" not in done.stdout
     assert objects(conn) == {f"relation {table}" for table in _KEPT} | theirs
     assert sums(conn) == worked
+    # The program that writes fills goes on, without a default of ours.
+    conn.execute(
+        "INSERT INTO execution_feedback (order_id, symbol, side, quantity, fill_price, filled_at)"
+        " VALUES ('A-2', 'GOOD', 'sell', 10, 100, '2024-06-07 15:00Z')"
+    )
     # Once more there is nothing left to do.
     assert remove(url).stdout == ""
     remove(url, "--apply")

@@ -103,6 +103,17 @@ def test_stuck_says_why_in_words(conn: Conn) -> None:
     assert f"outbox_requeue({parked})" in reasons["parked"]
     assert "parked after 8 attempts and 1 crashes: boom" in reasons["dead"]
 
+    rows = conn.execute(
+        "SELECT s.key, s.why, s.is_late, s.next_at = o.available_at AS waits"
+        " FROM outbox_stuck s JOIN outbox o USING (id)"
+    )
+    assert {tuple(row.values()) for row in rows} == {
+        ("retry", "it broke", False, True),
+        ("later", "yahoo is paused", False, True),
+        ("parked", "parked: ask Ann", False, None),
+        ("dead", "boom", False, None),
+    }
+
 
 def test_stuck_names_the_worker_of_an_old_lease(conn: Conn) -> None:
     beat(conn, "known")
@@ -117,6 +128,14 @@ def test_stuck_names_the_worker_of_an_old_lease(conn: Conn) -> None:
     assert "last seen" in reasons["1"]
     assert "vanished" in reasons["2"]
     assert "gone" in reasons["2"]
+    rows = conn.execute(
+        "SELECT s.key, s.why, s.is_late, s.next_at = o.leased_until AS until"
+        " FROM outbox_stuck s JOIN outbox o USING (id)"
+    )
+    assert {tuple(row.values()) for row in rows} == {
+        ("1", "worker known has it", True, True),
+        ("2", "worker vanished is gone", True, True),
+    }
 
 
 def test_stuck_shows_what_is_ready_and_not_taken(conn: Conn) -> None:
@@ -124,6 +143,10 @@ def test_stuck_shows_what_is_ready_and_not_taken(conn: Conn) -> None:
     move_clock(conn, "5 minutes")
     beat(conn, "busy")
     assert "1 workers alive" in stuck(conn)["1"]
+    why = "SELECT why, is_late, next_at FROM outbox_stuck"
+    assert conn.execute(why).fetchall() == [
+        {"why": "ready, and no worker has taken it yet", "is_late": True, "next_at": None}
+    ]
     # A worker that was not seen for a while is none.
     move_clock(conn, "10 minutes")
     assert "no worker alive" in stuck(conn)["1"]

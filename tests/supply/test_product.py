@@ -32,6 +32,7 @@ NOT_IMPORTED = {
     [
         (("project", "dependencies"), ["sql", "market", "worker"]),
         (("project", "optional-dependencies", "plots"), ["market"]),
+        (("project", "optional-dependencies", "parquet"), ["market"]),
         (("project", "optional-dependencies", "tracing"), ["worker"]),
         (("dependency-groups", "dev"), ["tests"]),
         (("dependency-groups", "bench"), ["tests"]),
@@ -86,12 +87,23 @@ def test_every_module_works_with_run_lock_alone() -> None:
     }
     assert {"pytest", "scipy", "matplotlib"} <= absent
     done = subprocess.run(
-        [sys.executable, "-c", WITH_RUN_LOCK_ONLY, " ".join(absent), "matplotlib opentelemetry"],
+        [
+            sys.executable,
+            "-c",
+            WITH_RUN_LOCK_ONLY,
+            " ".join(absent),
+            "matplotlib opentelemetry pyarrow",
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    # The pictures need the extra `plots`, and nothing imports them before they are asked for.
-    assert done.stdout.splitlines() == ["without matplotlib : market.evaluation.pictures"]
+    # The pictures need the extra `plots`, Parquet its own, and nothing imports them before they are
+    # asked for.
+    found = [line.removeprefix("without ").split(" : ") for line in done.stdout.splitlines()]
+    assert {(name, ".".join(module.split(".")[:3])) for name, module in found} == {
+        ("matplotlib", "market.evaluation.pictures"),
+        ("pyarrow", "market.evaluation.parquet"),
+    }

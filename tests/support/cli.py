@@ -4,29 +4,19 @@ import csv
 import io
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from tests.support.process import (
-    ROOT,
-    environment,
-)
+from tests.support import forked
+from tests.support.forked import ROOT
+from tests.support.process import environment
 
 
 def command(
     url: str, *arguments: str, cwd: Path | None = None, **settings: str
 ) -> subprocess.CompletedProcess[str]:
     """Run `python -m …` to its end, as a user would, in a folder of its own if given."""
-    return subprocess.run(
-        [sys.executable, "-m", *arguments],
-        env=environment(url, **settings),
-        cwd=cwd or ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return forked.run(arguments, environment(url, **settings), cwd=cwd or ROOT)
 
 
 Done = subprocess.CompletedProcess[str]

@@ -1,6 +1,7 @@
 """Every command of both command lines, and running one within the test's own process."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 import typer
@@ -10,6 +11,8 @@ import market.__main__
 import worker.__main__
 
 APPS: dict[str, typer.Typer] = {"worker": worker.__main__.app, "market": market.__main__.app}
+
+FILLS = str(Path(__file__).with_name("fills.csv"))
 
 # Every command that needs no network and no terminal, and its exit code.
 COMMANDS: dict[tuple[str, ...], int] = {
@@ -28,8 +31,15 @@ COMMANDS: dict[tuple[str, ...], int] = {
     ("market", "accuracy-report", "--json"): 0,
     ("market", "calibration-report", "--json"): 0,
     ("market", "outcomes", "--json"): 0,
+    ("market", "execution-report", "--json"): 0,
+    ("market", "import-fills", FILLS, "--json"): 0,
     ("market", "register-tickers", "OTHER", "--json"): 0,
     ("market", "ticker-registry", "--json"): 0,
+    ("market", "tracked", "--json"): 0,
+    ("market", "import-holdings", "/dev/null", "--json"): 2,  # not a regular file
+    ("market", "constituents", "show", "--json"): 0,
+    ("market", "constituents", "show", "SP500", "--json"): 0,
+    ("market", "constituents", "refresh", "--json"): 1,  # no source in a test answers
     (
         "market",
         "set-ticker",
@@ -42,12 +52,20 @@ COMMANDS: dict[tuple[str, ...], int] = {
     ): 0,
     ("market", "remap-ticker", "OTHER", "ANOTHER", "--yes", "--json"): 0,
     ("market", "fetch-prices", "-s", "GOOD", "--json"): 0,
+    ("market", "backfill-5m", "-s", "GOOD", "--dry-run", "--json"): 0,
     ("market", "payload", "1"): 0,
     ("market", "price-stats", "GOOD", "--json"): 0,
     ("market", "providers", "--json"): 0,
+    ("market", "snapshot", "GOOD", "--json"): 0,
+    ("market", "refresh-indicators", "--json"): 0,
+    ("market", "record-history", "--json"): 0,
     ("market", "calculate-outcomes", "--json"): 0,
     ("market", "backfill", "--start", "2024-01-01", "--symbols", "GOOD", "--dry-run", "--json"): 0,
     ("market", "backfill-status", "1", "--json"): 1,
+    ("market", "coverage", "--json"): 3,  # its bars are of 2024
+    ("market", "coverage", "GOOD", "--json"): 3,
+    ("market", "backfill-stale-daily", "--dry-run", "--json"): 0,
+    ("market", "restore-coverage", "--dry-run", "--json"): 0,
     ("market", "health-check", "--json"): 0,
     ("market", "validation-report", "--start", "2024-03-01", "--end", "2024-03-31", "--json"): 3,
     ("market", "stats", "--json"): 0,
@@ -58,6 +76,8 @@ COMMANDS: dict[tuple[str, ...], int] = {
     ("market", "run-task", "backfill_5m", "--param", "n_days=99", "--json"): 2,
     ("market", "runs", "list", "--json"): 0,
     ("market", "runs", "show", "1", "--json"): 0,
+    ("worker", "explain", "--run", "1", "--json"): 0,
+    ("worker", "explain", "--schedule", "coverage", "--json"): 0,
     ("market", "runs", "cancel", "7", "--reason", "wrong day", "--json"): 1,
     ("market", "alerts", "list", "--json"): 0,
     ("market", "alerts", "list", "--all", "--json"): 0,

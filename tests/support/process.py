@@ -4,16 +4,15 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.support import forked
 from tests.support.db import Conn, value
 from tests.support.waiting import until
 
-ROOT = Path(__file__).parents[2]
+ROOT = forked.ROOT
 
 
 def environment(url: str, **settings: str) -> dict[str, str]:
@@ -23,7 +22,9 @@ def environment(url: str, **settings: str) -> dict[str, str]:
         name: text
         for name, text in os.environ.items()
         if name not in ours
-        and not name.startswith(("MARKET_", "WORKER_", "LOG_", "RAW_", "ALERT_", "DISCORD_"))
+        and not name.startswith(
+            ("MARKET_", "WORKER_", "LOG_", "RAW_", "INDEX_", "ALERT_", "DISCORD_")
+        )
         and not name.endswith(("_API_KEY", "_BASE_URL"))
     }
     return {
@@ -32,7 +33,8 @@ def environment(url: str, **settings: str) -> dict[str, str]:
         "LOG_FORMAT": "json",
         # The default schedules would run at their times, in tests of other things.
         "WORKER_SCHEDULES": "false",
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'hooks'}",
+        "WIKIPEDIA_BASE_URL": "http://127.0.0.1:9",  # nobody: no test asks the real one
+        "PYTHONPATH": forked.HOOKS,
         **settings,
     }
 
@@ -40,16 +42,18 @@ def environment(url: str, **settings: str) -> dict[str, str]:
 class WorkerProcess:
     """A real worker process; its log is read back as events (dicts)."""
 
+    fresh = False  # whether by an interpreter of its own; else a fork
+
     def __init__(self, url: str, log: Path, *arguments: str, **settings: str) -> None:
         self._log = log
         with log.open("wb") as file:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "worker", *arguments],
-                env=environment(url, **settings),
-                cwd=ROOT,
-                stdout=file,
-                stderr=file,
+            self.process = forked.spawn(
+                ["worker", *arguments],
+                environment(url, **settings),
+                stdout=file.fileno(),
+                stderr=file.fileno(),
                 start_new_session=True,
+                fresh=self.fresh,
             )
 
     @property

@@ -5,7 +5,7 @@ import re
 import tomllib
 from typing import Any
 
-from tests.support.process import ROOT
+from tests.support.forked import ROOT
 
 
 def toml(name: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.cli import error_line
 from tests.support.db import Conn, value
+from tests.support.every_command import FILLS
 from tests.support.inline_cli import all_commands, inline
 from tests.support.market import (
     MOMENT,
@@ -20,10 +21,12 @@ from tests.support.market import (
     put_bars,
     sessions,
 )
+from tests.support.process import ROOT
 
 COMMANDS = dict(all_commands())
 # Options and arguments that name a thing: a symbol, or the number of something.
 NAMES = {
+    "index",
     "symbol",
     "symbols",
     "ticker",
@@ -42,19 +45,26 @@ RANGE = ["--start", "2024-03-01", "--end", "2024-03-08"]
 UNKNOWN: dict[tuple[str, str], list[str]] = {
     ("market payload", "number"): ["4711"],
     ("market price-stats", "symbol"): ["NOPE"],
+    ("market snapshot", "symbol"): ["NOPE"],
+    ("market refresh-indicators", "symbols"): ["--symbols", "GOOD,NOPE"],
+    ("market coverage", "symbol"): ["NOPE"],
     ("market outcomes", "symbol"): ["-s", "NOPE"],
+    ("market constituents refresh", "index"): ["NOPE"],
+    ("market constituents show", "index"): ["NOPE"],
     ("market set-ticker", "symbol"): ["NOPE", "--status", "active", "--reason", "x"],
     ("market remap-ticker", "old"): ["NOPE", "GOOD", "--yes"],
     ("market backfill", "resume"): ["--resume", "4711"],
     ("market backfill-status", "job"): ["4711"],
     ("market data-sync", "symbol"): ["-s", "NOPE"],
+    ("market execution-report", "symbol"): ["-s", "NOPE"],
     ("market validation-report", "symbols"): [*RANGE, "--symbols", "GOOD,NOPE"],
     ("worker requeue", "event"): ["--event", "4711"],
     ("worker requeue", "prediction"): ["--prediction", "4711"],
     ("worker requeue", "ticker"): ["--ticker", "NOPE"],
     ("worker explain", "what"): ["NOPE"],
     ("worker explain", "event"): ["--event", "4711"],
-    ("market fetch-prices", "symbol"): ["-s", "NOPE"],  # the last, for it registers
+    ("market fetch-prices", "symbol"): ["-s", "NOPE"],  # these two are the last, for they register
+    ("market backfill-5m", "symbol"): ["-s", "NOPE"],
 }
 # These take symbols that are new, and register them.
 NEW = {
@@ -70,6 +80,8 @@ MORE_IDS = [
     "worker explain 2147483648",
     "worker explain 99999999999999999999",
     "worker explain ٣",
+    "worker explain --run 4711",
+    "worker explain --schedule nope",
     "market payload -- -1",
 ]
 
@@ -91,7 +103,8 @@ def named() -> Iterator[tuple[str, str]]:
 
 
 def test_every_command_that_takes_a_name_is_here() -> None:
-    flags = {("market backfill-status", "symbols")}  # --symbols without a value
+    # --symbols and --new without a value
+    flags = {("market backfill-status", "symbols"), ("market tracked", "new")}
     assert set(named()) - flags == UNKNOWN.keys() | NEW.keys()
 
 
@@ -107,7 +120,7 @@ def test_an_unknown_name_is_one_sentence_and_1(url: str, conn: Conn) -> None:
         what = next(word for word in ("NOPE", "no_pe", "4711", line.split()[-1]) if word in line)
         assert what.lower() in said.lower(), (line, said)
         assert "the database:" not in said, (line, said)
-    # Only fetch-prices registers what it is to ask for.
+    # Only fetch-prices and backfill-5m register what they are to ask for.
     assert value(conn, "SELECT count(*) FROM ticker_registry") == before + 1
 
 
@@ -134,10 +147,15 @@ def test_a_range_that_ends_before_it_begins_is_2(
 TABLES: dict[str, list[str]] = {
     "market accuracy-report": ["--by", "symbol"],
     "market calibration-report": [],
+    "market execution-report": ["--by", "symbol"],
     "market ticker-registry": [],
+    "market tracked": [],
+    "market constituents show": ["DOW30"],
     "market price-stats": [],
+    "market record-history": [],
     "market validation-report": RANGE,
     "market cross-check": ["--sample", "2", "--dry-run"],
+    "market coverage": [],
     "market stats": [],
     "market processing-stats": [],
     "market providers": [],
@@ -186,10 +204,15 @@ def test_values_are_exact(url: str, known: Conn) -> None:
 # Each command's dry run, on a database where it would do something.
 DRY: dict[str, list[list[str]]] = {
     "market fetch-prices": [["-s", "GOOD"], ["-s", "NEW"]],
+    "market backfill-5m": [["-s", "GOOD"], ["-s", "NEW"], []],
     "market register-tickers": [["NEW", "GOOD"]],
+    # tests/providers/test_constituents.py: its requests count, also those of a dry run.
+    "market constituents refresh": [],
+    "market import-holdings": [[str(ROOT / "tests" / "system" / "holdings.csv")]],
     "market set-ticker": [["GOOD", "--status", "active", "--reason", "x"]],
     "market remap-ticker": [["GOOD", "OTHER"], ["GOOD", "NEW"]],
     "market calculate-outcomes": [[], ["--force"]],
+    "market import-fills": [[FILLS]],
     "market backfill": [
         ["--start", "2023-01-03", "--symbols", "GOOD,NEW"],
         ["--start", "2023-01-03", "--symbols", "all"],
@@ -197,9 +220,13 @@ DRY: dict[str, list[list[str]]] = {
     ],
     "market data-sync": [[], ["-s", "GOOD"]],
     "market backfill-all-missing": [[]],
+    "market backfill-stale-daily": [[]],
+    "market restore-coverage": [[]],
     "market update-all-prices": [[]],
     "market auto-pipeline": [["--days-back", "3000"]],
     "market cross-check": [["--sample", "1"]],
+    "market refresh-indicators": [[], ["--symbols", "GOOD"], ["--due"]],
+    "market record-history": [[]],
     "market schedules import": [
         [str(Path(__file__).with_name("schedules.json"))],
         [str(Path(__file__).with_name("schedules.json")), "--prune"],

@@ -64,6 +64,14 @@ def test_every_option_and_argument_is_explained(path: tuple[str, ...]) -> None:
         assert param.help, (path, param.name)
 
 
+@pytest.mark.parametrize("path", list(ALL), ids=" ".join)
+def test_values_are_said_in_words(path: tuple[str, ...]) -> None:
+    text = " ".join(ALL[path].get_help(ALL[path].context_class(ALL[path])).split())
+    assert not re.search(r"%Y|<(str|int|float|file|path|list)|x[<>]|922337|\[\]", text), text
+    for _ in re.finditer(r" DATE ", text):
+        assert "Like 2026-01-31." in text
+
+
 # Not what goes on, prints a URL, a file of JSON, or the bytes of a payload.
 PRINTS = [
     path for path in ALL if path[-1] not in {"run", "url", "demo", "probe", "payload", "export"}

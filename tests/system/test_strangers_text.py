@@ -97,6 +97,12 @@ _SHOWN = [
     ["market", "remap-ticker", "GOOD", _WORST, "--dry-run"],
     ["market", "db", "audit"],
     ["market", "db", "check"],
+    ["market", "tracked"],
+    ["market", "constituents", "show"],
+    ["market", "constituents", "show", "DOW30"],
+    ["market", "constituents", "show", _WORST],
+    ["market", "import-holdings", "tests/system/holdings.csv", "--account", _WORST, "--dry-run"],
+    ["market", "accuracy-report", "--by", "source"],
 ]
 _PIPES_ONLY = [["worker", "watch"], ["market", "watch"]]
 _REPORTS = [
@@ -170,6 +176,10 @@ def scene(url: str, conn: Conn, tmp_path: Path) -> Conn:
         [_WORST, _WORST],
     )
     assert value(conn, "SELECT count(*) FROM price_jobs") == 1
+    conn.execute(
+        "INSERT INTO index_constituents (index_name, symbol, name) VALUES ('DOW30', 'GOOD', 'x');"
+        " INSERT INTO holdings (symbol, quantity) VALUES ('GOOD', 1)"
+    )
     return conn
 
 

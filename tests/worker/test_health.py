@@ -15,9 +15,9 @@ from tests.worker.checks import beat, exit_code, look
 from worker.queue import status as report
 
 CHECKS = [
-    "database", "schema", "workers", "listening", "backlog", "progress", "dead", "providers", "calendars",
-    "triggers", "source", "ids", "sequences", "sweep", "locks", "creators", "vacuum", "bloat", "notifications",
-    "clocks", "alerts",
+    "database", "schema", "workers", "listening", "backlog", "progress", "schedules", "dead", "providers", "calendars",
+    "intraday", "coverage", "constituents", "triggers", "source", "ids", "sequences", "sweep", "locks", "creators",
+    "vacuum", "bloat", "notifications", "clocks", "alerts",
 ]  # fmt: skip
 
 

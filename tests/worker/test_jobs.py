@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg import sql as psql
 
@@ -89,6 +90,29 @@ def test_an_error_is_the_run_s_and_is_tried_again_after_a_pause(
         assert step(there, task) == 1
     assert state(conn, run) == ("error", "ValueError: no disk")
     assert began == [1, 2, 3]
+    assert value(conn, "SELECT count(*) FROM outbox") == 0
+
+
+def test_a_database_that_was_away_is_not_the_run_s_failure(database: Database, conn: Conn) -> None:
+    run = queue(conn)
+
+    def lose(_: Work) -> None:
+        raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    for _ in range(3):
+        assert step(database, lose) == 1
+        status, error = state(conn, run)
+        assert status == "queued"
+        assert error is not None
+        assert error.startswith("OperationalError: server closed")
+        assert value(conn, "SELECT failures FROM job_run") == 0
+        assert value(conn, "SELECT available_at > reckoner_now() FROM outbox") is True
+        conn.execute("UPDATE outbox SET available_at = '-infinity'")
+    step(database, lose)  # three times is enough, as of crashes
+    assert state(conn, run) == (
+        "error",
+        "the database was away or its worker died 3 times while it ran, last w",
+    )
     assert value(conn, "SELECT count(*) FROM outbox") == 0
 
 

@@ -26,11 +26,15 @@ from tests.support.queue import event, history, until_done, until_processing
 from tests.support.waiting import until
 from tests.worker.scrape import Port, Scrape, measured
 
+# The first of each pair of job_tasks().
+TASKS = set(
+    re.findall(r"\('(\w+)', '[A-Z]", (ROOT / "sql" / "functions" / "66_runs.sql").read_text())
+)
 # Everything that may ever be a label's value; none of it grows with the data.
 LABELS = {
     "topic": {"prediction", "ticker", "job", "alert", "webhook"},
     "verdict": {"done", "cancelled", "delayed", "failed", "dead", "merged", "lost"},
-    "status": {"pending", "processing", "failed", "dead"},
+    "status": {"pending", "processing", "failed", "dead", "queued", "running", "ok"},
     "provider": set(PROVIDER_NAMES),
     "kind": {"ok", "empty", "unknown", "throttled", "plan", "bad_answer", "down"},
     "part": {
@@ -39,10 +43,13 @@ LABELS = {
         "changed",
         "closures",
         "restated",
+        "snapshots",
+        "computed",
         "due",
         "unfetched",
         "pruned",
         "records",
+        "coverage",
         "partitions",
         "sync",
         "runs",
@@ -60,8 +67,11 @@ LABELS = {
         "outcomes_overdue",
         "webhook_failing",
     },
+    "task": TASKS,
+    "state": {"on", "off", "paused", "fault", "late", "waiting"},
     "wake": {"ring", "poll", "call"},
     "mode": {"notify", "polling"},
+    "index": {"SP500", "NASDAQ100", "DOW30"},
 }
 
 
@@ -85,6 +95,8 @@ def busy(conn: Conn, start_worker: Start, tmp_path: Path) -> Port:
     port.until("claims_ended_total", 1, topic="ticker", verdict="dead")
     port.until("workers_alive", 1, mode="notify")
     until("it has swept", lambda: "reckoner_swept_total" in port.scrape().samples)
+    conn.execute("SELECT run_task('daily_sync')")
+    port.until("runs_ended_total", 1, task="daily_sync", status="ok")
     return port
 
 
@@ -108,6 +120,11 @@ def test_every_metric_is_there_and_has_moved(conn: Conn, busy: Port) -> None:
     assert got.get("oldest_ready_seconds") == 0
     assert got.get("workers_alive", mode="notify") == got.get("workers_alive") == 1
     assert got.get("provider_paused") == 0
+    assert got.get("runs_ended_total") == got.get("claims_ended_total", topic="job") == 1
+    assert abs(got.get("task_last_success_timestamp_seconds", task="daily_sync") - time.time()) < 60
+    assert got.get("runs") == got.get("ticks_overdue_seconds") == 0
+    assert got.get("schedules") == value(conn, "SELECT count(*) FROM schedules")
+    assert got.get("tick_lateness_seconds_count") == 0  # WORKER_SCHEDULES=false
 
     conn.execute("SELECT provider_pause('yahoo', 600, 'a test')")
     busy.until("provider_paused", 1, provider="yahoo")

@@ -1,5 +1,6 @@
 """The loop's parts, each built alone: retry, claims in flight, the claim cursor."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -200,6 +201,17 @@ def test_a_worker_that_has_claimed_rests_though_another_has_the_armed_lock(
         assert found == state
         sleeper.sleep(None, found)
     assert rest.turns < 60
+
+
+@pytest.mark.parametrize(("tick", "slept"), [(30.0, 30), (3600.0, 300), (math.inf, 300)])
+def test_a_sleep_ends_at_the_next_tick_and_asks_for_it_now_and_then(
+    tick: float, slept: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rest: Any = Rest("armed")
+    monkeypatch.setattr(sleeper_module, "time", SimpleNamespace(monotonic=lambda: rest.now))
+    monkeypatch.setattr(rest, "seconds_to_full_scan", lambda: None)
+    Sleeper(rest, rest, rest, Shutdown(), poll_seconds=5).sleep(None, "armed", tick)
+    assert rest.now == pytest.approx(slept)
 
 
 @pytest.mark.parametrize(("states", "claims"), [

@@ -8,6 +8,7 @@ import pytest
 from rich.cells import cell_len
 
 from tests.support.cli import Done, document
+from tests.support.clock import stop_clock
 from tests.support.db import connect, copy_of, drop, value
 from tests.support.inline_cli import inline, on_terminal
 from tests.support.queue import claim_one, fail
@@ -79,6 +80,8 @@ def scene(request: pytest.FixtureRequest, server_url: str, template: str) -> Ite
             )
         for statement in (_WORKERS, _EVENTS, _OUTCOMES):
             conn.execute(statement, {"n": n, "prediction": prediction})
+        # Workers stay alive however long the tests of this scene take.
+        stop_clock(conn)
     yield Scene(url, n, prediction, event)
     drop(server_url, url)
 
@@ -157,7 +160,7 @@ def test_health_has_a_word_the_failures_first_and_a_command(scene: Scene) -> Non
     assert done.returncode == 3
     piped = inline(scene.url, "worker", "health").stdout.splitlines()
     assert piped[0].split("\t") == ["check", "state", "message", "remedy"]
-    assert len(piped) == 21
+    assert len(piped) == 23
 
 
 def test_explain_says_what_was_predicted_and_what_it_waits_for(scene: Scene) -> None:

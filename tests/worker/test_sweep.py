@@ -97,6 +97,15 @@ def test_due_outcomes_are_filled_day_by_day_and_asked_for_once(
     assert [row[name] - entry for name in prices] == [0, 1, 3, 7, 30]
 
 
+def test_what_another_program_holds_is_registered(conn: Conn, database: Database) -> None:
+    conn.execute("INSERT INTO holdings (symbol, quantity) VALUES ('brk.b', 3), ('SOLD', 0)")
+    conn.execute("INSERT INTO index_constituents (index_name, symbol) VALUES ('DOW30', 'NVDA')")
+    assert swept(database)["unfetched"] == 2
+    assert swept(database)["unfetched"] == 0
+    rows = conn.execute("SELECT key, priority FROM outbox ORDER BY key").fetchall()
+    assert [tuple(row.values()) for row in rows] == [("BRK-B", -10), ("NVDA", -10)]
+
+
 def test_of_two_sweeps_at_once_one_steps_back(conn: Conn, database: Database) -> None:
     with conn.transaction():
         conn.execute("SELECT sweep_turn()")

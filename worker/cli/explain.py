@@ -1,4 +1,4 @@
-"""`worker explain`: the state of a prediction, a ticker or an event, and its history on request."""
+"""`worker explain`: the state of a prediction, a ticker, an event, a run or a schedule, and its history."""
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
@@ -32,6 +32,13 @@ def explain(
         int | None,
         typer.Option(min=-LARGEST_ID, max=LARGEST_ID, help="Explain this event instead."),
     ] = None,
+    run: Annotated[
+        int | None,
+        typer.Option(min=-LARGEST_ID, max=LARGEST_ID, help="Explain this run of a task instead."),
+    ] = None,
+    schedule: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Explain this schedule instead.")
+    ] = None,
     story: Annotated[
         bool, typer.Option("--story", help="Show everything that happened, in order.")
     ] = False,
@@ -44,21 +51,26 @@ def explain(
 
     On a terminal its state, what it waits for, and its horizons; with --story its history. A pipe and
     --json always get the history. The same in SQL: explain_prediction(id), explain_ticker(symbol),
-    explain_event(id). Examples: `python -m worker explain 17`, `python -m worker explain AAPL --story`.
+    explain_event(id), explain_run(id), explain_schedule(name). Examples: `python -m worker explain 17`,
+    `python -m worker explain AAPL --story`, `python -m worker explain --schedule daily-sync`.
     """
-    if (what is None) == (event is None):
-        raise InvalidInput("give a prediction's id, a symbol, or --event ID")
+    if sum(each is not None for each in (what, event, run, schedule)) != 1:
+        raise InvalidInput(
+            "give one of a prediction's id, a symbol, --event ID, --run ID and --schedule NAME"
+        )
     if story and sources:
         raise InvalidInput("give one of --story and --sources")
     with command_database() as database:
-        rows: Rows = explaining.explain(database, what=what, event=event)
-        name = f"event {event}" if what is None else _named(what)
+        rows: Rows = explaining.explain(
+            database, what=what, event=event, run=run, schedule=schedule
+        )
+        name = _named(what) if what is not None else _other(event, run, schedule)
         if sources:
             emit(explaining.sources(rows), _story(f"Sources of {name}"), as_json=as_json)
         elif as_json or not draws() or asked().wide or asked().columns:
             emit(rows, _story(f"Story of {name}"), as_json=as_json)
-        elif story or event is not None:
-            last = f"{name.capitalize()}: {rows[-1]['story']}" if event is not None else ""
+        elif story or what is None:
+            last = f"{_capital(name)}: {rows[-1]['story']}" if what is None else ""
             view = _story(last or f"Story of {name}")
             emit(explaining.without_repeats(rows), view, as_json=False)
         elif explaining.is_prediction(what):
@@ -69,6 +81,16 @@ def explain(
 
 def _named(what: str) -> str:
     return f"prediction {what}" if explaining.is_prediction(what) else what.strip().upper()
+
+
+def _other(event: int | None, run: int | None, schedule: str | None) -> str:
+    if event is not None:
+        return f"event {event}"
+    return f"run {run}" if run is not None else f"schedule {schedule}"
+
+
+def _capital(name: str) -> str:
+    return name[:1].upper() + name[1:]
 
 
 def _story(summary: str) -> View:

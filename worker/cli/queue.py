@@ -20,7 +20,8 @@ from market.cli.console import (
 )
 from market.cli.display import View, draws, emit
 from market.cli.display.options import asked
-from market.settings import MarketSettings
+from market.settings import BenchmarkSettings, MarketSettings
+from market.snapshots import Benchmark
 from sql.errors import Conflict, InvalidInput
 from sql.settings import load
 from worker import sweep as sweeping
@@ -40,9 +41,12 @@ def sweep(dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
         before = status.live_events(database)
         with waiting("sweeping"):
             settings = load(WorkerSettings)
+            benchmark = Benchmark(load(BenchmarkSettings).benchmark_symbol)
             crashed = sweeping.end_leases(database, settings, dry_run=dry_run)
             channels = load(AlertSettings).channels
-            found = sweeping.once(database, settings, dry_run=dry_run, channels=channels)
+            found = sweeping.once(
+                database, settings, dry_run=dry_run, benchmark=benchmark, channels=channels
+            )
         after = status.live_events(database)
         if found is None:
             raise Conflict(f"another worker is sweeping just now{sweeping.holder(database)}")
@@ -113,9 +117,7 @@ def enqueue(
     everything: Annotated[bool, typer.Option("--all", help="All predictions.")] = False,
     since: Annotated[
         dt.datetime | None,
-        typer.Option(
-            formats=["%Y-%m-%d"], metavar="DATE", help="Posts of this UTC date and later."
-        ),
+        typer.Option(formats=["%Y-%m-%d"], help="Posts of this UTC date and later."),
     ] = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,

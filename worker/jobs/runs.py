@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from psycopg.types.json import Jsonb
 
+from sql.away import may_be_away
 from sql.database import error_line, one
 from worker.context import LOCK_SECONDS, Context
 from worker.jobs import tasks
@@ -29,9 +30,11 @@ def handle(context: Context, claims: Sequence[Claim]) -> None:
     if begun is None:
         return
     started = time.monotonic()
-    work = Work(context, run, begun["attempt"], begun["params"])
+    work = Work(context, begun["worker"], run, begun["attempt"], begun["params"])
     status, error = _run(begun["task"], work)
-    ended = context.retry("ending a run", lambda: _end(context, claim, run, work, status, error))
+    ended = context.retry(
+        "ending a run", lambda: _end(context, claim, begun["task"], work, status, error)
+    )
     log.log(
         30 if error else 20,
         "run ended",
@@ -46,7 +49,10 @@ def handle(context: Context, claims: Sequence[Claim]) -> None:
 
 
 def _run(task: str, work: Work) -> tuple[str, str | None]:
-    """Run a task's code; returns the status of its run, and the error."""
+    """Run a task's code; returns the status of its run, and the error.
+
+    `queued`: the database was away, which is not the task's fault; it begins again.
+    """
     try:
         tasks.TASKS[task](work)
     except (ShutdownRequested, KeyboardInterrupt, SystemExit):
@@ -54,6 +60,10 @@ def _run(task: str, work: Work) -> tuple[str, str | None]:
     except RunEnded as reason:
         return "cancelled" if str(reason).startswith("cancelled") else "error", str(reason)
     except Exception as error:
+        if may_be_away(error):
+            # A restarted server must not fail each run that was in the middle of something.
+            log.warning("a run was interrupted", task=task, error=error_line(error))
+            return "queued", error_line(error)
         log.exception("a task failed", task=task, error=error_line(error))
         return "error", error_line(error)
     return "ok", None
@@ -65,7 +75,8 @@ def _begin(context: Context, claim: Claim, run: int) -> dict[str, Any] | None:
         if not outbox.lock(conn, [claim]):
             return None
         row = conn.execute(
-            "SELECT b.* FROM outbox o, run_begin(%s, o.leased_by) b WHERE o.id = %s",
+            "SELECT b.*, o.leased_by AS worker FROM outbox o, run_begin(%s, o.leased_by) b"
+            " WHERE o.id = %s",
             [run, claim.id],
         ).fetchone()
         if row is None:
@@ -79,7 +90,7 @@ def _begin(context: Context, claim: Claim, run: int) -> dict[str, Any] | None:
 
 
 def _end(
-    context: Context, claim: Claim, run: int, work: Work, status: str, error: str | None
+    context: Context, claim: Claim, task: str, work: Work, status: str, error: str | None
 ) -> str | None:
     """End a run and its event; returns the run's status, None where another worker has it."""
     with context.database.transaction(10, lock_seconds=LOCK_SECONDS) as conn:
@@ -88,11 +99,14 @@ def _end(
         row = one(
             conn,
             "SELECT * FROM run_end(%s, %s, %s, %s, %s)",
-            [run, work.attempt, status, Jsonb(work.counters), error],
+            [work.run, work.attempt, status, Jsonb(work.counters), error],
         )
         if row["retry_at"] is not None:
             outbox.delay(conn, claim, row["retry_at"], error or "")
         else:
-            outbox.finish(conn, [End(claim, "done", {"run": run, "status": row["status"]})])
+            outbox.finish(conn, [End(claim, "done", {"run": work.run, "status": row["status"]})])
     context.metrics.count_end("job", "done" if row["retry_at"] is None else "delayed")
-    return None if row["status"] is None else str(row["status"])
+    if row["status"] is None:
+        return None
+    context.metrics.runs_ended.labels(task, row["status"]).inc()
+    return str(row["status"])

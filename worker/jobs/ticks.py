@@ -10,6 +10,7 @@ import time
 import structlog
 
 from sql.database import Database
+from worker.metrics import Metrics
 
 log = structlog.get_logger()
 
@@ -22,8 +23,9 @@ _LIMIT = 1_000
 class Ticks:
     """One worker's looks at the schedules; used by its main thread only."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, metrics: Metrics) -> None:
         self._database = database
+        self._metrics = metrics
         self._due_at = 0.0  # a moment of time.monotonic(); the first look is at the start
 
     @property
@@ -52,6 +54,8 @@ class Ticks:
         with self._database.transaction(seconds=60) as conn:
             rows = conn.execute("SELECT * FROM schedules_tick(%s)", [_LIMIT]).fetchall()
         for row in rows:
+            if row["run_id"] is not None:
+                self._metrics.tick_lateness.observe(max(0.0, row["late"]))
             log.info(
                 "tick",
                 schedule=row["schedule"],

@@ -27,9 +27,12 @@ class RunEnded(Exception):
 class Work:
     """One attempt of a run, as its task sees it."""
 
-    def __init__(self, context: Context, run: int, attempt: int, params: Mapping[str, Any]) -> None:
+    def __init__(
+        self, context: Context, worker: str, run: int, attempt: int, params: Mapping[str, Any]
+    ) -> None:
         self._context = context
-        self._run = run
+        self.worker = worker
+        self.run = run
         self.attempt = attempt
         self._written_at = 0.0
         self.params = params
@@ -57,6 +60,10 @@ class Work:
             self._context.wait(min(left, _PROGRESS_SECONDS))
             self.progress()
 
+    def count(self, counter: str) -> None:
+        """Add one to a counter; the next `progress` records it."""
+        self.counters[counter] = self.counters.get(counter, 0) + 1
+
     def progress(self, **counters: Any) -> None:
         """Record counters of this run; `done` and `total` give its end.
 
@@ -72,7 +79,7 @@ class Work:
         def record() -> str | None:
             with self.database.transaction(10, lock_seconds=LOCK_SECONDS) as conn:
                 query = "SELECT run_progress(%s, %s, %s) AS reason"
-                row = one(conn, query, [self._run, self.attempt, Jsonb(self.counters)])
+                row = one(conn, query, [self.run, self.attempt, Jsonb(self.counters)])
             return None if row["reason"] is None else str(row["reason"])
 
         if reason := self._context.retry("recording a run's progress", record):

@@ -18,6 +18,8 @@ _BUSY_SECONDS = 0.02
 _BUSY_KEY_SECONDS = 0.25
 # Well below the time after which the heartbeat takes the loop for stuck.
 _LONGEST_SECONDS = 60.0
+# The server's clock may jump ahead, as at a failover: the time of the next tick is asked again.
+_TICK_SECONDS = 300.0
 
 
 class Sleeper:
@@ -66,7 +68,7 @@ class Sleeper:
         due: seconds until the next event is due. tick: until the next tick of a schedule. A poll is
         the fallback for a lost notification: one query, whether any event is due.
         """
-        tick_at = math.inf if tick is None else time.monotonic() + tick
+        tick_at = math.inf if tick is None else time.monotonic() + min(tick, _TICK_SECONDS)
         while True:
             seconds = self._seconds(due, state)
             wake = self._doorbell.sleep(max(0.0, min(seconds, tick_at - time.monotonic())))

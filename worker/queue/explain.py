@@ -23,14 +23,23 @@ _MOST_REPEATS = 2
 
 
 def explain(
-    database: Database, *, what: str | None = None, event: int | None = None
+    database: Database,
+    *,
+    what: str | None = None,
+    event: int | None = None,
+    run: int | None = None,
+    schedule: str | None = None,
 ) -> list[dict[str, Any]]:
     """Return the history as rows `at` (timestamptz; None: true at any time), `subject`, `story`.
 
-    what: a prediction's id or a symbol. Raises NotFound where neither exists.
+    what: a prediction's id or a symbol. Raises NotFound where it does not exist.
     """
     if event is not None:
         query, argument = "SELECT * FROM explain_event(%s)", str(event)
+    elif run is not None:
+        query, argument = "SELECT * FROM explain_run(%s)", str(run)
+    elif schedule is not None:
+        query, argument = "SELECT * FROM explain_schedule(%s)", schedule
     elif is_prediction(what):
         query, argument = "SELECT * FROM explain_prediction(%s)", str(what)
     else:
@@ -56,29 +65,11 @@ class Asked:
     horizons: Rows
 
 
-# Not outcome_story(), whose lines have only prices that are known.
-_HORIZONS = """
-SELECT o.symbol, o.prediction_sentiment AS says, CASE h.n WHEN 0 THEN 'entry' ELSE 'T+' || h.n END AS horizon,
-       s.session, h.price, h.return_pct, h.correct,
-       CASE WHEN h.price IS NULL AND s.closes_at > reckoner_now() THEN s.closes_at END AS due_at
-FROM (SELECT p.*, p AS whole FROM prediction_outcomes p
-      WHERE p.prediction_id = %s AND p.engine_version IS NOT NULL ORDER BY p.symbol LIMIT 50) o
-LEFT JOIN ticker_registry r ON r.symbol = o.symbol
-CROSS JOIN LATERAL (
-    SELECT 0, o.price_at_prediction, NULL::float8, NULL::boolean
-    UNION ALL SELECT x.sessions, x.price, x.return_pct, x.correct FROM outcome_horizons(o.whole) x
-) AS h(n, price, return_pct, correct)
-LEFT JOIN market_sessions e
-    ON e.calendar = coalesce(r.calendar, symbol_calendar(o.symbol)) AND e.session = o.entry_session
-LEFT JOIN market_sessions s ON s.calendar = e.calendar AND s.ordinal = e.ordinal + h.n
-ORDER BY o.symbol, h.n
-"""
-
-
 def asked(database: Database, prediction: int) -> Asked:
     """Return what a prediction says, and its horizons; the prediction exists."""
     with database.transaction() as conn:
-        return Asked(_says(conn, prediction), fetch_rows(conn, _HORIZONS, [prediction]))
+        horizons = fetch_rows(conn, "SELECT * FROM prediction_horizons(%s)", [prediction])
+        return Asked(_says(conn, prediction), horizons)
 
 
 def _says(conn: Connection, prediction: int) -> list[str]:

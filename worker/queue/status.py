@@ -35,33 +35,16 @@ _REMEDIES = {
     "backlog": "python -m worker status",
     "dead": "python -m worker requeue --dead",
     "providers": "python -m market providers",
+    "coverage": "python -m market restore-coverage",
     "triggers": "python -m worker migrate",
     "source": "python -m worker migrate",
     "sweep": "python -m worker sweep",
 }
 
-# What is late or set aside, with the reason in few words, the late and the oldest first. is_late: a
-# worker should have taken it. next_at: when it is looked at again; NULL: now, or never.
+# The late and the oldest first; `late` counts all that are late.
 _STUCK = """
-SELECT *, count(*) FILTER (WHERE is_late) OVER () AS late FROM (
-    SELECT s.id, s.topic, s.key, s.status, s.age,
-           CASE WHEN s.status = 'processing' THEN o.leased_until
-                WHEN s.status <> 'dead' AND o.available_at > reckoner_now() THEN o.available_at END AS next_at,
-           CASE WHEN s.status = 'dead' THEN coalesce(o.last_error, 'no reason given')
-                WHEN s.status = 'processing' THEN
-                    format(CASE WHEN w.name IS NULL THEN 'worker %s is gone' ELSE 'worker %s has it' END, o.leased_by)
-                WHEN o.available_at > reckoner_now() THEN coalesce(o.last_error, 'delayed')
-                WHEN a.alive = 0 THEN 'no worker alive'
-                WHEN s.reason LIKE 'ready since %' THEN 'ready, and no worker has taken it yet'
-                ELSE s.reason END AS why,
-           s.reason,
-           CASE s.status WHEN 'dead' THEN false WHEN 'processing' THEN o.leased_until < reckoner_now()
-                ELSE o.available_at <= reckoner_now() AND (a.alive = 0 OR a.awake > 0 AND o.priority >= 0)
-           END AS is_late
-    FROM outbox_stuck s JOIN outbox o USING (id) LEFT JOIN reckoner_workers w ON w.name = o.leased_by
-    CROSS JOIN (SELECT count(*) AS alive, count(*) FILTER (WHERE asleep_until IS NULL) AS awake
-                FROM worker_status WHERE alive) a
-) found ORDER BY is_late DESC, age DESC, id LIMIT 5"""
+SELECT id, topic, key, status, age, next_at, why, reason, is_late, count(*) FILTER (WHERE is_late) OVER () AS late
+FROM outbox_stuck ORDER BY is_late DESC, age DESC, id LIMIT 5"""
 
 
 def status(conn: Connection) -> dict[str, Any]:
