@@ -148,16 +148,13 @@ RETURNS TABLE (rule text, subject text, text text, details jsonb, channels text[
                AND tick_after(s.trigger, s.timezone, s.next_tick_at) < reckoner_now()))
 $$;
 
--- Coverage that is degraded, as its last snapshot says; nothing where this release has no coverage().
+-- Coverage that is degraded, as its newest snapshot says: computing it each minute would read all bars.
 CREATE OR REPLACE FUNCTION alerts_of_coverage()
 RETURNS TABLE (rule text, subject text, text text, details jsonb, channels text[]) LANGUAGE plpgsql STABLE AS $$
 DECLARE
     v_status jsonb;
 BEGIN
-    IF to_regprocedure('public.coverage()') IS NULL THEN
-        RETURN;
-    END IF;
-    EXECUTE 'SELECT public.coverage() -> ''status''' INTO v_status;
+    v_status := (coverage_newest()).report -> 'status';
     RETURN QUERY SELECT 'coverage_degraded', 'coverage',
         format('%s; %s %% of the daily bars are fresh, %s are stale (threshold: 90 %%)',
                coalesce(v_status ->> 'summary', 'degraded'), v_status ->> 'daily_pct', v_status ->> 'stale_daily'),
@@ -451,6 +448,6 @@ REVOKE ALL ON FUNCTION
     alert_resolve(rule text, subject text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/69_alerts.sql', 'dc0c3189b74c5527fc058354699aad020f0d0e4280e9be831a1b467a65f36158')
+    ('functions/69_alerts.sql', '557f9cd1a962e408de6cd8f1c74ea9c5d424e71f3f6022ab49fef1889d68697c')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

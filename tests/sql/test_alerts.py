@@ -1,7 +1,6 @@
 """Alerts in SQL: what is found, when a message is written, silence, and how a message is tried."""
 
 import datetime as dt
-import json
 import string
 from typing import Any
 
@@ -269,11 +268,12 @@ def test_outcomes_that_are_due_and_not_filled_are_found(clocked: Conn) -> None:
     assert "1 outcomes are due" in found(clocked)["outcomes_overdue", "outcomes"]["text"]
 
 
-def test_degraded_coverage_is_found_where_there_is_coverage(clocked: Conn) -> None:
+def test_degraded_coverage_is_found_in_the_newest_snapshot(clocked: Conn) -> None:
     status = {"label": "degraded", "summary": "3 are stale", "daily_pct": 71, "stale_daily": 3}
+    clocked.execute("SELECT coverage_snapshot()")
+    assert found(clocked) == {}
     clocked.execute(
-        "CREATE OR REPLACE FUNCTION coverage() RETURNS jsonb LANGUAGE sql AS"
-        f" $$ SELECT '{json.dumps({'status': status})}'::jsonb $$".encode()
+        "UPDATE coverage_health SET report = jsonb_set(report, '{status}', %s)", [Jsonb(status)]
     )
     assert "71 %" in found(clocked)["coverage_degraded", "coverage"]["text"]
 
