@@ -5,6 +5,7 @@ the command that needs them, so that `--help` starts fast.
 """
 
 from market.cli import (
+    alerts,
     constituents,
     coverage,
     db,
@@ -54,6 +55,7 @@ for title, groups in _SECTIONS.items():
             command.rich_help_panel = title
         app.add_typer(group.app)
 app.add_typer(schedules.app, name="schedules", rich_help_panel="Work by the clock")
+app.add_typer(alerts.app, name="alerts", rich_help_panel="Work by the clock")
 app.add_typer(runs.group, name="runs", rich_help_panel="Work by the clock")
 app.add_typer(constituents.app, name="constituents", rich_help_panel="Tickers")
 app.add_typer(db.app, name="db", rich_help_panel="The database")

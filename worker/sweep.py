@@ -46,6 +46,7 @@ def once(
     dry_run: bool = False,
     sync: bool = True,
     faults: Faults | None = None,
+    channels: Sequence[str] = (),
     benchmark: Benchmark | None = None,
 ) -> dict[str, Any] | None:
     """Sweep once; returns each part's count, or None while another worker sweeps.
@@ -53,7 +54,7 @@ def once(
     sync: also write the events of the daily sync; False where `worker/daily_sync.py` does it.
     dry_run: do it all and roll it back. faults: where parts that fail are noted. benchmark: also
     find snapshots whose bars changed, and compute those that are due. Raises psycopg.Error when the
-    database is away.
+    database is away. channels: where alerts go that name no channel.
     """
     found: dict[str, Any] = {}
     faults = faults or Faults()
@@ -75,6 +76,10 @@ def once(
         **retention.parts(settings),
         # Runs that nobody works on any more, and schedules whose calendar is loaded now.
         "runs": ("sweep_runs() + sweep_schedules()",),
+        # Messages about what is wrong; after the other parts, which mend some of it.
+        "alerts": ("alerts_check(%s::text[])", [*channels]),
+        # Messages about outcomes, for those who subscribed.
+        "webhooks": ("outcomes_announce()",),
     }
     if benchmark is not None:
         parts["snapshots"] = (

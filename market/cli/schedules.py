@@ -16,6 +16,7 @@ from market.cli.runs import actor, parameters, wait_for
 from market.cli.views import schedules as views
 from sql.database import Connection, one
 from sql.errors import Conflict, InvalidInput, NotFound, ReckonerError, translated
+from sql.redaction import redact
 from sql.rows import Rows, fetch_rows
 
 app = application("Schedules: what runs by the clock, and why it did not.", no_args_is_help=True)
@@ -276,7 +277,8 @@ def import_(
             if not yes and not sys.stdin.isatty():
                 raise InvalidInput(f"{len(rows)} changes: give --yes, or --dry-run to see")
             if not yes:
-                emit(rows, views.imported(rows, applied=False), as_json=False)
+                shown = _shown(rows)
+                emit(shown, views.imported(shown, applied=False), as_json=False)
                 if not typer.confirm("Apply?", err=True):
                     raise ReckonerError("nothing was changed")
             with database.transaction() as conn, translated():
@@ -284,7 +286,26 @@ def import_(
                     raise Conflict(
                         "the schedules changed meanwhile: nothing was changed, try again"
                     )
-    emit(rows, views.imported(rows, applied=not dry_run), as_json=as_json)
+    shown = _shown(rows)
+    emit(shown, views.imported(shown, applied=not dry_run), as_json=as_json)
+
+
+def _shown(rows: Rows) -> Rows:
+    """Return the changes without secrets: a hook may have the address of a webhook."""
+    shown = (
+        {**row, "before": _masked(row["before"]), "after": _masked(row["after"])} for row in rows
+    )
+    return Rows(shown, rows.columns)
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, list):
+        return [_masked(each) for each in value]
+    return (
+        {name: _masked(each) for name, each in value.items()} if isinstance(value, dict) else value
+    )
 
 
 def _import(conn: Connection, wanted: Any, *, dry_run: bool, prune: bool) -> Rows:
