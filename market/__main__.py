@@ -6,8 +6,10 @@ the command that needs them, so that `--help` starts fast.
 
 from market.cli import (
     constituents,
+    coverage,
     db,
     executions,
+    intraday,
     job_status,
     jobs,
     outcome_list,
@@ -17,6 +19,7 @@ from market.cli import (
     reports,
     runs,
     schedules,
+    snapshots,
     stats,
     tickers,
     universe,
@@ -39,10 +42,11 @@ _SECTIONS = {
     "Reports": [reports, outcome_list],
     "Fills": [executions],
     "Tickers": [tickers, universe],
-    "Prices": [prices, jobs, job_status],
+    "Prices": [prices, intraday, jobs, job_status],
+    "Indicators": [snapshots],
     "Outcomes": [outcomes, pipeline],
     "Work by the clock": [runs],
-    "The state of the data": [validation, stats],
+    "The state of the data": [coverage, validation, stats],
 }
 for title, groups in _SECTIONS.items():
     for group in groups:

@@ -41,13 +41,19 @@ def _base(url: str) -> Any:
 
 
 class RetentionSettings(Settings):
-    """How long payloads and five-minute bars are kept; the sweep deletes older ones."""
+    """How long payloads, five-minute bars and the history of snapshots are kept; the sweep deletes older ones."""
 
     raw_retention_days: int = Field(
         default=90,
         ge=0,
         le=36500,
         description="days for which providers' raw answers are kept; `0`: not at all",
+    )
+    snapshot_history_days: int = Field(
+        default=0,
+        ge=0,
+        le=36500,
+        description="days for which the history of snapshots is kept; `0`: for ever",
     )
     intraday_retention_days: int = Field(
         default=90,
@@ -57,7 +63,23 @@ class RetentionSettings(Settings):
     )
 
 
-class MarketSettings(RetentionSettings):
+class BenchmarkSettings(Settings):
+    """The symbol that reports and snapshots compare with."""
+
+    benchmark_symbol: str = Field(
+        default="SPY",
+        pattern=r"^[-A-Z0-9.^=:/]{1,20}$",
+        description="the symbol whose returns are compared, in reports and in snapshots; it needs prices, and "
+        "nothing fetches them by itself: `market fetch-prices -s SPY -d 3650`",
+    )
+
+    @field_validator("benchmark_symbol", mode="before")
+    @classmethod
+    def _symbol(cls, value: object) -> object:
+        return value.strip().upper() if isinstance(value, str) else value
+
+
+class MarketSettings(RetentionSettings, BenchmarkSettings):
     """The price providers, their order and keys, and how far back prices go.
 
     A key never reaches a log, an error, a row or a kept URL.
@@ -195,21 +217,6 @@ class MarketSettings(RetentionSettings):
                     f" {name} out of MARKET_PROVIDERS"
                 )
         return self
-
-
-class ReportSettings(Settings):
-    """The symbol that reports compare with."""
-
-    benchmark_symbol: str = Field(
-        default="SPY",
-        pattern=r"^[-A-Z0-9.^=:/]{1,20}$",
-        description="the symbol whose returns are compared; it needs prices: `market fetch-prices -s SPY -d 365`",
-    )
-
-    @field_validator("benchmark_symbol", mode="before")
-    @classmethod
-    def _symbol(cls, value: object) -> object:
-        return value.strip().upper() if isinstance(value, str) else value
 
 
 class NeonSettings(Settings):

@@ -11,6 +11,7 @@ import psycopg
 
 from market.providers import Provider
 from market.settings import MarketSettings
+from market.snapshots import Benchmark
 from sql import blockers
 from sql.away import is_away, is_locked
 from sql.database import Database, is_external
@@ -44,6 +45,7 @@ class Context:
     metrics: Metrics
     tracer: Tracer
     max_attempts: int
+    benchmark: Benchmark
     max_symbols: int = 100
     faults: Faults = field(default_factory=Faults)
     tries: int = TRIES

@@ -67,6 +67,7 @@ class DailySync:
             context.providers,
             context.market.market_cross_check_sample,
             context.wait,
+            context.benchmark,
         ):
             log.info(
                 "synchronised",

@@ -15,7 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from market.providers import Answer, Provider, Request
-from market.providers.base import Batching
+from market.providers.base import Batching, Intradaily, IntradayRequest
 from sql.database import Database, error_line, is_external
 from sql.visible import visible
 
@@ -124,6 +124,12 @@ class Counted:
         self._count(answer)
         return answer
 
+    def fetch_intraday(self, request: IntradayRequest) -> Answer:
+        """Fetch five-minute bars, and count the class of the answer."""
+        answer = cast("Intradaily", self._provider).fetch_intraday(request)
+        self._count(answer)
+        return answer
+
     def credits_for(self, requests: Sequence[Request]) -> int:
         """Return the provider's own count; only for one that takes several symbols at once."""
         return cast("Batching", self._provider).credits_for(requests)
@@ -155,7 +161,7 @@ class QueueCollector(Collector):
         families = self._families()
         for row in self._rows() if self._may_query() else []:
             # Topics and providers are strangers' text: a control character would break the scrape.
-            given = [row["label"], row["other"]]
+            given = (row["label"], row["other"])
             labels = [visible(label) for label in given if label is not None]
             families[row["name"]].add_metric(labels, row["value"])
         yield from (family for family in families.values() if family.samples)
@@ -193,6 +199,21 @@ class QueueCollector(Collector):
             ),
             "workers": GaugeMetricFamily(
                 "reckoner_workers_alive", "Workers seen within a minute.", labels=["mode"]
+            ),
+            "coverage": GaugeMetricFamily(
+                "reckoner_coverage_symbols",
+                "Tracked symbols by interval and age of the newest bar in sessions, by the newest snapshot.",
+                labels=["interval", "bucket"],
+            ),
+            "coverage_state": GaugeMetricFamily(
+                "reckoner_coverage_state",
+                "1 for the state of the newest snapshot of coverage; all 0 before the first.",
+                labels=["state"],
+            ),
+            "coverage_age": GaugeMetricFamily(
+                "reckoner_coverage_age_seconds",
+                "Age of the newest snapshot of coverage.",
+                labels=[],
             ),
             "runs": GaugeMetricFamily(
                 "reckoner_runs", "Runs that are not over.", labels=["task", "status"]

@@ -19,6 +19,7 @@ import structlog
 from market.prices import sync
 from market.providers import Provider
 from market.settings import MarketSettings
+from market.snapshots import Benchmark, refresh
 from market.universe import sessions
 from sql.database import Database, error_line, is_external
 from sql.schema.migrate import MigrationError
@@ -28,6 +29,7 @@ from worker.context import Context
 from worker.daily_sync import DailySync
 from worker.faults import Faults
 from worker.heartbeat import Heartbeat
+from worker.intraday import IntradayBars
 from worker.jobs.ticks import Ticks
 from worker.listening.doorbell import Doorbell
 from worker.listening.idle_suspend import IdleSuspend
@@ -89,6 +91,7 @@ class Worker:
             in_flight,
             self._faults,
         )
+        self._benchmark = Benchmark(market.benchmark_symbol)
         context = Context(
             database=database,
             providers=[Counted(each, metrics) for each in providers],
@@ -97,6 +100,7 @@ class Worker:
             metrics=metrics,
             tracer=tracer(),
             max_attempts=settings.worker_max_attempts,
+            benchmark=self._benchmark,
             max_symbols=settings.worker_max_symbols,
             faults=self._faults,
         )
@@ -107,6 +111,10 @@ class Worker:
         ):
             self._daily_sync = DailySync(context)
             quiet.append(self._daily_sync.busy)
+        self._intraday: IntradayBars | None = None
+        if IntradayBars.is_wanted(settings):
+            self._intraday = IntradayBars(context, settings, self.name)
+            quiet.append(self._intraday.busy)
         self._lanes = [LaneRunner(lane, context, in_flight, doorbell.wake) for lane in lanes]
         idle_suspend = self._idle_suspend = IdleSuspend(
             database, settings, self.name, doorbell, quiet
@@ -146,6 +154,8 @@ class Worker:
             try:
                 self._start()
                 self._loop.run()
+                if self._drain and not self._shutdown.is_due():
+                    self._compute()
             except ShutdownRequested:
                 pass
             finally:
@@ -159,12 +169,26 @@ class Worker:
             ("sending the first heartbeat", self._heartbeat.send),
         ]
         if self._drain:
-            steps.append(("sweeping", lambda: sweep.once(self._database, self._settings)))
+            steps.append(
+                (
+                    "sweeping",
+                    lambda: sweep.once(self._database, self._settings, benchmark=self._benchmark),
+                )
+            )
         for doing, action in steps:
             until_available(self._shutdown, doing, action, away(self._database))
         if not self._drain:
             until_available(self._shutdown, "listening", self._doorbell.probe, away(self._database))
         self._start_threads()
+
+    def _compute(self) -> None:
+        """Compute the snapshots that are due; no later sweep of this process does."""
+        until_available(
+            self._shutdown,
+            "computing snapshots",
+            lambda: refresh.due(self._database, self._benchmark, seconds=sweep.SNAPSHOTS_SECONDS),
+            away(self._database),
+        )
 
     def _leave(self) -> int:
         """Finish or hand back events in flight; returns the exit code."""
@@ -283,6 +307,8 @@ class Worker:
             self._thread("sweep", self._sweeper)
             if self._daily_sync:
                 self._thread("daily", self._daily_sync.run)
+            if self._intraday:
+                self._thread("intraday", self._intraday.run)
 
     def _thread(self, name: str, body: Callable[[], None]) -> threading.Thread:
         def guarded() -> None:
@@ -313,6 +339,7 @@ class Worker:
                         self._settings,
                         sync=self._daily_sync is None,
                         faults=self._faults,
+                        benchmark=self._benchmark,
                     )
                 if self._daily_sync:
                     self._daily_sync.start()

@@ -109,6 +109,18 @@ class WorkerSettings(RetentionSettings):
         default=True,
         description="`false`: this worker writes no ticks of schedules; where all say so, nothing runs by the clock",
     )
+    intraday_poll_seconds: float = Field(
+        default=0,
+        ge=0,
+        le=3_600,
+        description="time between polls for five-minute bars of tracked symbols during their sessions, within what "
+        "the quotas leave; `0`: none, `30` is usual. All workers share the symbols",
+    )
+    intraday_nightly: bool = Field(
+        default=False,
+        description="after each session its five-minute bars are fetched whole and compared with the daily bars; "
+        "also with `INTRADAY_POLL_SECONDS`",
+    )
     worker_idle: Literal["awake", "sleepy"] = Field(
         default="awake",
         description="`sleepy`: an idle worker closes its connections, so that a database that scales to zero can sleep",

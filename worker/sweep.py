@@ -11,45 +11,31 @@ import psycopg
 import structlog
 from psycopg.rows import dict_row
 
+from market.snapshots import Benchmark, refresh
 from market.universe import sessions
 from sql.away import is_away
 from sql.database import Database, error_line, trying
 from sql.schema import locks
+from worker import retention
 from worker.faults import Faults
 from worker.metrics import Metrics
 from worker.queue import outbox
 from worker.settings import WorkerSettings
 
-_HISTORY_DAYS = 30
-# More than a year, so that a year can be compared with the one before.
-_RECORD_DAYS = 400
-# Ticks of schedules: their runs stay as long as other records.
-_TICK_DAYS = 90
 # Ids that one sweep checks: the newest, and as many of the slow walk over all.
 _FORGOTTEN_SPAN = 20_000
 # The same for comparing predictions with their outcome rows, at some 20 us each.
 _CHANGED_SPAN = 2_000
 # The same for comparing outcomes with their bars, at some 40 us each.
 _RESTATED_SPAN = 1_000
+# The same for comparing snapshots with their bars, at 0.6 ms a symbol with ten years.
+_SNAPSHOTS_SPAN = 50
+# For computing what is due; the rest waits for the next sweep.
+SNAPSHOTS_SECONDS = 5.0
 # Held for a part's transaction, so that one worker sweeps at a time.
 _OURS = "sweep_turn()"
 # Who has that turn.
 _HOLDER = "SELECT pid, role, app FROM lock_holders() WHERE number = lock_number('sweeping') LIMIT 1"
-_PARTS = (
-    "sequences",
-    "forgotten",
-    "changed",
-    "closures",
-    "restated",
-    "due",
-    "unfetched",
-    "pruned",
-    "records",
-    "partitions",
-    "sync",
-    "runs",
-)
-
 log = structlog.get_logger()
 
 
@@ -60,12 +46,14 @@ def once(
     dry_run: bool = False,
     sync: bool = True,
     faults: Faults | None = None,
+    benchmark: Benchmark | None = None,
 ) -> dict[str, Any] | None:
     """Sweep once; returns each part's count, or None while another worker sweeps.
 
     sync: also write the events of the daily sync; False where `worker/daily_sync.py` does it.
-    dry_run: do it all and roll it back. faults: where parts that fail are noted. Raises
-    psycopg.Error when the database is away.
+    dry_run: do it all and roll it back. faults: where parts that fail are noted. benchmark: also
+    find snapshots whose bars changed, and compute those that are due. Raises psycopg.Error when the
+    database is away.
     """
     found: dict[str, Any] = {}
     faults = faults or Faults()
@@ -84,21 +72,17 @@ def once(
         "due": ("sweep_due()",),
         # Also what another program holds by SQL.
         "unfetched": ("sweep_unfetched() + (SELECT count(*) FROM tracked_register())",),
-        "pruned": ("sweep_prune(%s)", _HISTORY_DAYS),
-        # Payloads, and records of what was done, that are old enough.
-        "records": (
-            "sweep_payloads(%s) + sweep_records(%s) + sweep_jobs(%s) + sweep_runs_ended(%s) + sweep_ticks(%s)",
-            settings.raw_retention_days,
-            _RECORD_DAYS,
-            _RECORD_DAYS,
-            _RECORD_DAYS,
-            _TICK_DAYS,
-        ),
-        # Months of five-minute bars: the next ones are made, one that is old enough is dropped.
-        "partitions": ("sweep_intraday(%s)", settings.intraday_retention_days),
+        **retention.parts(settings),
         # Runs that nobody works on any more, and schedules whose calendar is loaded now.
         "runs": ("sweep_runs() + sweep_schedules()",),
     }
+    if benchmark is not None:
+        parts["snapshots"] = (
+            "snapshots_walk(%s, %s, %s)",
+            _SNAPSHOTS_SPAN,
+            refresh.engine_version(),
+            benchmark.symbol,
+        )
     if sync and settings.worker_daily_sync:
         parts["sync"] = ("sweep_sync()",)
     for part, (call, *arguments) in parts.items():
@@ -116,6 +100,11 @@ def once(
             found[part] = None
     if not dry_run:
         _ask(database, "SELECT sweep_ended()", [], dry_run=False)
+        if benchmark is not None:
+            done = refresh.due(database, benchmark, seconds=SNAPSHOTS_SECONDS)
+            found["computed"] = done.stored
+            for symbol, reason in done.failed.items():
+                log.warning("snapshot stays due", symbol=symbol, reason=reason)
         found["sessions"] = sum(sessions.ensure(database).values())
     return found
 
@@ -172,7 +161,7 @@ def log_crashed(ended: Sequence[Mapping[str, Any]]) -> None:
 
 def report(found: Mapping[str, Any], metrics: Metrics) -> None:
     """Count the findings of a sweep, and log them when there are any."""
-    for part in _PARTS:
-        metrics.swept.labels(part).inc(found.get(part) or 0)
+    for part, count in found.items():
+        metrics.swept.labels(part).inc(count or 0)
     if any(found.values()):
         log.info("swept", **found)

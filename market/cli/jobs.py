@@ -28,6 +28,7 @@ from market.cli.views import jobs as views
 from market.prices import cross_check, jobs, sync
 from market.providers import build
 from market.settings import MarketSettings
+from market.snapshots import Benchmark
 from market.universe import symbol_lists
 from sql.database import Database, one, trying
 from sql.errors import InvalidInput, ReckonerError
@@ -135,7 +136,9 @@ def data_sync(
         names = _names(database, words, registered=True)
         if not dry_run:
             with waiting("fetching many symbols at once"):
-                sync.top_up(database, providers, names, time.sleep)
+                sync.top_up(
+                    database, providers, names, time.sleep, Benchmark(settings.benchmark_symbol)
+                )
         row = _start(database, "sync", words, first, last, dry_run=dry_run)
         row = _follow(database, row, None, wait=not (no_wait or dry_run))
         if not (no_wait or dry_run) and settings.market_cross_check_sample:
@@ -160,6 +163,27 @@ def backfill_all_missing(
     with _audited(audit, wait=not (no_wait or dry_run)) as file, command_database() as database:
         first, last = _range(database, None, None, days=days)
         row = _start(database, "missing", None, first, last, dry_run=dry_run)
+        row = _follow(database, row, file, wait=not (no_wait or dry_run))
+    _report(row, as_json=as_json)
+
+
+@app.command("backfill-stale-daily")
+def backfill_stale_daily(
+    audit: AuditOption = None,
+    no_wait: NoWaitOption = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a job for the bars that stale tickers and those without any lack.
+
+    Stale is more than one finished session behind; `coverage` names them. A ticker without a bar
+    gets BACKFILL_DAYS. Examples: `python -m market backfill-stale-daily --dry-run`,
+    `python -m market backfill-stale-daily --no-wait --json`.
+    """
+    days = load(MarketSettings).backfill_days
+    with _audited(audit, wait=not (no_wait or dry_run)) as file, command_database() as database:
+        first, last = _range(database, None, None, days=days)
+        row = _start(database, "stale", None, first, last, dry_run=dry_run)
         row = _follow(database, row, file, wait=not (no_wait or dry_run))
     _report(row, as_json=as_json)
 

@@ -29,6 +29,7 @@ from market.prices.ingestion import AuditFile, Run
 from market.providers import Provider, build
 from market.providers.status import overview
 from market.settings import MarketSettings
+from market.snapshots import Benchmark
 from market.universe import registry, sessions
 from sql.database import Connection, Database, one, trying
 from sql.errors import InvalidInput, NotFound, ReckonerError
@@ -156,11 +157,14 @@ def _fetch(
 ) -> dict[str, Any]:
     with waiting(f"fetching {plan.symbol}"):
         result = backfill.fetch(database, providers, plan, time.sleep, by_merit=settings.chooses)
+        with database.transaction() as conn:
+            benchmark = Benchmark(settings.benchmark_symbol)
+            snapshot = backfill.snapshot(conn, plan, result, benchmark)
     # The line is removed when the transaction rolls back, and the other way round.
     entry = file.entry() if file else contextlib.nullcontext()
     with entry, database.transaction(seconds=300) as conn:
         before = bars_table.count(conn, plan.symbol)
-        summary = backfill.store(conn, plan, result, run)
+        summary = backfill.store(conn, plan, result, run, snapshot)
         after = bars_table.count(conn, plan.symbol)
         if file and summary.audit:
             file.append(summary.audit)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from market.evaluation.records import GROUPINGS, TIMES
-from market.settings import ReportSettings
+from market.settings import BenchmarkSettings
 from sql.errors import InvalidInput, ReckonerError
 from sql.settings import load
 
@@ -115,7 +115,7 @@ class Filters:
             raise InvalidInput(
                 f"--since {self.since} is after --until {self.until}: the first day goes first"
             )
-        self.benchmark = load(ReportSettings).benchmark_symbol
+        self.benchmark = load(BenchmarkSettings).benchmark_symbol
 
     def about(self) -> dict[str, Any]:
         """Return the filters by name, as the frame takes them."""

@@ -1,8 +1,8 @@
 """A backfill from plan to store, for callers that take a ticker through all of it.
 
-Three steps, so that the network is never awaited inside a transaction: `prepare` or `plan`
-(read-only), `fetch` (providers, no transaction), `store` (in the transaction in which the caller
-ends its event).
+Four steps, so that nothing slow happens inside a transaction: `prepare` or `plan` (read-only),
+`fetch` (providers, no transaction), `snapshot` (indicators, no transaction), `store` (in the
+transaction in which the caller ends its event).
 """
 
 from market.prices.fetch import continuation, fetch
@@ -16,9 +16,9 @@ from market.prices.results import (
     Result,
     UnknownSymbol,
 )
-from market.prices.store import Summary, store
+from market.prices.store import Summary, snapshot, store
 
 __all__ = [
     "Deferred", "Failed", "Fetched", "NoData", "Plan", "Result", "Summary", "UnknownSymbol",
-    "calendars_missing", "continuation", "fetch", "plan", "prepare", "store",
+    "calendars_missing", "continuation", "fetch", "plan", "prepare", "snapshot", "store",
 ]  # fmt: skip

@@ -19,6 +19,7 @@ from psycopg.types.json import Jsonb
 from market.files import append_to
 from market.prices.report import Known, Report
 from market.providers import Action, Payload, Request
+from market.providers.base import AnyRequest, IntradayRequest
 from sql.database import Connection, one
 from sql.errors import ReckonerError
 from sql.redaction import one_line
@@ -33,7 +34,7 @@ class Attempt:
     """One attempt at one provider. kind: the class of the answer, or `paused`."""
 
     provider: str
-    request: Request
+    request: AnyRequest
     kind: str
     message: str
     seconds: float
@@ -154,6 +155,7 @@ def record(
                     "duration": round(sum(each.seconds for each in attempts), 3),
                     "error": one_line(str(details["reason"])) if "reason" in details else None,
                     "asked": [_attempt(each, ids) for each in attempts],
+                    "interval": _interval(shown) if shown else "1d",
                 }
             ),
             Jsonb(checks),
@@ -178,7 +180,12 @@ def _check(symbol: str, attempt: Attempt, report: Report) -> dict[str, Any]:
         "notes": [one_line(note) for note in notes[:_NOTES]],
         "score": report.score,
         "verdict": report.grade,
+        "interval": _interval(attempt),
     }
+
+
+def _interval(attempt: Attempt) -> str:
+    return "5m" if isinstance(attempt.request, IntradayRequest) else "1d"
 
 
 def _attempt(attempt: Attempt, ids: Mapping[str, int]) -> dict[str, Any]:

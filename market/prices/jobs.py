@@ -24,10 +24,16 @@ from sql.database import Connection, one
 from sql.errors import NotFound
 from sql.rows import Rows, fetch_rows
 
-Kind = Literal["backfill", "missing", "sync", "update"]
+Kind = Literal["backfill", "missing", "stale", "sync", "update"]
 _NEWEST = 20  # each progress reads the waiting events of tickers
 # Below the priority of predictions; the newest days before whole years.
-PRIORITIES: dict[Kind, int] = {"backfill": -20, "missing": -20, "sync": -5, "update": -5}
+PRIORITIES: dict[Kind, int] = {
+    "backfill": -20,
+    "missing": -20,
+    "stale": -10,
+    "sync": -5,
+    "update": -5,
+}
 
 
 def start(

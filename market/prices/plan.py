@@ -37,14 +37,19 @@ def plan(
     ).fetchone()
     if row is None:
         return None
+    return of_row(row, row["sessions"], refetch=refetch)
+
+
+def of_row(row: Mapping[str, Any], sessions: Sequence[dt.date], *, refetch: bool = False) -> Plan:
+    """Make a plan of a row of `ticker_plan` or `bulk_plans`. sessions: of its range, ascending."""
     request = whole = None
     if row["missing_from"] is not None:
         name, start, end = row["provider_symbol"], row["request_from"], row["request_to"]
-        whole = Request(name, row["whole_from"], row["last_session"], row["sessions"])
+        whole = Request(name, row["whole_from"], row["last_session"], sessions)
         wanted = [session for session in whole.sessions if start <= session <= end]
         request = Request(name, start, end, wanted)
     return Plan(
-        symbol=symbol,
+        symbol=row["symbol"],
         calendar=row["calendar"],
         status=row["status"],
         name=row["provider_symbol"],

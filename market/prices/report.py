@@ -19,7 +19,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from market.providers.base import Action, Bar
+from market.providers.base import Action, Bar, IntradayBar
 
 LEAST_SCORE = 0.6
 # A share of the sessions: fewer holes are days without trades, and no doubt about the others.
@@ -58,7 +58,7 @@ class Report:
     date. parts: 0 to 1 each, as in the table above.
     expected, missing: sessions from the first bar on, and how many of them have no bar. given: rows,
     without those of sessions that are not over, or without prices. has_new_basis: the bars cannot
-    stand beside the stored ones.
+    stand beside the stored ones. intraday: the bars of a batch of five-minute bars, which has no others.
     """
 
     bars: list[Bar] = field(default_factory=list)
@@ -73,12 +73,18 @@ class Report:
     expected: int = 0
     missing: int = 0
     has_new_basis: bool = False
+    intraday: list[IntradayBar] = field(default_factory=list)
+
+    @property
+    def has_bars(self) -> bool:
+        """Whether there are bars, of either interval."""
+        return bool(self.bars or self.intraday)
 
     @property
     def score(self) -> float:
         """0 to 1; see the module's table."""
         lack = sum(WEIGHTS[name] * (1 - part) for name, part in self.parts.items())
-        return round(max(0.0, 1 - lack), 4) if self.bars else 0.0
+        return round(max(0.0, 1 - lack), 4) if self.has_bars else 0.0
 
     @property
     def grade(self) -> str:
@@ -91,7 +97,7 @@ class Report:
     def reason(self) -> str:
         """Why the batch is refused, in one line."""
         first = [*self.faults, *self.rejected, *self.flags, *self.notes][:1]
-        if not self.bars:
+        if not self.has_bars:
             return f"none of {self.given} bars is usable: {first[0] if first else 'no rows'}"
         worst = min(self.parts, key=lambda name: WEIGHTS[name] * (self.parts[name] - 1))
         return (

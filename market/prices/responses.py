@@ -19,7 +19,8 @@ from market.prices.results import (
     Result,
     UnknownSymbol,
 )
-from market.providers import Answer, Bar, Kind, Request
+from market.providers import Answer, Bar, Kind
+from market.providers.base import AnyRequest
 from market.providers.limits import Paused
 
 
@@ -31,7 +32,7 @@ class Response:
     """
 
     source: str
-    request: Request
+    request: AnyRequest
     answer: Answer | Paused
     seconds: float = 0.0
     report: Report | None = None
@@ -79,8 +80,8 @@ class Responses:
     left_out: why the other providers were not asked.
     """
 
-    plan: Plan
-    request: Request
+    plan: Plan | None  # None: for five-minute bars
+    request: AnyRequest
     left_out: Sequence[str] = ()
     best: Fetched | None = None
     _attempts: list[Attempt] = field(default_factory=list)
@@ -123,10 +124,10 @@ class Responses:
         report = response.report
         if report is None or not response.is_usable:
             self._failed.append(f"{words}, {report.reason if report else 'not validated'}")
-        elif self.best is None or len(report.bars) > len(self.best.bars) or not report.missing:
+        elif self.best is None or _count(report) > _count(self.best) or not report.missing:
             self.best = Fetched(
                 response.source,
-                self.request,
+                response.request,
                 report.bars,
                 report.rejected,
                 report.left_out,
@@ -137,6 +138,7 @@ class Responses:
                 currency=answer.currency,
                 actions=report.actions,
                 payload=answer.payload,
+                intraday=report.intraday,
             )
 
     def conclude(self) -> Result:
@@ -160,6 +162,11 @@ class Responses:
         if not empty:
             return UnknownSymbol(reasons, attempts)
         nothing = Fetched(empty[0][0], self.request, (), attempts=attempts)
-        if self.plan.is_known_empty and not self._unknown:
+        if self.plan is not None and self.plan.is_known_empty and not self._unknown:
             return nothing
         return NoData(reasons, nothing, attempts)
+
+
+def _count(of: Report | Fetched) -> int:
+    """Count the bars, of either interval."""
+    return len(of.bars) + len(of.intraday)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from market.prices.ingestion import Attempt
 from market.providers import Action, Bar, Payload, Request
+from market.providers.base import AnyRequest, IntradayBar
 from market.providers.renames import Name
 
 
@@ -66,7 +67,7 @@ class Fetched:
     """A provider gave bars (or a good, empty answer for a range after the stored bars)."""
 
     source: str
-    request: Request
+    request: AnyRequest
     bars: Sequence[Bar]
     rejected: Sequence[str] = ()
     left_out: Mapping[dt.date, str] = field(default_factory=dict)  # fields of bars, by date
@@ -78,6 +79,7 @@ class Fetched:
     actions: Sequence[Action] = ()
     payload: Payload | None = None
     attempts: Sequence[Attempt] = ()  # as in every result: all attempts, in order
+    intraday: Sequence[IntradayBar] = ()  # of a request for five-minute bars, which has no others
 
 
 @dataclass(frozen=True)

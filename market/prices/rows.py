@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from market.prices.ratios import ROUNDING
 from market.prices.report import MANY, Report
-from market.providers.base import Bar
+from market.providers.base import Bar, IntradayBar
 
 _MAX_VOLUME = 2**63
 # Wide enough for every coin and every currency, narrow enough to divide by.
@@ -35,8 +35,8 @@ def check_rows(
         date = bar.date
         if _is_blank(bar):
             blank[date] = f"{date}: a row without prices"
-        elif fault := _fault(bar):
-            report.rejected.append(f"{date}: {fault}")
+        elif why := fault(bar):
+            report.rejected.append(f"{date}: {why}")
         elif date in disputed:
             continue
         elif date != last and date in good and _disagree(good[date], bar):
@@ -93,7 +93,7 @@ def _is_blank(bar: Bar) -> bool:
     return all(price is None or math.isnan(price) for price in bar[1:6])
 
 
-def _fault(bar: Bar) -> str | None:
+def fault(bar: Bar | IntradayBar) -> str | None:
     """Return what makes the close doubtful."""
     if bar.close is None:
         return "no close"
@@ -129,9 +129,22 @@ def _believed(report: Report, bar: Bar) -> Bar:
     """Leave out the fields that cannot be, and note each."""
     if _is_sound(bar):
         return bar
+    left_out = unbelieved(bar, bar.adjusted_close)
+    if not left_out:
+        return bar
+    words = ", ".join(f"{name} {value}" for name, value in left_out.items())
+    report.notes.append(f"{bar.date}: {words} left out, close {bar.close}")
+    report.left_out[bar.date] = ", ".join(left_out)
+    return bar._replace(**cast("dict[str, Any]", dict.fromkeys(left_out)))
+
+
+def unbelieved(
+    bar: Bar | IntradayBar, adjusted_close: float | None = None
+) -> Mapping[str, float | None]:
+    """Return the fields of a bar with a good close that cannot be, with their values."""
     prices: Mapping[str, float | None] = {
-        name: getattr(bar, name) for name in ("open", "high", "low", "adjusted_close")
-    }
+        "open": bar.open, "high": bar.high, "low": bar.low, "adjusted_close": adjusted_close,
+    }  # fmt: skip
     left_out: dict[str, float | None] = {
         name: price for name, price in prices.items() if price is not None and not is_price(price)
     }
@@ -153,9 +166,4 @@ def _believed(report: Report, bar: Bar) -> Bar:
     volume = bar.volume
     if volume is not None and not 0 <= volume < _MAX_VOLUME:
         left_out["volume"] = volume
-    if not left_out:
-        return bar
-    words = ", ".join(f"{name} {value}" for name, value in left_out.items())
-    report.notes.append(f"{bar.date}: {words} left out, close {bar.close}")
-    report.left_out[bar.date] = ", ".join(left_out)
-    return bar._replace(**cast("dict[str, Any]", dict.fromkeys(left_out)))
+    return left_out

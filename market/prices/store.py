@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from market import outcomes
+from market import outcomes, snapshots
 from market.prices import bars_table, ingestion
 from market.prices.ingestion import Run
 from market.prices.results import (
@@ -19,6 +19,7 @@ from market.prices.results import (
     Result,
     UnknownSymbol,
 )
+from market.snapshots import Benchmark, Prepared
 from sql.database import Connection
 
 
@@ -32,11 +33,36 @@ class Summary:
     audit: dict[str, Any] | None = None  # the run's row of ingestion_audit
 
 
-def store(conn: Connection, plan: Plan, result: Result | None, run: Run | None = None) -> Summary:
+def snapshot(conn: Connection, plan: Plan, result: Result | None, benchmark: Benchmark) -> Prepared:
+    """Compute the snapshot that follows from a result, in a transaction before that of `store`.
+
+    It only reads. Raises psycopg.Error.
+    """
+    if not isinstance(result, Fetched):
+        return None
+    return snapshots.prepare(
+        conn,
+        plan.symbol,
+        result.bars,
+        result.request.start,
+        result.request.end,
+        benchmark,
+        rebased=result.has_new_basis,
+    )
+
+
+def store(
+    conn: Connection,
+    plan: Plan,
+    result: Result | None,
+    run: Run | None = None,
+    snapshot: Prepared = None,
+) -> Summary:
     """Write the result of a fetch, and the outcomes that follow, in the caller's transaction.
 
     result None: nothing was missing. `Deferred` and `Failed` are only noted in the registry. The
-    attempts are recorded with every result.
+    attempts are recorded with every result. snapshot: of the bars as they will be; where they turn
+    out otherwise, or without it, the next sweep computes it.
     """
     if result is None:
         changed = outcomes.fill_due(conn, plan.symbol)
@@ -44,6 +70,8 @@ def store(conn: Connection, plan: Plan, result: Result | None, run: Run | None =
     run = run or Run()
     ids = ingestion.keep(conn, result.attempts, run)
     summary = _store(conn, plan, result, ids)
+    if snapshot is not None:
+        snapshots.store(conn, [snapshot])
     summary.audit = ingestion.record(
         conn, plan.symbol, result.attempts, ids, run, summary.result, summary.details
     )

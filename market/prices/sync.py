@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from market.prices import bulk, cross_check
 from market.providers import Provider
 from market.providers.base import batching
+from market.snapshots import Benchmark
 from sql.database import Database, one
 
 # How long a claim of a calendar is valid; it is renewed before each wait.
@@ -36,11 +37,12 @@ def top_up(
     providers: Sequence[Provider],
     symbols: Sequence[str] | None,
     wait: Callable[[float], None],
+    benchmark: Benchmark | None = None,
 ) -> int:
     """Fetch the newest session of many symbols from providers that have it in few requests.
 
     symbols None: all active tickers. Returns how many were stored; 0 where no provider has
-    batches. Raises psycopg.Error.
+    batches. benchmark: of their snapshots, see `bulk.top_up`. Raises psycopg.Error.
     """
     if not any(batching(provider) for provider in providers):
         return 0
@@ -52,7 +54,8 @@ def top_up(
         )
     if not row["symbols"]:
         return 0
-    return len(bulk.top_up(database, providers, row["session"], row["symbols"], wait).stored)
+    done = bulk.top_up(database, providers, row["session"], row["symbols"], wait, benchmark)
+    return len(done.stored)
 
 
 def after_close(
@@ -60,6 +63,7 @@ def after_close(
     providers: Sequence[Provider],
     sample: int,
     wait: Callable[[float], None],
+    benchmark: Benchmark | None = None,
 ) -> list[Synced]:
     """Synchronise the calendars with a finished session, except those another worker claimed.
 
@@ -79,7 +83,7 @@ def after_close(
     for row in due:
         stored = 0
         if row["calendar"] == bulk.CALENDAR:
-            stored = top_up(database, providers, None, renew_and_wait)
+            stored = top_up(database, providers, None, renew_and_wait, benchmark)
         with database.transaction(seconds=300) as conn:
             started = one(conn, "SELECT sync_start(%s, %s) AS n", [row["calendar"], row["session"]])
         done.append(Synced(row["calendar"], stored, started["n"]))

@@ -42,6 +42,28 @@ class Bar(NamedTuple):
     has_dividend: bool = False
 
 
+class IntradayBar(NamedTuple):
+    """Five minutes' prices from a provider. ts: their start, in UTC; else as in `Bar`.
+
+    Prices are adjusted for splits, as the provider knows them when it answers.
+    """
+
+    ts: dt.datetime
+    open: float | None
+    high: float | None
+    low: float | None
+    close: float | None
+    volume: int | None = None
+
+
+class Session(NamedTuple):
+    """A session with its hours, in UTC: a bar is of it where opens_at <= ts < closes_at."""
+
+    date: dt.date
+    opens_at: dt.datetime
+    closes_at: dt.datetime
+
+
 class Action(NamedTuple):
     """A split or a dividend, on the first session at the new price.
 
@@ -82,6 +104,39 @@ class Request:
 
 
 @dataclass(frozen=True)
+class IntradayRequest:
+    """The five-minute bars of one symbol from one moment to another, both in UTC.
+
+    sessions: those of the range with their hours, ascending, at least one. now: the database's time
+    before the request; a bar is final when its end and the provider's settle time are past.
+    """
+
+    symbol: str
+    sessions: Sequence[Session]
+    since: dt.datetime
+    now: dt.datetime
+
+    @property
+    def start(self) -> dt.date:
+        """The first session."""
+        return self.sessions[0].date
+
+    @property
+    def end(self) -> dt.date:
+        """The last session."""
+        return self.sessions[-1].date
+
+    @property
+    def until(self) -> dt.datetime:
+        """The end of the last session, even where it is under way."""
+        return self.sessions[-1].closes_at
+
+
+# What a provider is asked for, of either interval.
+AnyRequest = Request | IntradayRequest
+
+
+@dataclass(frozen=True)
 class Answer:
     """One provider's answer. message: one line for people. rejected: unreadable rows.
 
@@ -106,6 +161,20 @@ class Answer:
     payload: Payload | None = None
     abstains: bool = False
     exhausted: Literal["minute", "day"] | None = None
+    intraday: Sequence[IntradayBar] = ()
+
+
+@dataclass(frozen=True)
+class Intraday:
+    """A provider's offer of five-minute bars.
+
+    days: how far back from now; None: without a bound. settle_seconds: after a bar's end, until it
+    does not change any more. span_days: the most of one request; a longer one is sent in parts.
+    """
+
+    days: int | None = None
+    settle_seconds: int = 60
+    span_days: int = 60
 
 
 @dataclass(frozen=True)
@@ -114,7 +183,7 @@ class Capabilities:
 
     asset_types, calendars: of a ticker's plan; None: all. history_days: calendar days before the
     last session. batch: symbols in one `fetch_many`. credits: the most that one `fetch` costs of
-    the quota. plan: of the key, for people.
+    the quota. plan: of the key, for people. intraday: five-minute bars; None: it has none.
     """
 
     asset_types: frozenset[str] | None = None
@@ -123,6 +192,7 @@ class Capabilities:
     batch: int = 1
     credits: int = 1
     plan: str = "no key needed"
+    intraday: Intraday | None = None
 
 
 # The calendars of providers with US listings and coins only.
@@ -154,6 +224,19 @@ class Provider(Protocol):
     def fetch(self, request: Request) -> Answer:
         """Fetch once, within a minute. No answer of a provider raises an error."""
         ...
+
+
+class Intradaily(Provider, Protocol):
+    """A provider of five-minute bars; see `intradaily`."""
+
+    def fetch_intraday(self, request: IntradayRequest) -> Answer:
+        """Fetch once, within a minute. Bars outside of the request's sessions are cut by validation."""
+        ...
+
+
+def intradaily(provider: Provider) -> Intradaily | None:
+    """Return the provider as `Intradaily`, or None when it has no five-minute bars."""
+    return cast("Intradaily", provider) if provider.capabilities.intraday else None
 
 
 class Batching(Provider, Protocol):

@@ -20,7 +20,19 @@ from urllib.parse import quote
 
 from market.files import FileRefusedError, read_inside
 from market.providers import csv_text, items
-from market.providers.base import Action, Answer, Bar, Capabilities, Kind, Payload, Request
+from market.providers.base import (
+    Action,
+    Answer,
+    AnyRequest,
+    Bar,
+    Capabilities,
+    Intraday,
+    IntradayBar,
+    IntradayRequest,
+    Kind,
+    Payload,
+    Request,
+)
 from sql.descriptors import is_short
 
 # A day's line has some 60 bytes; a century has 26,000 sessions, and 37,000 days.
@@ -46,14 +58,22 @@ class CsvFiles:
 
     name = "csv"
     canary = None
-    capabilities = Capabilities(plan="local files")
+    capabilities = Capabilities(
+        plan="local files", intraday=Intraday(settle_seconds=0, span_days=36_500)
+    )
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def fetch(self, request: Request) -> Answer:
         """Read the symbol's file; rows that cannot be bars are rejected, the rest is used."""
-        name = f"{quote(request.symbol, safe='', errors='replace')}.csv"
+        return self._read(request, f"{quote(request.symbol, safe='', errors='replace')}.csv")
+
+    def fetch_intraday(self, request: IntradayRequest) -> Answer:
+        """Read the symbol's file of five-minute bars: `SYMBOL.5m.csv`."""
+        return self._read(request, f"{quote(request.symbol, safe='', errors='replace')}.5m.csv")
+
+    def _read(self, request: AnyRequest, name: str) -> Answer:
         try:
             body = read_inside(self._folder, name, _MOST_BYTES)
         except FileRefusedError as error:
@@ -66,7 +86,11 @@ class CsvFiles:
             if error.errno in {errno.ENOENT, errno.ENAMETOOLONG}:
                 return Answer(Kind.UNKNOWN, message=f"no file {name}")
             return Answer(Kind.DOWN, message=f"{name}: {error.strerror}")
-        return replace(_parse(request, name, body), payload=Payload(name, None, body))
+        if isinstance(request, IntradayRequest):
+            answer = _parse_intraday(request, name, body)
+        else:
+            answer = _parse(request, name, body)
+        return replace(answer, payload=Payload(name, None, body))
 
 
 def _parse(request: Request, name: str, body: bytes) -> Answer:
@@ -93,6 +117,48 @@ def _parse(request: Request, name: str, body: bytes) -> Answer:
         name,
         unread,
         actions=[action for action in actions if request.start <= action.date <= request.end],
+    )
+
+
+def _parse_intraday(request: IntradayRequest, name: str, body: bytes) -> Answer:
+    try:
+        table = csv_text.table(csv_text.decode(body))
+        missing = [column for column in _REQUIRED if column not in table.columns]
+        if missing:
+            return Answer(Kind.BAD_ANSWER, message=f"{name}: no column {', '.join(missing)}")
+        bars: dict[dt.datetime, IntradayBar] = {}
+        rejected = []
+        for line, fields, fault in table.rows:
+            if fault:
+                rejected.append(f"line {line}: {fault}")
+                continue
+            try:
+                bar = _intraday_bar(table, fields)
+            except ValueError as error:
+                rejected.append(f"line {line}: {error}")
+            else:
+                bars[bar.ts] = bar  # the later line of a time counts
+    except (csv.Error, ValueError, ArithmeticError) as error:
+        return Answer(Kind.BAD_ANSWER, message=f"{name}: {type(error).__name__}: {error}")
+    inside = [bars[ts] for ts in sorted(bars) if request.since <= ts < request.until]
+    if rejected and not bars:
+        return Answer(Kind.BAD_ANSWER, message=f"{name}: {rejected[0]}")
+    return Answer(Kind.OK if inside else Kind.EMPTY, (), name, rejected, intraday=inside)
+
+
+def _intraday_bar(table: csv_text.Table, fields: dict[str, str]) -> IntradayBar:
+    """Read a line; a time without a zone is UTC."""
+    ts = items.moment((fields.get("date") or "").strip())
+    close = _number(table, fields, "close")
+    if close is None or not 0 < close < math.inf:
+        raise ValueError(f"a close of {fields.get('close')!r}")
+    return IntradayBar(
+        ts.replace(tzinfo=dt.UTC) if ts.tzinfo is None else ts.astimezone(dt.UTC),
+        _number(table, fields, "open"),
+        _number(table, fields, "high"),
+        _number(table, fields, "low"),
+        close,
+        items.shares(_number(table, fields, "volume")),
     )
 
 

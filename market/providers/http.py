@@ -18,7 +18,7 @@ import httpx
 import tenacity
 from pydantic import ValidationError
 
-from market.providers.base import Action, Answer, Bar, Kind, Payload, Request
+from market.providers.base import Action, Answer, Bar, IntradayBar, Kind, Payload, Request
 from market.providers.bounds import (
     MOST_BYTES,
     MOST_KEPT,
@@ -30,7 +30,7 @@ from market.providers.bounds import (
 from market.providers.wire import deadline, new_http
 from sql.redaction import Secrets, one_line
 
-__all__ = ["Client", "Reply", "answered", "new_http", "nothing", "utc_seconds"]
+__all__ = ["Client", "Reply", "answered", "intraday_answered", "new_http", "nothing", "utc_seconds"]
 
 # Of the whole answer with its headers: a server may send a byte a second for ever.
 _ANSWER_SECONDS = 40.0
@@ -241,6 +241,16 @@ def answered(
         return Answer(Kind.EMPTY, message=message, asset_type=asset_type)
     inside_actions = [action for action in actions if request.start <= action.date <= request.end]
     return Answer(Kind.OK, inside, "", rejected, asset_type=asset_type, actions=inside_actions)
+
+
+def intraday_answered(
+    bars: Sequence[IntradayBar], *, asset_type: str | None = None, rejected: Sequence[str] = ()
+) -> Answer:
+    """Return five-minute bars as OK, or EMPTY without any."""
+    if not bars:
+        message = "; ".join(["no bars in the range", *rejected[:1]])
+        return Answer(Kind.EMPTY, message=message, asset_type=asset_type)
+    return Answer(Kind.OK, (), "", rejected, asset_type=asset_type, intraday=bars)
 
 
 def nothing(message: str) -> Answer:

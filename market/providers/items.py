@@ -24,6 +24,7 @@ _UNREADABLE = (
 # Fewer than half of the rows are never another form, nor so few.
 _MOST = 1000
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d")
 
 
 def number(value: Any) -> float | None:
@@ -52,6 +53,14 @@ def date(value: Any) -> dt.date:
     if not _DAY.match(text) or text[10:11] not in {"", " ", "T"}:
         raise ValueError(f"{text[:40]!r} is not a date")
     return dt.date.fromisoformat(text[:10])
+
+
+def moment(value: Any) -> dt.datetime:
+    """Read an ISO date with its time, as it stands there, perhaps without a zone; raises ValueError."""
+    text = str(value)
+    if not _MOMENT.match(text):
+        raise ValueError(f"{text[:40]!r} is not a date with its time")
+    return dt.datetime.fromisoformat(text)
 
 
 def read(rows: Iterable[T], one: Callable[[T], Any]) -> tuple[list[Any], list[str]]:

@@ -9,7 +9,17 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from market.providers.base import Answer, Batching, Kind, Limited, Provider, Request
+from market.providers.base import (
+    Answer,
+    AnyRequest,
+    Batching,
+    IntradayRequest,
+    Kind,
+    Limited,
+    Provider,
+    Request,
+    intradaily,
+)
 from market.providers.bounds import DAY_SECONDS
 from sql.database import Connection, Database, one
 from sql.descriptors import is_short
@@ -40,19 +50,49 @@ class Paused:
 
 
 def attempt(
-    database: Database, provider: Provider, request: Request, wait: Callable[[float], None]
+    database: Database,
+    provider: Provider,
+    request: AnyRequest,
+    wait: Callable[[float], None],
+    *,
+    leaves: float = 0.0,
 ) -> Answer | Paused:
     """Acquire a place, fetch once, and note the answer.
 
-    wait: called with the seconds until the reserved place in the provider's queue; may raise. No
-    transaction is open during the fetch. Raises psycopg.Error.
+    wait: called with the seconds until the reserved place in the provider's queue; may raise.
+    leaves: the share of each quota that must be left for others. No transaction is open during the
+    fetch. Raises psycopg.Error.
     """
-    paused = acquire(database, provider, provider.capabilities.credits, wait)
+    is_intraday = isinstance(request, IntradayRequest)
+    paused = _spared(database, provider, leaves) if is_intraday else None
+    paused = paused or acquire(database, provider, provider.capabilities.credits, wait)
     if paused:
         return paused
-    answer = guarded_fetch(lambda: [provider.fetch(request)], 1)[0]
+    answer = guarded_fetch(lambda: [_fetch(provider, request)], 1)[0]
     with database.transaction() as conn:
-        return note(conn, provider, request.symbol, answer)
+        return note(conn, provider, request.symbol, answer, is_intraday=is_intraday)
+
+
+def _fetch(provider: Provider, request: AnyRequest) -> Answer:
+    if not isinstance(request, IntradayRequest):
+        return provider.fetch(request)
+    able = intradaily(provider)
+    if able is None:
+        raise TypeError(f"{provider.name} has no five-minute bars")
+    return able.fetch_intraday(request)
+
+
+def _spared(database: Database, provider: Provider, leaves: float) -> Paused | None:
+    """Return Paused where five-minute bars may not be asked for: a plan's refusal, or the quota's rest."""
+    with database.transaction() as conn:
+        place = one(
+            conn,
+            "SELECT * FROM provider_intraday_paused(%s, %s, %s)",
+            [provider.name, provider.capabilities.credits, leaves],
+        )
+    if place["until"] is None:
+        return None
+    return Paused(place["until"], f"{provider.name} is paused: {place['reason']}")
 
 
 def guarded_fetch(fetch: Callable[[], Sequence[Answer]], number: int) -> Sequence[Answer]:
@@ -155,8 +195,18 @@ def is_trusted(
     return answer if isinstance(answer, Paused) else answer.kind is Kind.OK
 
 
-def note(conn: Connection, provider: Limited, symbol: str, answer: Answer) -> Answer | Paused:
-    """Record an answer in the provider's limits; returns Paused where it starts a pause."""
+def note(
+    conn: Connection,
+    provider: Limited,
+    symbol: str,
+    answer: Answer,
+    *,
+    is_intraday: bool = False,
+) -> Answer | Paused:
+    """Record an answer in the provider's limits; returns Paused where it starts a pause.
+
+    is_intraday: a plan without five-minute bars may have daily ones, so that only the former pause.
+    """
     name, message = provider.name, f"{answer.kind}: {answer.message}"
     if answer.kind not in {Kind.OK, Kind.EMPTY, Kind.UNKNOWN}:
         conn.execute("SELECT provider_erred(%s, %s, %s)", [name, answer.kind.value, message])
@@ -167,6 +217,13 @@ def note(conn: Connection, provider: Limited, symbol: str, answer: Answer) -> An
             conn.execute("SELECT provider_answered(%s, false)", [name])
         case Kind.OK | Kind.EMPTY | Kind.UNKNOWN:
             conn.execute("SELECT provider_answered(%s, %s)", [name, answer.kind is Kind.OK])
+        case Kind.PLAN if is_intraday:
+            row = one(
+                conn,
+                "SELECT provider_intraday_pause(%s, %s, %s) AS until",
+                [name, _PLAN_SECONDS, message],
+            )
+            return Paused(row["until"], f"{name} is paused: {message}", answer)
         case Kind.THROTTLED | Kind.PLAN:
             row = one(
                 conn,

@@ -16,9 +16,19 @@ import httpx
 from pydantic import BaseModel
 
 from market.providers import items
-from market.providers.base import US, Answer, Bar, Capabilities, Kind, Request
+from market.providers.base import (
+    US,
+    Answer,
+    Bar,
+    Capabilities,
+    Intraday,
+    IntradayBar,
+    IntradayRequest,
+    Kind,
+    Request,
+)
 from market.providers.bounds import path_segment
-from market.providers.http import Client, Reply, answered, nothing
+from market.providers.http import Client, Reply, answered, intraday_answered, nothing
 from market.providers.spelling import Spelling, pair
 
 _SPELLING = Spelling(share_class="{0}.{1}", pair="X:{0}{1}")
@@ -53,6 +63,8 @@ class Polygon:
             history_days=None if is_paid else 725,
             batch=100_000,
             plan="paid" if is_paid else "free: 2 years, end of day",
+            # A limit of 50,000 counts minutes, of which a month with extended hours has 20,000.
+            intraday=Intraday(None if is_paid else 725, 60 if is_paid else 900, span_days=30),
         )
 
     def fetch(self, request: Request) -> Answer:
@@ -68,6 +80,21 @@ class Polygon:
             {"adjusted": "true", "sort": "asc", "limit": "50000"},
             _refused,
             lambda reply: _read(request, symbol, reply),
+        )
+
+    def fetch_intraday(self, request: IntradayRequest) -> Answer:
+        """Fetch the five-minute bars of one symbol, those outside of its sessions too."""
+        symbol = _SPELLING(request.symbol)
+        try:
+            segment = path_segment(symbol, safe=":")
+        except ValueError as error:
+            return Answer(Kind.BAD_ANSWER, message=str(error))
+        first, last = (int(each.timestamp() * 1000) for each in (request.since, request.until))
+        return self._client.fetch(
+            f"/v2/aggs/ticker/{segment}/range/5/minute/{first}/{last - 1}",
+            {"adjusted": "true", "sort": "asc", "limit": "50000"},
+            _refused,
+            lambda reply: _read_intraday(symbol, reply),
         )
 
     def credits_for(self, requests: Sequence[Request]) -> int:
@@ -128,6 +155,16 @@ def _read(request: Request, symbol: str, reply: Reply) -> Answer:
     return answered(request, bars, rejected=rejected)
 
 
+def _read_intraday(symbol: str, reply: Reply) -> Answer:
+    series = _Aggregates.model_validate_json(reply.body)
+    if series.ticker != symbol:
+        return Answer(Kind.BAD_ANSWER, message=f"asked for {symbol}, got {series.ticker}")
+    if not series.results:
+        return nothing("no results: an unknown symbol, or an empty range")
+    bars, rejected = items.read(series.results, _intraday_bar)
+    return intraday_answered(bars, rejected=rejected)
+
+
 def _read_market(rows: list[tuple[str, Bar]], reply: Reply) -> Answer:
     market = _Market.model_validate_json(reply.body).results or []
     # An unreadable row is missing in its own symbol's answer, which is then asked for alone.
@@ -143,4 +180,15 @@ def _bar(row: Mapping[str, Any], zone: dt.tzinfo) -> Bar:
         items.number(row.get("l")),
         items.number(row["c"]),
         volume=items.shares(row.get("v")),
+    )
+
+
+def _intraday_bar(row: Mapping[str, Any]) -> IntradayBar:
+    return IntradayBar(
+        dt.datetime.fromtimestamp(row["t"] / 1000, dt.UTC),
+        items.number(row.get("o")),
+        items.number(row.get("h")),
+        items.number(row.get("l")),
+        items.number(row["c"]),
+        items.shares(row.get("v")),
     )

@@ -75,7 +75,7 @@ def joined(answers: Sequence[tuple[Request, Answer]]) -> Answer:
         bars=bars,
         rejected=rejected,
         actions=sorted(action for answer in used for action in answer.actions),
-        payload=_joined_payload([answer.payload for answer in used if answer.payload]),
+        payload=joined_payload([answer.payload for answer in used if answer.payload]),
     )
 
 
@@ -88,7 +88,8 @@ def _is_step(before: Sequence[Bar], after: Sequence[Bar]) -> bool:
     return not 1 / _STEP < new / old < _STEP
 
 
-def _joined_payload(payloads: Sequence[Payload]) -> Payload | None:
+def joined_payload(payloads: Sequence[Payload]) -> Payload | None:
+    """Join the payloads of several parts; None without any."""
     if not payloads:
         return None
     return Payload(

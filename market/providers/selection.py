@@ -10,9 +10,9 @@ depends only on the scores and the request, so that it can be repeated from the 
 import datetime as dt
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from market.providers.base import Bar, Provider, Request
+from market.providers.base import AnyRequest, Bar, IntradayRequest, Provider, Request
 from sql.database import Connection
 
 # A provider with fewer (decayed) answers keeps its place.
@@ -30,7 +30,7 @@ class Selection:
 def select(
     conn: Connection,
     providers: Sequence[Provider],
-    request: Request,
+    request: AnyRequest,
     *,
     symbol: str,
     asset_type: str,
@@ -53,7 +53,7 @@ def lack(
     provider: Provider,
     asset_type: str,
     calendar: str,
-    request: Request,
+    request: AnyRequest,
     newest: dt.date | None = None,
 ) -> str | None:
     """Return why the provider cannot have the request, or None.
@@ -65,14 +65,36 @@ def lack(
         return f"{provider.name} has no prices of this kind: {asset_type}"
     if can.calendars is not None and calendar not in can.calendars:
         return f"{provider.name} has nothing of {calendar}"
+    if isinstance(request, IntradayRequest):
+        return _lacks_intraday(provider, request)
     days = ((newest or request.end) - request.start).days
     if can.history_days is not None and days > can.history_days:
         return f"{provider.name} goes back {can.history_days} days, not {days}"
     return None
 
 
+def _lacks_intraday(provider: Provider, request: IntradayRequest) -> str | None:
+    offer = provider.capabilities.intraday
+    if offer is None:
+        return f"{provider.name} has no five-minute bars"
+    if not within(provider, request).sessions:
+        back = (request.now - request.sessions[-1].opens_at).days
+        return f"{provider.name} has five-minute bars of the last {offer.days} days, not of {back} days ago"
+    return None
+
+
+def within(provider: Provider, request: IntradayRequest) -> IntradayRequest:
+    """Return the part of a request that the provider can have: it is not asked for older sessions."""
+    offer = provider.capabilities.intraday
+    if offer is None or offer.days is None:
+        return request
+    first = request.now - dt.timedelta(days=offer.days)
+    sessions = [each for each in request.sessions if each.opens_at > first]
+    return replace(request, sessions=sessions)
+
+
 def ranked(
-    conn: Connection, providers: Sequence[Provider], symbol: str, request: Request
+    conn: Connection, providers: Sequence[Provider], symbol: str, request: AnyRequest
 ) -> list[Provider]:
     """Order the providers by a draw over their scores; see above.
 

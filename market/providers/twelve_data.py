@@ -15,8 +15,18 @@ import httpx
 from pydantic import BaseModel
 
 from market.providers import items
-from market.providers.base import US, Answer, Bar, Capabilities, Kind, Request
-from market.providers.http import Client, Reply, answered
+from market.providers.base import (
+    US,
+    Answer,
+    Bar,
+    Capabilities,
+    Intraday,
+    IntradayBar,
+    IntradayRequest,
+    Kind,
+    Request,
+)
+from market.providers.http import Client, Reply, answered, intraday_answered
 from market.providers.spelling import Spelling, pair
 
 _SPELLING = Spelling(share_class="{0}.{1}", pair="{0}/{1}")
@@ -26,6 +36,7 @@ _TYPES = {"ETF": "etf", "Digital Currency": "crypto", "Common Stock": "stock"}
 
 class _Meta(BaseModel):
     symbol: str
+    interval: str | None = None
     type: str | None = None
     currency: str | None = None
     exchange_timezone: str | None = None
@@ -51,11 +62,33 @@ class TwelveData:
             history_days=_MOST_ROWS - 100,  # coins have a row for each day
             batch=50 if is_paid else 8,
             plan="paid" if is_paid else "free",
+            # A coin has 288 bars a day, and an answer 5,000.
+            intraday=Intraday(days=1000, span_days=15),
         )
 
     def fetch(self, request: Request) -> Answer:
         """Fetch one range of one symbol."""
         return self.fetch_many([request])[0]
+
+    def fetch_intraday(self, request: IntradayRequest) -> Answer:
+        """Fetch the five-minute bars of one symbol, with times in UTC."""
+        name = _SPELLING(request.symbol)
+        params = {
+            "symbol": name,
+            "interval": "5min",
+            "start_date": f"{request.since:%Y-%m-%d %H:%M:%S}",
+            "end_date": f"{request.until:%Y-%m-%d %H:%M:%S}",
+            "timezone": "UTC",
+            "order": "ASC",
+            "adjust": "splits",
+            "outputsize": f"{_MOST_ROWS}",
+        }
+        return self._client.fetch(
+            "/time_series",
+            params,
+            lambda reply: _refused_by(reply.document, reply.status),
+            lambda reply: _read_intraday(request, name, reply.document),
+        )
 
     def credits_for(self, requests: Sequence[Request]) -> int:
         """Count a credit for each symbol, alone or in a batch."""
@@ -116,20 +149,39 @@ def _refused_by(document: Mapping[str, Any], status: int) -> Answer | None:  # n
 def _read(request: Request, name: str, document: Mapping[str, Any]) -> Answer:
     series = _Series.model_validate(document)
     meta = series.meta
+    if refused := _other(request.symbol, name, series):
+        return refused
+    bars, rejected = items.read(series.values or [], _bar)
+    answer = answered(request, bars, asset_type=_TYPES.get(meta.type or ""), rejected=rejected)
+    return replace(answer, currency=meta.currency)
+
+
+def _read_intraday(request: IntradayRequest, name: str, document: Mapping[str, Any]) -> Answer:
+    series = _Series.model_validate(document)
+    if refused := _other(request.symbol, name, series):
+        return refused
+    if series.meta.interval != "5min":
+        return Answer(
+            Kind.BAD_ANSWER, message=f"asked for 5min, got {series.meta.interval or 'no interval'}"
+        )
+    bars, rejected = items.read(series.values or [], _intraday_bar)
+    return intraday_answered(bars, asset_type=_TYPES.get(series.meta.type or ""), rejected=rejected)
+
+
+def _other(symbol: str, name: str, series: _Series) -> Answer | None:
+    """Return why a series is not the one that was asked for, or not all of it."""
+    meta = series.meta
     if meta.symbol != name:
         return Answer(Kind.BAD_ANSWER, message=f"asked for {name}, got {meta.symbol}")
     is_coin = meta.type == "Digital Currency"
-    if (pair(request.symbol) is not None) != is_coin or (
+    if (pair(symbol) is not None) != is_coin or (
         not is_coin and (meta.currency, meta.exchange_timezone) != ("USD", "America/New_York")
     ):
         what = f"{meta.type} in {meta.currency}, {meta.exchange_timezone}"
         return Answer(Kind.BAD_ANSWER, message=f"another instrument: {name} is a {what}")
-    rows = series.values or []
-    if len(rows) >= _MOST_ROWS:
+    if len(series.values or []) >= _MOST_ROWS:
         return Answer(Kind.PLAN, message=f"more than {_MOST_ROWS} rows in the range", abstains=True)
-    bars, rejected = items.read(rows, _bar)
-    answer = answered(request, bars, asset_type=_TYPES.get(meta.type or ""), rejected=rejected)
-    return replace(answer, currency=meta.currency)
+    return None
 
 
 def _bar(row: Mapping[str, Any]) -> Bar:
@@ -140,4 +192,15 @@ def _bar(row: Mapping[str, Any]) -> Bar:
         items.number(row.get("low")),
         items.number(row["close"]),
         volume=items.shares(row.get("volume")),
+    )
+
+
+def _intraday_bar(row: Mapping[str, Any]) -> IntradayBar:
+    return IntradayBar(
+        items.moment(row["datetime"]).replace(tzinfo=dt.UTC),
+        items.number(row.get("open")),
+        items.number(row.get("high")),
+        items.number(row.get("low")),
+        items.number(row["close"]),
+        items.shares(row.get("volume")),
     )

@@ -25,7 +25,16 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 import tenacity
 
-from market.providers.base import Answer, Capabilities, Kind, Payload, Request
+from market.providers.base import (
+    Answer,
+    AnyRequest,
+    Capabilities,
+    Intraday,
+    IntradayRequest,
+    Kind,
+    Payload,
+    Request,
+)
 from market.providers.bounds import MOST_BYTES, MOST_KEPT, path_segment
 from market.providers.yahoo_chart import classify, is_stale_crumb
 from sql.descriptors import is_short
@@ -59,7 +68,8 @@ class Yahoo:
 
     name = "yahoo"
     canary = "SPY"
-    capabilities = Capabilities()
+    # It answers 422 for five-minute bars that are older.
+    capabilities = Capabilities(intraday=Intraday(days=60))
 
     def __init__(self, seconds: float = _FETCH_SECONDS) -> None:
         self._seconds = seconds
@@ -72,10 +82,6 @@ class Yahoo:
 
     def fetch(self, request: Request) -> Answer:
         """Fetch one range of one symbol; status and body decide the class of the answer."""
-        try:
-            segment = path_segment(request.symbol)
-        except ValueError as error:
-            return Answer(Kind.BAD_ANSWER, message=str(error))
         midnight = dt.datetime.combine(request.start, dt.time(), dt.UTC)
         end = dt.datetime.combine(request.end, dt.time(), dt.UTC)
         params = {
@@ -85,6 +91,23 @@ class Yahoo:
             "interval": "1d",
             "events": "div,splits",
         }
+        return self._chart(request, params)
+
+    def fetch_intraday(self, request: IntradayRequest) -> Answer:
+        """Fetch the five-minute bars of one symbol."""
+        params = {
+            "period1": int(request.since.timestamp()),
+            "period2": int(request.until.timestamp()),
+            "interval": "5m",
+            "includePrePost": "false",
+        }
+        return self._chart(request, params)
+
+    def _chart(self, request: AnyRequest, params: dict[str, Any]) -> Answer:
+        try:
+            segment = path_segment(request.symbol)
+        except ValueError as error:
+            return Answer(Kind.BAD_ANSWER, message=str(error))
         transport = self._ready()
         self._fetch.ends = time.monotonic() + self._seconds
         try:

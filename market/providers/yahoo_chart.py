@@ -12,7 +12,16 @@ import zoneinfo
 from typing import Any
 
 from market.providers import items
-from market.providers.base import Action, Answer, Bar, Kind, Request
+from market.providers.base import (
+    Action,
+    Answer,
+    AnyRequest,
+    Bar,
+    IntradayBar,
+    IntradayRequest,
+    Kind,
+    Request,
+)
 from market.providers.bounds import MOST_ROWS, ExcessError, check_size, retry_after
 
 # Without an exchange's suffix: a US listing, with prices in dollars.
@@ -49,7 +58,7 @@ def is_stale_crumb(status: int, body: bytes) -> bool:
 
 
 def classify(  # noqa: PLR0911 - one return per class of answer is the clearest form
-    request: Request, status: int, body: bytes, header: str | None = None
+    request: AnyRequest, status: int, body: bytes, header: str | None = None
 ) -> Answer:
     """Turn one HTTP answer of the chart endpoint into an `Answer`. header: its Retry-After."""
     if status in {429, 999}:
@@ -89,7 +98,7 @@ def classify(  # noqa: PLR0911 - one return per class of answer is the clearest 
         )
 
 
-def _parse(request: Request, result: dict[str, Any]) -> Answer:
+def _parse(request: AnyRequest, result: dict[str, Any]) -> Answer:
     meta = result["meta"]
     if str(meta.get("symbol", "")).upper() != request.symbol.upper():
         return Answer(
@@ -104,6 +113,42 @@ def _parse(request: Request, result: dict[str, Any]) -> Answer:
         return Answer(Kind.EMPTY, message="no bars in the range")
     if len(result["timestamp"]) > MOST_ROWS:
         raise ExcessError(f"more than {MOST_ROWS} bars")
+    if isinstance(request, IntradayRequest):
+        return _intraday(result)
+    return _daily(request, result)
+
+
+def _intraday(result: dict[str, Any]) -> Answer:
+    meta = result["meta"]
+    if meta.get("dataGranularity") not in {None, "5m"}:
+        return Answer(Kind.BAD_ANSWER, message=f"asked for 5m, got {meta['dataGranularity']}")
+    bars, rejected = items.read(_rows(result), _intraday_bar)
+    return Answer(
+        Kind.OK if bars else Kind.EMPTY,
+        (),
+        "",
+        rejected,
+        asset_type=_ASSET_TYPES.get(str(meta.get("instrumentType"))),
+        currency=meta.get("currency"),
+        timezone=meta.get("exchangeTimezoneName"),
+        intraday=bars,
+    )
+
+
+def _intraday_bar(row: tuple[Any, ...]) -> IntradayBar:
+    timestamp, opens, high, low, close, _, volume = row
+    return IntradayBar(
+        dt.datetime.fromtimestamp(timestamp, dt.UTC),
+        items.number(opens),
+        items.number(high),
+        items.number(low),
+        items.number(close),
+        items.shares(volume),
+    )
+
+
+def _daily(request: Request, result: dict[str, Any]) -> Answer:
+    meta = result["meta"]
     zone = _zone(meta)
     actions, undated = _actions(result, zone)
     splits = {action.date for action in actions if action.kind == "split"}

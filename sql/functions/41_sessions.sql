@@ -176,7 +176,7 @@ BEGIN
 
     IF v_was.is_there AND v_added IS NOT NULL THEN
         -- No request to a provider meant a session that was not stored then.
-        PERFORM coverage_remove(r.symbol, '1d', v_added) FROM ticker_registry r
+        PERFORM coverage_remove(r.symbol, i, v_added) FROM ticker_registry r, unnest('{1d,5m}'::text[]) AS i
         WHERE r.calendar = p_calendar
           AND EXISTS (SELECT FROM price_coverage c JOIN unnest(v_added) AS n(session)
                       ON n.session BETWEEN c."from" AND c."to" WHERE c.symbol = r.symbol);
@@ -206,8 +206,6 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION
-    session_settling(p_calendar text),
-    session_settling(),
     session_last_settled(p_calendar text),
     session_entry(p_calendar text, p_moment timestamptz),
     session_no_entry(p_calendar text, p_moment timestamptz),
@@ -217,6 +215,6 @@ REVOKE ALL ON FUNCTION
     sessions_merge(p_calendar text, p_sessions date[], p_opens timestamptz[], p_closes timestamptz[], p_version text, p_ends boolean, p_timezone text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/41_sessions.sql', '9ec35f151f6d3e64f6f963f57d401ec59ad6733ceafd6148328c7060e61cbad0')
+    ('functions/41_sessions.sql', '4f9c080656fe50431d0d027d7b2fba46bdef9130ef8e30bc7462507ea39fd40b')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

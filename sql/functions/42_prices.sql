@@ -54,6 +54,8 @@ DECLARE
     v_now   timestamptz := reckoner_now();
     v_first date := least(p_from, p_dates[1]);
     v_last  date := greatest(p_to, p_dates[cardinality(p_dates)]);
+    v_since date := p_dates[1]; -- the first bar that changes
+    v_gone  bigint := 0;
     v_name  name;
 BEGIN
     PERFORM bars_writing(p_symbol); -- before the caller fills the outcomes (42_bars_met.sql)
@@ -150,8 +152,9 @@ BEGIN
                 payload_id = excluded.payload_id
         )
         SELECT count(*) FILTER (WHERE is_new), count(*) FILTER (WHERE NOT is_new AND NOT is_gone),
-               count(*) FILTER (WHERE abs(old_close / close - 1) > 1e-9)
-        INTO inserted, updated, revised FROM met;
+               count(*) FILTER (WHERE abs(old_close / close - 1) > 1e-9),
+               count(*) FILTER (WHERE is_gone), min(date)
+        INTO inserted, updated, revised, v_gone, v_since FROM met;
     END IF;
 
     UPDATE ticker_registry r
@@ -165,6 +168,9 @@ BEGIN
          (SELECT max(date) AS date FROM market_prices WHERE symbol = p_symbol) l
     WHERE r.symbol = p_symbol;
     PERFORM coverage_add(p_symbol, '1d', p_from, p_to, p_source);
+    IF inserted + updated + v_gone > 0 THEN
+        PERFORM snapshot_mark(p_symbol, v_since, 'its bars changed'); -- 43_snapshots.sql
+    END IF;
     RETURN NEXT;
 END
 $$;
@@ -190,6 +196,6 @@ REVOKE ALL ON FUNCTION
     bars_merge(p_symbol text, p_source text, p_payload_id bigint, p_from date, p_to date, p_rebased boolean, p_dates date[], p_opens double precision[], p_highs double precision[], p_lows double precision[], p_closes double precision[], p_adjusted_closes double precision[], p_volumes bigint[], p_splits date[], p_dividends date[] )
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/42_prices.sql', '41bd0b08a46e87e295bb1302ca619b51b18987da49fed3fa352aad2d546e2236')
+    ('functions/42_prices.sql', '5c202d6d10219950972357043eb4f7a9926b93a6daed3cab0c142a34d555eefd')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

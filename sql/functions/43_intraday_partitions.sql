@@ -72,7 +72,7 @@ $$;
 -- Drops the oldest partition whose bars are all older than p_days, at least 1. Returns its name; NULL where
 -- there is none, or where somebody reads it: the next sweep tries again. The lock excludes readers. It is
 -- waited for 40 ms, for the table and for the partition, so that no reader queues behind it for longer
--- than a tenth of a second (tests/prices/test_intraday_partitions.py).
+-- than a tenth of a second (tests/benchmarks/retention.py).
 CREATE OR REPLACE FUNCTION intraday_partition_drop(p_days integer) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC' SET datestyle = 'ISO' SET lock_timeout = '40ms' AS $$
@@ -105,6 +105,6 @@ REVOKE ALL ON FUNCTION
     sweep_intraday(p_days integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/43_intraday_partitions.sql', '5d19dcb2909407c8a70aad8139b8b91a27bd2135b95bfdbe1081b5b8812944b9')
+    ('functions/43_intraday_partitions.sql', 'a4da6ae44935444a34ef465e5c534ba7eea016d75cc968478a82b508982c5e6c')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

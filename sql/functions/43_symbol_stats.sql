@@ -26,7 +26,8 @@ CROSS JOIN LATERAL (
     WHERE m.calendar = c.calendar AND m.session BETWEEN p.first_date AND p.last_date) s
 CROSS JOIN LATERAL (
     SELECT 1 - sum(d.rejected)::float8 / nullif(sum(d.given), 0) AS validation_rate
-    FROM data_quality_log d WHERE d.symbol = r.symbol AND d.verdict <> 'refused') q;
+    FROM data_quality_log d
+    WHERE d.symbol = r.symbol AND d."interval" = '1d' AND d.verdict <> 'refused') q;
 
 -- One row per symbol (NULL: every active ticker) for the sessions of a range that are over. Only bars
 -- of ours count.
@@ -65,7 +66,7 @@ LANGUAGE sql STABLE AS $$
                    (array_agg(d.score ORDER BY d.checked_at DESC, d.id DESC)
                     FILTER (WHERE d.verdict <> 'refused'))[1] AS last_score
             FROM data_quality_log d
-            WHERE d.symbol = a.symbol AND d.range_from <= p_to AND d.range_to >= p_from) q
+            WHERE d.symbol = a.symbol AND d."interval" = '1d' AND d.range_from <= p_to AND d.range_to >= p_from) q
         CROSS JOIN LATERAL (
             SELECT coalesce(jsonb_object_agg(g.source, g.n), '{}') AS providers
             FROM (SELECT coalesce(p.source, 'unknown') AS source, count(*) AS n FROM our_bars p
@@ -125,6 +126,6 @@ REVOKE ALL ON FUNCTION
     price_freshness()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/43_symbol_stats.sql', 'c0eec4968d2ffd7c430499c183a02ef489b0fe33cdcf292518d186a468fe0c90')
+    ('functions/43_symbol_stats.sql', '6789b5eead74b7cfe2ef93632b28e99be2b1e8d47eb7c46540a298cb23d160cc')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

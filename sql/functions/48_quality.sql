@@ -35,16 +35,16 @@ $$;
 CREATE OR REPLACE FUNCTION ingestion_audit_add(p_run jsonb, p_checks jsonb) RETURNS ingestion_audit
 LANGUAGE sql AS $$
     INSERT INTO data_quality_log (symbol, provider, range_from, range_to, given, rejected,
-                                  flagged, expected, missing, parts, notes, score, verdict)
+                                  flagged, expected, missing, parts, notes, score, verdict, "interval")
     SELECT c.symbol, c.provider, c.range_from, c.range_to, c.given, c.rejected,
-           c.flagged, c.expected, c.missing, c.parts, c.notes, c.score, c.verdict
+           c.flagged, c.expected, c.missing, c.parts, c.notes, c.score, c.verdict, coalesce(c."interval", '1d')
     FROM jsonb_populate_recordset(NULL::data_quality_log, p_checks) c;
 
     INSERT INTO ingestion_audit (symbol, job, outcome, provider, range_from, range_to, rows,
-                                 inserted, updated, rejected, score, hash, payload_id, duration, error, asked)
+                                 inserted, updated, rejected, score, hash, payload_id, duration, error, asked, "interval")
     SELECT r.symbol, r.job, r.outcome, r.provider, r.range_from, r.range_to, r.rows,
            r.inserted, r.updated, r.rejected, r.score, r.hash, r.payload_id, r.duration,
-           one_line(r.error), r.asked
+           one_line(r.error), r.asked, coalesce(r."interval", '1d')
     FROM jsonb_populate_record(NULL::ingestion_audit, p_run) r
     RETURNING ingestion_audit
 $$;
@@ -95,6 +95,6 @@ REVOKE ALL ON FUNCTION
     sweep_records(p_days integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/48_quality.sql', 'a152b8d09aa117f67fceb5592e7e2faef335bda876786f68bd3f940ce628edb7')
+    ('functions/48_quality.sql', 'f088f71fc3acf9e69d9156af9a13afe902c548e494ad290a256f767983150304')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

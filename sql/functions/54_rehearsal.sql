@@ -18,6 +18,7 @@ BEGIN
         p_symbol => '', p_source => '', p_payload_id => NULL, p_from => NULL, p_to => NULL,
         p_rebased => false, p_dates => '{}', p_opens => '{}', p_highs => '{}', p_lows => '{}',
         p_closes => '{}', p_adjusted_closes => '{}', p_volumes => '{}', p_splits => '{}', p_dividends => '{}');
+    PERFORM snapshot_store('[]');
     PERFORM outcomes_fill_symbols('{}', true);
     PERFORM outbox_finish('[]');
 END
@@ -26,6 +27,6 @@ REVOKE ALL ON FUNCTION
     worker_rehearsal()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/54_rehearsal.sql', '322f2ae8e84b155b8a0618558bcd469089c3a188da008448fe13ae99243a3064')
+    ('functions/54_rehearsal.sql', '86a1537bc98412478e446f31afa2c574553e1cf1bb00992c4e2d6f54e363b795')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -12,6 +12,8 @@ SELECT pg_advisory_xact_lock(1380271947, 2);
 --   sync      from the first session of the range that is over and has no bar; the range begins with the
 --             session that health expects at the latest (session_due), also after a week of holidays
 --   update    the newest session that is over, where it has no bar
+--   stale     from the session after the newest bar, where that is more than one session behind; without a
+--             bar from the range's first day
 -- A sync or update of all tickers takes expected_tickers (43_symbol_stats.sql). sync and update return only symbols that lack a bar.
 CREATE OR REPLACE FUNCTION job_wants(p_kind text, p_symbols text[], p_from date, p_to date)
 RETURNS TABLE (symbol text, want_from date, state text, reason text) LANGUAGE sql STABLE AS $$
@@ -43,6 +45,13 @@ RETURNS TABLE (symbol text, want_from date, state text, reason text) LANGUAGE sq
               AND NOT EXISTS (SELECT FROM our_bars p WHERE p.symbol = a.symbol AND p.date = s.session)) g
         WHERE p_kind IN ('sync', 'update') AND a.status = 'active' AND g.session IS NOT NULL
           AND (p_symbols IS NOT NULL OR a.symbol IN (SELECT t.symbol FROM expected_tickers t))
+    ), stale AS (
+        SELECT a.symbol, a.sessions_of,
+               (SELECT min(s.session) FROM market_sessions s
+                WHERE s.calendar = a.sessions_of AND s.session > b.last) AS want_from
+        FROM wanted a CROSS JOIN LATERAL (
+            SELECT max(p.date) AS last FROM our_bars p WHERE p.symbol = a.symbol) b
+        WHERE p_kind = 'stale' AND a.status = 'active' AND (b.last < a.due OR b.last IS NULL OR a.due IS NULL)
     )
     SELECT b.symbol::text, coalesce(b.want_from, p_from),
            CASE WHEN b.status = 'inactive' THEN 'failed' WHEN b.is_there THEN 'done' ELSE 'open' END,
@@ -51,6 +60,10 @@ RETURNS TABLE (symbol text, want_from date, state text, reason text) LANGUAGE sq
     FROM backfill b
     UNION ALL
     SELECT g.symbol::text, g.session, 'open', NULL FROM gaps g
+    UNION ALL
+    SELECT t.symbol::text, coalesce(t.want_from, p_from),
+           CASE WHEN starts_with(t.sessions_of, '?') THEN 'failed' ELSE 'open' END, calendar_unknown(t.sessions_of)
+    FROM stale t
 $$;
 
 -- Writes a job with its rows and events. p_named: a person starts it, so that dead events are requeued
@@ -77,11 +90,13 @@ BEGIN
 END
 $$;
 
--- Writes a person's job, and registers its new symbols first. Returns the job's id.
+-- Writes a person's job, and registers its new symbols first: for `stale` those that an index or a holding
+-- brought. Returns the job's id.
 CREATE OR REPLACE FUNCTION job_start(p_kind text, p_symbols text[], p_from date, p_to date, p_priority integer)
 RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
-    v_new text[] := ARRAY(SELECT registry_register(p_symbols, '{}'));
+    v_new text[] := CASE WHEN p_kind = 'stale' AND p_symbols IS NULL THEN ARRAY(SELECT tracked_register())
+                         ELSE ARRAY(SELECT registry_register(p_symbols, '{}')) END;
     v_id  bigint := job_write(p_kind => p_kind, p_from => p_from, p_to => p_to, p_priority => p_priority,
                               p_named => true, p_symbols => p_symbols);
 BEGIN
@@ -232,6 +247,6 @@ REVOKE ALL ON FUNCTION
     job_fetches(p_job bigint)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/62_jobs.sql', 'f96830fa2fde75294daacc14fe4e574025f4cd98b6e73806472e86244944b576')
+    ('functions/62_jobs.sql', 'b9bb4b7cfb2dac939db880aa625b0d8135f4c66ac882fa533da9a069e729d9fa')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -41,7 +41,7 @@ SELECT t.symbol, coalesce(t.asset_type, symbol_asset_type(t.symbol)) AS asset_cl
        (SELECT min(p.date) FROM our_bars p WHERE p.symbol = t.symbol) AS first_date,
        (SELECT max(p.date) FROM our_bars p WHERE p.symbol = t.symbol) AS last_date,
        (SELECT 1 - sum(d.rejected)::float8 / nullif(sum(d.given), 0) FROM data_quality_log d
-        WHERE d.symbol = t.symbol AND d.verdict <> 'refused') AS validation_rate,
+        WHERE d.symbol = t.symbol AND d."interval" = '1d' AND d.verdict <> 'refused') AS validation_rate,
        (SELECT count(*) FROM ( -- EXCEPT hashes, where NOT EXISTS looked each session up: 3 ms a symbol
             SELECT s.session FROM market_sessions s
             WHERE s.calendar = coalesce(t.calendar, symbol_calendar(t.symbol))
@@ -115,6 +115,6 @@ REVOKE ALL ON FUNCTION
     tracked_register()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/65_universe.sql', 'bcc4c4e8dcefbc420c4f80d8c8fd9b3416e597721b55c30df1e83dcb8da8bf44')
+    ('functions/65_universe.sql', 'ed082033364655c6eaecd13c1457d96c091a01a24b9a683f199c6434765afc2c')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

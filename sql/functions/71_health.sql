@@ -172,6 +172,27 @@ BEGIN
     RETURN QUERY SELECT 'calendars', CASE WHEN v_row.text IS NULL THEN 'ok' ELSE 'warn' END,
         coalesce(v_row.text, 'the sessions of every calendar in use are known for more than a month');
 
+    -- Only what was answered for or polled in the last two days: symbols of a person's backfill are no one's now.
+    SELECT count(*) AS n, count(*) FILTER (WHERE i.error IS NOT NULL AND i.misses >= 3) AS failing,
+           (array_agg(i.symbol || ': ' || i.error ORDER BY i.misses DESC, i.symbol)
+            FILTER (WHERE i.error IS NOT NULL AND i.misses >= 3))[1] AS first,
+           EXISTS (SELECT FROM intraday_partitions p WHERE p.starts_at <= v_now AND p.ends_at > v_now) AS has_month
+    INTO v_row FROM intraday_symbols i WHERE i.polled_at > v_now - interval '2 days';
+    RETURN QUERY SELECT 'intraday',
+        CASE WHEN v_row.failing > 0 OR (v_row.n > 0 AND NOT v_row.has_month) THEN 'warn' ELSE 'ok' END,
+        CASE WHEN v_row.n = 0 THEN 'nobody asks for them: INTRADAY_POLL_SECONDS, market backfill-5m'
+             WHEN NOT v_row.has_month THEN 'price_history_intraday has no partition for this month: see the log of the sweep'
+             WHEN v_row.failing > 0 THEN format('%s of %s symbols have no answer, such as %s', v_row.failing, v_row.n, v_row.first)
+             ELSE format('%s symbols have answers', v_row.n) END;
+
+    -- As the newest snapshot has it: to compute it anew would cost more than all other checks.
+    SELECT n.label, n.summary, n.taken_at::timestamptz(0) AS at INTO v_row FROM coverage_newest() n;
+    RETURN QUERY SELECT 'coverage', CASE WHEN v_row.label IN ('degraded', 'unknown') THEN 'warn' ELSE 'ok' END,
+        CASE WHEN v_row.label IS NULL THEN 'no snapshot yet'
+             WHEN v_row.label = 'unknown' THEN format('%s: %s', v_row.at, v_row.summary)
+             WHEN v_row.label = 'degraded' THEN
+                 format('%s, %s: python -m market coverage says which and why', v_row.summary, v_row.at)
+             ELSE format('%s, %s', v_row.summary, v_row.at) END;
     -- An index that was never refreshed is not followed. A refresh is due each week.
     SELECT string_agg(CASE WHEN i.failure IS NOT NULL THEN
                                format('%s cannot be refreshed since %s: %s', i.name, i.failed_since::timestamptz(0), i.failure)
@@ -279,6 +300,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', 'af5dbe663e15bd4e742ecdd6c9a82911cb4f049860b641eb4aaaf8f19fd9409b')
+    ('functions/71_health.sql', '8dcbd082c3b815ede086089a475fe1c95f242e39e2e1286656685a9fb13f33cc')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -40,6 +40,18 @@ RETURNS TABLE (name text, label text, other text, value double precision) LANGUA
         SELECT 'workers', m.mode, NULL, count(w.name)
         FROM (VALUES ('notify'), ('polling')) m(mode)
         LEFT JOIN worker_status w ON w.mode = m.mode AND w.alive GROUP BY m.mode
+        UNION ALL -- of the newest snapshot; without one each state is 0
+        SELECT 'coverage', i.name, b.key, b.value::float8
+        FROM coverage_newest() n
+        CROSS JOIN LATERAL (VALUES ('1d', n.report -> 'daily'), ('5m', n.report -> 'm5')) i(name, figures)
+        CROSS JOIN LATERAL jsonb_each_text(i.figures -> 'freshness') b
+        UNION ALL
+        SELECT 'coverage_state', l.label, NULL, (l.label IS NOT DISTINCT FROM n.label)::integer
+        FROM coverage_newest() n
+        CROSS JOIN (VALUES ('idle'), ('ok'), ('warning'), ('degraded'), ('unknown')) l(label)
+        UNION ALL
+        SELECT 'coverage_age', NULL, NULL, extract(epoch FROM reckoner_now() - n.taken_at)::float8
+        FROM coverage_newest() n WHERE n.taken_at IS NOT NULL
         UNION ALL
         SELECT 'runs', k.task, s.status, count(r.id)::float8
         FROM job_tasks() k
@@ -66,6 +78,6 @@ REVOKE ALL ON FUNCTION
     reckoner_metrics(p_worker text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/72_metrics.sql', '20010079a5cbab8be0dea3fc778107b34f05db498ac16e866cf9535494c7da64')
+    ('functions/72_metrics.sql', 'ce21f51f83142afe3e6ade7efc0c13c24503d86a98220187ffea3ced8a680c66')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

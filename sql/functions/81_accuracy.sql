@@ -64,7 +64,20 @@ SELECT value AS confidence_tier, horizon, sessions, predictions, outcomes, corre
        mean_total_return_pct, directional_return_pct, mean_excess_pct, pnl_usd, directional_pnl_usd
 FROM accuracy_by_group WHERE grouping = 'confidence';
 COMMENT ON VIEW accuracy_by_confidence IS 'accuracy_by_group for the tiers of confidence; 1.0 belongs to 0.9-1.0.';
+
+-- How often predictions were right, per horizon, of those whose horizon ended in the last p_days days. For
+-- the task accuracy_digest.
+CREATE OR REPLACE FUNCTION accuracy_digest(p_days integer)
+RETURNS TABLE (horizon text, judged bigint, "right" bigint) LANGUAGE sql STABLE AS $$
+    SELECT f.horizon, count(f.correct), count(*) FILTER (WHERE f.correct)
+    FROM outcome_facts f
+    WHERE f.exit_session >= (reckoner_now() AT TIME ZONE 'UTC')::date - p_days
+    GROUP BY f.horizon, f.sessions ORDER BY f.sessions
+$$;
+REVOKE ALL ON FUNCTION
+    accuracy_digest(p_days integer)
+    FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/81_accuracy.sql', '0741dabd4b15f4c7d51efa2e00122d59c12c86a1b02eb11437b20c20a6ba296e')
+    ('functions/81_accuracy.sql', '26316a82e2311eb51d07bdbaa5722cc3c349b247338ce0f8f7f39c5a9e45355c')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -168,6 +168,7 @@ BEGIN
             exchange = NULL, last_backfill = NULL, backfill_status = 'pending', backfill_error = NULL
         WHERE r.symbol = old;
         DELETE FROM price_coverage c WHERE c.symbol = old;
+        PERFORM snapshot_mark(old, '-infinity', 'it was remapped');
         SELECT * INTO v_from FROM coverage_span(nullif(new, old), '1d');
         IF v_from.covered_from IS NOT NULL AND reckoner_dry_run() THEN
             -- Takes the bars themselves instead of copies, which would take ids.
@@ -239,6 +240,6 @@ REVOKE ALL ON FUNCTION
     ticker_remap(p_old text, p_new text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/83_ticker_verbs.sql', '7ef9e6d963786edc70db8249ee3797f8f85cea8ee839acbe927466d58bd83b6f')
+    ('functions/83_ticker_verbs.sql', '97a92df81ddc82a5f830c6ceb67e3ebd93452589ed330f533697890ad98d883b')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

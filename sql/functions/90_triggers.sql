@@ -170,6 +170,8 @@ RETURNS TABLE (source text, trigger_name text, definition text) LANGUAGE sql IMM
     ('outbox', 'outbox_requeued',
      'BEFORE UPDATE OF status ON public.outbox FOR EACH ROW'
      ' WHEN (NEW.status = ''pending'' AND NEW.lease IS NOT DISTINCT FROM OLD.lease)'),
+    ('market_snapshot_history', 'snapshot_history_guard',
+     'BEFORE DELETE OR UPDATE OR TRUNCATE ON public.market_snapshot_history FOR EACH STATEMENT'),
     ('ticker_registry', 'registry_inserted',
      'AFTER INSERT ON public.ticker_registry REFERENCING NEW TABLE AS added FOR EACH STATEMENT'),
     ('schedules', 'schedules_written',
@@ -266,6 +268,6 @@ REVOKE ALL ON FUNCTION
     source_missing()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/90_triggers.sql', '59e1b4dfbc87a67914bc31290d221ea6aab974591d81086eec4940e9fb57d9f0')
+    ('functions/90_triggers.sql', '52bc996e1b94330cade1a8d9ca8a522f836783f07e0ea1bb8b9ec6e1ef336468')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

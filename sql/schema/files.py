@@ -24,6 +24,7 @@ _RECORD = re.compile(
 PUBLIC = frozenset(
     {
         "confidence_tier",
+        "daily_bars",
         "has_assets",
         "job_task_parameters",
         "job_tasks",
@@ -41,6 +42,8 @@ PUBLIC = frozenset(
         "reckoner_dry_run",
         "reckoner_now",
         "safe_jsonb",
+        "session_settling",
+        "snapshot_values",
         "symbol_asset_type",
         "symbol_calendar",
         "symbol_default_calendar",

@@ -20,6 +20,7 @@ _ALL = "SELECT, INSERT, UPDATE, DELETE"
 _LESS = {
     "ticker_registry": "SELECT, INSERT, UPDATE",
     "symbol_rules": "SELECT",
+    "market_snapshot_history": "SELECT, INSERT, DELETE",  # DELETE: by age, which a trigger holds it to
     "reckoner_clock": "SELECT",
     "reckoner_schema": "SELECT",
     "reckoner_backups": "SELECT",

@@ -63,7 +63,8 @@ def test_what_we_rely_on_is_reported(
         if "varchar(8)" in statement:
             # No view of theirs or ours may stand in the way.
             conn.execute(
-                "DROP VIEW IF EXISTS price_stats, symbol_stats, expected_tickers, outcome_facts, event_paths"
+                "DROP VIEW IF EXISTS price_stats, symbol_stats, expected_tickers, outcome_facts, event_paths,"
+                " tracked_symbols"
                 " CASCADE"
             )
             conn.execute("DELETE FROM ticker_registry WHERE length(symbol) > 8")

@@ -29,6 +29,8 @@ def test_a_worker_of_least_rights_processes_what_the_owner_inserts(
         states = "SELECT array_agg(outcome_state ORDER BY symbol) FROM prediction_outcomes WHERE prediction_id = %s"
         assert value(conn, states, [number]) == ["complete", "complete"]
         assert value(conn, "SELECT count(*) FROM outbox") == 0
+        assert value(conn, "SELECT count(*) FROM market_snapshot") == 2
+        assert value(conn, "SELECT count(*) FROM market_snapshot_due") == 0
 
 
 def test_an_analyst_needs_the_sequence_of_a_serial_id(migrated_url: str, generation: str) -> None:

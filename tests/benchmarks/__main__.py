@@ -17,6 +17,7 @@ from tests.support.process import ROOT
 NAMES = (
     "insert", "wake", "queue", "bloat", "outcomes", "recompute",
     "mature", "prices", "idle", "memory", "start", "backfill", "schedules", "indicators",
+    "night", "coverage", "intraday", "retention",
 )  # fmt: skip
 FOLDER = ROOT / ".bench"
 

@@ -41,7 +41,7 @@ def write_files(conn: Conn, folder: Path, symbols: int, history: int) -> None:
                 writer.writerow([day, close, close * 1.01, close * 0.99, close, 1000])
 
 
-def peak(pid: int) -> float:
+def peak(pid: int | str) -> float:
     """Most resident memory that a process ever had, in MB."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found

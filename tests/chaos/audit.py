@@ -55,6 +55,17 @@ def read_closes(folder: Path) -> dict[str, dict[dt.date, float]]:
     return closes
 
 
+def check_snapshots(conn: Conn) -> int:
+    """Each symbol's snapshot is of the bars that are stored, or is due; returns how many there are."""
+    wrong = conn.execute(
+        "SELECT r.symbol, s.bars FROM ticker_registry r LEFT JOIN market_snapshot s USING (symbol)"
+        " WHERE s.bars_digest IS DISTINCT FROM bars_digest(r.symbol)"
+        " AND NOT EXISTS (SELECT FROM market_snapshot_due d WHERE d.symbol = r.symbol)"
+    ).fetchall()
+    assert wrong == [], "snapshots of other bars than those stored"
+    return int(value(conn, "SELECT count(*) FROM market_snapshot"))
+
+
 def check_events(
     conn: Conn, *, dead: int = 0, attempts: int = 0, failing: Collection[str] = ()
 ) -> Counter[str]:

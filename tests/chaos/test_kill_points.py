@@ -40,6 +40,7 @@ _POINTS = {
     "after registering": ("prediction_outcomes", "ACCESS EXCLUSIVE", "outcomes_process", _predict),
     "after outcomes before commit": ("outbox_history", "SHARE", "outbox_finish", _predict),
     "between fetch and store": ("market_prices", "SHARE", "bars_", _ask_again),
+    "between bars and snapshot": ("market_snapshot", "SHARE", "snapshot_store", _ask_again),
     "after store before commit": ("outbox_history", "SHARE", "outbox_finish", _ask_again),
 }
 

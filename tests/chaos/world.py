@@ -135,6 +135,7 @@ class World:
             figures["interrupted"] = writer.interrupted
         figures["outcomes"] = audit.check_outcomes(self.conn, audit.read_closes(self.bars))
         figures += audit.check_events(self.conn, dead=dead, attempts=attempts, failing=[ENDING])
+        figures["snapshots"] = audit.check_snapshots(self.conn)
         # Nothing but its own provider's word makes a ticker invalid.
         registry = self.conn.execute("SELECT symbol FROM ticker_registry WHERE status <> 'active'")
         assert {row["symbol"] for row in registry} <= {UNKNOWN}

@@ -20,7 +20,19 @@ from market.cli.display.cells import kind_of, text_of
 from market.cli.display.layout import lay_out
 from market.cli.display.options import Form, Output, _place
 from market.cli.display.screen import screen
-from market.cli.views import data, database, executions, jobs, prices, tickers, universe
+from market.cli.views import (
+    coverage,
+    data,
+    database,
+    executions,
+    intraday,
+    jobs,
+    prices,
+    snapshots,
+    tickers,
+    universe,
+)
+from market.indicators import COLUMNS
 from market.outcomes import STATES
 from tests.market import clock_screens
 from tests.support.inline_cli import all_commands
@@ -149,6 +161,25 @@ def validated(n: int) -> Row:
         "completeness": 1 - n / 2516,
         "score": None if n % 9 == 8 else 1 - n / 1000,
         "providers": {"yahoo": 1000, "csv": n},
+    }
+
+
+def filled(n: int) -> Row:
+    bad = n % 3 == 0
+    return {
+        "symbol": symbol(n),
+        "result": "failed" if bad else "fetched",
+        "bars": None if bad else 1_200_000_000,
+        "inserted": 0 if bad else 1_200_000_000,
+        "updated": 0,
+        "missing": 0 if bad else n,
+        "reason": LONG if bad else None,
+        "rejected": 0,
+        "provider": None if bad else "twelve_data",
+        "from": "2026-01-02",
+        "to": "2026-01-09",
+        "revised": 0 if bad else 1,
+        "first_revised": None if bad else "2026-01-09 14:30: close 100.5, 100.25 was stored",
     }
 
 
@@ -343,6 +374,56 @@ def outcome(n: int) -> Row:
     }
 
 
+def snapshot(n: int) -> Row:
+    numbers = {name: 12345.678 for name, kind in COLUMNS.items() if kind == "double precision"}
+    counts = {name: 9 for name, kind in COLUMNS.items() if kind == "integer"}
+    flags = {name: True for name, kind in COLUMNS.items() if kind == "boolean"}
+    return {
+        "symbol": symbol(n),
+        "analysis_type": "technical_snapshot",
+        "current_price": 123456.78,
+        "as_of_timestamp": NOW,
+        "analysis_timestamp": NOW,
+        "expiry_timestamp": NOW,
+        "is_due": True,
+        "due_reason": "the bars of SPY changed",
+        "as_of_date": NOW.date(),
+        "bars": 2500,
+        "benchmark": "SPY",
+        "benchmark_as_of": None,
+        "name": LONG,
+        "sector": "Information Technology",
+        "industry": "Consumer Electronics",
+        "market_cap": 3.4e12,
+        "engine_version": "1",
+        **numbers,
+        **counts,
+        **flags,
+        "rsi": 71.23,
+        "ma_bucket": "LEADING",
+        "stage_label": "2",
+        "volatility_level": "EXTREME",
+        "volatility_trend": "CONTRACTING",
+    }
+
+
+def recomputed(_n: int) -> Row:
+    return {
+        "symbols": 5000,
+        "stored": 4999,
+        "failed": 1,
+        "first_failed": f"AAPL: {LONG}",
+        "due_before": 3,
+        "due_after": 1,
+        "dry_run": False,
+    }
+
+
+def recorded(n: int) -> Row:
+    day = NOW.date() - dt.timedelta(days=n)
+    return {"as_of": day, "recorded": 4990, "already": 7, "due": n % 2, "never": 3}
+
+
 def registered(n: int) -> Row:
     return {"symbol": symbol(n), "result": ("registered", "known", "rejected")[n % 3]}
 
@@ -391,6 +472,56 @@ def fill_costs(n: int) -> Row:
         "known": 9_000,
         "right": 0.55,
         "return_bps": 45.6,
+    }
+
+
+def interval(n: int) -> Row:
+    counts = {"fresh": 4_980, "behind": 12, "stale": n, "missing": 5}
+    return {"interval": ("1d", "5m")[n % 2], "symbols": 5_000, **counts, "percent": 99.8}
+
+
+def stale(n: int) -> Row:
+    return {
+        "symbol": symbol(n),
+        "last": dt.date(2026, 5, 1 + n % 28) if n % 3 else None,
+        "sessions_behind": n * 7 if n % 3 else None,
+        "bucket": (">48h" if n % 3 else "none"),
+        "reason": LONG,
+        "remedy": ("python -m market backfill-stale-daily", None)[n % 2],
+    }
+
+
+def covered(_n: int) -> Row:
+    return {
+        "symbol": "1000SATS-USD",
+        "tracked": True,
+        "calendar": "24/7",
+        "newest_session": dt.date(2026, 5, 28),
+        "last_daily": dt.date(2026, 5, 1),
+        "sessions_behind": 27,
+        "daily_bucket": ">48h",
+        "last_5m": NOW,
+        "m5_bars": 288,
+        "m5_expected": 288,
+        "m5_bucket": "<=24h",
+        "provider": "alpha_vantage",
+        "backfill_error": LONG,
+        "reason": LONG,
+        "remedy": "python -m market backfill-stale-daily",
+    }
+
+
+def restore_step(n: int) -> Row:
+    return {
+        "restore": 2_000_000,
+        "number": n,
+        "step": ("constituents", "daily", "coverage")[n % 3],
+        "state": ("done", "failed", "running", "pending")[n % 4],
+        "tries": n % 3,
+        "result": {"job": 7, "symbols": n * 1000, "new_symbols": 12} if n % 4 == 0 else {},
+        "error": LONG if n % 4 == 1 else None,
+        "started_at": NOW - dt.timedelta(minutes=n) if n % 4 < 3 else None,
+        "finished_at": NOW if n % 4 < 2 else None,
     }
 
 
@@ -508,14 +639,23 @@ SCREENS = [
     Screen("price-stats", single_stats, prices.stats, ONE),
     Screen("providers", provider, lambda rows: prices.providers(rows, everything=False)),
     Screen("providers", provider, lambda rows: prices.providers(rows, everything=True)),
+    Screen("backfill-5m", filled, lambda rows: intraday.filled(rows, dry_run=False)),
     Screen("cross-check", cross_checked, lambda rows: prices.cross_checked(rows, dry_run=False)),
     Screen("validation-report", validated, lambda rows: prices.validated(rows, "2025", 0.6)),
     Screen("backfill", job, one(jobs.job), ONE),
     Screen("backfill-all-missing", lambda n: job(n + 2), one(jobs.job), ONE),
     Screen("data-sync", lambda n: job(n + 1), one(jobs.job), ONE),
     Screen("update-all-prices", lambda n: job(n) | {"job": None}, one(jobs.job), ONE),
+    Screen("backfill-stale-daily", lambda n: job(n + 3) | {"kind": "stale"}, one(jobs.job), ONE),
+    Screen("coverage", interval, coverage.intervals),
+    Screen("coverage", stale, lambda rows: coverage.stale(rows, len(rows) + 7 * bool(rows))),
+    Screen("coverage", covered, one(coverage.symbol), ONE),
+    Screen("restore-coverage", restore_step, coverage.restored),
     Screen("backfill-status", job, jobs.listing),
     Screen("backfill-status", job_symbol, lambda rows: jobs.symbols(rows, 7)),
+    Screen("snapshot", snapshot, one(snapshots.snapshot), ONE),
+    Screen("refresh-indicators", recomputed, one(snapshots.refreshed), ONE),
+    Screen("record-history", recorded, lambda rows: snapshots.recorded(rows, dry_run=False)),
     Screen("outcomes", outcome, data.outcomes),
     Screen("calculate-outcomes", calculated, one(data.calculated), ONE),
     Screen("auto-pipeline", pipeline, one(data.pipeline), ONE),

@@ -11,6 +11,7 @@ import pytest
 from market.prices import sync
 from market.providers import Capabilities, Request
 from market.providers.base import Answer
+from market.snapshots import Benchmark
 from tests.support.cli import document, with_csv
 from tests.support.clock import clock, stopped_clock, utc
 from tests.support.context import context_of
@@ -139,6 +140,29 @@ def test_a_symbol_that_cannot_be_stored_becomes_an_event_and_the_others_are_stor
         done = sync.after_close(database, [Batches()], 0, lambda _: None)
     assert [(each.topped_up, each.enqueued) for each in done] == [(2, 1)]
     assert [row[:2] for row in asked(conn)] == [("TSLA", "2024-06-13")]
+
+
+def test_a_top_up_stores_snapshots_that_compare_with_the_new_bar(url: str, conn: Conn) -> None:
+    stored(conn, "AAA", "BBB", "CCC", "ZSPY", until="2024-06-12")
+    with stopped_clock(url, utc(THURSDAY)) as database:
+        sync.after_close(database, [Batches()], 0, lambda _: None, Benchmark("ZSPY"))
+    rows = conn.execute("SELECT as_of_date::text, benchmark_as_of::text FROM market_snapshot")
+    assert [tuple(row.values()) for row in rows] == [("2024-06-13", "2024-06-13")] * 4
+    assert value(conn, "SELECT count(*) FROM market_snapshot_due") == 0
+
+
+def test_an_error_of_one_symbol_ends_a_top_up_whichever_thread_has_it(
+    url: str, conn: Conn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(conn, "AAA", "BBB", "CCC", until="2024-06-12")
+
+    def failing(*_: object, **__: object) -> None:
+        raise psycopg.OperationalError("the connection is lost")
+
+    monkeypatch.setattr("market.prices.bulk.continuation", failing)
+    monkeypatch.setattr("market.prices.bulk.is_away", lambda *_: True)
+    with stopped_clock(url, utc(THURSDAY)) as database, pytest.raises(psycopg.OperationalError):
+        sync.after_close(database, [Batches()], 0, lambda _: None)
 
 
 def test_while_one_worker_asks_no_other_does(url: str, conn: Conn) -> None:

@@ -28,6 +28,10 @@ INSERT INTO market_prices (symbol, date, open, high, low, close, source, fetched
 SELECT 'S' || n, s.session, 100, 101, 99, 100, 'test', now()
 FROM generate_series(0, 9) n
 JOIN market_sessions s ON s.calendar = 'XNYS' AND s.session BETWEEN '2024-01-01' AND '2025-12-31';
+INSERT INTO market_snapshot (symbol, as_of_date, as_of_timestamp, analysis_timestamp, current_price, bars,
+                             bars_digest, benchmark, benchmark_as_of, engine_version)
+SELECT 'S' || n, '2025-12-31', now(), now(), 100, 502, 1, 'SPY', '2025-12-31', '1'
+FROM generate_series(0, {symbols} - 1) n;
 INSERT INTO predictions (assets, market_impact, confidence, post_timestamp)
 SELECT jsonb_build_array('S' || n % {symbols}, 'S' || (n + 1) % {symbols}), '{{}}', 0.5, '2025-03-05 15:00Z'
 FROM generate_series(1, {predictions}) n;

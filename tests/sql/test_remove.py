@@ -27,6 +27,8 @@ _KEPT = (
     "ingestion_audit",
     "market_price_revisions",
     "market_prices",
+    "market_snapshot",
+    "market_snapshot_history",
     "prediction_outcomes",
     "predictions",
     "price_coverage",
@@ -127,7 +129,8 @@ def worked(conn: Conn, start_worker: Start, tmp_path: Path) -> Sums:
         " INSERT INTO execution_feedback (order_id, symbol, side, quantity, fill_price, filled_at)"
         " VALUES ('A-1', 'GOOD', 'buy', 10, 100, '2024-06-07 15:00Z');"
         " INSERT INTO holdings (symbol, quantity) VALUES ('GOOD', 10);"
-        " INSERT INTO index_constituents (index_name, symbol) VALUES ('SP500', 'GOOD')"
+        " INSERT INTO index_constituents (index_name, symbol) VALUES ('SP500', 'GOOD');"
+        " SELECT snapshot_history_record()"
     )
     found = sums(conn)
     assert all(count for count, _ in found.values())

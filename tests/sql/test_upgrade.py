@@ -63,6 +63,12 @@ ROWS = {
     " VALUES ('backfill', '2024-01-01', '2024-06-30', -20, now())",
     "price_job_symbols": "(job_id, symbol, want_from, state) VALUES (1, 'AAPL', '2024-01-01', 'open')",
     "price_coverage": "VALUES ('AAPL', '1d', '2024-01-01', '2024-06-30', 'csv')",
+    "market_snapshot": "(symbol, as_of_date, as_of_timestamp, analysis_timestamp, current_price, bars,"
+    " bars_digest, engine_version) VALUES ('AAPL', '2024-03-05', now(), now(), 100, 1, 7, '1')",
+    "market_snapshot_history": "(recorded_at, symbol, analysis_type, as_of_date, as_of_timestamp,"
+    " analysis_timestamp, current_price, bars, bars_digest, engine_version, raw_analysis)"
+    " VALUES (now(), 'AAPL', 'technical_snapshot', '2024-03-04', now(), now(), 99, 1, 6, '1', '{}')",
+    "market_snapshot_due": "(symbol, since, reason) VALUES ('AAPL', now(), 'bars changed')",
     "outcome_refills": "(symbol, since) VALUES ('AAPL', '700')",
     "execution_feedback": "(order_id, symbol, side, quantity, expected_price, fill_price, filled_at)"
     " VALUES ('A-1', 'AAPL', 'buy', 10, 100, 100.5, '2024-03-05 15:00Z')",
@@ -76,6 +82,10 @@ ROWS = {
     "schedule_seeds": "(name) VALUES ('coverage')",
     "holdings": "(symbol, quantity) VALUES ('AAPL', 10)",
     "provider_disagreements": "VALUES ('AAPL', '2024-03-05', 'yahoo', 100, 'fmp', 101, now())",
+    "coverage_health": "(hour, label, summary, symbols, daily_pct, m5_pct, stale_daily, missing_daily, stale_m5)"
+    " VALUES ('2024-03-05 10:00Z', 'ok', 'all there', 1, 100, 0, 0, 0, 0)",
+    "coverage_restores": "(state) VALUES ('done')",
+    "coverage_restore_steps": "(restore_id, number, step) VALUES (1, 1, 'daily')",
 }
 # A later migration may bring more of what these have from the beginning.
 GROWING = (

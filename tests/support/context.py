@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from market.providers import Provider
 from market.settings import MarketSettings
+from market.snapshots import Benchmark
 from sql.database import Database
 from tests.support.waiting import never
 from worker.context import Context
@@ -30,6 +31,7 @@ def context_of(
     max_symbols: int = 100,
 ) -> Context:
     return Context(
+        benchmark=Benchmark("SPY"),
         database=database,
         providers=providers,
         market=market or MarketSettings(),

@@ -45,6 +45,9 @@ RANGE = ["--start", "2024-03-01", "--end", "2024-03-08"]
 UNKNOWN: dict[tuple[str, str], list[str]] = {
     ("market payload", "number"): ["4711"],
     ("market price-stats", "symbol"): ["NOPE"],
+    ("market snapshot", "symbol"): ["NOPE"],
+    ("market refresh-indicators", "symbols"): ["--symbols", "GOOD,NOPE"],
+    ("market coverage", "symbol"): ["NOPE"],
     ("market outcomes", "symbol"): ["-s", "NOPE"],
     ("market constituents refresh", "index"): ["NOPE"],
     ("market constituents show", "index"): ["NOPE"],
@@ -60,7 +63,8 @@ UNKNOWN: dict[tuple[str, str], list[str]] = {
     ("worker requeue", "ticker"): ["--ticker", "NOPE"],
     ("worker explain", "what"): ["NOPE"],
     ("worker explain", "event"): ["--event", "4711"],
-    ("market fetch-prices", "symbol"): ["-s", "NOPE"],  # the last, for it registers
+    ("market fetch-prices", "symbol"): ["-s", "NOPE"],  # these two are the last, for they register
+    ("market backfill-5m", "symbol"): ["-s", "NOPE"],
 }
 # These take symbols that are new, and register them.
 NEW = {
@@ -116,7 +120,7 @@ def test_an_unknown_name_is_one_sentence_and_1(url: str, conn: Conn) -> None:
         what = next(word for word in ("NOPE", "no_pe", "4711", line.split()[-1]) if word in line)
         assert what.lower() in said.lower(), (line, said)
         assert "the database:" not in said, (line, said)
-    # Only fetch-prices registers what it is to ask for.
+    # Only fetch-prices and backfill-5m register what they are to ask for.
     assert value(conn, "SELECT count(*) FROM ticker_registry") == before + 1
 
 
@@ -148,8 +152,10 @@ TABLES: dict[str, list[str]] = {
     "market tracked": [],
     "market constituents show": ["DOW30"],
     "market price-stats": [],
+    "market record-history": [],
     "market validation-report": RANGE,
     "market cross-check": ["--sample", "2", "--dry-run"],
+    "market coverage": [],
     "market stats": [],
     "market processing-stats": [],
     "market providers": [],
@@ -198,6 +204,7 @@ def test_values_are_exact(url: str, known: Conn) -> None:
 # Each command's dry run, on a database where it would do something.
 DRY: dict[str, list[list[str]]] = {
     "market fetch-prices": [["-s", "GOOD"], ["-s", "NEW"]],
+    "market backfill-5m": [["-s", "GOOD"], ["-s", "NEW"], []],
     "market register-tickers": [["NEW", "GOOD"]],
     # tests/providers/test_constituents.py: its requests count, also those of a dry run.
     "market constituents refresh": [],
@@ -213,9 +220,13 @@ DRY: dict[str, list[list[str]]] = {
     ],
     "market data-sync": [[], ["-s", "GOOD"]],
     "market backfill-all-missing": [[]],
+    "market backfill-stale-daily": [[]],
+    "market restore-coverage": [[]],
     "market update-all-prices": [[]],
     "market auto-pipeline": [["--days-back", "3000"]],
     "market cross-check": [["--sample", "1"]],
+    "market refresh-indicators": [[], ["--symbols", "GOOD"], ["--due"]],
+    "market record-history": [[]],
     "market schedules import": [
         [str(Path(__file__).with_name("schedules.json"))],
         [str(Path(__file__).with_name("schedules.json")), "--prune"],

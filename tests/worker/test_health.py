@@ -16,8 +16,8 @@ from worker.queue import status as report
 
 CHECKS = [
     "database", "schema", "workers", "listening", "backlog", "progress", "schedules", "dead", "providers", "calendars",
-    "constituents", "triggers", "source", "ids", "sequences", "sweep", "locks", "creators", "vacuum", "bloat",
-    "notifications", "clocks",
+    "intraday", "coverage", "constituents", "triggers", "source", "ids", "sequences", "sweep", "locks", "creators",
+    "vacuum", "bloat", "notifications", "clocks",
 ]  # fmt: skip
 
 

@@ -20,7 +20,8 @@ from market.cli.console import (
 )
 from market.cli.display import View, draws, emit
 from market.cli.display.options import asked
-from market.settings import MarketSettings
+from market.settings import BenchmarkSettings, MarketSettings
+from market.snapshots import Benchmark
 from sql.errors import Conflict, InvalidInput
 from sql.settings import load
 from worker import sweep as sweeping
@@ -40,8 +41,9 @@ def sweep(dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
         before = status.live_events(database)
         with waiting("sweeping"):
             settings = load(WorkerSettings)
+            benchmark = Benchmark(load(BenchmarkSettings).benchmark_symbol)
             crashed = sweeping.end_leases(database, settings, dry_run=dry_run)
-            found = sweeping.once(database, settings, dry_run=dry_run)
+            found = sweeping.once(database, settings, dry_run=dry_run, benchmark=benchmark)
         after = status.live_events(database)
         if found is None:
             raise Conflict(f"another worker is sweeping just now{sweeping.holder(database)}")

@@ -11,6 +11,7 @@ import structlog
 
 from market.prices import backfill, jobs
 from market.prices.ingestion import Run
+from market.snapshots import Prepared
 from worker.context import Context
 from worker.queue import outbox
 from worker.queue.outbox import Claim, End
@@ -25,6 +26,7 @@ def handle(context: Context, claims: Sequence[Claim]) -> None:
     work = TickerWork(context, claim)
     with context.tracer.span("ticker", claims):
         context.retry("planning a fetch", work.fetch)
+        context.retry("computing a snapshot", work.snapshot)
         summary = context.retry("storing prices", work.store)
     context.metrics.count_end("ticker", summary["verdict"])
     context.metrics.bars_written.inc(summary.get("inserted", 0) + summary.get("updated", 0))
@@ -39,13 +41,14 @@ def handle(context: Context, claims: Sequence[Claim]) -> None:
 
 
 class TickerWork:
-    """One ticker event in two steps: `fetch` (slow, no transaction) and `store` (repeatable)."""
+    """One ticker event in three steps: `fetch` and `snapshot` (slow), `store` (repeatable)."""
 
     def __init__(self, context: Context, claim: Claim) -> None:
         self._context = context
         self._claim = claim
         self._plan: backfill.Plan | None = None
         self._result: backfill.Result | None = None
+        self._snapshot: Prepared = None
 
     def fetch(self) -> None:
         """Plan what is missing, and fetch it from providers."""
@@ -61,6 +64,15 @@ class TickerWork:
                 self._plan,
                 self._context.wait,
                 by_merit=self._context.market.chooses,
+            )
+
+    def snapshot(self) -> None:
+        """Compute the snapshot of the bars as they will be, while no lock is held."""
+        if self._plan is None or not isinstance(self._result, backfill.Fetched):
+            return
+        with self._context.database.transaction() as conn:
+            self._snapshot = backfill.snapshot(
+                conn, self._plan, self._result, self._context.benchmark
             )
 
     def store(self) -> dict[str, Any]:
@@ -87,7 +99,7 @@ class TickerWork:
                 jobs.run_name(f"event {self._claim.id}", self._plan),
                 self._context.market.raw_retention_days,
             )
-            summary = backfill.store(conn, self._plan, result, run)
+            summary = backfill.store(conn, self._plan, result, run, self._snapshot)
             details = dict(summary.details)
             if settled := jobs.settle(conn, self._plan, result, summary, last=last):
                 details["jobs"] = settled

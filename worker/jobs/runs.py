@@ -30,7 +30,7 @@ def handle(context: Context, claims: Sequence[Claim]) -> None:
     if begun is None:
         return
     started = time.monotonic()
-    work = Work(context, run, begun["attempt"], begun["params"])
+    work = Work(context, begun["worker"], run, begun["attempt"], begun["params"])
     status, error = _run(begun["task"], work)
     ended = context.retry(
         "ending a run", lambda: _end(context, claim, begun["task"], work, status, error)
@@ -75,7 +75,8 @@ def _begin(context: Context, claim: Claim, run: int) -> dict[str, Any] | None:
         if not outbox.lock(conn, [claim]):
             return None
         row = conn.execute(
-            "SELECT b.* FROM outbox o, run_begin(%s, o.leased_by) b WHERE o.id = %s",
+            "SELECT b.*, o.leased_by AS worker FROM outbox o, run_begin(%s, o.leased_by) b"
+            " WHERE o.id = %s",
             [run, claim.id],
         ).fetchone()
         if row is None:

@@ -27,8 +27,11 @@ class RunEnded(Exception):
 class Work:
     """One attempt of a run, as its task sees it."""
 
-    def __init__(self, context: Context, run: int, attempt: int, params: Mapping[str, Any]) -> None:
+    def __init__(
+        self, context: Context, worker: str, run: int, attempt: int, params: Mapping[str, Any]
+    ) -> None:
         self._context = context
+        self.worker = worker
         self.run = run
         self.attempt = attempt
         self._written_at = 0.0
@@ -56,6 +59,10 @@ class Work:
         while (left := end - time.monotonic()) > 0:
             self._context.wait(min(left, _PROGRESS_SECONDS))
             self.progress()
+
+    def count(self, counter: str) -> None:
+        """Add one to a counter; the next `progress` records it."""
+        self.counters[counter] = self.counters.get(counter, 0) + 1
 
     def progress(self, **counters: Any) -> None:
         """Record counters of this run; `done` and `total` give its end.

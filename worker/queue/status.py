@@ -35,6 +35,7 @@ _REMEDIES = {
     "backlog": "python -m worker status",
     "dead": "python -m worker requeue --dead",
     "providers": "python -m market providers",
+    "coverage": "python -m market restore-coverage",
     "triggers": "python -m worker migrate",
     "source": "python -m worker migrate",
     "sweep": "python -m worker sweep",

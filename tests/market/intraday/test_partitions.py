@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from sql.database import Database
+from sql.schema import check, remove, repair
 from tests.support.clock import standing_still, utc
 from tests.support.db import Conn, connect, url_of, value
 from tests.support.roles import roles
@@ -181,3 +182,33 @@ def test_dropped_rows_leave_none_dead(conn: Conn) -> None:
         value(conn, "SELECT sum(n_dead_tup) FROM pg_stat_user_tables WHERE relname ~ 'intraday'")
         == 0
     )
+
+
+def test_the_audit_passes_over_months_and_knows_the_key(database: Database, conn: Conn) -> None:
+    ensure(conn, "2026-10-01", "2026-11-01")
+    conn.execute(INSERT, [utc("2026-11-20 15:00"), NOW])
+    assert repair.look(database) == []
+    [size] = [row for row in check.sizes(database) if row["table"] == "price_history_intraday"]
+    assert size["bytes"] >= 8192  # of its months
+    conn.execute("DROP TABLE price_history_intraday CASCADE")
+    [missing] = [
+        each for each in repair.look(database) if each.object == "table price_history_intraday"
+    ]
+    conn.execute(missing.sql.encode())
+    found = {each.object for each in repair.look(database)}
+    assert "table price_history_intraday" not in found
+    assert ensure(conn, "2026-11-01") == 1
+    conn.execute("DROP TABLE price_history_intraday CASCADE")
+    conn.execute(missing.sql.replace(" PARTITION BY RANGE (ts)", "").encode())
+    [plain] = [
+        each for each in repair.look(database) if each.object == "table price_history_intraday"
+    ]
+    assert (plain.difference, plain.additive) == ("is not partitioned by RANGE (ts)", False)
+
+
+def test_a_removal_leaves_the_bars_and_their_months(database: Database, conn: Conn) -> None:
+    ensure(conn, "2026-11-01")
+    conn.execute(INSERT, [utc("2026-11-20 15:00"), NOW])
+    remove.apply(database)
+    assert value(conn, "SELECT count(*) FROM price_history_intraday") == 1
+    assert value(conn, "SELECT to_regclass('intraday_symbols')") is None
