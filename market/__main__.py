@@ -5,6 +5,7 @@ the command that needs them, so that `--help` starts fast.
 """
 
 from market.cli import (
+    alerts,
     constituents,
     coverage,
     db,
@@ -18,7 +19,7 @@ from market.cli import (
     prices,
     reports,
     runs,
-    schedules,
+    schedule_files,
     snapshots,
     stats,
     tickers,
@@ -53,7 +54,8 @@ for title, groups in _SECTIONS.items():
         for command in group.app.registered_commands:
             command.rich_help_panel = title
         app.add_typer(group.app)
-app.add_typer(schedules.app, name="schedules", rich_help_panel="Work by the clock")
+app.add_typer(schedule_files.app, name="schedules", rich_help_panel="Work by the clock")
+app.add_typer(alerts.app, name="alerts", rich_help_panel="Work by the clock")
 app.add_typer(runs.group, name="runs", rich_help_panel="Work by the clock")
 app.add_typer(constituents.app, name="constituents", rich_help_panel="Tickers")
 app.add_typer(db.app, name="db", rich_help_panel="The database")

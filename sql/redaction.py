@@ -48,6 +48,14 @@ def _mask_userinfo(found: re.Match[str]) -> str:
 
 
 _RULES = (
+    # The address of a webhook is its password: whoever has it may write there.
+    (
+        re.compile(
+            r"(?i)(?P<name>/api/(?:v\d{1,2}/)?webhooks/\d{1,25}/|\bhooks\.slack\.com/[a-z]{1,20}/)"
+            r"[^\s\"'<>?#]+"
+        ),
+        lambda found: found["name"] + MASK,
+    ),
     # To the last @ of the word, because a password may have @, :, / and ? in it; of a database's
     # URL to the last of the line, because it may have spaces.
     (

@@ -18,6 +18,7 @@ from sql.database import Database, is_external
 from worker.faults import Faults
 from worker.metrics import Metrics
 from worker.retry import AWAY, TRIES, until_available
+from worker.settings import AlertSettings
 from worker.shutdown import Shutdown
 from worker.tracing import Tracer
 
@@ -35,7 +36,7 @@ class Context:
     max_attempts: failures after which an event is dead. max_symbols: how many symbols of one
     prediction are processed; the rest is skipped. tries: of a transaction that meets an error which
     may pass at once. lock_seconds: how long it waits for another session's lock. names_blockers:
-    whether its first try already looks who that is.
+    whether its first try already looks who that is. alerts: where alert messages go.
     """
 
     database: Database
@@ -51,6 +52,7 @@ class Context:
     tries: int = TRIES
     lock_seconds: float = LOCK_SECONDS
     names_blockers: bool = False
+    alerts: AlertSettings = field(default_factory=AlertSettings)
 
     def retry(self, doing: str, action: Callable[[], T]) -> T:
         """Run an action until the database is available; see `worker/retry.py`.

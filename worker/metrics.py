@@ -192,6 +192,11 @@ class QueueCollector(Collector):
             "paused": GaugeMetricFamily(
                 "reckoner_provider_paused", "1 while the provider is paused.", labels=["provider"]
             ),
+            "alerts": GaugeMetricFamily(
+                "reckoner_alerts_open",
+                "Open alerts that nobody silenced.",
+                labels=["rule"],
+            ),
             "refreshes": GaugeMetricFamily(
                 "reckoner_index_refresh_failed",
                 "1 while the members of an index cannot be refreshed.",

@@ -23,7 +23,7 @@ from market.snapshots import Benchmark, refresh
 from market.universe import sessions
 from sql.database import Database, error_line, is_external
 from sql.schema.migrate import MigrationError
-from sql.settings import SettingsError
+from sql.settings import SettingsError, load
 from worker import startup, sweep, topics
 from worker.context import Context
 from worker.daily_sync import DailySync
@@ -43,7 +43,7 @@ from worker.queue.in_flight import InFlight
 from worker.queue.lanes import LaneRunner
 from worker.queue.quarantine import Quarantine
 from worker.retry import away, until_available
-from worker.settings import WorkerSettings
+from worker.settings import AlertSettings, WorkerSettings
 from worker.shutdown import Shutdown, ShutdownRequested
 from worker.tracing import tracer
 
@@ -76,6 +76,8 @@ class Worker:
         self._shutdown = shutdown
         shutdown.tick = self._tick
 
+        alerts = load(AlertSettings)
+        self._channels = alerts.channels
         lanes = topics.lanes(settings)
         metrics = self._metrics = Metrics()
         in_flight = self._in_flight = InFlight()
@@ -103,6 +105,7 @@ class Worker:
             benchmark=self._benchmark,
             max_symbols=settings.worker_max_symbols,
             faults=self._faults,
+            alerts=alerts,
         )
         self._daily_sync: DailySync | None = None
         quiet = [self._heartbeat.quiet, self._sweeping]
@@ -132,7 +135,7 @@ class Worker:
             idle_suspend,
             in_flight,
             shutdown,
-            lambda: sweep.once(database, settings, faults=self._faults),
+            lambda: sweep.once(database, settings, faults=self._faults, channels=self._channels),
             self._faults,
             drain=self._drain,
         )
@@ -169,12 +172,7 @@ class Worker:
             ("sending the first heartbeat", self._heartbeat.send),
         ]
         if self._drain:
-            steps.append(
-                (
-                    "sweeping",
-                    lambda: sweep.once(self._database, self._settings, benchmark=self._benchmark),
-                )
-            )
+            steps.append(("sweeping", self._sweep_once))
         for doing, action in steps:
             until_available(self._shutdown, doing, action, away(self._database))
         if not self._drain:
@@ -329,6 +327,14 @@ class Worker:
 
         return until_available(self._shutdown, f"starting the thread {name}", start, lambda _: None)
 
+    def _sweep_once(self) -> object:
+        return sweep.once(
+            self._database,
+            self._settings,
+            benchmark=self._benchmark,
+            channels=self._channels,
+        )
+
     def _sweeper(self) -> None:
         while not self._shutdown.requested.is_set():
             try:
@@ -340,6 +346,7 @@ class Worker:
                         sync=self._daily_sync is None,
                         faults=self._faults,
                         benchmark=self._benchmark,
+                        channels=self._channels,
                     )
                 if self._daily_sync:
                     self._daily_sync.start()

@@ -3,11 +3,23 @@
 `process.py` reads them once and passes values on, so that the rooms below need no environment.
 """
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from market.settings import RetentionSettings
+from sql.settings import Settings
+
+# The aliases of Discord channels, each with a setting DISCORD_WEBHOOK_….
+ALIASES = ("system_status", "signals", "portfolio", "morning_brew", "playground")
+
+
+def _discord(alias: str) -> Any:
+    return Field(
+        default=None,
+        description=f"webhook addresses of the Discord channel `{alias}`, divided by commas",
+    )
 
 
 class WorkerSettings(RetentionSettings):
@@ -147,3 +159,61 @@ class WorkerSettings(RetentionSettings):
     def heartbeat_seconds(self) -> float:
         """Seconds between heartbeats; short enough to renew a lease twice before it ends."""
         return min(self.worker_heartbeat_seconds, self.worker_lease_seconds / 3)
+
+
+class AlertSettings(Settings):
+    """Where alerts go (docs/alerts.md). Set them alike for all workers: any of them may send.
+
+    An address never reaches a log, an error, a row or an event.
+    """
+
+    discord_webhook_system_status: SecretStr | None = Field(
+        default=None,
+        description="webhook addresses of the Discord channel `system_status`, divided by commas: "
+        "every alert goes there whose schedule names no channel",
+    )
+    discord_webhook_signals: SecretStr | None = _discord("signals")
+    discord_webhook_portfolio: SecretStr | None = _discord("portfolio")
+    discord_webhook_morning_brew: SecretStr | None = _discord("morning_brew")
+    discord_webhook_playground: SecretStr | None = _discord("playground")
+    alert_webhook_url: SecretStr | None = Field(
+        default=None, description="every alert is sent there as JSON that is signed"
+    )
+    alert_webhook_secret: SecretStr | None = Field(
+        default=None,
+        description="with which the JSON for `ALERT_WEBHOOK_URL` is signed (HMAC-SHA256)",
+    )
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _stripped(cls, value: Any) -> Any:
+        text = value.get_secret_value().strip().strip("\"'") if value is not None else ""
+        return SecretStr(text) if text else None
+
+    @model_validator(mode="after")
+    def _addresses(self) -> "AlertSettings":
+        for name in ("alert_webhook_url", *(f"discord_webhook_{alias}" for alias in ALIASES)):
+            for address in _listed(getattr(self, name)):
+                if not address.startswith(("https://", "http://")) or not address.isprintable():
+                    raise ValueError(f"{name.upper()}: an address begins with https://")
+        if self.alert_webhook_url and not self.alert_webhook_secret:
+            raise ValueError("ALERT_WEBHOOK_URL needs ALERT_WEBHOOK_SECRET")
+        return self
+
+    @property
+    def channels(self) -> list[str]:
+        """The channels of alerts that name none."""
+        found = ["discord:system_status"] if self.discord_webhook_system_status else []
+        return [*found, "webhook"] if self.alert_webhook_url else found
+
+    def addresses(self, channel: str) -> Sequence[str]:
+        """Return the addresses of a channel of these settings; empty where it is not set."""
+        if channel == "webhook":
+            return _listed(self.alert_webhook_url)[:1]
+        alias = channel.removeprefix("discord:")
+        return _listed(getattr(self, f"discord_webhook_{alias}")) if alias in ALIASES else []
+
+
+def _listed(secret: SecretStr | None) -> list[str]:
+    text = secret.get_secret_value() if secret else ""
+    return [part.strip() for part in text.split(",") if part.strip()]

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import structlog
+from psycopg.rows import dict_row
 
 from market.snapshots import Benchmark, refresh
 from market.universe import sessions
@@ -45,6 +46,7 @@ def once(
     dry_run: bool = False,
     sync: bool = True,
     faults: Faults | None = None,
+    channels: Sequence[str] = (),
     benchmark: Benchmark | None = None,
 ) -> dict[str, Any] | None:
     """Sweep once; returns each part's count, or None while another worker sweeps.
@@ -52,7 +54,7 @@ def once(
     sync: also write the events of the daily sync; False where `worker/daily_sync.py` does it.
     dry_run: do it all and roll it back. faults: where parts that fail are noted. benchmark: also
     find snapshots whose bars changed, and compute those that are due. Raises psycopg.Error when the
-    database is away.
+    database is away. channels: where alerts go that name no channel.
     """
     found: dict[str, Any] = {}
     faults = faults or Faults()
@@ -74,6 +76,10 @@ def once(
         **retention.parts(settings),
         # Runs that nobody works on any more, and schedules whose calendar is loaded now.
         "runs": ("sweep_runs() + sweep_schedules()",),
+        # Messages about what is wrong; after the other parts, which mend some of it.
+        "alerts": ("alerts_check(%s::text[])", [*channels]),
+        # Messages about outcomes, for those who subscribed.
+        "webhooks": ("outcomes_announce()",),
     }
     if benchmark is not None:
         parts["snapshots"] = (
@@ -86,14 +92,11 @@ def once(
         parts["sync"] = ("sweep_sync()",)
     for part, (call, *arguments) in parts.items():
         try:
-            with database.transaction() as conn, trying(conn, dry_run=dry_run):
-                row = conn.execute(
-                    f"SELECT {call} AS n WHERE {_OURS}".encode(), arguments or None
-                ).fetchone()
-                if row is None:
-                    return None
-                found[part] = row["n"]
-                faults.note(f"sweeping ({part})", None)
+            rows = _ask(database, f"SELECT {call} AS n WHERE {_OURS}", arguments, dry_run=dry_run)
+            if not rows:
+                return None
+            found[part] = rows[0]["n"]
+            faults.note(f"sweeping ({part})", None)
         except psycopg.Error as error:
             if is_away(database, error):
                 raise
@@ -101,8 +104,7 @@ def once(
             faults.note(f"sweeping ({part})", error_line(error))
             found[part] = None
     if not dry_run:
-        with database.transaction() as conn:
-            conn.execute("SELECT sweep_ended()")
+        _ask(database, "SELECT sweep_ended()", [], dry_run=False)
         if benchmark is not None:
             done = refresh.due(database, benchmark, seconds=SNAPSHOTS_SECONDS)
             found["computed"] = done.stored
@@ -110,6 +112,18 @@ def once(
                 log.warning("snapshot stays due", symbol=symbol, reason=reason)
         found["sessions"] = sum(sessions.ensure(database).values())
     return found
+
+
+def _ask(
+    database: Database, query: str, values: Sequence[Any], *, dry_run: bool
+) -> list[dict[str, Any]]:
+    """Run one statement as a transaction of its own; returns its rows."""
+    if dry_run:
+        with database.transaction() as conn, trying(conn, dry_run=True):
+            return conn.execute(query.encode(), values or None).fetchall()
+    # In one message: a sweep has a dozen, and an idle worker sends at most one a second
+    # (tests/benchmarks/idle.py).
+    return database.at_once(query, values, dict_row, seconds=60)
 
 
 def holder(database: Database) -> str:

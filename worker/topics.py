@@ -4,6 +4,7 @@ A new kind of work is one entry here. The outbox accepts any plain word as a top
 metrics and the views take topics from the events and from the workers' heartbeats.
 """
 
+from worker.alerts import deliver, subscriptions
 from worker.handlers import predictions, tickers
 from worker.jobs import runs
 from worker.queue.lanes import Lane
@@ -35,5 +36,19 @@ def lanes(settings: WorkerSettings) -> tuple[Lane, ...]:
             concurrency=settings.worker_job_concurrency,
             batch_size=1,
             is_long=True,
+        ),
+        # Waits for those who receive messages.
+        Lane(
+            topic="alert",
+            handler=deliver.handle,
+            concurrency=2,
+            batch_size=1,
+        ),
+        # One event for each subscription: a slow receiver holds one thread for a turn.
+        Lane(
+            topic="webhook",
+            handler=subscriptions.handle,
+            concurrency=4,
+            batch_size=1,
         ),
     )

@@ -24,7 +24,9 @@ app = application("Tasks.")
 group = application("Runs of tasks: what ran, what runs, and how it ended.", no_args_is_help=True)
 
 _TURN_SECONDS = 0.5
-Run = Annotated[int, typer.Argument(metavar="ID", min=1, max=LARGEST_ID, help="Of the run.")]
+Run = Annotated[
+    int, typer.Argument(metavar="ID", min=-LARGEST_ID, max=LARGEST_ID, help="Of the run.")
+]
 _OVER = {"ok", "error", "cancelled", "skipped"}
 
 

@@ -4,19 +4,18 @@ import datetime as dt
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from psycopg.types.json import Jsonb
 
-from market.cli.console import DryRunOption, JsonOption, YesOption, application, command_database
+from market.cli.console import JsonOption, YesOption, application, command_database
 from market.cli.display import emit, emit_json, emit_tables
 from market.cli.runs import actor, parameters, wait_for
 from market.cli.views import schedules as views
 from sql.database import Connection, one
-from sql.errors import Conflict, InvalidInput, NotFound, ReckonerError, translated
-from sql.rows import Rows, fetch_rows
+from sql.errors import InvalidInput, NotFound, ReckonerError, translated
+from sql.rows import fetch_rows
 
 app = application("Schedules: what runs by the clock, and why it did not.", no_args_is_help=True)
 
@@ -208,100 +207,6 @@ def run_now(
         with database.transaction() as conn, translated():
             run = one(conn, "SELECT schedule_run_now(%s, %s) AS id", [name, actor()])["id"]
         wait_for(database, run, wait=wait, as_json=as_json)
-
-
-@app.command("preview")
-def preview(
-    trigger: Annotated[str, typer.Argument(metavar="TRIGGER", help="Or a schedule's name.")],
-    timezone: TimezoneOption = "UTC",
-    count: Annotated[int, typer.Option("-n", min=1, max=1000, help="How many ticks.")] = 5,
-    as_json: JsonOption = False,
-) -> None:
-    """Show the next ticks of a trigger, in UTC and in its zone, and what else is due then.
-
-    Examples: `python -m market schedules preview 'XNYS close + 45 minutes' -n 10`,
-    `python -m market schedules preview '30 1 * * *' --timezone Europe/Berlin`.
-    """
-    with command_database() as database, database.transaction() as conn, translated():
-        found = conn.execute("SELECT * FROM schedules WHERE name = %s", [trigger]).fetchone()
-        if found:
-            trigger, timezone = found["trigger"], found["timezone"]
-        rows = fetch_rows(
-            conn, "SELECT * FROM schedule_preview(%s, %s, %s)", [trigger, timezone, count]
-        )
-    emit(rows, views.preview(rows, trigger, timezone), as_json=as_json)
-
-
-@app.command("export")
-def export(
-    file: Annotated[Path | None, typer.Argument(help="Where to; else stdout.")] = None,
-) -> None:
-    """Write all schedules as JSON: the same schedules are the same text.
-
-    Examples: `python -m market schedules export schedules.json`,
-    `python -m market schedules export`.
-    """
-    with command_database() as database, database.transaction() as conn:
-        wanted = one(conn, "SELECT schedule_export() AS schedules")["schedules"]
-    text = json.dumps(wanted, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    if file is None:
-        sys.stdout.write(text)
-        return
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InvalidInput(f"{file}: {error.strerror}") from None
-
-
-@app.command("import")
-def import_(
-    file: Annotated[Path, typer.Argument(help="A file of `export`.")],
-    prune: Annotated[
-        bool, typer.Option("--prune", help="Delete schedules that the file does not name.")
-    ] = False,
-    yes: YesOption = False,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Make schedules as a file says: show the differences, ask, apply all or nothing.
-
-    Examples: `python -m market schedules import schedules.json --dry-run`,
-    `python -m market schedules import schedules.json --prune --yes`.
-    """
-    with command_database() as database:
-        wanted = _read(file)
-        with database.transaction() as conn, translated():
-            rows = _import(conn, wanted, dry_run=True, prune=prune)
-        if rows and not dry_run:
-            if not yes and not sys.stdin.isatty():
-                raise InvalidInput(f"{len(rows)} changes: give --yes, or --dry-run to see")
-            if not yes:
-                emit(rows, views.imported(rows, applied=False), as_json=False)
-                if not typer.confirm("Apply?", err=True):
-                    raise ReckonerError("nothing was changed")
-            with database.transaction() as conn, translated():
-                if _import(conn, wanted, dry_run=False, prune=prune) != rows:
-                    raise Conflict(
-                        "the schedules changed meanwhile: nothing was changed, try again"
-                    )
-    emit(rows, views.imported(rows, applied=not dry_run), as_json=as_json)
-
-
-def _import(conn: Connection, wanted: Any, *, dry_run: bool, prune: bool) -> Rows:
-    return fetch_rows(
-        conn,
-        "SELECT * FROM schedule_import(%s, %s, %s, %s)",
-        [Jsonb(wanted), dry_run, prune, actor()],
-    )
-
-
-def _read(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidInput(f"{file}: {error.strerror}") from None
-    except ValueError as error:
-        raise InvalidInput(f"{file} is not JSON: {error}") from None
 
 
 def _fields(text: str) -> dict[str, Any]:

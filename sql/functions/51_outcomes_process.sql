@@ -96,6 +96,9 @@ BEGIN
             n.p1, n.r1, n.right1, n.pnl1, n.p3, n.r3, n.right3, n.pnl3,
             n.p7, n.r7, n.right7, n.pnl7, n.p30, n.r30, n.right30, n.pnl30,
             n.complete, n.state, n.why, n.due_at, v_now, 1, v_now, v_now);
+    IF outcomes_are_heard() THEN
+        INSERT INTO outcome_changes (prediction_id, symbol) SELECT k.prediction_id, k.symbol FROM unnest(p_keys) AS k;
+    END IF;
 END
 $$;
 
@@ -274,6 +277,6 @@ REVOKE ALL ON FUNCTION
     outcomes_process(p_prediction_ids bigint[], p_backfill_days integer, p_check_calendars boolean, p_max_symbols integer, p_budget integer, p_bulk bigint[])
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/51_outcomes_process.sql', '7355167db7c4c91911009560fa8419d7668c0806690062be6811ff8a5293d853')
+    ('functions/51_outcomes_process.sql', '624286e5089ef36f30381a59c4c7064c18c5e1e1312163d1ba70f85a141b3004')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -16,7 +16,8 @@ LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET jit = off SET enab
 SET enable_hashjoin = on SET enable_nestloop = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
-    v_now timestamptz := reckoner_now();
+    v_now      timestamptz := reckoner_now();
+    v_is_heard boolean := outcomes_are_heard();
 BEGIN
     RETURN QUERY
     WITH entries AS MATERIALIZED (
@@ -54,9 +55,10 @@ BEGIN
                outcome_correct(o.prediction_sentiment, n.r1), outcome_correct(o.prediction_sentiment, n.r3),
                outcome_correct(o.prediction_sentiment, n.r7), outcome_correct(o.prediction_sentiment, n.r30),
                n.complete, n.state, n.reason, n.due_at, 1)
-        RETURNING o.symbol
+        RETURNING o.prediction_id, o.symbol
     )
-    SELECT w.symbol::text, count(*) FROM written w GROUP BY w.symbol;
+    SELECT w.symbol::text, CASE WHEN v_is_heard THEN outcomes_changed(w.symbol::text, array_agg(w.prediction_id::bigint)) ELSE count(*) END
+    FROM written w GROUP BY w.symbol;
 END
 $$;
 
@@ -131,6 +133,6 @@ REVOKE ALL ON FUNCTION
     outcomes_fill_due(p_symbol text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/52_outcomes_fill.sql', 'cc4482f94182688b4f77c86c799d1b3a845b57fbc40e0ce3c15dd22ae431fa50')
+    ('functions/52_outcomes_fill.sql', '71abea607a3ae5cbb8d1bf90b399c1c9a80a4846dd089ae121c800421c870425')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -99,7 +99,7 @@ BEGIN
         WHEN cardinality(v_leaving) > v_index.most_leaving AND p_yes IS NOT TRUE THEN
             format('%s members would leave (%s%s), more than %s: --yes takes the list all the same',
                    cardinality(v_leaving), array_to_string(v_leaving[:5], ', '),
-                   CASE WHEN cardinality(v_leaving) > 5 THEN ' …' ELSE '' END, v_index.most_leaving) END;
+                   CASE WHEN cardinality(v_leaving) > 5 THEN ' ...' ELSE '' END, v_index.most_leaving) END;
     IF reason IS NOT NULL THEN
         RETURN NEXT;
         RETURN;
@@ -160,6 +160,6 @@ REVOKE ALL ON FUNCTION
     index_refresh_failed(p_index text, p_failure text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/66_constituents.sql', '120089a630a9703ac3ae5c92c379f9954db1bb0da69ad1b127ebe4ee1369417a')
+    ('functions/66_constituents.sql', 'c660aac85c32332e88b4fa4831cda558ca2588f7fb70f7eb9523323af6f3127f')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

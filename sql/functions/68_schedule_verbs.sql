@@ -58,6 +58,7 @@ BEGIN
                 'prometheus_endpoint', 'alert_on', 'slow_threshold_s')
             THEN format('hooks: there is no "%s"', one_line(v_each.key)) END);
     END LOOP;
+    v_reason := coalesce(v_reason, hooks_fault(p_schedule.hooks));
     FOR v_each IN SELECT value AS task FROM unnest(p_schedule.dependencies) AS value LOOP
         v_reason := coalesce(v_reason, CASE WHEN NOT EXISTS (SELECT FROM job_tasks() t WHERE t.task = v_each.task)
             THEN format('dependencies: there is no task "%s"', one_line(v_each.task)) END);
@@ -420,6 +421,6 @@ REVOKE ALL ON FUNCTION
     schedules_seed()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/68_schedule_verbs.sql', '5c8af8893f810c6dd70a706a342da55d1759ddfe6b8c7036d0a924371e676df2')
+    ('functions/68_schedule_verbs.sql', 'd0923d92137019573068a1e17f633a6d37b4bfd6ed83c1b42afebe60a818f29d')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

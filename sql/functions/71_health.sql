@@ -295,6 +295,19 @@ BEGIN
     RETURN QUERY SELECT 'clocks', CASE WHEN v_row.text IS NULL AND v_row.ahead IS NULL THEN 'ok' ELSE 'warn' END,
         coalesce(v_row.ahead, 'the clock of a worker is off: ' || v_row.text || '; only its log shows it, for times are the database''s: set the host''s clock',
                  'every worker''s clock agrees with the database''s');
+
+    -- Of the alerts those that no check above says, and the channels that nobody hears.
+    SELECT (SELECT format('%s open: %s%s; python -m market alerts list', CASE count(*) WHEN 1 THEN '1 alert is' ELSE count(*) || ' alerts are' END,
+                          string_agg(a.rule || ' ' || a.subject, ', ' ORDER BY a.n) FILTER (WHERE a.n <= 3),
+                          CASE WHEN count(*) > 3 THEN ', …' ELSE '' END)
+            FROM (SELECT s.rule, s.subject, row_number() OVER (ORDER BY s.opened_at DESC, s.rule, s.subject) AS n FROM alert_status s
+                  WHERE s.state = 'open' AND s.rule NOT IN ('events_dead', 'no_worker', 'provider_quota')) a
+            HAVING count(*) > 0) AS text,
+           (SELECT string_agg(format('channel %s failed %s times in a row: %s', c.channel, c.failures, c.last_error), '. ' ORDER BY c.channel)
+            FROM alert_channels c WHERE c.failures > 0) AS channels
+    INTO v_row;
+    RETURN QUERY SELECT 'alerts', CASE WHEN coalesce(v_row.text, v_row.channels) IS NULL THEN 'ok' ELSE 'warn' END,
+        coalesce(nullif(concat_ws('. ', v_row.text, v_row.channels), ''), 'none is open, and every channel takes its messages');
 END
 $$;
 REVOKE ALL ON FUNCTION
@@ -303,6 +316,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', '7a36edc3edcae319baefe1cb842577a8e00c68df6b849d5b296fe1da25dde5c9')
+    ('functions/71_health.sql', 'c00750900fb51e866ff8432c7f331f58a9f6d42cac99d3da69f4f970e29c4b52')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -40,6 +40,11 @@ RETURNS TABLE (name text, label text, other text, value double precision) LANGUA
         SELECT 'workers', m.mode, NULL, count(w.name)
         FROM (VALUES ('notify'), ('polling')) m(mode)
         LEFT JOIN worker_status w ON w.mode = m.mode AND w.alive GROUP BY m.mode
+        UNION ALL
+        SELECT 'alerts', r.rule, NULL, count(a.id)
+        FROM (SELECT unnest(alert_rules()) AS rule) r
+        LEFT JOIN alerts a ON a.rule = r.rule AND a.state = 'open' AND coalesce(a.silenced_until, '-infinity') <= reckoner_now()
+        GROUP BY r.rule
         UNION ALL -- of the newest snapshot; without one each state is 0
         SELECT 'coverage', i.name, b.key, b.value::float8
         FROM coverage_newest() n
@@ -78,6 +83,6 @@ REVOKE ALL ON FUNCTION
     reckoner_metrics(p_worker text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/72_metrics.sql', 'ce21f51f83142afe3e6ade7efc0c13c24503d86a98220187ffea3ced8a680c66')
+    ('functions/72_metrics.sql', '2c751d446dd40e844ce03c641489511989a07f8cf44a314dc9822f6c7aa67496')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

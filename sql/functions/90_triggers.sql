@@ -178,6 +178,9 @@ RETURNS TABLE (source text, trigger_name text, definition text) LANGUAGE sql IMM
      'BEFORE INSERT OR UPDATE OF name, task, params, trigger, timezone, enabled, paused_until, pause_reason, paused_by,'
      ' misfire, misfire_grace_s, queue, priority, dependencies, maintenance_windows, preflight_checks, safety, hooks,'
      ' notes, version ON public.schedules FOR EACH ROW'),
+    ('job_run', 'runs_ended',
+     'AFTER UPDATE OF status ON public.job_run FOR EACH ROW'
+     ' WHEN (NEW.status IN (''ok'', ''error'') AND OLD.status IS DISTINCT FROM NEW.status AND NEW.schedule IS NOT NULL)'),
     ('predictions', 'predictions_inserted',
      'AFTER INSERT ON public.predictions REFERENCING NEW TABLE AS added FOR EACH STATEMENT'),
     ('predictions', 'predictions_updated',
@@ -268,6 +271,6 @@ REVOKE ALL ON FUNCTION
     source_missing()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/90_triggers.sql', '52bc996e1b94330cade1a8d9ca8a522f836783f07e0ea1bb8b9ec6e1ef336468')
+    ('functions/90_triggers.sql', 'c67e5ed93997141110c7ca6019cfc6c7f3e6c1cf268a4c9c41088c61f4e5c0f9')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

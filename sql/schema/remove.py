@@ -44,6 +44,13 @@ _TABLES = (
     "schedules",
     "schedule_ticks",
     "schedule_seeds",
+    "alerts",
+    "alert_messages",
+    "alert_channels",
+    "subscriptions",
+    "outcome_changes",
+    "subscription_states",
+    "subscription_messages",
 )
 
 _INDEX = re.compile(r"^CREATE INDEX IF NOT EXISTS (\w+) ON prediction_outcomes\b", re.MULTILINE)

@@ -32,6 +32,7 @@ NOBODYS = ("source_attach", "source_attach_view")
 CALLED = frozenset(
     {
         "current_setting",
+        "has_any_column_privilege",
         "pg_advisory_xact_lock",
         "pg_backend_pid",
         "pg_blocking_pids",
@@ -134,7 +135,7 @@ def lacking(conn: Connection, role: str, *, writes: bool) -> list[str]:
     rows = conn.execute(
         "SELECT f AS name FROM unnest(%s::text[]) AS f WHERE NOT has_function_privilege(%s, f, 'EXECUTE')"
         " UNION ALL SELECT v FROM unnest(%s::text[]) AS v"
-        " WHERE to_regclass(v) IS NOT NULL AND NOT has_table_privilege(%s, v, 'SELECT')",
+        " WHERE to_regclass(v) IS NOT NULL AND NOT has_any_column_privilege(%s, v, 'SELECT')",
         [functions, role, relations, role],
     ).fetchall()
     return [row["name"] for row in rows]

@@ -16,6 +16,11 @@ from sql.schema.rights import callable_by, grant, of_server, revoke
 # Tables of the source, where they exist (sql/functions/12_source.sql).
 _SOURCES = ("predictions", "signals", "truth_social_shitposts")
 _ALL = "SELECT, INSERT, UPDATE, DELETE"
+# Columns that the dashboard reads of tables with secrets.
+_NOT_SECRET = {
+    "subscriptions": "id, events, filter, active, created_at, created_by, failures, failing_since,"
+    " last_error, last_sent_at"
+}
 # Tables on which the worker has fewer rights.
 _LESS = {
     "ticker_registry": "SELECT, INSERT, UPDATE",
@@ -58,7 +63,8 @@ def statements(conn: Connection, worker: str, dashboard: str, analyst: str) -> l
     for table in there:
         rights = "SELECT" if table in _SOURCES else _LESS.get(table, _ALL)
         made.append(_grant(rights, table, roles[0]))
-        made.append(_grant("SELECT", table, roles[1]))
+        columns = f"SELECT ({_NOT_SECRET[table]})" if table in _NOT_SECRET else "SELECT"
+        made.append(_grant(columns, table, roles[1]))
     for view in views:
         made += [_grant("SELECT", view, role) for role in roles[:2]]
     made += [

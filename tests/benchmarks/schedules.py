@@ -129,7 +129,7 @@ def measure(bench: Bench) -> None:
             from tests.benchmarks.peers import with_procrastinate  # noqa: PLC0415 - not installed where tests run
 
             with_procrastinate.install(theirs)
-        for _ in bench.rounds(3):
+        for _ in bench.rounds(1):  # a minute of it is the peers' waiting for their due second
             _at_once(bench, url, conn, number)
             _one_by_one(bench, url, conn, ticks)
             if not bench.alone:

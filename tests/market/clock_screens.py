@@ -2,9 +2,11 @@
 
 import datetime as dt
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from market.cli.display import View
+from market.cli.views import alerts
 from market.cli.views import schedules as views
 
 Row = dict[str, Any]
@@ -107,6 +109,24 @@ def run(n: int) -> Row:
     }
 
 
+def alert(n: int) -> Row:
+    state = ("open", "silenced", "resolved")[n % 3]
+    return {
+        "rule": ("run_failed", "coverage_degraded", "provider_quota")[n % 3],
+        "subject": f"nightly-five-minute-bars-{n}",
+        "state": state,
+        "text": LONG,
+        "mend": "python -m market runs show 17",
+        "opened_at": NOW - dt.timedelta(hours=n),
+        "last_seen_at": NOW,
+        "resolved_at": NOW if state == "resolved" else None,
+        "last_sent_at": NOW - dt.timedelta(hours=n),
+        "count": n,
+        "silenced_until": NOW + dt.timedelta(days=1) if state == "silenced" else None,
+        "silence_reason": "ann: a new disk" if state == "silenced" else None,
+    }
+
+
 def one(view: Callable[[Row], View]) -> Callable[[Sequence[Row]], View]:
     """The view of a command whose screen is one row."""
     return lambda rows: view(dict(rows[0]))
@@ -132,6 +152,10 @@ SCREENS = [
     ("schedules import", change, lambda rows: views.imported(rows, applied=False), (0, 1, 500)),
     ("tasks", task, views.tasks, (1, 500)),
     ("run-task", lambda n: run(n + 1), one(views.run), (1,)),
+    *[
+        (f"alerts {name}", alert, partial(alerts.listing, everything=name != "list"), (0, 1, 500))
+        for name in ("list", "silence", "unsilence", "resolve")
+    ],
     ("runs list", run, views.runs, (0, 1, 500)),
     ("runs show", lambda n: run(n + 3), one(views.run), (1,)),
     ("runs cancel", lambda n: run(n + 4), one(views.run), (1,)),

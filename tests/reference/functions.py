@@ -99,6 +99,13 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "event_paths",
         "reckoner_benchmark",
     ),
+    "Alerts": ("alert_status", "alert_silence", "alert_unsilence", "alert_resolve"),
+    "Outcome webhooks": (
+        "subscription_status",
+        "subscription_create",
+        "subscription_requeue",
+        "subscription_delete",
+    ),
     "Attaching": ("outcomes_duplicates",),
 }
 _FILES = ROOT / "sql" / "functions"

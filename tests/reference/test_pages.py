@@ -29,7 +29,6 @@ HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 INTERNAL = {
     "clock_ahead",
     "expected_tickers",
-    "intraday_partitions",
     "prediction_inputs",
     "prediction_models",
 }

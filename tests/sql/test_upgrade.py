@@ -80,6 +80,14 @@ ROWS = {
     "schedules": "(name, task, trigger) VALUES ('mine', 'daily_sync', '0 5 * * *')",
     "schedule_ticks": "(schedule, tick_at, verdict, decided_at) VALUES ('mine', now(), 'skipped', now())",
     "schedule_seeds": "(name) VALUES ('coverage')",
+    "alerts": "(rule, subject, text, opened_at, last_seen_at) VALUES ('events_dead', 'ticker', 'x', now(), now())",
+    "alert_messages": "(rule, channel, body, created_at) VALUES ('events_dead', 'webhook', '{}', now())",
+    "alert_channels": "(channel) VALUES ('webhook')",
+    "subscriptions": "(url, secret) VALUES ('https://h/x', 'sixteen characters')",
+    "outcome_changes": "(prediction_id, symbol) VALUES (1, 'AAPL')",
+    "subscription_states": "VALUES (1, 1, 'AAPL', '{}')",
+    "subscription_messages": "(subscription_id, event, prediction_id, symbol, body, created_at)"
+    " VALUES (1, 'outcome.complete', 1, 'AAPL', '{}', now())",
     "holdings": "(symbol, quantity) VALUES ('AAPL', 10)",
     "provider_disagreements": "VALUES ('AAPL', '2024-03-05', 'yahoo', 100, 'fmp', 101, now())",
     "coverage_health": "(hour, label, summary, symbols, daily_pct, m5_pct, stale_daily, missing_daily, stale_m5)"

@@ -22,7 +22,9 @@ def environment(url: str, **settings: str) -> dict[str, str]:
         name: text
         for name, text in os.environ.items()
         if name not in ours
-        and not name.startswith(("MARKET_", "WORKER_", "LOG_", "RAW_", "INDEX_"))
+        and not name.startswith(
+            ("MARKET_", "WORKER_", "LOG_", "RAW_", "INDEX_", "ALERT_", "DISCORD_")
+        )
         and not name.endswith(("_API_KEY", "_BASE_URL"))
     }
     return {

@@ -17,7 +17,7 @@ from worker.queue import status as report
 CHECKS = [
     "database", "schema", "workers", "listening", "backlog", "progress", "schedules", "dead", "providers", "calendars",
     "intraday", "coverage", "constituents", "triggers", "source", "ids", "sequences", "sweep", "locks", "creators",
-    "vacuum", "bloat", "notifications", "clocks",
+    "vacuum", "bloat", "notifications", "clocks", "alerts",
 ]  # fmt: skip
 
 

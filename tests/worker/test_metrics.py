@@ -32,7 +32,7 @@ TASKS = set(
 )
 # Everything that may ever be a label's value; none of it grows with the data.
 LABELS = {
-    "topic": {"prediction", "ticker", "job"},
+    "topic": {"prediction", "ticker", "job", "alert", "webhook"},
     "verdict": {"done", "cancelled", "delayed", "failed", "dead", "merged", "lost"},
     "status": {"pending", "processing", "failed", "dead", "queued", "running", "ok"},
     "provider": set(PROVIDER_NAMES),
@@ -53,6 +53,19 @@ LABELS = {
         "partitions",
         "sync",
         "runs",
+        "alerts",
+        "webhooks",
+    },
+    "rule": {
+        "run_failed",
+        "run_slow",
+        "schedule_missing",
+        "coverage_degraded",
+        "events_dead",
+        "no_worker",
+        "provider_quota",
+        "outcomes_overdue",
+        "webhook_failing",
     },
     "task": TASKS,
     "state": {"on", "off", "paused", "fault", "late", "waiting"},

@@ -12,6 +12,7 @@ from tests.support.clock import stop_clock
 from tests.support.db import connect, copy_of, drop, value
 from tests.support.inline_cli import inline, on_terminal
 from tests.support.queue import claim_one, fail
+from tests.worker.test_health import CHECKS
 from worker.cli import screens
 
 WIDTHS = [60, 80, 120, 200]
@@ -46,6 +47,14 @@ FROM generate_series(1, greatest(%(n)s, 1)) n
 """
 
 
+_TICKS = """
+INSERT INTO schedule_ticks (schedule, tick_at, verdict, reason, decided_at)
+SELECT 'nightly-and-long-named', now() - n * interval '1 minute', 'skipped',
+       'paused by operations until it is resumed: ' || repeat('more words ', 9), now()
+FROM generate_series(1, %(n)s) n
+"""
+
+
 class Scene(NamedTuple):
     """A database with so many rows of everything."""
 
@@ -53,6 +62,7 @@ class Scene(NamedTuple):
     rows: int
     prediction: int
     event: int
+    run: int
 
 
 @pytest.fixture(scope="module", params=[0, 1, 500])
@@ -82,7 +92,13 @@ def scene(request: pytest.FixtureRequest, server_url: str, template: str) -> Ite
             conn.execute(statement, {"n": n, "prediction": prediction})
         # Workers stay alive however long the tests of this scene take.
         stop_clock(conn)
-    yield Scene(url, n, prediction, event)
+        conn.execute(_TICKS, {"n": n})
+        conn.execute(
+            "SELECT schedule_create('nightly-and-long-named', 'daily_sync', 'XNYS close + 45 minutes')"
+        )
+        run = value(conn, "SELECT schedule_run_now('nightly-and-long-named', 'ann')")
+        conn.execute("SELECT run_cancel(%s, 'no event of it may wait')", [run])
+    yield Scene(url, n, prediction, event, run)
     drop(server_url, url)
 
 
@@ -95,6 +111,8 @@ COMMANDS = [
     f"explain {SYMBOL % 1}",
     f"explain {SYMBOL % 1} --story",
     "explain --event EVENT",
+    "explain --run RUN",
+    "explain --schedule nightly-and-long-named",
     "sweep --dry-run",
     "requeue --dead --dry-run",
     "requeue --prediction PREDICTION --dry-run",
@@ -108,6 +126,7 @@ CUT = re.compile(
 
 def shown(scene: Scene, words: str, width: int) -> Done:
     words = words.replace("PREDICTION", str(scene.prediction)).replace("EVENT", str(scene.event))
+    words = words.replace("RUN", str(scene.run))
     done = on_terminal(scene.url, "worker", *words.split(), width=width)
     assert done.returncode in {0, 3}, done.stderr
     return done
@@ -160,7 +179,7 @@ def test_health_has_a_word_the_failures_first_and_a_command(scene: Scene) -> Non
     assert done.returncode == 3
     piped = inline(scene.url, "worker", "health").stdout.splitlines()
     assert piped[0].split("\t") == ["check", "state", "message", "remedy"]
-    assert len(piped) == 23
+    assert len(piped) == 1 + len(CHECKS)
 
 
 def test_explain_says_what_was_predicted_and_what_it_waits_for(scene: Scene) -> None:

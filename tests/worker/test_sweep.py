@@ -1,11 +1,12 @@
 """The sweep: what no event speaks of is found, once, and what is parked or paused is left alone."""
 
 import datetime as dt
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from sql.database import Database
+from sql.database import Connection, Database
 from tests.support.clock import set_clock
 from tests.support.db import Conn, connect, value
 from tests.support.hanging import HangingTicker
@@ -45,6 +46,23 @@ def test_predictions_that_no_trigger_saw_are_found(
     drain(start_worker)
     until_complete(conn, 3)
     assert swept(database)["forgotten"] == 0
+
+
+def test_a_part_of_a_sweep_is_one_message(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BEGIN, a savepoint and COMMIT of a dozen parts were most of an idle worker's statements."""
+    monkeypatch.delattr(sweep, "trying")
+    began: list[float] = []
+    transaction = database.transaction
+
+    def counted(seconds: float = 60.0, **named: float) -> AbstractContextManager[Connection]:
+        began.append(seconds)
+        return transaction(seconds, **named)
+
+    monkeypatch.setattr(database, "transaction", counted)
+    swept(database)
+    assert len(began) < 5  # of the calendars' sessions
 
 
 def test_a_running_worker_sweeps(conn: Conn, start_worker: Start, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from worker.cli import screens
 from worker.queue import enqueue as enqueuing
 from worker.queue import requeue as requeuing
 from worker.queue import status
-from worker.settings import WorkerSettings
+from worker.settings import AlertSettings, WorkerSettings
 
 
 def sweep(dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
@@ -43,7 +43,10 @@ def sweep(dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
             settings = load(WorkerSettings)
             benchmark = Benchmark(load(BenchmarkSettings).benchmark_symbol)
             crashed = sweeping.end_leases(database, settings, dry_run=dry_run)
-            found = sweeping.once(database, settings, dry_run=dry_run, benchmark=benchmark)
+            channels = load(AlertSettings).channels
+            found = sweeping.once(
+                database, settings, dry_run=dry_run, benchmark=benchmark, channels=channels
+            )
         after = status.live_events(database)
         if found is None:
             raise Conflict(f"another worker is sweeping just now{sweeping.holder(database)}")

@@ -20,6 +20,8 @@ _PARTS = {
     "records": ("old record deleted", "old records deleted"),
     "coverage": ("old snapshot deleted", "old snapshots deleted"),
     "partitions": ("month of five-minute bars dropped", "months of five-minute bars dropped"),
+    "alerts": ("message about alerts", "messages about alerts"),
+    "webhooks": ("message about outcomes", "messages about outcomes"),
     "sync": ("symbol of the daily sync", "symbols of the daily sync"),
     "sessions": ("session loaded", "sessions loaded"),
 }

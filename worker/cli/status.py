@@ -1,10 +1,12 @@
 """`worker status`, `health`, `url`: the state of the queue, and the way to its database."""
 
+import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import psycopg
 import typer
 
 from market.cli.console import JsonOption, command_database, say
@@ -12,11 +14,13 @@ from market.cli.display import Column, View, draws, emit, emit_json, emit_tables
 from market.cli.display.options import answering_from
 from sql import embedded
 from sql.access import open_database
+from sql.database import Database
 from sql.errors import InvalidInput
-from sql.settings import DatabaseSettings, load
+from sql.settings import DatabaseSettings, SettingsError, load
 from sql.urls import with_passfile, without_password
 from worker.cli.words import counted
 from worker.queue import status as queue_status
+from worker.settings import AlertSettings
 
 # How long an embedded server stays after `url`: a client needs a moment to connect.
 _LINGER_SECONDS = 30
@@ -127,6 +131,8 @@ def health(as_json: JsonOption = False) -> None:
     with open_database(load(DatabaseSettings), name="reckoner command", size=2) as database:
         checks = queue_status.health(database)
         place = database.place
+        if any(check.check == "workers" and check.state == "fail" for check in checks):
+            _note_alerts(database)
     healthy = all(check.state != "fail" for check in checks)
     rows = queue_status.as_rows(checks)
     if as_json:
@@ -135,6 +141,18 @@ def health(as_json: JsonOption = False) -> None:
         answering_from(place)
         emit(rows, _verdict(rows), as_json=False)
     sys.exit(0 if healthy else 3)
+
+
+def _note_alerts(database: Database) -> None:
+    """Open the alert that no worker is alive; the next worker sends it, because none is there.
+
+    Without the rights to write, as in a read-only database, only the exit code says it.
+    """
+    with (
+        contextlib.suppress(psycopg.Error, SettingsError),
+        database.transaction(seconds=5, lock_seconds=1) as conn,
+    ):
+        conn.execute("SELECT alerts_check(%s::text[])", [load(AlertSettings).channels])
 
 
 def _verdict(checks: Sequence[Mapping[str, Any]]) -> View:
