@@ -335,3 +335,9 @@ def test_five_minute_bars_have_their_own_remedy(url: str, conn: Conn) -> None:
     shown = on_terminal(url, "market", "coverage").stdout
     assert shown.startswith("Not all yet: daily bars of 1 of 2 symbols are fresh, 1 a session")
     assert "next:" not in shown
+    assert on_terminal(url, "market", "coverage", "BEHIND").stdout.startswith(
+        "BEHIND is 1 session behind ("
+    )
+    one = on_terminal(url, "market", "coverage", "ONE").stdout
+    [bar] = [line for line in one.splitlines() if line.startswith("newest 5m bar")]
+    assert "T" not in bar  # "2 h ago", as other times

@@ -1,5 +1,6 @@
 """Screens of coverage: `coverage`, `coverage SYMBOL`, `restore-coverage`."""
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
@@ -92,6 +93,11 @@ def _remedies(rows: Sequence[Row]) -> list[str]:
     return sorted(found, key=lambda each: -found[each])[:2]
 
 
+def _last_5m(row: Row) -> dt.datetime | None:
+    """Read the time of a JSON document."""
+    return None if row["last_5m"] is None else dt.datetime.fromisoformat(row["last_5m"])
+
+
 def symbol(row: Row) -> View:
     """View of one symbol."""
     state = _STATES[row["daily_bucket"] or "none"]
@@ -101,7 +107,8 @@ def symbol(row: Row) -> View:
     elif behind is None:
         text = f"{row['symbol']} is missing: {row['reason']}."
     elif behind:
-        text = f"{row['symbol']} is {state}: {count(behind, 'session')} behind."
+        said = "" if state == "behind" else f"{state}: "
+        text = f"{row['symbol']} is {said}{count(behind, 'session')} behind."
     else:
         text = f"{row['symbol']} is fresh: it has the session of {row['newest_session']}."
     return View(
@@ -111,7 +118,7 @@ def symbol(row: Row) -> View:
             Column("newest_session", "newest session", rank=0, kind="day"),
             Column("sessions_behind", rank=0, kind="count"),
             Column("reason", "why", rank=1, least=16),
-            Column("last_5m", "newest 5m bar", rank=1, kind="when"),
+            Column("last_5m", "newest 5m bar", rank=1, kind="when", value=_last_5m),
             Column("m5_bars", "5m bars of the session", rank=1, kind="count"),
             Column("m5_expected", "room for", rank=2, kind="count"),
             Column("provider", rank=2),
