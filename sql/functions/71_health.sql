@@ -73,7 +73,7 @@ BEGIN
              ELSE 'every worker hears itself' END;
 
     -- One scan for two checks. unfinished: what was ready, leased or held up for ten minutes.
-    SELECT extract(epoch FROM v_now - min(available_at) FILTER (WHERE due))::bigint AS oldest,
+    SELECT date_trunc('second', v_now - min(available_at) FILTER (WHERE due)) AS oldest,
            count(*) FILTER (WHERE due) AS n,
            count(*) FILTER (WHERE due AND priority >= 0 AND available_at < v_now - interval '5 minutes') AS late,
            count(*) FILTER (WHERE since < v_now - interval '10 minutes') AS unfinished, min(since) AS since
@@ -86,7 +86,7 @@ BEGIN
     RETURN QUERY SELECT 'backlog',
         CASE WHEN v_row.late > 0 THEN 'fail' ELSE 'ok' END,
         CASE WHEN v_row.n = 0 THEN 'nothing is ready'
-             ELSE format('%s events are ready, the oldest for %s s%s', v_row.n, v_row.oldest,
+             ELSE format('%s ready, the oldest for %s%s', CASE v_row.n WHEN 1 THEN '1 event is' ELSE v_row.n || ' events are' END, v_row.oldest,
                 CASE WHEN v_row.late > 0 THEN format('; %s for more than five minutes: SELECT * FROM outbox_stuck', v_row.late)
                      ELSE '' END) END;
 
@@ -102,9 +102,9 @@ BEGIN
     RETURN QUERY SELECT 'progress',
         CASE WHEN v_row.stopped THEN 'fail' WHEN v_row.faults IS NOT NULL THEN 'warn' ELSE 'ok' END,
         CASE WHEN v_row.stopped THEN
-                format('no event finished for %s minutes although %s are ready; %s; '
+                format('no event finished for %s minutes although %s ready; %s; '
                        'SELECT * FROM outbox_stuck says why each waits',
-                       v_row.minutes, v_row.n, coalesce(v_row.faults, 'no worker reports why'))
+                       v_row.minutes, CASE v_row.n WHEN 1 THEN '1 is' ELSE v_row.n || ' are' END, coalesce(v_row.faults, 'no worker reports why'))
              WHEN v_row.faults IS NOT NULL THEN
                 v_row.faults || '; mend that: what waits for it costs no attempt and goes on by itself'
              ELSE 'events finish' END;
@@ -316,6 +316,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', 'c00750900fb51e866ff8432c7f331f58a9f6d42cac99d3da69f4f970e29c4b52')
+    ('functions/71_health.sql', '43533446d571a344af93db0385ccfd2985573c7983265f2da1b1cf5f6cce2796')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;
