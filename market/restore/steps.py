@@ -92,7 +92,7 @@ def refresh_constituents(database: Database, means: Means, name: str | None = No
         if name is not None:
             names = [constituents.find(conn, name).name]
     if not names:
-        return {"summary": "no index is followed"}
+        return {"summary": "no index is followed: market constituents refresh INDEX begins"}
     sources = means.sources()
     done = [
         constituents.refresh(database, sources, each, means.wait, keep_days=means.keep_days)

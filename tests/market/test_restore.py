@@ -195,7 +195,9 @@ CONSTITUENTS = [step for step in restore.STEPS if step.name in {"constituents", 
 def test_only_indexes_that_are_followed_are_refreshed(
     database: Database, conn: Conn, folder: Path
 ) -> None:
-    assert run(database, *CONSTITUENTS)[0]["result"] == {"summary": "no index is followed"}
+    assert run(database, *CONSTITUENTS)[0]["result"] == {
+        "summary": "no index is followed: market constituents refresh INDEX begins"
+    }
     conn.execute("UPDATE market_indexes SET tried_at = reckoner_now() WHERE name <> 'SP500'")
     members = [f"M{n}" for n in range(30)]
     (folder / "DOW30.csv").write_text("\n".join(["symbol", *members]))
