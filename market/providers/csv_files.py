@@ -190,11 +190,22 @@ def _read(table: csv_text.Table) -> tuple[list[_Row], list[tuple[dt.date | None,
 def _event(table: csv_text.Table, fields: dict[str, str]) -> _Row:
     """Read date, split and dividend; they count even where the prices are bad."""
     date = csv_text.date(fields.get("date") or "", day_first=table.day_first)
-    # Files written from data frames have 0 on every day without a split.
-    split, dividend = _number(table, fields, "split") or 1.0, _number(table, fields, "dividend")
+    split, dividend = _split(table, fields), _number(table, fields, "dividend")
     if not 0 < split < math.inf:  # it doubts every close before it
         raise ValueError(f"a split of {fields.get('split')!r}")
     return _Row(date, None, None, None, None, None, None, dividend or 0.0, split)
+
+
+def _split(table: csv_text.Table, fields: dict[str, str]) -> float:
+    """Read the new shares for each old one: `4`, `4:1` or `4/1`; NaN for what is none.
+
+    Files written from data frames have 0 on every day without a split.
+    """
+    new, mark, old = (fields.get("split") or "").replace("/", ":").partition(":")
+    shares, one = (csv_text.number(each, decimal_comma=table.decimal_comma) for each in (new, old))
+    if not mark:
+        return shares or 1.0
+    return shares / one if shares and one else math.nan
 
 
 def _with_prices(table: csv_text.Table, row: _Row, fields: dict[str, str]) -> _Row:

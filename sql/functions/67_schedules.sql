@@ -83,6 +83,9 @@ CREATE OR REPLACE FUNCTION tick_refusal(p_schedule schedules, p_tick timestamptz
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
     v_late   double precision := extract(epoch FROM reckoner_now() - p_tick);
+    -- In the largest unit of which there are two.
+    v_time   text := CASE WHEN v_late < 120 THEN round(v_late) || ' s' WHEN v_late < 7200 THEN round(v_late / 60) || ' min'
+                          WHEN v_late < 172800 THEN round(v_late / 3600) || ' h' ELSE round(v_late / 86400) || ' d' END;
     v_reason text;
     v_each   jsonb;
 BEGIN
@@ -95,9 +98,9 @@ BEGIN
     IF v_reason IS NOT NULL THEN
         RETURN v_reason;
     ELSIF p_later AND p_schedule.misfire <> 'all' THEN
-        RETURN format('missed: no worker looked for %s s, and a later tick was due', round(v_late));
+        RETURN format('missed: no worker looked for %s, and a later tick was due', v_time);
     ELSIF v_late > (CASE p_schedule.misfire WHEN 'skip' THEN 60 ELSE p_schedule.misfire_grace_s END) THEN
-        RETURN format('missed: no worker looked for %s s', round(v_late));
+        RETURN format('missed: no worker looked for %s', v_time);
     END IF;
     FOR v_each IN SELECT jsonb_array_elements(p_schedule.preflight_checks) LOOP
         v_reason := preflight_refusal(CASE jsonb_typeof(v_each) WHEN 'string' THEN jsonb_build_object('check', v_each) ELSE v_each END);
@@ -268,6 +271,6 @@ REVOKE ALL ON FUNCTION
     sweep_ticks(p_days integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/67_schedules.sql', 'e1aa4fe40d96eae808f804a0175ce6ecd6c48182f2d4fd418d75a03d47e5fba8')
+    ('functions/67_schedules.sql', '96fd5989ca3523a513a4ea030b5acd71e2a918b6ad664e8595a270195af38ba8')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -88,19 +88,22 @@ CREATE OR REPLACE FUNCTION coverage_status(
             WHEN f.daily_pct < 90 OR f.stale > 0 OR f.missing > 0 OR (f.m5_any AND f.m5_fresh = 0) THEN 'degraded'
             WHEN f.m5_stale > 0 THEN 'warning' ELSE 'ok' END,
         'summary', CASE WHEN p_symbols = 0 THEN 'no symbol is tracked'
-            ELSE format('daily bars of %s of %s symbols are fresh', p_daily ->> 'count', p_symbols)
+            ELSE format('daily bars of %s of %s symbols are fresh', f.fresh, p_symbols)
+                 || CASE WHEN f.behind > 0 THEN format(', %s a session behind', f.behind) ELSE '' END
                  || CASE WHEN f.stale > 0 THEN format(', %s stale', f.stale) ELSE '' END
                  || CASE WHEN f.missing > 0 THEN format(', %s missing', f.missing) ELSE '' END
                  || CASE WHEN NOT f.m5_any THEN ''
                          WHEN f.m5_fresh = 0 THEN '; no five-minute bar of the last session'
-                         ELSE format('; five-minute bars of %s', p_m5 ->> 'count')
+                         ELSE format('; five-minute bars of %s', f.m5_fresh)
+                              || CASE WHEN f.m5_behind > 0 THEN format(', %s a session behind', f.m5_behind) ELSE '' END
                               || CASE WHEN f.m5_stale > 0 THEN format(', %s stale', f.m5_stale) ELSE '' END END END,
         'daily_pct', f.daily_pct, 'm5_pct', f.m5_pct, 'stale_daily', f.stale, 'stale_m5', f.m5_stale,
         'thresholds', jsonb_build_object('daily_pct', 90, 'stale_daily', 0, 'missing_daily', 0, 'stale_m5', 0))
     FROM (SELECT coverage_percent((p_daily -> 'count')::bigint, p_symbols) AS daily_pct,
                  coverage_percent((p_m5 -> 'count')::bigint, p_symbols) AS m5_pct,
+                 (p_daily -> 'freshness' -> '<=24h')::bigint AS fresh, (p_daily -> 'freshness' -> '24-48h')::bigint AS behind,
                  (p_daily -> 'stale_48h')::bigint AS stale, (p_daily -> 'missing')::bigint AS missing,
-                 (p_m5 -> 'stale_48h')::bigint AS m5_stale,
+                 (p_m5 -> 'freshness' -> '24-48h')::bigint AS m5_behind, (p_m5 -> 'stale_48h')::bigint AS m5_stale,
                  (p_m5 -> 'missing')::bigint < p_symbols AS m5_any,
                  (p_m5 -> 'freshness' -> '<=24h')::bigint AS m5_fresh) f
 $$;
@@ -283,6 +286,6 @@ REVOKE ALL ON FUNCTION
     sweep_coverage(p_days integer)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/69_freshness.sql', '9ecae321c425bd755ebeef1834c69eab7c4a0db9c0a3ac58ffc944ee8437eeae')
+    ('functions/69_freshness.sql', 'db0777a84c56969c55add8300b588dbb0230f33c3caf06aaa43e46adf25614af')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

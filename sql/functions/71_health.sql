@@ -186,10 +186,13 @@ BEGIN
              ELSE format('%s symbols have answers', v_row.n) END;
 
     -- As the newest snapshot has it: to compute it anew would cost more than all other checks.
-    SELECT n.label, n.summary, n.taken_at::timestamptz(0) AS at INTO v_row FROM coverage_newest() n;
+    SELECT n.label, n.summary, n.taken_at::timestamptz(0) AS at,
+           n.label = 'degraded' AND n.stale_daily = 0 AND n.missing_daily = 0 AS intraday
+    INTO v_row FROM coverage_newest() n;
     RETURN QUERY SELECT 'coverage', CASE WHEN v_row.label IN ('degraded', 'unknown') THEN 'warn' ELSE 'ok' END,
         CASE WHEN v_row.label IS NULL THEN 'no snapshot yet'
              WHEN v_row.label = 'unknown' THEN format('%s: %s', v_row.at, v_row.summary)
+             WHEN v_row.intraday THEN format('%s, %s: python -m market backfill-5m fetches them', v_row.summary, v_row.at)
              WHEN v_row.label = 'degraded' THEN
                  format('%s, %s: python -m market coverage says which and why', v_row.summary, v_row.at)
              ELSE format('%s, %s', v_row.summary, v_row.at) END;
@@ -313,6 +316,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', '7b80999da41317e07743f1fe20f426f10cd53d1049fcdf9a1353e3a2f2c52d4a')
+    ('functions/71_health.sql', 'c00750900fb51e866ff8432c7f331f58a9f6d42cac99d3da69f4f970e29c4b52')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -54,6 +54,15 @@ def test_a_reverse_split_multiplies_it(tmp_path: Path) -> None:
     assert [bar.volume for bar in bars] == [100, 1000]
 
 
+@pytest.mark.parametrize(
+    ("split", "before"), [("4:1", 100.0), ("4/1", 100.0), (" 1 : 20 ", 8000.0)]
+)
+def test_a_split_may_be_a_ratio(tmp_path: Path, split: str, before: float) -> None:
+    bars = adjusted(tmp_path, row(0, 400), row(1, before, split=split))
+    assert [bar.close for bar in bars] == [before, before]
+    assert bars[1].has_split
+
+
 def test_two_splits_multiply(tmp_path: Path) -> None:
     bars = adjusted(tmp_path, row(0, 60), row(1, 30, split=2), row(2, 30), row(3, 10, split=3))
     assert [bar.close for bar in bars] == [10.0, 10.0, 10.0, 10.0]
@@ -78,7 +87,7 @@ def test_a_split_of_one_is_none(tmp_path: Path, none: str) -> None:
     assert not any(bar.has_split for bar in bars)
 
 
-@pytest.mark.parametrize("split", ["-4", "nan", "4:1"])
+@pytest.mark.parametrize("split", ["-4", "nan", "4:0", "0:0", ":1", "4:1:1", "-4:1"])
 def test_an_impossible_split_rejects_its_row(tmp_path: Path, split: str) -> None:
     rows = [row(0, 100), row(1, 100, split=split), row(2, 100)]
     write_csv(tmp_path, "ACME", rows, columns=COLUMNS)

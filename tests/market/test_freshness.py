@@ -115,7 +115,9 @@ def test_one_session_behind_is_no_fault_and_two_are_named(conn: Conn) -> None:
     assert found["daily"]["stale"] == [{"symbol": "TWO", "last": "2026-11-24", "bucket": ">48h"}]
     assert found["status"]["label"] == "degraded"
     assert found["status"]["stale_daily"] == found["daily"]["stale_48h"] == 1
-    assert found["status"]["summary"] == "daily bars of 21 of 22 symbols are fresh, 1 stale"
+    assert found["status"]["summary"] == (
+        "daily bars of 20 of 22 symbols are fresh, 1 a session behind, 1 stale"
+    )
     assert row(conn, "TWO")["sessions_behind"] == 2
 
 
@@ -485,7 +487,7 @@ def test_five_minute_bars_are_counted_in_sessions_too(conn: Conn) -> None:
     assert found["m5"]["freshness"] == {"<=24h": 2, "24-48h": 1, ">48h": 1, "none": 1}
     assert found["m5"]["last"]["FULL"] == "2026-11-27T17:55:00+00:00"
     assert found["status"]["summary"] == (
-        "daily bars of 5 of 5 symbols are fresh; five-minute bars of 3, 1 stale"
+        "daily bars of 5 of 5 symbols are fresh; five-minute bars of 2, 1 a session behind, 1 stale"
     )
     bars = {
         symbol: (row(conn, symbol)["m5_bars"], row(conn, symbol)["m5_expected"])

@@ -20,6 +20,7 @@ from tests.support.db import Conn, connect, value
 from tests.support.market import flat_bars, put_bars, sessions, set_fetched, write_csv
 from tests.support.process import ROOT, WorkerProcess, environment
 from tests.support.waiting import until
+from worker.queue import status
 
 # The Sunday after Thanksgiving.
 NOW = utc("2026-11-29 12:00")
@@ -309,3 +310,34 @@ def test_the_screens(url: str, conn: Conn, folder: Path) -> None:
     assert one.returncode == 3
     assert one.stdout.startswith("S0 is stale: 3 sessions behind (")
     assert on_terminal(url, "market", "coverage", "NOBODY").returncode == 1
+
+
+def test_five_minute_bars_have_their_own_remedy(url: str, conn: Conn) -> None:
+    """A restore fetches none, so that nobody is sent to it."""
+    from tests.support.inline_cli import on_terminal  # noqa: PLC0415 - loads both command lines
+
+    put_bars(conn, "ONE", {FRIDAY: 100.0})
+    put_bars(conn, "BEHIND", {FRIDAY - dt.timedelta(days=2): 100.0})
+    conn.execute("INSERT INTO ticker_registry (symbol) VALUES ('ONE'), ('BEHIND')")
+    conn.execute(
+        "INSERT INTO intraday_symbols (symbol, last_bar, last_session, session_bars)"
+        " VALUES ('ONE', '2026-11-25 20:55+00', '2026-11-25', 78)"
+    )
+    with Database(url) as database:
+        with database.transaction() as there:
+            there.execute("SELECT coverage_snapshot()")
+        [check] = [each for each in status.health(database) if each.check == "coverage"]
+    assert check.remedy == "python -m market backfill-5m"
+    assert check.message.endswith(": python -m market backfill-5m fetches them")
+    shown = on_terminal(url, "market", "coverage").stdout
+    assert "next: python -m market backfill-5m" in shown
+    conn.execute("UPDATE intraday_symbols SET last_session = %s, last_bar = %s", [FRIDAY, NOW])
+    shown = on_terminal(url, "market", "coverage").stdout
+    assert shown.startswith("Not all yet: daily bars of 1 of 2 symbols are fresh, 1 a session")
+    assert "next:" not in shown
+    assert on_terminal(url, "market", "coverage", "BEHIND").stdout.startswith(
+        "BEHIND is 1 session behind ("
+    )
+    one = on_terminal(url, "market", "coverage", "ONE").stdout
+    [bar] = [line for line in one.splitlines() if line.startswith("newest 5m bar")]
+    assert "T" not in bar  # "2 h ago", as other times

@@ -28,6 +28,7 @@ from market.cli.views import (
     intraday,
     jobs,
     prices,
+    schedules,
     snapshots,
     tickers,
     universe,
@@ -500,7 +501,7 @@ def covered(_n: int) -> Row:
         "last_daily": dt.date(2026, 5, 1),
         "sessions_behind": 27,
         "daily_bucket": ">48h",
-        "last_5m": NOW,
+        "last_5m": NOW.isoformat(),
         "m5_bars": 288,
         "m5_expected": 288,
         "m5_bucket": "<=24h",
@@ -755,6 +756,12 @@ def test_a_screen_can_be_read(case: Screen, number: int, width: int) -> None:
         # What answers is there also where it is narrow.
         wanted = {column.key for column in view.columns if column.rank == 0}
         assert wanted <= {each.column.key for each in found.columns}
+
+
+def test_ticks_stay_a_table_beside_a_long_reason() -> None:
+    rows = [clock_screens.tick(n) for n in range(4)]
+    lines = lines_of(rows, schedules.ticks(rows), 80, Output())
+    assert sum(line.startswith("tick ") for line in lines) == 1
 
 
 @pytest.mark.parametrize("case", SCREENS, ids=lambda each: each.command)

@@ -119,7 +119,7 @@ def test_missed_ticks_are_decided_by_misfire_and_grace(
     said = tick_at(clocked, hours(3.1))
     assert [verdict for verdict, _ in said] == verdicts
     assert said[0][1] is not None
-    assert said[0][1].startswith("missed: no worker looked for 7560 s")
+    assert said[0][1].startswith("missed: no worker looked for 2 h")
 
 
 def test_a_long_outage_is_worked_off_in_parts(clocked: Conn) -> None:

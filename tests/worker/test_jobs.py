@@ -2,12 +2,14 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg import sql as psql
 
+from market.providers.csv_files import CsvFiles
 from sql.database import Database
 from tests.support.clock import move_clock, stop_clock
 from tests.support.context import context_of
@@ -64,6 +66,32 @@ def test_a_run_ends_with_its_counters_and_its_event(database: Database, conn: Co
     assert value(conn, "SELECT counters FROM job_run") == {"done": 2, "total": 2}
     assert value(conn, "SELECT verdict FROM outbox_history WHERE topic = 'job'") == "done"
     assert value(conn, "SELECT count(*) FROM outbox") == 0
+
+
+def test_every_task_ends_well_where_nothing_is_tracked(database: Database, conn: Conn) -> None:
+    for task in tasks.TASKS:
+        run = queue(conn, task)
+        if task == "update_tracked":
+            conn.execute("INSERT INTO holdings (symbol, quantity) VALUES ('HELD', 1)")
+        [claim] = outbox.claim(database, "job", "w", 1, 60)
+        runs.handle(context_of(database), [claim])
+        assert state(conn, run) == ("ok", None), task
+    assert value(conn, "SELECT counters FROM job_run ORDER BY id DESC") == {"registered": 1}
+
+
+def test_a_night_without_any_five_minute_bar_is_an_error(
+    database: Database, conn: Conn, tmp_path: Path
+) -> None:
+    """A provider that is away is no good run: nobody would look."""
+    conn.execute("INSERT INTO ticker_registry (symbol) VALUES ('AAPL'), ('MSFT')")
+    symbols = '{"symbols": ["AAPL", "MSFT"]}'
+    run = int(value(conn, "SELECT run_task('backfill_5m', %s::jsonb)", [symbols]))
+    [claim] = outbox.claim(database, "job", "w", 1, 60)
+    runs.handle(context_of(database, [CsvFiles(tmp_path / "gone")]), [claim])
+    status, error = state(conn, run)
+    assert status == "error"
+    assert error is not None
+    assert "no symbol of 2 has an answer; AAPL: csv" in error
 
 
 def test_an_error_is_the_run_s_and_is_tried_again_after_a_pause(

@@ -266,3 +266,17 @@ def test_health_of_a_dead_database_names_it_and_no_password() -> None:
     assert "database shop on 127.0.0.1:1: Connection refused" in text_of(done)
     assert "secret" not in done.stdout + done.stderr
     assert "ConnectionFailed" not in done.stdout
+
+
+def test_what_waits_for_hours_is_not_all_well(url: str) -> None:
+    with connect(url) as conn:
+        conn.execute("SELECT worker_heartbeat('w', 'host', 1, 'notify', 0, 60, NULL, NULL, true)")
+        conn.execute(
+            "INSERT INTO outbox (topic, key, created_at, available_at, last_error) VALUES"
+            " ('ticker', 'AAPL', now() - interval '17 hours', now() + interval '1 hour', 'csv is down')"
+        )
+        shown = on_terminal(url, "worker", "status").stdout
+        assert shown.startswith("HELD UP: 1 event waits, 1 worker (")
+        conn.execute("UPDATE outbox SET created_at = now() - interval '59 minutes'")
+        shown = on_terminal(url, "worker", "status").stdout
+    assert shown.startswith("All well: 1 event waits, 1 worker (")

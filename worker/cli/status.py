@@ -1,6 +1,7 @@
 """`worker status`, `health`, `url`: the state of the queue, and the way to its database."""
 
 import contextlib
+import datetime as dt
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ from worker.settings import AlertSettings
 
 # How long an embedded server stays after `url`: a client needs a moment to connect.
 _LINGER_SECONDS = 30
+# From this age on an event that waits is told in the sentence.
+_HELD_UP = dt.timedelta(hours=1)
 
 
 def status(as_json: JsonOption = False) -> None:
@@ -44,14 +47,17 @@ def status(as_json: JsonOption = False) -> None:
             emit_tables(
                 {name: rows for name, rows in shown.items() if rows or name == "workers"},
                 views,
-                _sentence(document["totals"]),
+                _sentence(document["totals"], document["stuck"]),
             )
         else:
             emit_tables({"totals": [document["totals"]], **tables})
 
 
-def _sentence(totals: Mapping[str, Any]) -> str:
-    """Say whether events are late, and who works on them."""
+def _sentence(totals: Mapping[str, Any], stuck: Sequence[Mapping[str, Any]]) -> str:
+    """Say whether events are late, and who works on them.
+
+    stuck: the oldest that wait. After an hour that is no retry, but a provider that does not answer.
+    """
     waiting, dead, late = totals["waiting"], totals["dead"], totals["late"]
     crew = counted(totals["workers"], "worker") if totals["workers"] else "no worker"
     waits = f"{counted(waiting, 'event')} {'waits' if waiting == 1 else 'wait'}"
@@ -64,6 +70,8 @@ def _sentence(totals: Mapping[str, Any]) -> str:
         said = f"NO WORKER: {waits}"
     elif dead:
         return f"DEAD: {counted(dead, 'event')}; {waits}, {crew}."
+    elif any(row["age"] > _HELD_UP for row in stuck):
+        said = f"HELD UP: {waits}, {crew}"
     else:
         said = f"All well: {waits}, {crew}"
     return f"{said}{f'; {dead:,} dead' if dead else ''}."

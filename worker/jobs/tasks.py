@@ -54,9 +54,15 @@ def backfill_5m(work: Work) -> None:
         n_days=int(work.params.get("n_days", intraday.NIGHT_SESSIONS)),
         batch_size=int(work.params.get("batch_size", intraday.BATCH_SIZE)),
     )
+    number, reasons = 0, []
     for number, each in enumerate(stored, 1):
         work.count(each.result)
         work.progress(done=number)
+        if each.result in {"later", "failed"}:
+            reasons.append(f"{each.symbol}: {each.details['reason']}")
+    # Some symbols have none; of all of them that is a provider that is away.
+    if reasons and len(reasons) == number:
+        raise ReckonerError(f"no symbol of {number} has an answer; {reasons[0]}")
 
 
 def backfill_last_200(work: Work) -> None:
@@ -150,7 +156,7 @@ def restore_coverage(work: Work) -> None:
 
 def update_tracked(work: Work) -> None:
     """Register symbols that an index has or that are held."""
-    symbols = _column(work, "SELECT symbol FROM tracked_register()")
+    symbols = _column(work, "SELECT symbol FROM tracked_register() AS symbol")
     work.progress(registered=len(symbols))
 
 

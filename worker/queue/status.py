@@ -41,6 +41,8 @@ _REMEDIES = {
     "sweep": "python -m worker sweep",
 }
 
+FIVE_MINUTES = "python -m market backfill-5m"
+
 # The late and the oldest first; `late` counts all that are late.
 _STUCK = """
 SELECT id, topic, key, status, age, next_at, why, reason, is_late, count(*) FILTER (WHERE is_late) OVER () AS late
@@ -79,9 +81,16 @@ def live_events(database: Database) -> int:
 def health(database: Database) -> list[Check]:
     """Run every check that the database still allows; the first failure may be the last."""
     return [
-        replace(check, remedy=None if check.state == "ok" else _REMEDIES.get(check.check))
+        replace(check, remedy=None if check.state == "ok" else _remedy(check))
         for check in _checks(database)
     ]
+
+
+def _remedy(check: Check) -> str | None:
+    """The check's command; a restore fetches no five-minute bars."""
+    if check.check == "coverage" and FIVE_MINUTES in check.message:
+        return FIVE_MINUTES
+    return _REMEDIES.get(check.check)
 
 
 def _checks(database: Database) -> list[Check]:

@@ -1,5 +1,6 @@
 """Screens of coverage: `coverage`, `coverage SYMBOL`, `restore-coverage`."""
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,12 +32,19 @@ def sentence(report: Row) -> str:
     if status["label"] == "idle":
         return "Idle: no symbol is tracked."
     word = {"ok": "All well", "warning": "Warning"}.get(status["label"], status["label"].upper())
+    if status["label"] == "ok" and report["daily"]["freshness"]["24-48h"]:
+        word = "Not all yet"
     return f"{word}: {status['summary']}."
 
 
 def intervals(rows: Sequence[Row]) -> View:
     """View of the two intervals; its columns are sessions and not hours."""
-    several = any(row["symbols"] for row in rows)
+    next_ = [] if any(row["symbols"] for row in rows) else [f"{MARKET} register-tickers SPY"]
+    if any(
+        row["interval"] == "5m" and row["missing"] < row["symbols"] and not row["fresh"]
+        for row in rows
+    ):
+        next_ = [f"{MARKET} backfill-5m"]
     return View(
         [
             Column("interval", rank=0),
@@ -49,7 +57,7 @@ def intervals(rows: Sequence[Row]) -> View:
         ],
         summary="Age of the newest bar in finished sessions." if rows else "",
         empty="No interval.",
-        next=[] if several else [f"{MARKET} register-tickers SPY"],
+        next=next_,
         record=False,
     )
 
@@ -85,6 +93,11 @@ def _remedies(rows: Sequence[Row]) -> list[str]:
     return sorted(found, key=lambda each: -found[each])[:2]
 
 
+def _last_5m(row: Row) -> dt.datetime | None:
+    """Read the time of a JSON document."""
+    return None if row["last_5m"] is None else dt.datetime.fromisoformat(row["last_5m"])
+
+
 def symbol(row: Row) -> View:
     """View of one symbol."""
     state = _STATES[row["daily_bucket"] or "none"]
@@ -94,7 +107,8 @@ def symbol(row: Row) -> View:
     elif behind is None:
         text = f"{row['symbol']} is missing: {row['reason']}."
     elif behind:
-        text = f"{row['symbol']} is {state}: {count(behind, 'session')} behind."
+        said = "" if state == "behind" else f"{state}: "
+        text = f"{row['symbol']} is {said}{count(behind, 'session')} behind."
     else:
         text = f"{row['symbol']} is fresh: it has the session of {row['newest_session']}."
     return View(
@@ -104,7 +118,7 @@ def symbol(row: Row) -> View:
             Column("newest_session", "newest session", rank=0, kind="day"),
             Column("sessions_behind", rank=0, kind="count"),
             Column("reason", "why", rank=1, least=16),
-            Column("last_5m", "newest 5m bar", rank=1, kind="when"),
+            Column("last_5m", "newest 5m bar", rank=1, kind="when", value=_last_5m),
             Column("m5_bars", "5m bars of the session", rank=1, kind="count"),
             Column("m5_expected", "room for", rank=2, kind="count"),
             Column("provider", rank=2),

@@ -141,7 +141,7 @@ def providers(rows: Sequence[Row], *, everything: bool) -> View:
             Column("state", rank=0, kind="state", value=lambda row: provider_state(row, now)),
             Column("order", rank=2, kind="text"),
             Column("last_ok_at", "last success", rank=1),
-            Column("why", rank=1, value=reason, least=16),
+            Column("why", rank=1, value=reason, least=24, wrap=True),
             Column("paused_until", "until", rank=2),
             Column("remaining", "requests left", rank=2),
             Column("score", rank=3),
