@@ -53,11 +53,8 @@ def import_holdings(
     `python -m market import-holdings positions.csv --dry-run`,
     `python -m market import-holdings ira.csv --account ira`.
     """
-    lines = holdings.read(file, account)
-    with (
-        command_database() as database,
-        database.transaction(seconds=300) as conn,
-        trying(conn, dry_run=dry_run),
-    ):
-        rows = holdings.store(conn, file, lines, keep=keep)
+    with command_database() as database:
+        lines = holdings.read(file, account)
+        with database.transaction(seconds=300) as conn, trying(conn, dry_run=dry_run):
+            rows = holdings.store(conn, file, lines, keep=keep)
     emit(rows, views.imported(rows, dry_run=dry_run), as_json=as_json)

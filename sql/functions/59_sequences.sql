@@ -32,7 +32,7 @@ BEGIN
               AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0
               AND c.relname IN ('predictions', 'ticker_registry', 'market_prices', 'prediction_outcomes',
                   'outbox', 'outcome_refills', 'provider_payloads', 'data_quality_log', 'market_price_revisions',
-                  'ingestion_audit', 'reckoner_backups', 'price_jobs', 'job_run',
+                  'ingestion_audit', 'reckoner_backups', 'price_jobs', 'job_run', 'coverage_restores',
                   'alerts', 'alert_messages', 'subscriptions', 'outcome_changes', 'subscription_messages')
               -- Without an index the highest number costs the whole table.
               AND EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisvalid AND i.indpred IS NULL
@@ -110,6 +110,6 @@ REVOKE ALL ON FUNCTION
     sequences_mend()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/59_sequences.sql', '19ace5e248929abf6f3b687117b2e38933c2563da80ada8d00fa63e989b6ae5f')
+    ('functions/59_sequences.sql', '0a6bb05d6c1d1647c9c0b66ddd1111320a5edd515a18acbd34ca38dd9da8e927')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -521,8 +521,8 @@ def restore_step(n: int) -> Row:
         "tries": n % 3,
         "result": {"job": 7, "symbols": n * 1000, "new_symbols": 12} if n % 4 == 0 else {},
         "error": LONG if n % 4 == 1 else None,
-        "started_at": NOW - dt.timedelta(minutes=n) if n % 4 < 3 else None,
-        "finished_at": NOW - dt.timedelta(hours=3) if n % 4 < 2 else None,
+        "started_at": NOW - dt.timedelta(hours=30, minutes=n) if n % 4 < 3 else None,
+        "finished_at": NOW - dt.timedelta(hours=30) if n % 4 < 2 else None,
     }
 
 

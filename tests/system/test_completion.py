@@ -46,7 +46,8 @@ def complete(url: str, conn: Conn) -> Complete:
 
 def test_commands(complete: Complete) -> None:
     assert "market" in complete("ma")
-    assert complete("market", "re") == {"register-tickers", "remap-ticker"}
+    assert complete("market", "reg") == {"register-tickers"}
+    assert {"remap-ticker", "restore-coverage"} <= complete("market", "re")
     assert complete("market", "db", "") == {"audit", "backup", "check", "repair", "roles"}
     assert "--dry-run" in complete("worker", "sweep", "--")
 

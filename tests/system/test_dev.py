@@ -117,9 +117,9 @@ def test_no_test_file_is_imported() -> None:
 def test_every_import_is_declared(folder: str) -> None:
     project = toml("pyproject.toml")
     declared = required(project["project"]["dependencies"])
-    extras = {"worker": "tracing", "market": "plots"}
-    if folder in extras:
-        declared |= required(project["project"]["optional-dependencies"][extras[folder]])
+    extras = {"worker": ["tracing"], "market": ["plots", "parquet"]}
+    for extra in extras.get(folder, []):
+        declared |= required(project["project"]["optional-dependencies"][extra])
     if folder == "tests":
         declared |= required(project["dependency-groups"]["dev"])
         declared |= required(project["dependency-groups"]["bench"])  # which are not installed here

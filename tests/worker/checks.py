@@ -8,6 +8,14 @@ from worker.queue import status as report
 BEAT = "SELECT worker_heartbeat('{0}', 'host', 42, '{1}', 0, 60, NULL, clock_timestamp() + interval '{2}')"
 
 
+# All checks, in their order.
+CHECKS = [
+    "database", "schema", "workers", "listening", "backlog", "progress", "schedules", "dead", "providers", "calendars",
+    "intraday", "coverage", "constituents", "triggers", "source", "ids", "sequences", "sweep", "locks", "creators",
+    "vacuum", "bloat", "notifications", "clocks", "alerts",
+]  # fmt: skip
+
+
 def beat(conn: Conn, name: str = "w", mode: str = "notify", clock: str = "0") -> None:
     """A heartbeat of a worker whose own clock is `clock` ahead."""
     conn.execute(BEAT.format(name, mode, clock).encode())

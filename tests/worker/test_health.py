@@ -11,14 +11,8 @@ from sql.schema.migrate import migrate
 from tests.support.cli import command
 from tests.support.db import Conn, value, with_database
 from tests.support.queue import add, claim, claim_one, fail, finish
-from tests.worker.checks import beat, exit_code, look
+from tests.worker.checks import CHECKS, beat, exit_code, look
 from worker.queue import status as report
-
-CHECKS = [
-    "database", "schema", "workers", "listening", "backlog", "progress", "schedules", "dead", "providers", "calendars",
-    "intraday", "coverage", "constituents", "triggers", "source", "ids", "sequences", "sweep", "locks", "creators",
-    "vacuum", "bloat", "notifications", "clocks", "alerts",
-]  # fmt: skip
 
 
 @pytest.fixture

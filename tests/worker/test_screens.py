@@ -12,7 +12,7 @@ from tests.support.clock import stop_clock
 from tests.support.db import connect, copy_of, drop, value
 from tests.support.inline_cli import inline, on_terminal
 from tests.support.queue import claim_one, fail
-from tests.worker.test_health import CHECKS
+from tests.worker.checks import CHECKS
 from worker.cli import screens
 
 WIDTHS = [60, 80, 120, 200]
