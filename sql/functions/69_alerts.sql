@@ -133,8 +133,8 @@ CREATE OR REPLACE FUNCTION alerts_of_missing_ticks()
 RETURNS TABLE (rule text, subject text, text text, details jsonb, channels text[]) LANGUAGE sql STABLE AS $$
     SELECT 'schedule_missing', s.name,
            CASE WHEN s.fault IS NOT NULL THEN 'its ticks cannot be computed: ' || s.fault
-                ELSE format('no tick for %s s, the one of %s was not written (threshold: twice its interval)',
-                            n.late, s.next_tick_at::timestamptz(0)) END,
+                ELSE format('no tick for %s, the one of %s was not written (threshold: twice its interval)',
+                            make_interval(secs => n.late::float8), s.next_tick_at::timestamptz(0)) END,
            jsonb_strip_nulls(jsonb_build_object('number', n.late, 'task', s.task, 'queue', s.queue,
                'mend', format('python -m market schedules show %s; python -m worker health', s.name),
                'mentions', s.hooks -> 'discord_mentions')),
@@ -156,10 +156,11 @@ DECLARE
 BEGIN
     v_status := (coverage_newest()).report -> 'status';
     RETURN QUERY SELECT 'coverage_degraded', 'coverage',
-        format('%s; %s %% of the daily bars are fresh, %s are stale (threshold: 90 %%)',
+        format('%s; %s %% are at most a session behind (threshold: 90 %%), %s are stale (threshold: 0)',
                coalesce(v_status ->> 'summary', 'degraded'), v_status ->> 'daily_pct', v_status ->> 'stale_daily'),
         jsonb_build_object('number', v_status -> 'daily_pct', 'threshold', 90,
-                           'mend', 'python -m market run-task restore_coverage --wait'), '{}'::text[]
+                           'mend', CASE WHEN v_status ->> 'daily_pct' = '100' THEN 'python -m market backfill-5m'
+                                        ELSE 'python -m market run-task restore_coverage --wait' END), '{}'::text[]
     WHERE v_status ->> 'label' = 'degraded';
 END
 $$;
@@ -182,7 +183,7 @@ RETURNS TABLE (rule text, subject text, text text, details jsonb, channels text[
                'mend', 'SELECT * FROM outbox_stuck says why, python -m worker requeue --dead tries them again'), '{}'::text[]
     FROM outbox o WHERE o.status = 'dead' GROUP BY o.topic
     UNION ALL
-    SELECT 'no_worker', 'workers', format('no worker is alive for %s s (threshold: 120 s)', w.seconds),
+    SELECT 'no_worker', 'workers', format('no worker is alive for %s (threshold: 2 minutes)', make_interval(secs => w.seconds::float8)),
            jsonb_build_object('number', w.seconds, 'threshold', 120, 'mend', 'python -m worker'), '{}'::text[]
     FROM (SELECT round(extract(epoch FROM reckoner_now() - greatest(
                      (SELECT max(s.last_seen_at) FROM worker_status s), max(i.swept_at), max(i.installed_at)))) AS seconds,
@@ -203,7 +204,7 @@ RETURNS TABLE (rule text, subject text, text text, details jsonb, channels text[
            format('%s outcomes are due for more than a day and not filled, the first since %s (threshold: 24 h)',
                   CASE WHEN d.n > 1000 THEN 'more than 1000' ELSE d.n::text END, d.since::timestamptz(0)),
            jsonb_build_object('number', d.n, 'threshold', 0,
-               'mend', 'python -m worker health; SELECT * FROM outbox_stuck; python -m market validate'), '{}'::text[]
+               'mend', 'python -m worker health; SELECT * FROM outbox_stuck; python -m market validation-report'), '{}'::text[]
     FROM (SELECT count(*) AS n, min(l.due_at) AS since
           FROM (SELECT p.due_at FROM prediction_outcomes p
                 WHERE p.outcome_state IN ('awaiting_prices', 'maturing') AND p.due_at < reckoner_now() - interval '1 day'
@@ -448,6 +449,6 @@ REVOKE ALL ON FUNCTION
     alert_resolve(rule text, subject text)
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/69_alerts.sql', '557f9cd1a962e408de6cd8f1c74ea9c5d424e71f3f6022ab49fef1889d68697c')
+    ('functions/69_alerts.sql', '755d7e7a6adb27f7f26440a05bd5cdb3d318b103696819f65749de2a6a8abc1b')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

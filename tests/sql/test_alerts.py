@@ -235,7 +235,7 @@ def test_a_schedule_without_a_tick_for_twice_its_interval_is_found(clocked: Conn
     assert found(clocked) == {}
     go_to(clocked, 121)
     alert = found(clocked)["schedule_missing", "s"]
-    assert "no tick for 3660 s" in alert["text"]
+    assert "no tick for 01:01:00," in alert["text"]
     clocked.execute("SELECT schedules_tick()")
     assert found(clocked) == {}
 
@@ -275,7 +275,15 @@ def test_degraded_coverage_is_found_in_the_newest_snapshot(clocked: Conn) -> Non
     clocked.execute(
         "UPDATE coverage_health SET report = jsonb_set(report, '{status}', %s)", [Jsonb(status)]
     )
-    assert "71 %" in found(clocked)["coverage_degraded", "coverage"]["text"]
+    alert = found(clocked)["coverage_degraded", "coverage"]
+    assert "71 %" in alert["text"]
+    assert alert["details"]["mend"] == "python -m market run-task restore_coverage --wait"
+    # A restore fetches no five-minute bars.
+    clocked.execute(
+        "UPDATE coverage_health SET report = jsonb_set(report, '{status,daily_pct}', '100')"
+    )
+    alert = found(clocked)["coverage_degraded", "coverage"]
+    assert alert["details"]["mend"] == "python -m market backfill-5m"
 
 
 _SECRET = "https://discord.com/api/webhooks/12/s3cr3t-t0k3n"  # noqa: S105 - of a test

@@ -29,9 +29,15 @@ def listing(rows: Sequence[Row], *, everything: bool) -> View:
         ],
         sort=lambda row: (_STATES.index(row["state"]), row["rule"], row["subject"]),
         summary=f"{count(len(rows), 'alert')}: {said}." if rows else "",
-        next=[f"{MARKET} alerts silence RULE SUBJECT --until MOMENT --reason WHY"]
-        if states["open"]
-        else [],
+        next=_remedies(rows),
         empty="No alert." if everything else "No alert is open.",
         record=False,
     )
+
+
+def _remedies(rows: Sequence[Row]) -> list[str]:
+    """Return a command that mends an open alert, and how to silence one."""
+    mends = [row["mend"] or "" for row in rows if row["state"] == "open"]
+    commands = [mend.split(";")[0] for mend in mends if mend.startswith("python")][:1]
+    silence = f"{MARKET} alerts silence RULE SUBJECT --until MOMENT --reason WHY"
+    return [*commands, silence] if mends else []
