@@ -53,6 +53,7 @@ LABELS = {
         "partitions",
         "sync",
         "runs",
+        "sessions",
         "alerts",
         "webhooks",
     },
@@ -68,7 +69,9 @@ LABELS = {
         "webhook_failing",
     },
     "task": TASKS,
-    "state": {"on", "off", "paused", "fault", "late", "waiting"},
+    # Of schedules, and of coverage.
+    "state": {"on", "off", "paused", "fault", "late", "waiting"}
+    | {"idle", "ok", "warning", "degraded", "unknown"},
     "wake": {"ring", "poll", "call"},
     "mode": {"notify", "polling"},
     "index": {"SP500", "NASDAQ100", "DOW30"},
