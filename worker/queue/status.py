@@ -29,19 +29,22 @@ class Check:
 
 
 # Commands of ours for the checks; the messages have the SQL.
+FIVE_MINUTES = "python -m market backfill-5m"
 _REMEDIES = {
     "schema": "python -m worker migrate",
     "workers": "python -m worker",
     "backlog": "python -m worker status",
     "dead": "python -m worker requeue --dead",
     "providers": "python -m market providers",
+    "alerts": "python -m market alerts list",
+    "constituents": "python -m market constituents show",
     "coverage": "python -m market restore-coverage",
+    "intraday": FIVE_MINUTES,
+    "schedules": "python -m market schedules list",
     "triggers": "python -m worker migrate",
     "source": "python -m worker migrate",
     "sweep": "python -m worker sweep",
 }
-
-FIVE_MINUTES = "python -m market backfill-5m"
 
 # The late and the oldest first; `late` counts all that are late.
 _STUCK = """
