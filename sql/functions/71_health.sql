@@ -299,7 +299,7 @@ BEGIN
     -- Of the alerts those that no check above says, and the channels that nobody hears.
     SELECT (SELECT format('%s open: %s%s; python -m market alerts list', CASE count(*) WHEN 1 THEN '1 alert is' ELSE count(*) || ' alerts are' END,
                           string_agg(a.rule || ' ' || a.subject, ', ' ORDER BY a.n) FILTER (WHERE a.n <= 3),
-                          CASE WHEN count(*) > 3 THEN ', …' ELSE '' END)
+                          CASE WHEN count(*) > 3 THEN ', ...' ELSE '' END)
             FROM (SELECT s.rule, s.subject, row_number() OVER (ORDER BY s.opened_at DESC, s.rule, s.subject) AS n FROM alert_status s
                   WHERE s.state = 'open' AND s.rule NOT IN ('events_dead', 'no_worker', 'provider_quota')) a
             HAVING count(*) > 0) AS text,
@@ -316,6 +316,6 @@ REVOKE ALL ON FUNCTION
     reckoner_health()
     FROM PUBLIC;
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('functions/71_health.sql', '43533446d571a344af93db0385ccfd2985573c7983265f2da1b1cf5f6cce2796')
+    ('functions/71_health.sql', '42c0862b63ee42872fe0e6179b12da295d379a99fcc81b5b410d59502dd66c43')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -63,9 +63,9 @@ CREATE TABLE IF NOT EXISTS schedules (
     fault           text,                 -- why its ticks cannot be computed
     retry_at        timestamptz,
     version         integer NOT NULL DEFAULT 1,
-    created_at      timestamptz NOT NULL DEFAULT now(),
+    created_at      timestamptz NOT NULL DEFAULT reckoner_now(),
     created_by      text NOT NULL DEFAULT current_user,
-    updated_at      timestamptz NOT NULL DEFAULT now(),
+    updated_at      timestamptz NOT NULL DEFAULT reckoner_now(),
     updated_by      text NOT NULL DEFAULT current_user
 );
 CREATE INDEX IF NOT EXISTS schedules_due ON schedules (greatest(next_tick_at, retry_at)) WHERE enabled;
@@ -85,9 +85,9 @@ CREATE INDEX IF NOT EXISTS schedule_ticks_at ON schedule_ticks (tick_at);
 -- The defaults that were made once: one that somebody deleted is not made again.
 CREATE TABLE IF NOT EXISTS schedule_seeds (
     name    text PRIMARY KEY,
-    made_at timestamptz NOT NULL DEFAULT now()
+    made_at timestamptz NOT NULL DEFAULT reckoner_now()
 );
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('migrations/0037_schedules.sql', 'baf88e4adc1957666665d06330c87638eb7771b50ac2a4cc4eefb60d78ef3f4f')
+    ('migrations/0037_schedules.sql', '4c65b99974ecf6f405698bd2822c083e5ee2e712f417130d85c95e8c62443cd7')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS subscriptions (
                   CHECK (events <@ '{prediction.entered,outcome.matured,outcome.revised,outcome.complete}' AND events <> '{}'),
     filter        jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(filter) = 'object'),
     active        boolean NOT NULL DEFAULT true,
-    created_at    timestamptz NOT NULL DEFAULT now(),
+    created_at    timestamptz NOT NULL DEFAULT reckoner_now(),
     created_by    text NOT NULL DEFAULT current_user,
     failures      integer NOT NULL DEFAULT 0,   -- in a row
     failing_since timestamptz,
@@ -53,6 +53,6 @@ CREATE INDEX IF NOT EXISTS subscription_messages_waiting ON subscription_message
 CREATE INDEX IF NOT EXISTS subscription_messages_dead ON subscription_messages (subscription_id) WHERE dead_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS subscription_messages_created ON subscription_messages (created_at);
 INSERT INTO reckoner_schema (name, checksum) VALUES
-    ('migrations/0039_subscriptions.sql', 'd04d717814bcfe32a0bb2b949fb3ffdb18190f5a476bdf5f8c19dc8dc5fd1019')
+    ('migrations/0039_subscriptions.sql', '6bd8922140f2ea4cbcfa1aa932df8c322b1c43f54bc92f22ec828a0fc5703d77')
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 COMMIT;

@@ -48,8 +48,8 @@ def _no_second_look(_world: World) -> Iterator[None]:
         seen[id(self)] = self._claimer.seconds_to_next()
         return arm(self, lambda: False)
 
-    def sleep_by_that(self: Any, _due: float | None, state: Any) -> None:
-        sleep(self, seen[id(self)], state)
+    def sleep_by_that(self: Any, _due: float | None, state: Any, tick: float | None) -> None:
+        sleep(self, seen[id(self)], state, tick)
 
     with (
         patch.object(sleeper.Sleeper, "arm", arm_only),

@@ -21,13 +21,13 @@ from sql.descriptors import readable
 from tests.interleavings.actors import Group, Killed, current
 from tests.interleavings.scheduler import Clock, Scheduler
 from tests.interleavings.world import World
-from worker import process, retry, sweep
+from worker import process, retry, sweep, topics
 from worker.listening import doorbell, idle_suspend, sleeper
 from worker.listening.doorbell import Doorbell, Wake
 from worker.queue import claimer
 from worker.queue.claim_cursor import ClaimCursor
 from worker.queue.claimer import Claimer
-from worker.queue.lanes import LaneRunner
+from worker.queue.lanes import Lane, LaneRunner
 from worker.queue.outbox import Claim
 from worker.settings import WorkerSettings
 from worker.shutdown import Shutdown
@@ -41,7 +41,16 @@ _SETTINGS = WorkerSettings(
     worker_prediction_concurrency=1,
     worker_ticker_concurrency=1,
     worker_daily_sync=False,
+    worker_schedules=False,
 )
+_every_lane = topics.lanes
+
+
+def _lanes(settings: WorkerSettings) -> tuple[Lane, ...]:
+    """The lanes that scenes are about: each other one is a claim more in every turn."""
+    return tuple(lane for lane in _every_lane(settings) if lane.topic in {"prediction", "ticker"})
+
+
 _LIVE = "SELECT count(*) FROM outbox WHERE status <> 'dead'"
 _MARKET = MarketSettings(backfill_days=5, raw_retention_days=0)
 
@@ -139,6 +148,7 @@ def stand_ins(clock: Clock) -> Iterator[None]:
         )
         stack.enter_context(patch.object(process, "Doorbell", GatedDoorbell))
         stack.enter_context(patch.object(process, "LaneRunner", GatedLane))
+        stack.enter_context(patch.object(topics, "lanes", _lanes))
         yield
 
 

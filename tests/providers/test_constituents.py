@@ -141,7 +141,7 @@ def world(database: Database, conn: Conn, vendor: Vendor, tmp_path: Path) -> Wor
         (Said([{"symbol": {"x": 1}}] * 503), "fmp: bad_answer HTTP 200: ValueError: another form"),
         (
             Said(fmp(OTHERS)),
-            "fmp: 503 members would leave (AA, AB, AC, AD, AE …), more than 10: --yes takes",
+            "fmp: 503 members would leave (AA, AB, AC, AD, AE ...), more than 10: --yes tak",
         ),
     ],
     ids=lambda each: "" if isinstance(each, Said) else each[:40],

@@ -130,10 +130,11 @@ def worked(conn: Conn, start_worker: Start, tmp_path: Path) -> Sums:
         " VALUES ('A-1', 'GOOD', 'buy', 10, 100, '2024-06-07 15:00Z');"
         " INSERT INTO holdings (symbol, quantity) VALUES ('GOOD', 10);"
         " INSERT INTO index_constituents (index_name, symbol) VALUES ('SP500', 'GOOD');"
-        " SELECT snapshot_history_record()"
+        # As the engine records it in time: these bars are of years ago.
+        " INSERT INTO market_snapshot_history SELECT now(), s.* FROM market_snapshot s"
     )
     found = sums(conn)
-    assert all(count for count, _ in found.values())
+    assert [table for table, (count, _) in found.items() if not count] == []
     return found
 
 

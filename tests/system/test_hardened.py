@@ -80,7 +80,8 @@ def test_the_roles_work_in_a_hardened_database(hardened: str, made: Roles, tmp_p
         assert [e for e in running.events if e.get("level") in {"error", "warning"}] == []
     with connect(made.dashboard) as reader:
         for name in [*TABLES, *VIEWS]:
-            reader.execute(f"SELECT * FROM {name} LIMIT 1".encode())  # noqa: S608
+            # Not every column of it: those with secrets are not the dashboard's.
+            reader.execute(f"SELECT 1 FROM {name} LIMIT 1".encode())  # noqa: S608
         reader.execute("SELECT * FROM reckoner_health()")
     for arguments in (
         "worker status",

@@ -92,8 +92,9 @@ def members(rows: Sequence[Row], state: Row, date: dt.date | None) -> View:
     name, known = state["name"], state["known_since"]
     notes = []
     if state["failure"]:
+        since = state["failed_since"]  # NULL where somebody wrote the failure by hand
         notes.append(
-            f"The refresh fails since {state['failed_since']:%Y-%m-%d %H:%M}: {state['failure']}"
+            f"The refresh fails{f' since {since:%Y-%m-%d %H:%M}' if since else ''}: {state['failure']}"
         )
     if known is None:
         empty = f"No member of {name} is known yet."
