@@ -4,6 +4,7 @@ What is due is rows (`market_snapshot_due`). So a refresh that was killed goes o
 any worker's next sweep or the command run again.
 """
 
+import importlib
 import sys
 import time
 from collections import Counter
@@ -34,8 +35,10 @@ def engine_version() -> str | None:
 
     To import them takes a tenth of a second and 30 MB, which an idle worker does without.
     """
-    loaded = sys.modules.get("market.indicators")
-    return str(loaded.ENGINE_VERSION) if loaded else None
+    if "market.indicators" not in sys.modules:
+        return None
+    # Not the entry of sys.modules: another thread may still be importing it, and this waits for that.
+    return str(importlib.import_module("market.indicators").ENGINE_VERSION)
 
 
 def mark(conn: Connection, symbols: Sequence[str] | None, reason: str) -> int:

@@ -341,6 +341,18 @@ def prepared_or_none(database: Database, bars: Sequence[Bar]) -> snapshots.Prepa
         )
 
 
+def test_the_version_is_whole_while_another_thread_imports_the_indicators() -> None:
+    code = (
+        "import threading, market.snapshots.refresh as r\n"
+        "t = threading.Thread(target=__import__, args=['market.indicators'])\n"
+        "t.start()\n"
+        "while (found := r.engine_version()) is None: pass\n"
+        "t.join(); print(found)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_a_worker_that_computes_nothing_starts_without_numpy() -> None:
     """It takes a tenth of a second and 30 MB."""
     loads = "import sys, worker.process; sys.exit('numpy' in sys.modules)"
