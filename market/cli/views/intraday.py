@@ -1,11 +1,10 @@
 """Screens of five-minute bars: `backfill-5m`."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 from market.cli.display import Column, View
 from market.cli.display.view import Row
-from market.cli.views.words import MARKET, count, counted, total
+from market.cli.views.words import MARKET, fetch_sentence
 
 # Results that are no failure: another worker's fetch is none either.
 WELL = ("fetched", "would fetch", "up to date", "busy")
@@ -13,26 +12,7 @@ WELL = ("fetched", "would fetch", "up to date", "busy")
 
 def filled(rows: Sequence[Row], *, dry_run: bool) -> View:
     """View of `backfill-5m`."""
-    found = Counter(row["result"] for row in rows)
-    good, bad = found["fetched"], sum(found[name] for name in found if name not in WELL)
-    if dry_run:
-        text = "Nothing to do: every session is stored."
-        if found["would fetch"]:
-            sessions = count(total(rows, "sessions"), "session")
-            text = f"Dry run: {sessions} of {count(found['would fetch'], 'symbol')} to fetch."
-    elif not good and not bad:
-        text = "Nothing to do: every session is stored."
-    else:
-        stored = counted(
-            [
-                (total(rows, "inserted"), "new bar", "new bars"),
-                (total(rows, "updated"), "changed bar", "changed bars"),
-            ],
-            "no new bar",
-        )
-        failed = f"{bad:,} of {count(len(rows), 'symbol')} not fetched" if bad else ""
-        done = f"{count(good, 'symbol')} fetched: {stored}" if good else ""
-        text = "; ".join(filter(None, [failed, done])) + "."
+    text, bad = fetch_sentence(rows, WELL, dry_run=dry_run)
     return View(
         [
             Column("symbol", rank=0),

@@ -1,41 +1,30 @@
 """Screens of prices: `fetch-prices`, `price-stats`, `providers`, `cross-check`, `validation-report`."""
 
 import datetime as dt
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from market.cli.display import Column, View, changed
 from market.cli.display.view import Row
 from market.cli.views import tickers
-from market.cli.views.words import MARKET, WORKER, count, counted, listed, total, verb
+from market.cli.views.words import (
+    MARKET,
+    WORKER,
+    count,
+    fetch_sentence,
+    listed,
+    total,
+    verb,
+)
 
 _WELL = ("fetched", "would fetch", "up to date")
 
 
 def fetched(rows: Sequence[Row], *, dry_run: bool) -> View:
     """View of `fetch-prices`."""
-    found = Counter(row["result"] for row in rows)
-    good, bad = found["fetched"], sum(found[name] for name in found if name not in _WELL)
-    if dry_run:
-        text = "Nothing to do: every session is stored."
-        if found["would fetch"]:
-            sessions = count(total(rows, "sessions"), "session")
-            text = f"Dry run: {sessions} of {count(found['would fetch'], 'symbol')} to fetch."
-    elif not good and not bad:
-        text = "Nothing to do: every session is stored."
-    else:
-        stored = counted(
-            [
-                (total(rows, "inserted"), "new bar", "new bars"),
-                (total(rows, "updated"), "changed bar", "changed bars"),
-                (total(rows, "outcomes"), "filled outcome", "filled outcomes"),
-            ],
-            "no new bar",
-        )
-        failed = f"{bad:,} of {count(len(rows), 'symbol')} not fetched" if bad else ""
-        done = f"{count(good, 'symbol')} fetched: {stored}" if good else ""
-        text = "; ".join(filter(None, [failed, done])) + "."
+    text, bad = fetch_sentence(
+        rows, _WELL, [("outcomes", "filled outcome", "filled outcomes")], dry_run=dry_run
+    )
     return View(
         [
             Column("symbol", rank=0),

@@ -1,5 +1,6 @@
 """Words that several screens share: counts with their noun, and sentences of what happened."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -34,3 +35,33 @@ def total(rows: Sequence[Row], key: str) -> int:
 def verb(number: int, singular: str, plural: str) -> str:
     """Return the form of a verb for a count."""
     return singular if number == 1 else plural
+
+
+def fetch_sentence(
+    rows: Sequence[Row],
+    well: Sequence[str],
+    others: Sequence[tuple[str, str, str]] = (),
+    *,
+    dry_run: bool,
+) -> tuple[str, int]:
+    """Say what fetching symbols did; returns how many failed, too.
+
+    well: results that are no failure. others: keys of further counts, each with its two words.
+    """
+    found = Counter(row["result"] for row in rows)
+    good, bad = found["fetched"], sum(found[name] for name in found if name not in well)
+    if dry_run and found["would fetch"]:
+        sessions = count(total(rows, "sessions"), "session")
+        symbols = count(found["would fetch"], "symbol")
+        return f"Dry run: {sessions} of {symbols} to fetch.", bad
+    if dry_run or not (good or bad):
+        return "Nothing to do: every session is stored.", bad
+    kinds = [
+        ("inserted", "new bar", "new bars"),
+        ("updated", "changed bar", "changed bars"),
+        *others,
+    ]
+    stored = counted([(total(rows, key), one, many) for key, one, many in kinds], "no new bar")
+    failed = f"{bad:,} of {count(len(rows), 'symbol')} not fetched" if bad else ""
+    done = f"{count(good, 'symbol')} fetched: {stored}" if good else ""
+    return "; ".join(filter(None, [failed, done])) + ".", bad
