@@ -11,9 +11,11 @@ import struct
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Literal, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from tests.support.loopback import LoopbackServer
 
 # Longer than any client of the tests waits.
 _HANG_SECONDS = 30.0
@@ -45,29 +47,18 @@ class Said:
         return (self.body if isinstance(self.body, str) else json.dumps(self.body)).encode()
 
 
-class Vendor:
+class Vendor(LoopbackServer):
     """The server, between __enter__ and __exit__. Tests set `says` and read `log`."""
 
     def __init__(self) -> None:
         self.says: Said | Callable[[Asked], Said] = Said(status=404)
         self.log: list[Asked] = []
         self.released = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-
-    @property
-    def url(self) -> str:
-        """The base URL."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=[0.02], daemon=True).start()
-        return self
+        super().__init__(_handler(self))
 
     def __exit__(self, *exc_info: object) -> None:
         self.released.set()
-        self._server.shutdown()
-        self._server.server_close()
+        super().__exit__(*exc_info)
 
     def answer(self, asked: Asked) -> Said:
         """Answer one request, and log it."""
