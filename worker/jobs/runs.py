@@ -35,8 +35,8 @@ def handle(context: Context, claims: Sequence[Claim]) -> None:
     ended = context.retry(
         "ending a run", lambda: _end(context, claim, begun["task"], work, status, error)
     )
-    log.log(
-        30 if error else 20,
+    tell = log.warning if error else log.info
+    tell(
         "run ended",
         run=run,
         task=begun["task"],
